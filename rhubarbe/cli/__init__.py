@@ -1,0 +1,1 @@
+"""Front door of the suite: from argv to an exit code."""

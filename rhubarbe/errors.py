@@ -1,0 +1,50 @@
+"""What can go wrong in the suite, as one tree; each class knows the exit code that it becomes.
+
+A message is one line: what happened, on which node or in which file, and what to do about it.
+"""
+
+
+class RhubarbeError(Exception):
+    """The root: anything that the suite reports as one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(RhubarbeError):
+    """A configuration file cannot be read, is not trusted, or holds an unknown key or a bad value."""
+
+
+class InventoryError(RhubarbeError):
+    """The inventory cannot be read or is not what it should be."""
+
+
+class SelectionError(RhubarbeError):
+    """A selection word that is none, an unknown node, or nothing selected."""
+
+
+class ImageError(RhubarbeError):
+    """No such image, or one that is partial, cut short or damaged; or a name that is taken."""
+
+
+class GatewayError(RhubarbeError):
+    """Something on this machine: a program that is missing or failed, no free group and port."""
+
+
+class NodeError(RhubarbeError):
+    """One node did not do what was asked: it becomes that node's outcome, never the command's."""
+
+
+class CardError(NodeError):
+    """The power card did not answer, or not as it should."""
+
+
+class Unreachable(NodeError):
+    """Nothing answers at the node's address, or it stopped answering."""
+
+
+class Refused(NodeError):
+    """The node answered and said no: waiting longer will not help."""
+
+
+class CommandFailed(NodeError):
+    """A program on the node ended with another status than 0."""

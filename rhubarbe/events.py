@@ -1,0 +1,152 @@
+"""The vocabulary of the feedback bus: one frozen dataclass a fact.
+
+An event says what has just happened, in the past; `node` is always the node's full control name
+(`fit01`), never an address. Events carry no time: whoever shows or logs one notes when it came.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """The steps of a node on its way; the value is the word that users see."""
+
+    LINK = "link"
+    RESET = "reset"
+    RAMDISK = "ramdisk"
+    IMAGE = "image"
+    STAMP = "stamp"
+    BOOT = "boot"
+    SSH = "ssh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Anything that the bus carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEvent(Event):
+    """A fact about one node."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """The first event of a command, before anything is touched."""
+
+    command: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChosen(Event):
+    """A load found its image and has checked it; `size` in bytes, `chunks` of 1 MiB."""
+
+    path: str
+    size: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageServed(Event):
+    """The image server said that it is ready, on a multicast group and UDP port."""
+
+    group: str
+    port: int
+    bandwidth_mibps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSaid(Event):
+    """One line that the image server wrote."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorReady(Event):
+    """A save listens on the gateway, and writes into `path` (whose name says that it is partial)."""
+
+    address: str
+    port: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSaved(Event):
+    """A whole, checked image now has its final name; `size` in bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """Something about the command as a whole that a person should read."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted(NodeEvent):
+    """A node entered a phase."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseDone(NodeEvent):
+    """A node came well out of a phase, which took `seconds`."""
+
+    phase: Phase
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeNoted(NodeEvent):
+    """A detail of what is being done to a node, in our own words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSaid(NodeEvent):
+    """One line that a program on the node wrote: untrusted text, with control characters removed."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(NodeEvent):
+    """How much of the image the node has, from 0.0 to 100.0; never goes backwards in one attempt."""
+
+    percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSucceeded(NodeEvent):
+    """All that the command had to do on this node went well, in `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFailed(NodeEvent):
+    """The command gave this node up; `last_line` is the last thing that the node said, or empty."""
+
+    phase: Phase
+    reason: str
+    last_line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Event):
+    """The last event of a command: the good and the bad nodes in selection syntax (`1-3,7`)."""
+
+    command: str
+    good: str
+    bad: str
+    exit_code: int
+    seconds: float

@@ -1,0 +1,1 @@
+"""Annexe: the frisbee protocol on the wire, server and client."""

@@ -1,0 +1,1 @@
+"""What runs on the gateway for the length of one command."""

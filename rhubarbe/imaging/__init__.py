@@ -1,0 +1,1 @@
+"""Annexe: imagezip, imageunzip and imagedump."""

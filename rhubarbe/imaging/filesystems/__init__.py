@@ -1,0 +1,1 @@
+"""Which sectors of a filesystem are in use."""

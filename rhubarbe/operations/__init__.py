@@ -1,0 +1,1 @@
+"""What rhubarbe does: one coroutine a verb, which returns an Outcome and never prints."""

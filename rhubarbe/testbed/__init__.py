@@ -1,0 +1,1 @@
+"""Annexe: the emulated testbed."""

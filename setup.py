@@ -1,0 +1,42 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = (HERE / "rhubarbe" / "VERSION").read_text().strip()
+
+setup(
+    name="rhubarbe",
+    version=VERSION,
+    description="Put disk images on the nodes of a bare-metal testbed, and save them back",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["rhubarbe", "rhubarbe.*"]),
+    package_data={"rhubarbe": ["VERSION", "py.typed"]},
+    scripts=sorted(str(path.relative_to(HERE)) for path in (HERE / "bin").iterdir()),
+    install_requires=[
+        "telnetlib3>=5.0.1,<6",
+        "aiohttp>=3.14,<4",
+        "asyncssh>=2.24,<3",
+        "progressbar2>=4.6,<5",
+        "isal>=1.7; platform_machine in 'x86_64 aarch64 AMD64 arm64'",
+    ],
+    extras_require={
+        "test": [
+            "ruff==0.17.6",
+            "mypy==2.4.1",
+            "import-linter==2.17",
+            "pytest==9.2.0",
+            "pytest-asyncio==1.5.0",
+            "pytest-timeout==2.4.0",
+            "pytest-xdist==3.8.0",
+            "pytest-cov==7.1.0",
+            "hypothesis==6.170.17",
+            "setuptools>=84",
+            "wheel",
+        ],
+    },
+)
