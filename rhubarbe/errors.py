@@ -11,7 +11,7 @@ class RhubarbeError(Exception):
 
 
 class ConfigError(RhubarbeError):
-    """A configuration file cannot be read, is not trusted, or holds an unknown key or a bad value."""
+    """A configuration file is unreadable or not trusted, or holds a bad key or value."""
 
 
 class InventoryError(RhubarbeError):

@@ -67,7 +67,7 @@ class ServerSaid(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorReady(Event):
-    """A save listens on the gateway, and writes into `path` (whose name says that it is partial)."""
+    """A save listens on the gateway and writes into `path`, whose name says that it is partial."""
 
     address: str
     port: int
@@ -113,14 +113,14 @@ class NodeNoted(NodeEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSaid(NodeEvent):
-    """One line that a program on the node wrote: untrusted text, with control characters removed."""
+    """One line that a program on the node wrote: untrusted, with control characters removed."""
 
     line: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(NodeEvent):
-    """How much of the image the node has, from 0.0 to 100.0; never goes backwards in one attempt."""
+    """How much of the image the node has, 0.0 to 100.0; never goes backwards in one attempt."""
 
     percent: float
 
