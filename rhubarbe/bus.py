@@ -1,0 +1,33 @@
+"""The feedback bus: whoever learns a fact reports it, whoever shows facts follows."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from rhubarbe.events import Event
+
+
+class Bus:
+    """A queue of events with an end; `report` never waits, so it may be called on any way out."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[asyncio.Queue[Event | None]] = []
+
+    def report(self, event: Event) -> None:
+        """Hand an event to every subscriber."""
+        for queue in self._subscriptions:
+            queue.put_nowait(event)
+
+    def subscribe(self) -> AsyncIterator[Event]:
+        """Return all events reported from now on, until the bus closes."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._subscriptions.append(queue)
+        return self._follow(queue)
+
+    async def _follow(self, queue: "asyncio.Queue[Event | None]") -> AsyncIterator[Event]:
+        while (event := await queue.get()) is not None:
+            yield event
+
+    def close(self) -> None:
+        """End the stream of every subscriber, after what was reported before."""
+        for queue in self._subscriptions:
+            queue.put_nowait(None)

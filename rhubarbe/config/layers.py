@@ -1,0 +1,155 @@
+"""Where the configuration comes from: INI files in layers, read once into frozen settings.
+
+Later files win, and in all of them together `key.HOST` beats `key` on the gateway whose short host
+name is HOST. The layers, from the weakest: the built-in defaults, `/etc/rhubarbe/rhubarbe.conf`,
+`/etc/rhubarbe/rhubarbe.conf.local`, `~/.rhubarbe.conf`, and `./rhubarbe.conf` or instead of it the
+file that `$RHUBARBE_CONF` names.
+"""
+
+import configparser
+import difflib
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rhubarbe.config.settings import SECTIONS, Kind, Settings
+from rhubarbe.errors import ConfigError
+
+# What other versions of a site's files may still hold: accepted, and of no effect.
+RETIRED_SECTIONS = frozenset({"authorization", "r2labapi", "monitor", "sidecar", "accounts", "pdu"})
+RETIRED_KEYS = frozenset(
+    {
+        "testbed.inventory_nodes_path", "testbed.inventory_phones_path",
+        "testbed.inventory_pdus_path", "testbed.inventory_relays_path",
+        "testbed.relays_database_folder", "nodes.status_default_timeout", "nodes.cmc_safe_timeout",
+        "nodes.load_nightly", "nodes.wait_nightly", "nodes.ssh_nightly", "frisbee.netcat_style",
+        "networking.telnet_connect_minwait", "networking.telnet_connect_maxwait",
+        "networking.ping_timeout",
+    }
+)  # fmt: skip
+
+
+def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
+    """Yield the layers, weakest first, each with whether it is a user's (so must be trusted)."""
+    yield Path("/etc/rhubarbe/rhubarbe.conf"), False
+    yield Path("/etc/rhubarbe/rhubarbe.conf.local"), False
+    if home := environ.get("HOME"):
+        yield Path(home) / ".rhubarbe.conf", True
+    yield Path(environ.get("RHUBARBE_CONF") or "rhubarbe.conf").absolute(), True
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read all layers; raises ConfigError naming file, section, key and what was expected."""
+    if (named := environ.get("RHUBARBE_CONF")) and not Path(named).is_file():
+        raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
+    layers = [
+        _Layer.read(path, personal=personal)
+        for path, personal in configuration_files(environ)
+        if path.is_file()
+    ]
+    return _merge(layers, socket.gethostname().partition(".")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One file: its values as text, by (section, key as written)."""
+
+    path: str
+    values: dict[tuple[str, str], str]
+
+    @classmethod
+    def read(cls, path: Path, *, personal: bool) -> "_Layer":
+        parser = configparser.ConfigParser(interpolation=None, default_section="\0")
+        try:
+            with path.open(encoding="utf-8") as stream:
+                if personal:
+                    _require_trust(path, os.fstat(stream.fileno()))
+                parser.read_file(stream, source=str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        except configparser.Error as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+        layer = cls(
+            str(path), {(name, key): parser[name][key] for name in parser for key in parser[name]}
+        )
+        layer.check()
+        return layer
+
+    def check(self) -> None:
+        for (section, key), text in self.values.items():
+            if section in RETIRED_SECTIONS or f"{section}.{key.partition('.')[0]}" in RETIRED_KEYS:
+                continue
+            _value(self.path, section, key, text)
+
+
+def _require_trust(path: Path, status: os.stat_result) -> None:
+    """Refuse a file that others could write: it names programs that will be run for this user."""
+    trusted = {0, os.getuid()}
+    if status.st_uid not in trusted or path.lstat().st_uid not in trusted:
+        raise ConfigError(
+            f"{path}: refused, because it belongs to uid {status.st_uid}, neither you nor root, and"
+            " a configuration names programs to run; copy it, or remove it"
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"{path}: refused, because others can write it, and a configuration names programs to"
+            f" run; do: chmod go-w {path}"
+        )
+
+
+def _kinds(section: str) -> dict[str, Kind]:
+    return {item.name: item.metadata["kind"] for item in fields(SECTIONS[section])}
+
+
+def _value(path: str, section: str, key: str, text: str) -> Any:
+    """Check one value against its declaration and return it typed."""
+    if section not in SECTIONS:
+        raise ConfigError(f"{path}: unknown section [{section}]{_near(section, SECTIONS)}")
+    kinds = _kinds(section)
+    name = key.partition(".")[0]
+    if name not in kinds:
+        raise ConfigError(f"{path}: section [{section}]: unknown key {key!r}{_near(name, kinds)}")
+    try:
+        return kinds[name].read(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: section [{section}], key {key}: bad value {text!r},"
+            f" expected {kinds[name].expected}"
+        ) from error
+
+
+def _near(word: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known ones are {', '.join(known)}"
+
+
+def _merge(layers: list[_Layer], host: str) -> Settings:
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    origins: dict[tuple[str, str], str] = {}
+    for suffix in ("", f".{host}"):
+        for layer in layers:
+            for (section, key), text in layer.values.items():
+                name, _, rest = key.partition(".")
+                if section in SECTIONS and name in _kinds(section) and rest == suffix[1:]:
+                    sections[section][name] = _value(layer.path, section, key, text)
+                    origins[section, name] = layer.path + (f" ({key})" if rest else "")
+    return Settings(
+        **{name: SECTIONS[name](**values) for name, values in sections.items()},
+        frisbee_images=MappingProxyType(_entries_by_node(layers)),
+        origins=MappingProxyType(origins),
+    )
+
+
+def _entries_by_node(layers: list[_Layer]) -> dict[str, str]:
+    prefix = "frisbee_image."
+    return {
+        key.removeprefix(prefix): text
+        for layer in layers
+        for (section, key), text in layer.values.items()
+        if section == "pxelinux" and key.startswith(prefix)
+    }

@@ -1,0 +1,200 @@
+"""What can be configured: one record declares one setting.
+
+Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the text of a value is read; `expected` completes the sentence "expected ..."."""
+
+    expected: str
+    read: Callable[[str], Any]
+
+
+def _at_least(minimum: float, number: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        value = number(text)
+        if not minimum <= value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= HIGHEST_PORT:
+        raise ValueError(text)
+    return value
+
+
+def _non_empty(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+def _with_star(text: str) -> str:
+    if text.count("*") != 1:
+        raise ValueError(text)
+    return text
+
+
+def _port_pattern(text: str) -> str:
+    base, plus, star = (part.strip() for part in text.partition("+"))
+    if (plus, star) != ("+", "*"):
+        raise ValueError(text)
+    _port(base)
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_non_empty(text)).expanduser()
+
+
+TEXT = Kind("text", str)
+WORD = Kind("a text that is not empty", _non_empty)
+PATH = Kind("a path", _path)
+COUNT = Kind("a whole number from 1 on", _at_least(1, int))
+SECONDS = Kind("a number of seconds from 0 on", _at_least(0, float))
+PORT = Kind("a port from 1 to 65535", _port)
+GROUPS = Kind("a multicast address with one *, such as 234.5.6.*", _with_star)
+PORTS = Kind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
+
+
+def _setting(kind: Kind, default: Any, words: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "help": words})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestbedSettings:
+    """[testbed]: the site."""
+
+    regularname: str = _setting(WORD, "fit", "what the nodes' control hostnames begin with")
+    rebootname: str = _setting(WORD, "reboot", "what the power cards' hostnames begin with")
+    inventory_path: Path = _setting(
+        PATH, Path("/etc/rhubarbe/inventory.json"), "the nodes, their cards and addresses"
+    )
+    all_scope: str = _setting(TEXT, "1-37", "the nodes that -a selects where $ALL_NODES is not set")
+    state_dir: Path = _setting(
+        PATH,
+        Path("/var/lib/rhubarbe"),
+        "what the gateway's users share from one command to another",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesSettings:
+    """[nodes]: time limits, in seconds; a node that misses one is given up, the others go on."""
+
+    load_default_timeout: float = _setting(SECONDS, 300.0, "rhubarbe-load as a whole, unless -t")
+    save_default_timeout: float = _setting(SECONDS, 300.0, "rhubarbe-save as a whole, unless -t")
+    wait_default_timeout: float = _setting(SECONDS, 60.0, "rhubarbe-wait as a whole, unless -t")
+    cmc_default_timeout: float = _setting(SECONDS, 3.0, "one answer of a power card")
+    idle_after_reset: float = _setting(
+        SECONDS,
+        15.0,
+        "how soon after a reset a node must be seen to go away; else its card is sent off, then on",
+    )
+    reset_timeout: float = _setting(SECONDS, 60.0, "the whole reset, off and on included")
+    timeout_before_telnet: float = _setting(
+        SECONDS, 80.0, "from the reset until the ramdisk answers on telnet"
+    )
+    silence_timeout: float = _setting(
+        SECONDS, 60.0, "how long a node may say nothing at all while its image is written or read"
+    )
+    probe_interval: float = _setting(
+        SECONDS, 0.25, "between two looks at a node that is expected to go away"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PxelinuxSettings:
+    """[pxelinux]: the links that make a node boot the ramdisk."""
+
+    config_dir: Path = _setting(
+        PATH, Path("/tftpboot/pxelinux.cfg"), "where pxelinux looks for 01-<mac>"
+    )
+    frisbee_image: str = _setting(
+        WORD,
+        "pxefrisbee",
+        "the entry in config_dir that boots the ramdisk; `frisbee_image.fit03` is for one node",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrisbeeSettings:
+    """[frisbee]: the programs that move images, and where images live."""
+
+    client: str = _setting(WORD, "frisbee", "on the ramdisk: writes the image")
+    server: str = _setting(WORD, "rhubarbe-frisbeed", "on the gateway: serves the image")
+    server_options: str = _setting(TEXT, "-K 3", "options of the server besides what it needs")
+    imagezip: str = _setting(WORD, "imagezip", "on the ramdisk: reads the disk")
+    netcat: str = _setting(WORD, "nc", "on the ramdisk: sends the image to the gateway")
+    hard_drive: str = _setting(WORD, "/dev/sda", "the disk, as the ramdisk calls it")
+    root_partition: str = _setting(
+        WORD, "/dev/sda1", "where /etc/rhubarbe-image is stamped before a save, or `none`"
+    )
+    mount_point: str = _setting(WORD, "/mnt", "where the ramdisk mounts the root partition")
+    images_dir: Path = _setting(PATH, Path("/var/lib/rhubarbe-images"), "the repository of images")
+    default_image: str = _setting(WORD, "default.ndz", "what load takes without -i")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkingSettings:
+    """[networking]: ports, patience and bandwidth."""
+
+    cmc_port: int = _setting(PORT, 80, "HTTP port of the power cards")
+    telnet_port: int = _setting(PORT, 23, "telnet port of the ramdisk")
+    ssh_port: int = _setting(PORT, 22, "ssh port of the nodes")
+    telnet_backoff: float = _setting(SECONDS, 1.0, "mean time between two tries of telnet")
+    telnet_timeout: float = _setting(SECONDS, 2.0, "one try of telnet")
+    ssh_backoff: float = _setting(SECONDS, 3.0, "mean time between two tries of ssh")
+    ssh_timeout: float = _setting(
+        SECONDS, 2.0, "the first try of ssh; each later try may take longer, up to 30 s"
+    )
+    ssh_key: str = _setting(TEXT, "", "a private key for ssh; empty: the user's own keys and agent")
+    pattern_multicast: str = _setting(GROUPS, "234.5.6.*", "multicast groups; * is 1, 2, 3, ...")
+    pattern_port: str = _setting(PORTS, "10000 + *", "UDP ports, one a group")
+    pattern_size: int = _setting(COUNT, 20, "how many groups, so how many loads at once")
+    bandwidth: int = _setting(COUNT, 500, "Mibit/s of a load, unless -b")
+    local_control_ip: str = _setting(
+        TEXT, "", "our address that the nodes reach; empty: the one on the route to them"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path."""
+
+    testbed: TestbedSettings = TestbedSettings()
+    nodes: NodesSettings = NodesSettings()
+    pxelinux: PxelinuxSettings = PxelinuxSettings()
+    frisbee: FrisbeeSettings = FrisbeeSettings()
+    networking: NetworkingSettings = NetworkingSettings()
+    frisbee_images: Mapping[str, str] = MappingProxyType({})
+    origins: Mapping[tuple[str, str], str] = MappingProxyType({})
+
+    def ramdisk_entry(self, hostname: str) -> str:
+        """Return the pxelinux entry that boots the ramdisk on the node of this control name."""
+        return self.frisbee_images.get(hostname, self.pxelinux.frisbee_image)
+
+
+SECTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "testbed": TestbedSettings,
+        "nodes": NodesSettings,
+        "pxelinux": PxelinuxSettings,
+        "frisbee": FrisbeeSettings,
+        "networking": NetworkingSettings,
+    }
+)

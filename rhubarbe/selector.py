@@ -1,0 +1,56 @@
+"""The selection language: `1-12 fit15-reboot18 ~4-6` is the nodes 1-3, 7-12 and 15-18.
+
+Words are taken from left to right, each a comma-separated list of parts; a part adds a node (`3`,
+`fit03`, `reboot03`), a range (`1-12`) or a range with a step (`1-10-2`), and `~` before it removes
+instead. Pure: no environment, no inventory.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
+from rhubarbe.errors import SelectionError
+
+# Testbeds have hundreds of nodes; more digits are a slip of the keyboard, and would eat the memory.
+MOST_DIGITS = 5
+
+
+def select(words: Iterable[str], names: Iterable[str], start: Iterable[int] = ()) -> list[int]:
+    """Return the sorted node numbers that `words` select, on top of the numbers in `start`.
+
+    `names` are the words that may stand before a number, such as `fit` and `reboot`. Raises
+    SelectionError naming the first word that selects nothing.
+    """
+    prefix = "|".join(re.escape(name) for name in names)
+    number = rf"(?:{prefix})?(\d{{1,{MOST_DIGITS}}})"
+    shape = re.compile(rf"(~?){number}(?:-{number}(?:-(\d{{1,{MOST_DIGITS}}}))?)?")
+    selected = set(start)
+    for word in words:
+        for part in word.split(","):
+            match = shape.fullmatch(part)
+            if match is None:
+                raise SelectionError(
+                    f"{word!r} selects no node; write 3, fit03, 1-12, 1-10-2 or ~4"
+                )
+            numbers = _expand(part, *match.group(2, 3, 4))
+            selected = selected - numbers if match.group(1) else selected | numbers
+    return sorted(selected)
+
+
+def _expand(part: str, first: str, last: str | None, step: str | None) -> set[int]:
+    low, high, stride = int(first), int(last or first), int(step or 1)
+    if high < low:
+        raise SelectionError(f"{part!r} is an empty range: write {high}-{low}")
+    if stride < 1:
+        raise SelectionError(f"{part!r} has a step of 0: the step is at least 1")
+    return set(range(low, high + 1, stride))
+
+
+def fold(numbers: Iterable[int]) -> str:
+    """Return numbers in the selection language: {1, 2, 3, 7} is `1-3,7`; none is ``."""
+    ordered = sorted(set(numbers))
+    if not ordered:
+        return ""
+    starts = [ordered[0]] + [b for a, b in pairwise(ordered) if b != a + 1]
+    ends = [a for a, b in pairwise(ordered) if b != a + 1] + [ordered[-1]]
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
