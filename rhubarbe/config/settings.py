@@ -4,7 +4,7 @@ Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -181,8 +181,8 @@ class Settings:
     pxelinux: PxelinuxSettings = PxelinuxSettings()
     frisbee: FrisbeeSettings = FrisbeeSettings()
     networking: NetworkingSettings = NetworkingSettings()
-    frisbee_images: Mapping[str, str] = MappingProxyType({})
-    origins: Mapping[tuple[str, str], str] = MappingProxyType({})
+    frisbee_images: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def ramdisk_entry(self, hostname: str) -> str:
         """Return the pxelinux entry that boots the ramdisk on the node of this control name."""

@@ -1,0 +1,129 @@
+"""Arguments that several verbs share, and what they mean."""
+
+import argparse
+import math
+import os
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import rhubarbe
+from rhubarbe.config import Settings, load_settings
+from rhubarbe.errors import SelectionError
+from rhubarbe.inventory import Entry, Inventory, load_inventory
+from rhubarbe.selector import select
+
+SELECTION = """\
+NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and ~4 (not 4), taken from left to
+right. Without any, the nodes are those of $NODES; with -a, those of $ALL_NODES, or of all_scope in
+the configuration."""
+
+EXIT_CODES = """\
+Exit code: 0 when all went well on all the nodes, 1 otherwise, 2 for a wrong command line."""
+
+
+def version() -> str:
+    """Return the version of this installation."""
+    return (Path(rhubarbe.__file__).parent / "VERSION").read_text(encoding="ascii").strip()
+
+
+def make_parser(program: str, verb: ModuleType) -> argparse.ArgumentParser:
+    """Return the parser of one verb: its module's docstring, arguments and example."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=verb.__doc__,
+        epilog=verb.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rhubarbe {version()}")
+    verb.add_arguments(parser)
+    return parser
+
+
+def add_nodes(parser: argparse.ArgumentParser) -> None:
+    """Add the selection of nodes."""
+    parser.add_argument("nodes", nargs="*", metavar="NODES", help="which nodes; see below")
+    parser.add_argument(
+        "-a", "--all-nodes", action="store_true", help="all nodes, less those given with ~"
+    )
+
+
+def add_time_limit(parser: argparse.ArgumentParser, setting: str) -> None:
+    """Add the time limit of the whole command."""
+    parser.add_argument(
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="S",
+        help=f"time limit in seconds (default: {setting} in [nodes])",
+    )
+
+
+def add_displays(parser: argparse.ArgumentParser, *, curses: bool = True) -> None:
+    """Add the choice of a display."""
+    choice = parser.add_mutually_exclusive_group()
+    if curses:
+        choice.add_argument(
+            "-c", "--curses", action="store_true", help="a full screen, one row a node"
+        )
+    choice.add_argument(
+        "--json", action="store_true", help="one JSON object an event, for programs"
+    )
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return value
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return value
+
+
+def read_settings() -> Settings:
+    """Read the configuration that this process sees."""
+    return load_settings(os.environ)
+
+
+def read_inventory(settings: Settings) -> Inventory:
+    """Read the inventory that the configuration names."""
+    return load_inventory(settings.testbed.inventory_path)
+
+
+def selected_entries(
+    settings: Settings, inventory: Inventory, words: list[str], *, all_nodes: bool
+) -> list[Entry]:
+    """Return the nodes that a command line and the environment select; raises SelectionError."""
+    names = (settings.testbed.regularname, settings.testbed.rebootname)
+    start: list[int] = []
+    if all_nodes:
+        scope = os.environ.get("ALL_NODES") or settings.testbed.all_scope
+        start = select(scope.split(), names)
+    elif not words:
+        words = os.environ.get("NODES", "").split()
+    numbers = select(words, names, start)
+    if not numbers:
+        raise SelectionError("no node is selected: give some (1-12), or set $NODES, or use -a")
+    return inventory.choose(numbers)
+
+
+def example(text: str, *parts: str) -> str:
+    """Return the end of a verb's help: an example, and explanations."""
+    return "\n\n".join([f"example:\n  {text}", *parts])
+
+
+def one_node(settings: Settings, inventory: Inventory, word: str) -> Entry:
+    """Return the only node that a word selects; raises SelectionError."""
+    entries = selected_entries(settings, inventory, [word], all_nodes=False)
+    if len(entries) > 1:
+        raise SelectionError(
+            f"{shlex.quote(word)} selects {len(entries)} nodes: one is saved at a time"
+        )
+    return entries[0]

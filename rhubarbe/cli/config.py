@@ -1,0 +1,43 @@
+"""Print the configuration in effect, and from which file each value comes."""
+
+import argparse
+from dataclasses import fields
+
+from rhubarbe.cli.arguments import example, read_settings
+from rhubarbe.config import SECTIONS, Settings
+from rhubarbe.errors import ConfigError
+
+EPILOG = example("rhubarbe-config frisbee networking")
+
+DEFAULT = "built-in default"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what config takes."""
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"some of {', '.join(SECTIONS)} (all)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the sections as INI, with the origin of each value as a comment."""
+    settings = read_settings()
+    for name in arguments.sections or SECTIONS:
+        if name not in SECTIONS:
+            raise ConfigError(f"no section {name!r}; there are {', '.join(SECTIONS)}")
+        print("\n".join([f"[{name}]", *_lines(settings, name), ""]))
+    return 0
+
+
+def _lines(settings: Settings, section: str) -> list[str]:
+    lines = []
+    for item in fields(SECTIONS[section]):
+        value = getattr(getattr(settings, section), item.name)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        origin = settings.origins.get((section, item.name), DEFAULT)
+        lines.append(f"{item.name} = {text}".rstrip().ljust(48) + f"  # {origin}")
+    if section == "pxelinux":
+        lines += [
+            f"frisbee_image.{node} = {text}" for node, text in settings.frisbee_images.items()
+        ]
+    return lines

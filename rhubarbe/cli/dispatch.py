@@ -1,0 +1,71 @@
+"""Which verb is asked for: the name of the command says it, `rhubarbe-load`, or its first argument.
+
+Only the verb that is asked for is imported, and none of them imports what `--help` does not need.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rhubarbe.cli.arguments import make_parser, version
+from rhubarbe.errors import RhubarbeError
+
+# Each verb with the module of this room that knows it, and what the list of verbs says of it.
+VERBS = {
+    "load": ("load", "put an image on nodes"),
+    "save": ("save", "save the disk of a node into an image"),
+    "wait": ("wait", "wait until nodes accept ssh"),
+    "nodes": ("nodes", "print the names of nodes"),
+    "inventory": ("inventory", "print the inventory"),
+    "config": ("config", "print the configuration, and where each value comes from"),
+    "images": ("images", "list the images"),
+    "list": ("images", "the same as images"),
+}
+PREFIX = "rhubarbe-"
+USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb that `argv` (with the program's name first) asks for; return the exit code."""
+    program, *words = sys.argv if argv is None else argv
+    verb = Path(program).name.removeprefix(PREFIX)
+    if verb in VERBS:
+        return _run(verb, words)
+    if words and words[0] in VERBS:
+        return _run(words[0], words[1:])
+    if words and words[0] == "--version":
+        print(f"rhubarbe {version()}")
+        return 0
+    asked_for_help = bool(words) and words[0] in ("-h", "--help")
+    print(_overview(), file=sys.stdout if asked_for_help else sys.stderr)
+    return 0 if asked_for_help else USAGE_ERROR
+
+
+def _run(verb: str, words: list[str]) -> int:
+    module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
+    parser = make_parser(PREFIX + verb, module)
+    arguments = parser.parse_args(words)
+    try:
+        code: int = module.run(arguments)
+    except RhubarbeError as error:
+        print(f"{PREFIX}{verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{PREFIX}{verb}: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has had enough; the interpreter must not say so at its end.
+        sys.stderr.close()
+        return 1
+    return code
+
+
+def _overview() -> str:
+    lines = [f"  {PREFIX}{verb:<12}{words}" for verb, (_, words) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: rhubarbe-VERB ..., or rhubarbe-main.py VERB ...; each verb has --help",
+            *lines,
+        ]
+    )

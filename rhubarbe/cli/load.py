@@ -1,0 +1,81 @@
+"""Put a disk image on nodes, all at once.
+
+The nodes are reset into the ramdisk, receive the image by multicast, and are reset onto their disk.
+"""
+
+import argparse
+
+from rhubarbe.cli.arguments import (
+    EXIT_CODES,
+    SELECTION,
+    add_displays,
+    add_nodes,
+    add_time_limit,
+    example,
+    positive,
+    read_inventory,
+    read_settings,
+    selected_entries,
+)
+from rhubarbe.errors import SelectionError
+from rhubarbe.images import find_image
+
+EPILOG = example("rhubarbe-load -i fedora 1-12 ~4", SELECTION, EXIT_CODES)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what load takes."""
+    parser.add_argument(
+        "-i",
+        "--image",
+        metavar="IMAGE",
+        help="a file, or a name looked for here, then in images_dir"
+        " (default: default_image in [frisbee])",
+    )
+    add_time_limit(parser, "load_default_timeout")
+    parser.add_argument(
+        "-b",
+        "--bandwidth",
+        type=positive,
+        metavar="MIBPS",
+        help="Mibit/s of the multicast (default: bandwidth in [networking])",
+    )
+    parser.add_argument(
+        "-n",
+        "--no-reset",
+        action="store_true",
+        help="the nodes are in the ramdisk already: reset them neither before nor after",
+    )
+    add_displays(parser)
+    add_nodes(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load, and return the exit code."""
+    settings = read_settings()
+    inventory = read_inventory(settings)
+    try:
+        entries = selected_entries(
+            settings, inventory, arguments.nodes, all_nodes=arguments.all_nodes
+        )
+    except SelectionError as error:
+        if arguments.image is None and any(word[:1].isalpha() for word in arguments.nodes):
+            raise SelectionError(f"{error} (is -i missing before the name of an image?)") from error
+        raise
+    image = find_image(
+        arguments.image or settings.frisbee.default_image, settings.frisbee.images_dir
+    )
+
+    from rhubarbe.cli.runtime import run_command
+    from rhubarbe.operations.load import LoadRequest, load
+
+    request = LoadRequest(
+        image=image,
+        entries=entries,
+        limit=arguments.timeout or settings.nodes.load_default_timeout,
+        bandwidth_mibps=arguments.bandwidth or settings.networking.bandwidth,
+        resets=not arguments.no_reset,
+    )
+    return run_command(
+        lambda bus: load(request, settings, bus), curses=arguments.curses, json=arguments.json
+    )

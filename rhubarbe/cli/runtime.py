@@ -1,0 +1,147 @@
+"""One command from start to end: loop, signals, displays, log, and the exit code.
+
+Whatever way a command ends (well, by its time limit, by SIGINT, SIGTERM or SIGHUP, by an error),
+the operation is left to clean up, then the displays get the last events and are closed.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rhubarbe.bus import Bus
+from rhubarbe.displays.bar import Bar
+from rhubarbe.displays.display import Display
+from rhubarbe.displays.errors import NoTerminal
+from rhubarbe.displays.logfile import LogFile
+from rhubarbe.events import Event, Notice
+from rhubarbe.operations.outcome import Outcome
+
+LOG = "rhubarbe.log"
+TICKS = 0.25
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Operation = Callable[[Bus], Coroutine[Any, Any, Outcome]]
+
+
+def run_command(operation: Operation, *, curses: bool, json: bool, verbose: bool = False) -> int:
+    """Run an operation under the chosen display; return the exit code."""
+    # Before the loop and its handlers are there, these would kill us with the default action.
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, _interrupt)
+    with contextlib.ExitStack() as stack:
+        displays: list[Display] = []
+        notices = [
+            Notice(text=text)
+            for text in (
+                _add_display(displays, curses=curses, json=json, verbose=verbose),
+                _add_log(displays),
+            )
+            if text
+        ]
+        for display in displays:
+            stack.callback(display.close)
+        return asyncio.run(_Command(displays, notices).run(operation))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _add_display(displays: list[Display], *, curses: bool, json: bool, verbose: bool) -> str | None:
+    """Open the display that was asked for; return what there is to say about it."""
+    if json:
+        from rhubarbe.displays.jsonlines import JsonLines
+
+        displays.append(JsonLines(sys.stdout))
+        return None
+    if curses:
+        from rhubarbe.displays.monitor import Monitor
+
+        try:
+            displays.append(Monitor(sys.stdout))
+        except NoTerminal as error:
+            displays.append(Bar(sys.stdout, verbose=verbose))
+            return f"no full screen: {error}"
+        return None
+    displays.append(Bar(sys.stdout, verbose=verbose))
+    return None
+
+
+def _add_log(displays: list[Display]) -> str | None:
+    """Open the log, here or else at home; return what there is to say about it."""
+    for path in (Path(LOG), Path.home() / LOG):
+        with contextlib.suppress(OSError):
+            displays.append(LogFile(_open_log(path)))
+            return None
+    return f"no log: {LOG} can be written neither here nor at home"
+
+
+def _open_log(path: Path) -> TextIO:
+    # Never through a link that somebody may have laid there.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(
+        os.open(path, flags, 0o644), "a", encoding="utf-8", errors="replace", buffering=1
+    )
+
+
+class _Command:
+    """The loop's side of a command."""
+
+    def __init__(self, displays: Sequence[Display], notices: Sequence[Event]) -> None:
+        self._displays = displays
+        self._notices = notices
+        self._signal: signal.Signals | None = None
+
+    async def run(self, operation: Operation) -> int:
+        bus = Bus()
+        events = bus.subscribe()
+        # The one task outside a TaskGroup: it must outlive the operation, to show its last events.
+        follower = asyncio.Task(self._follow(events), name="displays")
+        try:
+            with self._signals():
+                for notice in self._notices:
+                    bus.report(notice)
+                return (await operation(bus)).exit_code
+        except asyncio.CancelledError:
+            if self._signal is None:
+                raise
+            return 1
+        finally:
+            bus.close()
+            await follower
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Cancel the operation at the first signal; later ones must not disturb its cleaning up."""
+        loop, main = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupted(number: signal.Signals) -> None:
+            if self._signal is None and main is not None:
+                self._signal = number
+                main.cancel()
+
+        for number in SIGNALS:
+            loop.add_signal_handler(number, interrupted, number)
+        yield
+
+    async def _follow(self, events: Any) -> None:
+        ticker = asyncio.get_running_loop().create_task(self._tick(), name="ticks")
+        try:
+            async for event in events:
+                for display in self._displays:
+                    display.show(event)
+        finally:
+            ticker.cancel()
+            for display in self._displays:
+                display.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICKS)
+            for display in self._displays:
+                display.tick()

@@ -1,0 +1,21 @@
+"""Which of this machine's addresses a node can reach."""
+
+import socket
+
+from rhubarbe.errors import GatewayError
+
+
+def local_address_towards(ip: str, configured: str = "") -> str:
+    """Return our address on the route to `ip`, or the configured one; raises GatewayError."""
+    if configured:
+        return configured
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a datagram socket sends nothing: it only asks the routing table.
+            probe.connect((ip, 9))
+        except OSError as error:
+            raise GatewayError(
+                f"no route to {ip}: {error}; set local_control_ip in [networking]"
+            ) from error
+        address: str = probe.getsockname()[0]
+        return address

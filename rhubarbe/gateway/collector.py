@@ -1,0 +1,186 @@
+"""Receives one image from one node, over TCP, and checks it as it arrives.
+
+The image is written under the name of a partial one; `complete` says when it is whole: every chunk
+inflates and fills its regions, all that imagezip announced has come, and all is synced. Disk and
+checking work is done in threads.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NoReturn
+
+from rhubarbe.errors import GatewayError, NodeError
+from rhubarbe.ndz.check import ImageChecker
+from rhubarbe.ndz.errors import NdzError
+from rhubarbe.ndz.header import CHUNK, SECTOR
+
+# How long the last bytes may take to arrive once imagezip has ended on the node.
+LAST_BYTES = 10.0
+
+
+class Collector:
+    """Listens on `address`:`port` for the node at `sender`; made with `collect`."""
+
+    def __init__(self, partial: Path, sender: str, on_reach: Callable[[int], None]) -> None:
+        self.address = ""
+        self.port = 0
+        self.partial = partial
+        self._sender = sender
+        self._on_reach = on_reach
+        self._descriptor = -1
+        self._checker = ImageChecker()
+        self._received = 0
+        self._storing = threading.Lock()
+        self._writer: asyncio.StreamWriter | None = None
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self, address: str) -> asyncio.Server:
+        """Create the partial file and listen on a port that the kernel chooses."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._descriptor = await asyncio.to_thread(os.open, self.partial, flags, 0o644)
+            server = await asyncio.start_server(self._accept, address, 0, limit=2 * CHUNK)
+        except OSError as error:
+            raise GatewayError(f"{self.partial}: cannot collect an image: {error}") from error
+        self.address, self.port = server.sockets[0].getsockname()[:2]
+        return server
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        if self._writer is not None or peer is None or peer[0] != self._sender:
+            writer.transport.abort()
+            return
+        self._writer = writer
+        try:
+            await self._receive(reader)
+        except (OSError, NdzError, NodeError) as error:
+            self._end(error)
+        except BaseException:
+            self._end(NodeError("the collector was ended"))
+            raise
+        else:
+            self._end(None)
+        finally:
+            writer.transport.abort()
+
+    def _end(self, error: Exception | None) -> None:
+        if self._ended.done():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
+            self._ended.exception()  # it may never be asked for: the node may fail first
+
+    async def _receive(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                chunk = await reader.readexactly(CHUNK)
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    self._received += len(error.partial)
+                    raise NodeError(
+                        f"the image stopped within chunk {self._received // CHUNK}"
+                    ) from None
+                return
+            last = await asyncio.to_thread(self._store, chunk)
+            self._on_reach(last * SECTOR)
+
+    def _store(self, chunk: bytes) -> int:
+        """Check and write one chunk, in a thread; return the end of its covered sectors."""
+        with self._storing:
+            if self._descriptor < 0:
+                raise NodeError("the collector was closed")
+            checked = self._checker.feed(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            self._received += CHUNK
+            return checked.header.last
+
+    async def alarm(self) -> NoReturn:
+        """Wait for something to be wrong with what arrives: raises NodeError."""
+        await self._outcome()
+        await asyncio.Event().wait()
+        raise AssertionError("an event that nobody sets")
+
+    async def _outcome(self) -> None:
+        try:
+            await asyncio.shield(self._ended)
+        except NdzError as error:
+            raise NodeError(f"what the node sends is not a whole image: {error}") from error
+        except OSError as error:
+            raise NodeError(f"{self.partial}: the image cannot be written: {error}") from error
+
+    async def complete(self, announced: int | None) -> int:
+        """Wait for the end of a whole image, and sync it; return its size in bytes.
+
+        `announced` is the size that imagezip said. Some netcats keep the connection open for ever:
+        once all that was announced is there, we close it. Raises NodeError.
+        """
+        try:
+            async with asyncio.timeout(LAST_BYTES):
+                await self._last_bytes(announced)
+        except TimeoutError:
+            raise NodeError(
+                f"the image is cut short: {self._received} bytes arrived"
+                f" of {announced or 'an unknown number'}"
+            ) from None
+        if announced is not None and announced != self._received:
+            raise NodeError(f"imagezip made {announced} bytes, {self._received} arrived")
+        await asyncio.to_thread(self._finish)
+        return self._received
+
+    async def _last_bytes(self, announced: int | None) -> None:
+        while not self._ended.done():
+            if announced is not None and self._received == announced:
+                return
+            await asyncio.wait([self._ended], timeout=0.1)
+        await self._outcome()
+
+    def _finish(self) -> None:
+        try:
+            self._checker.finish()
+            os.fsync(self._descriptor)
+        except NdzError as error:
+            raise NodeError(f"what the node sent is not a whole image: {error}") from error
+        except OSError as error:
+            raise NodeError(f"{self.partial}: the image cannot be written: {error}") from error
+
+    async def close(self) -> None:
+        """Close connection and file; an empty partial file is worth nothing, and goes."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        await asyncio.to_thread(self._close_file)
+
+    def _close_file(self) -> None:
+        with self._storing:  # a chunk may still be on its way to the disk in another thread
+            descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            if self._received == 0:
+                self.partial.unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def collect(
+    partial: Path, *, address: str, sender: str, on_reach: Callable[[int], None]
+) -> AsyncIterator[Collector]:
+    """Listen for one image, which is written to `partial`, for the length of the context.
+
+    `sender` is the only address that is served; `on_reach` is told, after each chunk, up to which
+    byte of the node's disk the image has come.
+    """
+    collector = Collector(partial, sender, on_reach)
+    server: asyncio.Server | None = None
+    try:
+        server = await collector.open(address)
+        yield collector
+    finally:
+        if server is not None:
+            server.close()
+        await collector.close()

@@ -1,0 +1,35 @@
+"""Finding the programs that run on the gateway, and keeping the ones that we started on a leash."""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+from pathlib import Path
+
+from rhubarbe.errors import GatewayError
+
+PATIENCE = 2.0
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program, looked for in $PATH and beside the running command."""
+    beside = [str(Path(sys.argv[0]).absolute().parent), str(Path(sys.executable).parent)]
+    found = shutil.which(name) or shutil.which(name, path=":".join(beside))
+    if found is None:
+        raise GatewayError(f"{name}: no such program on this gateway; see server in [frisbee]")
+    return found
+
+
+async def end_process(process: asyncio.subprocess.Process) -> None:
+    """End a child: ask, then force; returns when it is reaped."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,277 @@
+"""One node, step by step: what the transports return becomes events and outcomes here, only here.
+
+Each step is a phase with a time limit of its own. A step that fails raises NodeError, with words
+for the user; who called it knows the phase from `phase`.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+from rhubarbe import ramdisk
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import CardError, CommandFailed, NodeError, Unreachable
+from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
+from rhubarbe.inventory import Entry
+from rhubarbe.transports import telnet
+from rhubarbe.transports.presence import Presence, accepts
+from rhubarbe.transports.pxe import NextBoot
+
+# A look at a port: on the control network an answer takes milliseconds.
+LOOK = 1.0
+# A power state is believed once two readings this far apart agree.
+READINGS_APART = 0.2
+# A shell that accepts a connection but says nothing for this long is not ready.
+SHELL_ANSWERS = 5.0
+# How many chunks may pass by on the wire without a word of the node.
+SILENT_CHUNKS = 10
+
+
+async def backoff(mean: float) -> AsyncIterator[int]:
+    """Yield 0, 1, 2, ... at once, then each after a random pause around `mean` seconds."""
+    for attempt in itertools.count():
+        yield attempt
+        await asyncio.sleep(mean * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+
+class PowerCards(Protocol):
+    """What a node needs of its power card; the cards are told apart by IP address."""
+
+    async def is_on(self, ip: str) -> bool:
+        """Ask for the power state."""
+
+    async def send(self, ip: str, verb: str) -> None:
+        """Send on, off or reset."""
+
+
+class Node:
+    """One node of the inventory, as one command works on it."""
+
+    def __init__(self, entry: Entry, settings: Settings, cards: PowerCards, bus: Bus) -> None:
+        self.entry = entry
+        self.name = entry.name
+        self.phase = Phase.LINK
+        self.last_line = ""
+        self._last_note = ""
+        self._settings = settings
+        self._cards = cards
+        self._bus = bus
+        self.next_boot = NextBoot(
+            settings.pxelinux.config_dir, entry.control.mac, settings.ramdisk_entry(entry.name)
+        )
+
+    def note(self, text: str) -> None:
+        """Report a detail of what is being done, unless it is the same as before."""
+        if text != self._last_note:
+            self._last_note = text
+            self._bus.report(NodeNoted(node=self.name, text=ramdisk.plain(text)))
+
+    @contextlib.asynccontextmanager
+    async def enter(
+        self, phase: Phase, limit: float | None = None, what: str = ""
+    ) -> AsyncIterator[None]:
+        """Go through a phase in at most `limit` seconds; `what` says what did not happen then.
+
+        No limit is for a phase whose steps have their own.
+        """
+        self.phase = phase
+        started = time.monotonic()
+        self._bus.report(PhaseStarted(node=self.name, phase=phase))
+        deadline = asyncio.timeout(limit)
+        try:
+            async with deadline:
+                yield
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise Unreachable(f"{what} in {limit:g} s") from error
+        self._bus.report(PhaseDone(node=self.name, phase=phase, seconds=time.monotonic() - started))
+
+    # -- power
+
+    async def reboot(self, phase: Phase) -> None:
+        """Restart the node, and return once it was seen to go away; raises NodeError."""
+        limits = self._settings.nodes
+        async with self.enter(phase, limits.reset_timeout, "the node was not seen to restart"):
+            try:
+                await self._restart()
+            except CardError as error:
+                raise CardError(f"power card {self.entry.cmc.hostname} {error}") from error
+
+    async def _restart(self) -> None:
+        if not await self._settled_power():
+            await self._send("on")
+            return
+        presence = await self._presence()
+        await self._send("reset")
+        if not presence:
+            self.note("answered nowhere before the reset")
+            return
+        try:
+            async with asyncio.timeout(self._settings.nodes.idle_after_reset):
+                await presence.departed(self._settings.nodes.probe_interval)
+        except TimeoutError:
+            self.note("was not seen to go away: switching it off, then on")
+            await self._off_and_on(presence)
+
+    async def _off_and_on(self, presence: Presence) -> None:
+        """Restart a node whose card ignored the reset, or only said that it did it."""
+        await self._send("off")
+        try:
+            async with asyncio.timeout(self._settings.nodes.idle_after_reset):
+                await presence.departed(self._settings.nodes.probe_interval)
+        except TimeoutError:
+            raise NodeError(
+                f"power card {self.entry.cmc.hostname} says ok to reset and to off,"
+                " but the node stays up"
+            ) from None
+        if await self._settled_power():
+            raise CardError("says ok to off, but that the node is on")
+        await self._send("on")
+
+    async def _settled_power(self) -> bool:
+        """Return whether the node is on, once two readings agree."""
+        reading = await self._cards.is_on(self.entry.cmc.ip)
+        while True:
+            await asyncio.sleep(READINGS_APART)
+            again = await self._cards.is_on(self.entry.cmc.ip)
+            if again == reading:
+                return reading
+            reading = again
+
+    async def _send(self, verb: str) -> None:
+        await self._cards.send(self.entry.cmc.ip, verb)
+        self.note(f"{self.entry.cmc.hostname} says ok to {verb}")
+
+    async def _presence(self) -> Presence:
+        ports = self._settings.networking
+        return await Presence.observe(
+            self.entry.control.ip, (ports.telnet_port, ports.ssh_port), LOOK
+        )
+
+    # -- ramdisk
+
+    async def wait_for_ramdisk(self) -> None:
+        """Return once the ramdisk answers on telnet; raises Unreachable."""
+        networking = self._settings.networking
+        limit = self._settings.nodes.timeout_before_telnet
+        try:
+            async with self.enter(Phase.RAMDISK, limit, "no answer on telnet"):
+                async for _ in backoff(networking.telnet_backoff):
+                    if await self._answers_on_telnet():
+                        return
+        except Unreachable as error:
+            if await accepts(self.entry.control.ip, networking.ssh_port, LOOK):
+                raise Unreachable(f"{error}; it answers on ssh: it booted its own disk") from error
+            raise
+
+    async def _answers_on_telnet(self) -> bool:
+        networking = self._settings.networking
+        ip = self.entry.control.ip
+        if not await accepts(ip, networking.telnet_port, networking.telnet_timeout):
+            return False
+        try:
+            async with telnet.open_session(
+                ip, networking.telnet_port, networking.telnet_timeout
+            ) as session:
+                await self._converse(session, ramdisk.Transcript(), "true", SHELL_ANSWERS)
+        except NodeError as error:
+            self.note(f"telnet not ready: {error}")
+            return False
+        return True
+
+    async def write_image(self, group: str, port: int, seconds_a_chunk: float) -> None:
+        """Run the frisbee client on the node to its end; raises NodeError.
+
+        `seconds_a_chunk` is how long a chunk takes on the wire: a node may be silent for a few.
+        """
+        frisbee = self._settings.frisbee
+        command = ramdisk.write_image(
+            frisbee.client, self.entry.control.ip, group, port, frisbee.hard_drive
+        )
+        silence = self._settings.nodes.silence_timeout + SILENT_CHUNKS * seconds_a_chunk
+        await self._run(command, ramdisk.FrisbeeTranscript(), silence)
+        self._bus.report(Progress(node=self.name, percent=100.0))
+
+    async def stamp(self, line: str) -> None:
+        """Add a line to /etc/rhubarbe-image on the node's disk; raises NodeError."""
+        frisbee = self._settings.frisbee
+        command = ramdisk.stamp(frisbee.root_partition, frisbee.mount_point, line)
+        await self._run(command, ramdisk.Transcript(), self._settings.nodes.silence_timeout)
+
+    async def read_image(
+        self, address: str, port: int, transcript: ramdisk.ImagezipTranscript
+    ) -> None:
+        """Run imagezip on the node, towards our address and port, to its end; raises NodeError."""
+        frisbee = self._settings.frisbee
+        command = ramdisk.read_image(
+            frisbee.imagezip,
+            frisbee.hard_drive,
+            frisbee.netcat,
+            address,
+            port,
+        )
+        await self._run(command, transcript, self._settings.nodes.silence_timeout)
+
+    async def _run(self, command: str, transcript: ramdisk.Transcript, limit: float) -> None:
+        """Run a command in the ramdisk's shell, in a session of its own; raises NodeError."""
+        networking = self._settings.networking
+        async with telnet.open_session(
+            self.entry.control.ip, networking.telnet_port, networking.telnet_timeout
+        ) as session:
+            await self._converse(session, transcript, command, limit)
+
+    async def _converse(
+        self,
+        session: telnet.Session,
+        transcript: ramdisk.Transcript,
+        command: str,
+        limit: float,
+    ) -> None:
+        """Run a command to its end; the node may be silent for at most `limit` seconds."""
+        await session.send(ramdisk.script(command))
+        deadline = asyncio.timeout(limit)
+        loop = asyncio.get_running_loop()
+        try:
+            async with deadline:
+                async for piece in session.pieces():
+                    deadline.reschedule(loop.time() + limit)
+                    for output in transcript.feed(piece):
+                        if isinstance(output, ramdisk.Ended):
+                            self._require_success(output.status, transcript)
+                            return
+                        self._tell(output)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise Unreachable(f"the node said nothing for {limit:g} s") from error
+        finally:
+            self.last_line = transcript.last_line
+        raise Unreachable("the telnet session was cut before the program on the node had ended")
+
+    def _tell(self, output: ramdisk.Line | ramdisk.Percent) -> None:
+        if isinstance(output, ramdisk.Percent):
+            self._bus.report(Progress(node=self.name, percent=output.value))
+        else:
+            self._bus.report(NodeSaid(node=self.name, line=output.text))
+
+    @staticmethod
+    def _require_success(status: int, transcript: ramdisk.Transcript) -> None:
+        if status:
+            raise CommandFailed(
+                f"the program on the node ended with status {status}: {transcript.last_line}"
+            )
+
+    @contextlib.contextmanager
+    def linked(self) -> Iterator[None]:
+        """Hold the nextboot link, as the phase of this name."""
+        self.phase = Phase.LINK
+        self._bus.report(PhaseStarted(node=self.name, phase=Phase.LINK))
+        with self.next_boot.linked():
+            self._bus.report(PhaseDone(node=self.name, phase=Phase.LINK, seconds=0.0))
+            yield

@@ -1,0 +1,94 @@
+"""The same job on many nodes at once, where one bad node never holds back or cancels the others."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from rhubarbe.bus import Bus
+from rhubarbe.errors import GatewayError, ImageError, NodeError
+from rhubarbe.events import Finished, NodeFailed, NodeSucceeded
+from rhubarbe.node import Node
+from rhubarbe.operations.outcome import NodeOutcome, Outcome
+
+Job = Callable[[Node], Coroutine[Any, Any, None]]
+Companion = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Fleet:
+    """Runs one job a node, keeps what becomes of each, and tells the bus."""
+
+    def __init__(self, command: str, nodes: Sequence[Node], bus: Bus) -> None:
+        self._command = command
+        self._nodes = nodes
+        self._bus = bus
+        self._started = time.monotonic()
+        self._outcomes: dict[str, NodeOutcome] = {}
+
+    async def run(self, job: Job, limit: float, companion: Companion | None = None) -> Outcome:
+        """Run the job on all nodes, for at most `limit` seconds, and report how it ended.
+
+        `companion` runs beside them, and is cancelled when the last node is done. A node that is
+        not done at the limit, or when the command is interrupted, is a bad one.
+        """
+        reason = "interrupted"
+        try:
+            async with asyncio.timeout(limit):
+                await self._run_all(job, companion)
+        except TimeoutError:
+            reason = f"not done within the time limit of {limit:g} s"
+        finally:
+            outcome = self._close(reason)
+        return outcome
+
+    async def _run_all(self, job: Job, companion: Companion | None) -> None:
+        async with asyncio.TaskGroup() as others:
+            beside = others.create_task(companion()) if companion else None
+            async with asyncio.TaskGroup() as group:
+                for node in self._nodes:
+                    group.create_task(self._run_one(job, node), name=node.name)
+            if beside:
+                beside.cancel()
+
+    async def _run_one(self, job: Job, node: Node) -> None:
+        try:
+            await job(node)
+        except (NodeError, GatewayError, ImageError) as error:
+            self._fail(node, str(error))
+        else:
+            seconds = time.monotonic() - self._started
+            self._keep(node, ok=True)
+            self._bus.report(NodeSucceeded(node=node.name, seconds=seconds))
+
+    def _fail(self, node: Node, reason: str) -> None:
+        last_line = "" if node.last_line in reason else node.last_line
+        self._keep(node, ok=False, reason=reason)
+        self._bus.report(
+            NodeFailed(node=node.name, phase=node.phase, reason=reason, last_line=last_line)
+        )
+
+    def _keep(self, node: Node, *, ok: bool, reason: str = "") -> None:
+        self._outcomes[node.name] = NodeOutcome(
+            node=node.name,
+            number=node.entry.number,
+            ok=ok,
+            seconds=time.monotonic() - self._started,
+            phase=None if ok else node.phase,
+            reason=reason,
+        )
+
+    def _close(self, reason: str) -> Outcome:
+        for node in self._nodes:
+            if node.name not in self._outcomes:
+                self._fail(node, reason)
+        outcome = Outcome.of(self._outcomes.values())
+        self._bus.report(
+            Finished(
+                command=self._command,
+                good=outcome.good,
+                bad=outcome.bad,
+                exit_code=outcome.exit_code,
+                seconds=time.monotonic() - self._started,
+            )
+        )
+        return outcome

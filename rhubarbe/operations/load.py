@@ -1,0 +1,119 @@
+"""Load: put one image on many nodes at once."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import GatewayError
+from rhubarbe.events import ImageChosen, Phase, Started
+from rhubarbe.gateway.addresses import local_address_towards
+from rhubarbe.gateway.alarm import unless
+from rhubarbe.gateway.frisbeed import Frisbeed, serve
+from rhubarbe.gateway.programs import find_program
+from rhubarbe.images import check_image
+from rhubarbe.inventory import Entry
+from rhubarbe.ndz.header import CHUNK
+from rhubarbe.node import Node
+from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.outcome import Outcome
+from rhubarbe.transports.cmc import Cards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """What to load, where; `resets` is false where the nodes are in the ramdisk already."""
+
+    image: Path
+    entries: Sequence[Entry]
+    limit: float
+    bandwidth_mibps: int
+    resets: bool = True
+
+
+async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
+    """Load the image on all the nodes; raises RhubarbeError before any node is touched, or never.
+
+    The image is read and checked to its last chunk first.
+    """
+    bus.report(Started(command="load", nodes=tuple(entry.name for entry in request.entries)))
+    find_program(settings.frisbee.server)
+    summary = await asyncio.to_thread(check_image, request.image)
+    bus.report(
+        ImageChosen(
+            path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
+        )
+    )
+    async with Cards(settings.networking.cmc_port, settings.nodes.cmc_default_timeout) as cards:
+        nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
+        if request.resets:
+            for node in nodes:
+                node.next_boot.require_entry()
+        server = _Server(request, settings, bus)
+        job = _Load(server, request).run
+        return await Fleet("load", nodes, bus).run(job, request.limit, server.run)
+
+
+class _Server:
+    """The image server, which starts when the first node is ready for it."""
+
+    def __init__(self, request: LoadRequest, settings: Settings, bus: Bus) -> None:
+        self._request = request
+        self._settings = settings
+        self._bus = bus
+        self._wanted = asyncio.Event()
+        self._running: asyncio.Future[Frisbeed] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Serve from the moment that somebody wants it until cancelled."""
+        await self._wanted.wait()
+        try:
+            async with serve(
+                self._request.image,
+                address=local_address_towards(
+                    self._request.entries[0].control.ip,
+                    self._settings.networking.local_control_ip,
+                ),
+                bandwidth_mibps=self._request.bandwidth_mibps,
+                programs=self._settings.frisbee,
+                networking=self._settings.networking,
+                bus=self._bus,
+            ) as server:
+                self._running.set_result(server)
+                await asyncio.Event().wait()
+        except GatewayError as error:
+            # Every node that waits for the server fails with this reason.
+            self._running.set_exception(error)
+            self._running.exception()  # or nobody waits any more
+
+    async def ready(self) -> Frisbeed:
+        """Ask for the server and return it once it serves; raises GatewayError."""
+        self._wanted.set()
+        return await asyncio.shield(self._running)
+
+
+class _Load:
+    """What is done on one node."""
+
+    def __init__(self, server: _Server, request: LoadRequest) -> None:
+        self._server = server
+        self._resets = request.resets
+        self._seconds_a_chunk = 8 / request.bandwidth_mibps
+
+    async def run(self, node: Node) -> None:
+        """Bring the node into the ramdisk, write the image, reset it onto its disk."""
+        if self._resets:
+            with node.linked():
+                await node.reboot(Phase.RESET)
+                await node.wait_for_ramdisk()
+        else:
+            await node.wait_for_ramdisk()
+        async with node.enter(Phase.IMAGE):
+            server = await self._server.ready()
+            session = server.session
+            work = node.write_image(session.group, session.port, self._seconds_a_chunk)
+            await unless(server.alarm(), work)
+        if self._resets:
+            await node.reboot(Phase.BOOT)

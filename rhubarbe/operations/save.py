@@ -1,0 +1,137 @@
+"""Save: read one node's disk back into an image on the gateway."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rhubarbe import ramdisk
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import NodeError
+from rhubarbe.events import CollectorReady, ImageSaved, Phase, Progress, Started
+from rhubarbe.gateway.addresses import local_address_towards
+from rhubarbe.gateway.alarm import unless
+from rhubarbe.gateway.collector import Collector, collect
+from rhubarbe.images import partial_path, publish
+from rhubarbe.inventory import Entry
+from rhubarbe.node import Node
+from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.outcome import Outcome
+from rhubarbe.transports.cmc import Cards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveRequest:
+    """Which node to save, where to; `author` and `comment` go into the node's stamp."""
+
+    entry: Entry
+    image: Path
+    author: str
+    comment: str
+    now: datetime
+    limit: float
+    resets: bool = True
+
+    @property
+    def stamp(self) -> str:
+        """The line that the saved image carries in /etc/rhubarbe-image."""
+        words = (
+            f"{self.now:%Y-%m-%d@%H:%M:%S} - node {self.entry.name}"
+            f" - image {self.image.name.removesuffix('.ndz')} - by {self.author}"
+        )
+        return ramdisk.plain(f"{words} - {self.comment}" if self.comment else words)
+
+
+async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
+    """Save the node's disk; raises RhubarbeError before the node is touched, or never.
+
+    The image has its final name only when it is whole.
+    """
+    bus.report(Started(command="save", nodes=(request.entry.name,)))
+    address = local_address_towards(request.entry.control.ip, settings.networking.local_control_ip)
+    progress = _DiskProgress(request.entry.name, bus)
+    async with (
+        Cards(settings.networking.cmc_port, settings.nodes.cmc_default_timeout) as cards,
+        collect(
+            partial_path(request.image),
+            address=address,
+            sender=request.entry.control.ip,
+            on_reach=progress.reached,
+        ) as collector,
+    ):
+        node = Node(request.entry, settings, cards, bus)
+        if request.resets:
+            node.next_boot.require_entry()
+        bus.report(
+            CollectorReady(
+                address=collector.address, port=collector.port, path=str(collector.partial)
+            )
+        )
+        job = _Save(request, settings, collector, progress, bus).run
+        return await Fleet("save", [node], bus).run(job, request.limit)
+
+
+class _DiskProgress:
+    """How far the image has come through the node's disk, as percents."""
+
+    def __init__(self, node: str, bus: Bus) -> None:
+        self.transcript = ramdisk.ImagezipTranscript()
+        self._node = node
+        self._bus = bus
+
+    def reached(self, position: int) -> None:
+        """Take the byte of the disk up to which the image has arrived."""
+        if disk := self.transcript.disk_bytes:
+            self._bus.report(Progress(node=self._node, percent=min(99.0, 100 * position / disk)))
+
+
+class _Save:
+    """What is done on the node."""
+
+    def __init__(
+        self,
+        request: SaveRequest,
+        settings: Settings,
+        collector: Collector,
+        progress: _DiskProgress,
+        bus: Bus,
+    ) -> None:
+        self._request = request
+        self._settings = settings
+        self._collector = collector
+        self._progress = progress
+        self._bus = bus
+
+    async def run(self, node: Node) -> None:
+        """Bring the node into the ramdisk, stamp and read its disk, reset it onto its disk."""
+        if self._request.resets:
+            with node.linked():
+                await node.reboot(Phase.RESET)
+                await node.wait_for_ramdisk()
+        else:
+            await node.wait_for_ramdisk()
+        await self._stamp(node)
+        async with node.enter(Phase.IMAGE):
+            size = await unless(self._collector.alarm(), self._transfer(node))
+        self._bus.report(Progress(node=node.name, percent=100.0))
+        self._bus.report(ImageSaved(path=str(self._request.image), size=size))
+        if self._request.resets:
+            await node.reboot(Phase.BOOT)
+
+    async def _transfer(self, node: Node) -> int:
+        transcript = self._progress.transcript
+        await node.read_image(self._collector.address, self._collector.port, transcript)
+        size = await self._collector.complete(transcript.image_bytes)
+        await asyncio.to_thread(publish, self._collector.partial, self._request.image)
+        return size
+
+    async def _stamp(self, node: Node) -> None:
+        """Stamp the disk; an image without a stamp is still an image, so a failure is but told."""
+        if self._settings.frisbee.root_partition == "none":
+            return
+        async with node.enter(Phase.STAMP, self._settings.nodes.silence_timeout, "not stamped"):
+            try:
+                await node.stamp(self._request.stamp)
+            except NodeError as error:
+                node.note(f"/etc/rhubarbe-image could not be written: {error}")

@@ -1,0 +1,72 @@
+"""Door to the power cards: plain HTTP, one GET a verb, a short text as the answer.
+
+`/status` answers `on` or `off`; `/on`, `/off` and `/reset` answer `ok`. No charset is announced,
+and a reset works on a node that is on only.
+"""
+
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from rhubarbe.errors import CardError
+
+# Far more than a card has to say; a card that sends more is broken.
+LONGEST_ANSWER = 65536
+
+
+class Cards:
+    """All power cards of one command, behind one HTTP session; an async context manager."""
+
+    def __init__(self, port: int, limit: float) -> None:
+        """Talk to cards on TCP `port`, with at most `limit` seconds an answer."""
+        self._port = port
+        self._limit = limit
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._limit),
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, ip: str, verb: str) -> str:
+        """Send a verb to the card at `ip` and return its answer, stripped; raises CardError."""
+        if self._session is None:
+            raise RuntimeError("Cards must be entered before they are asked")
+        try:
+            async with self._session.get(f"http://{ip}:{self._port}/{verb}") as answer:
+                body = await answer.content.read(LONGEST_ANSWER)
+                text = body.decode("utf-8", "replace").strip()
+                if answer.status != HTTPStatus.OK:
+                    raise CardError(f"answers {verb} with HTTP status {answer.status}")
+                return text
+        except TimeoutError as error:
+            raise CardError(f"no answer to {verb} in {self._limit:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise CardError(f"cannot be reached for {verb}: {error}") from error
+
+    async def is_on(self, ip: str) -> bool:
+        """Ask for the power state; raises CardError also where the answer is neither on nor off."""
+        answer = await self.ask(ip, "status")
+        if answer not in ("on", "off"):
+            raise CardError(f"answers status with {answer[:40]!r}, expected on or off")
+        return answer == "on"
+
+    async def send(self, ip: str, verb: str) -> None:
+        """Send `on`, `off` or `reset`; raises CardError unless the card says ok."""
+        answer = await self.ask(ip, verb)
+        if answer != "ok":
+            raise CardError(f"answers {verb} with {answer[:40]!r}, expected ok")
