@@ -1,0 +1,45 @@
+"""What all tests share: the --full option, and the rule that a full run skips nothing unlisted."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+LISTED = HERE / "skips"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="run also the tests that take long, or need root and Debian packages",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--full"):
+        return
+    for item in items:
+        if item.get_closest_marker("full"):
+            item.add_marker(pytest.mark.skip(reason="takes long or needs packages: --full"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """Fail a full run as root that skipped a test which tests/skips does not list."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    is_worker = hasattr(session.config, "workerinput")
+    if is_worker or reporter is None or os.getuid() or not session.config.getoption("--full"):
+        return
+    listed = {
+        line.partition("#")[0].strip() for line in LISTED.read_text().splitlines() if line.strip()
+    }
+    unlisted = [
+        report.nodeid
+        for report in reporter.stats.get("skipped", [])
+        if report.nodeid.partition("[")[0] not in listed
+    ]
+    if unlisted:
+        reporter.write_line(f"skipped, and not listed in {LISTED.name}: {', '.join(unlisted)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

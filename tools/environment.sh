@@ -1,0 +1,50 @@
+# Sourced by demo and test: makes ready what they need, in a virtual environment in the checkout.
+# Says which Debian package is missing where it may not install it itself.
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+environment="$here/.venv"
+
+is_there() {    # is_there PROGRAM: also where an ordinary user's $PATH does not look
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1
+}
+
+need_packages() {    # need_packages PACKAGE...: install Debian packages, as root; else say which
+    [ $# -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        echo "$(basename "$0"): missing: $*; as root: apt-get install $*" >&2
+        exit 1
+    fi
+    echo "installing $*"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@"; } >/dev/null 2>&1 ||
+        { echo "$(basename "$0"): apt-get could not install $*" >&2; exit 1; }
+}
+
+missing_of() {    # missing_of PACKAGE...: print those that are not installed
+    for package; do
+        dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null |
+            grep -q '^install ok' || echo "$package"
+    done
+}
+
+missing=""
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+is_there mke2fs && is_there debugfs || missing="$missing e2fsprogs"
+# shellcheck disable=SC2086
+need_packages $missing
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    { echo "$(basename "$0"): python3 is too old: 3.11 or later is needed" >&2; exit 1; }
+
+prepare() {    # prepare EXTRA: make the environment, unless it is there and up to date
+    stamp="$environment/installed$1"
+    [ -x "$environment/bin/python" ] || python3 -m venv "$environment"
+    if [ ! -e "$stamp" ] || [ "$here/setup.py" -nt "$stamp" ] ||
+        [ -n "$(find "$here/bin" -newer "$stamp")" ]; then
+        echo "installing rhubarbe$1 into $environment"
+        "$environment/bin/pip" install --quiet --disable-pip-version-check \
+            --editable "$here$1"
+        touch "$stamp"
+    fi
+    PATH="$environment/bin:$PATH"
+    export PATH
+}
