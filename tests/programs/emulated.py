@@ -1,0 +1,156 @@
+"""The commands as a user runs them, an emulated testbed, and proofs by other people's programs."""
+
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+READY_WITHIN = 40
+PARTITION = 2048 * 512
+SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+@dataclass
+class Testbed:
+    """A running testbed, its files, and the commands that run in its directory."""
+
+    __test__ = False
+
+    directory: Path
+    process: subprocess.Popen
+
+    def environ(self, **more):
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("NODES", "ALL_NODES", "RHUBARBE_CONF")
+        }
+        return kept | {"PATH": f"{BIN}:{kept['PATH']}", "HOME": str(self.directory)} | more
+
+    def run(self, *command, within=60, **environ):
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self.environ(**environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+
+    def start(self, *command, **options):
+        return subprocess.Popen(
+            command,
+            cwd=self.directory,
+            env=self.environ(),
+            stdin=subprocess.DEVNULL,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options,
+        )
+
+    def disk(self, name):
+        return self.directory / "disks" / f"{name}.img"
+
+    @property
+    def source(self):
+        """The disk that the sample image was made of."""
+        return self.directory / "images" / "sample.img"
+
+    def links(self):
+        directory = self.directory / "pxelinux.cfg"
+        return [path.name for path in directory.iterdir() if path.name.startswith("01-")]
+
+    def log(self):
+        return (self.directory / "testbed.log").read_text()
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        finally:
+            self.process.kill()
+
+
+def start_testbed(directory, *options):
+    """Start a testbed and wait, with a bound, for the line that says that it serves."""
+    process = subprocess.Popen(
+        [BIN / "rhubarbe-testbed", "--directory", directory, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in os.environ.items() if key != "RHUBARBE_CONF"},
+    )
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        if not selector.select(READY_WITHIN) or not process.stdout.readline():
+            process.kill()
+            raise AssertionError(f"the testbed did not serve within {READY_WITHIN} s")
+    return Testbed(Path(directory), process)
+
+
+def tool(*command):
+    """Run one of e2fsprogs, which an ordinary user's path may not have."""
+    return subprocess.run(
+        command,
+        env={**os.environ, "PATH": SBIN},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=True,
+    ).stdout
+
+
+def free_blocks(disk):
+    """Return the filesystem's block size, and its free blocks as dumpe2fs lists them."""
+    text = tool("dumpe2fs", f"{disk}?offset={PARTITION}")
+    size = int(re.search(r"^Block size: +(\d+)", text, re.M).group(1))
+    count = int(re.search(r"^Block count: +(\d+)", text, re.M).group(1))
+    free = set()
+    for line in re.findall(r"^  Free blocks: (\S.*)$", text, re.M):
+        for run in line.split(", "):
+            first, _, last = run.partition("-")
+            free.update(range(int(first), int(last or first) + 1))
+    assert free, "a filesystem without free blocks proves little"
+    return size, count, free
+
+
+def differing_blocks(disk, source):
+    """Compare, without any code of ours, what `source` holds in use with `disk`.
+
+    The allocated blocks by dumpe2fs's word, and all that lies before the partition.
+    """
+    size, count, free = free_blocks(source)
+    differing = []
+    with source.open("rb") as one, disk.open("rb") as other:
+        if one.read(PARTITION) != other.read(PARTITION):
+            differing.append("before the partition")
+        for block in range(count):
+            if block in free:
+                one.seek(size, os.SEEK_CUR)
+                other.seek(size, os.SEEK_CUR)
+            elif one.read(size) != other.read(size):
+                differing.append(block)
+    return differing
+
+
+def wait_for_event(process, name, within=40):
+    """Read JSON lines of a running command up to the first event of this name; return it."""
+    deadline = time.monotonic() + within
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == name:
+            return event
+        assert time.monotonic() < deadline, f"no {name} within {within} s"
+    raise AssertionError(f"the command ended without {name}")
+
+
+def events(text):
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,98 @@
+"""One node with each fault among good ones: the good end well, the bad one is named."""
+
+import time
+
+import pytest
+from emulated import differing_blocks, events
+
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(120)]
+
+# Each fault with the phase in which the node is given up, and words of the reason.
+FAULTS = {
+    "card-dead": ("reset", "reboot03"),
+    "card-silent": ("reset", "no answer to status"),
+    "card-500": ("reset", "HTTP status 500"),
+    "card-lies": ("reset", "stays up"),
+    "never-leaves": ("reset", "stays up"),
+    "never-returns": ("ramdisk", "no answer on telnet"),
+    "telnet-drops": ("image", "telnet session was cut"),
+    "slow-boot": ("ramdisk", "no answer on telnet"),
+    "frisbee-fails": ("image", "status 1"),
+    "disk-small": ("image", "status 1"),
+    "disk-errors": ("image", "status 1"),
+}
+GLOBAL_LIMIT = 100
+
+
+def check(testbed, count, phase, reason):
+    started = time.monotonic()
+    loaded = testbed.run("rhubarbe-load", "--json", "-t", str(GLOBAL_LIMIT), f"1-{count}")
+    assert time.monotonic() - started < GLOBAL_LIMIT / 2
+    told = events(loaded.stdout)
+    assert loaded.returncode == 1, loaded.stdout[-2000:]
+    assert told[-1]["bad"] == "3", told[-1]
+    failure = next(event for event in told if event["event"] == "NodeFailed")
+    assert failure["node"] == "fit03"
+    assert failure["phase"] == phase, failure
+    assert reason in failure["reason"], failure
+    assert testbed.links() == []
+    for number in range(1, count + 1):
+        if number != 3:
+            assert differing_blocks(testbed.disk(f"fit{number:02}"), testbed.source) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_bad_node_among_three_good(make_testbed, fault):
+    testbed = make_testbed("--nodes", "4", "--boot-time", "0.7", "--fault", f"fit03:{fault}")
+    check(testbed, 4, *FAULTS[fault])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_bad_node_among_eleven_good(make_testbed, fault):
+    testbed = make_testbed("--nodes", "12", "--boot-time", "0.7", "--fault", f"fit03:{fault}")
+    check(testbed, 12, *FAULTS[fault])
+
+
+@pytest.mark.parametrize("fault", ["card-lies", "never-leaves"])
+def test_a_card_that_ignores_a_reset_once_is_switched_off_and_on(make_testbed, fault):
+    testbed = make_testbed("--nodes", "1", "--boot-time", "0.7", "--fault", f"fit01:{fault}*1")
+    loaded = testbed.run("rhubarbe-load", "1")
+    assert loaded.returncode == 0, loaded.stdout
+    assert "off, then on" in loaded.stdout
+    assert differing_blocks(testbed.disk("fit01"), testbed.source) == []
+
+
+def test_wait_says_who_refuses_and_who_does_not_answer(make_testbed, tmp_path):
+    testbed = make_testbed("--nodes", "3", "--boot-time", "0.5", "--fault", "fit02:never-returns")
+    testbed.run("curl", "-s", card(testbed, "fit02", "reset"))
+    waited = testbed.run("rhubarbe-wait", "-t", "4", "1-3")
+    assert waited.returncode == 1
+    assert "good: 1,3" in waited.stdout
+    assert "bad: 2" in waited.stdout
+    key = tmp_path / "stranger"
+    testbed.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+    conf = tmp_path / "rhubarbe.conf"
+    text = (testbed.directory / "rhubarbe.conf").read_text()
+    conf.write_text(
+        "".join(
+            f"ssh_key = {key}\n" if line.startswith("ssh_key") else line
+            for line in text.splitlines(keepends=True)
+        )
+    )
+    started = time.monotonic()
+    refused = testbed.run("rhubarbe-wait", "-t", "30", "1", RHUBARBE_CONF=str(conf))
+    assert time.monotonic() - started < 15
+    assert refused.returncode == 1
+    assert "refuses to let root in" in refused.stdout
+
+
+def card(testbed, name, verb):
+    lines = testbed.run("rhubarbe-inventory").stdout.splitlines()
+    ip = next(line.split()[5] for line in lines if f" {name} " in line)
+    port = next(
+        line.split()[2]
+        for line in testbed.run("rhubarbe-config", "networking").stdout.splitlines()
+        if line.startswith("cmc_port")
+    )
+    return f"http://{ip}:{port}/{verb}"
