@@ -44,7 +44,8 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
                         ip, networking.ssh_port, request.user, networking.ssh_key, limit
                     )
                 except Unreachable as error:
-                    node.note(str(error))
+                    node.last_line = str(error)
+                    node.note(node.last_line)
                     limit = min(LONGEST, limit * LONGER)
                 else:
                     node.note(f"accepts ssh: {banner}")

@@ -4,6 +4,7 @@ A testbed's nodes change host keys with each load, so they are not checked.
 """
 
 import logging
+import os
 
 import asyncssh
 
@@ -41,4 +42,5 @@ async def log_in(ip: str, port: int, user: str, key: str, limit: float) -> str:
     except TimeoutError as error:
         raise Unreachable(f"no answer on ssh in {limit:g} s") from error
     except (OSError, asyncssh.Error, ValueError) as error:
-        raise Unreachable(f"ssh: {error}") from error
+        words = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise Unreachable(f"ssh: {words}") from error
