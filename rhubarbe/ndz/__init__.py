@@ -1,1 +1,1 @@
-"""The ndz image format: chunk header, regions; inflate and check, without disk or network."""
+"""The ndz image format: chunk header, regions, seal; inflate and check, without disk or network."""

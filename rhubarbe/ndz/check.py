@@ -1,0 +1,216 @@
+"""Whether an image is whole and undamaged: chunk by chunk as it arrives, or a file on all cores."""
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
+from rhubarbe.ndz.header import CHUNK, SECTOR, Buffer, ChunkHeader, parse_header
+from rhubarbe.ndz.inflate import engine, inflate
+from rhubarbe.ndz.seal import Seal, read_seal
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """A checked image; `sectors` is the end of the covered range, `data_end` of the last data."""
+
+    size_bytes: int = 0
+    chunks: int = 0
+    version: int = 0
+    sectors: int = 0
+    data_sectors: int = 0
+    data_end: int = 0
+    is_sealed: bool = False
+    is_signed: bool = False
+    untrue_sectors: int = 0
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes that the image stores, inflated."""
+        return self.data_sectors * SECTOR
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedChunk:
+    """What is left of a chunk once it was checked by itself."""
+
+    header: ChunkHeader
+    seal: Seal | None
+
+
+def check_chunk(chunk: Buffer, place: int) -> CheckedChunk:
+    """Check one chunk by itself: header, seal, stream; raise NdzError naming it by its place."""
+    if len(chunk) != CHUNK:
+        raise TruncatedImage(f"chunk {place}: cut short, {len(chunk)} bytes of {CHUNK}")
+    header = replace(parse_header(chunk, place), index=place)
+    if (index := int.from_bytes(chunk[8:12], "little")) != place:
+        raise DamagedChunk(place, f"says that it is chunk {index}: repeated, missing or foreign")
+    seal = read_seal(chunk, header)
+    data_check = 0
+    for piece in inflate(chunk, header):
+        if seal:
+            data_check = engine.crc32(piece, data_check)
+    if seal and data_check != seal.data_check:
+        raise DamagedChunk(place, "its sectors are not those that were sealed")
+    return CheckedChunk(header, seal)
+
+
+class ImageChecker:
+    """Checks the chunks of one image in their order, as they arrive."""
+
+    def __init__(self) -> None:
+        self._first: CheckedChunk | None = None
+        self._latest: CheckedChunk | None = None
+        self._summary = ImageSummary()
+
+    def feed(self, chunk: Buffer) -> CheckedChunk:
+        """Check the next chunk (1,048,576 bytes); raise NdzError, one line that names it."""
+        checked = check_chunk(chunk, self._summary.chunks)
+        self.add(checked)
+        return checked
+
+    def add(self, checked: CheckedChunk) -> None:
+        """Take a chunk that was checked by itself, and check that it follows what came before."""
+        if self._first is None:
+            self._first = checked
+        self._check_kind(checked, self._first)
+        self._check_seal(checked, self._first)
+        self._check_order(checked)
+        self._latest = checked
+        self._count(checked)
+
+    def finish(self) -> ImageSummary:
+        """Say that no chunk follows; raise TruncatedImage where one should have."""
+        if self._latest is None:
+            raise TruncatedImage("the image is empty")
+        count = self._summary.chunks
+        header, seal = self._latest.header, self._latest.seal
+        if seal and not seal.is_last:
+            raise TruncatedImage(f"chunk {count}: missing, the image ends before its last chunk")
+        if header.version == 1 and header.total not in {0, count}:
+            raise TruncatedImage(f"chunk {count}: missing, {header.total} chunks were made")
+        return self._summary
+
+    def _check_kind(self, checked: CheckedChunk, first: CheckedChunk) -> None:
+        header, expected = checked.header, first.header
+        if header.version != expected.version:
+            raise DamagedChunk(header.index, f"version {header.version}, not {expected.version}")
+        if header.security.image_id != expected.security.image_id:
+            raise DamagedChunk(header.index, "belongs to another image (its UUID differs)")
+
+    def _check_seal(self, checked: CheckedChunk, first: CheckedChunk) -> None:
+        place, seal = checked.header.index, checked.seal
+        if (seal is None) != (first.seal is None):
+            raise DamagedChunk(place, "belongs to another image (only one of them is sealed)")
+        if seal is None or first.seal is None:
+            return
+        if seal.image_id != first.seal.image_id:
+            raise DamagedChunk(place, "belongs to another image (its seal says so)")
+        if seal.index != place:
+            raise DamagedChunk(place, f"was sealed as chunk {seal.index}")
+        if seal.is_last and seal.total != place + 1:
+            raise DamagedChunk(place, f"was sealed as the last of {seal.total} chunks")
+        if self._latest and self._latest.seal and self._latest.seal.is_last:
+            raise DamagedChunk(place, "follows the last chunk of the image")
+
+    def _check_order(self, checked: CheckedChunk) -> None:
+        header = checked.header
+        reach = self._summary.sectors
+        if header.first < reach:
+            raise DamagedChunk(
+                header.index, f"covers sectors from {header.first}, chunk before it up to {reach}"
+            )
+
+    def _count(self, checked: CheckedChunk) -> None:
+        header, seal, before = checked.header, checked.seal, self._summary
+        self._summary = ImageSummary(
+            size_bytes=before.size_bytes + CHUNK,
+            chunks=before.chunks + 1,
+            version=header.version,
+            sectors=header.last,
+            data_sectors=before.data_sectors + header.data_sectors,
+            data_end=header.regions[-1].end if header.regions else before.data_end,
+            is_sealed=seal is not None,
+            is_signed=header.security.signed,
+            untrue_sectors=before.untrue_sectors
+            + (sum(run.size for run in seal.untrue) if seal else 0),
+        )
+
+
+def check_file(path: str | os.PathLike[str], *, threads: int | None = None) -> ImageSummary:
+    """Check a whole image file on all cores.
+
+    Raises NdzError, one line that names the file and the first chunk that is damaged, and
+    OSError where the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb", buffering=0) as image:
+            size = os.fstat(image.fileno()).st_size
+            checker = ImageChecker()
+            for checked in _check_all(image.fileno(), size // CHUNK, threads or _cores()):
+                checker.add(checked)
+            if size % CHUNK:
+                raise TruncatedImage(
+                    f"chunk {size // CHUNK}: cut short, {size % CHUNK} bytes of {CHUNK}"
+                )
+            return checker.finish()
+    except NdzError as error:
+        error.args = (f"{os.fspath(path)}: {error}",)
+        raise
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _check_all(descriptor: int, count: int, threads: int) -> Iterator[CheckedChunk]:
+    """Yield the chunks in order, each checked by itself; raise at the first damaged one."""
+    task = _FileCheck(descriptor, count)
+    workers = [threading.Thread(target=task.work) for _ in range(min(threads, count))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for result in task.results:
+        if isinstance(result, Exception):
+            raise result
+        yield result
+
+
+class _FileCheck:
+    """What the threads that check one file share."""
+
+    def __init__(self, descriptor: int, count: int) -> None:
+        self.results: list[CheckedChunk | NdzError | OSError] = []
+        self._descriptor = descriptor
+        self._by_place: dict[int, CheckedChunk | NdzError | OSError] = {}
+        self._places = iter(range(count))
+        self._lock = threading.Lock()
+
+    def work(self) -> None:
+        """Check chunk after chunk until there is none left, or one is damaged."""
+        buffer = bytearray(CHUNK)
+        while (place := self._next_place()) is not None:
+            try:
+                result: CheckedChunk | NdzError | OSError = self._check(buffer, place)
+            except (NdzError, OSError) as error:
+                result = error
+            self._put(place, result)
+
+    def _check(self, buffer: bytearray, place: int) -> CheckedChunk:
+        filled = os.preadv(self._descriptor, [buffer], place * CHUNK)
+        return check_chunk(memoryview(buffer)[:filled], place)
+
+    def _next_place(self) -> int | None:
+        with self._lock:
+            return next(self._places, None)
+
+    def _put(self, place: int, result: CheckedChunk | NdzError | OSError) -> None:
+        with self._lock:
+            self._by_place[place] = result
+            if isinstance(result, Exception):
+                self._places = iter(())  # nothing after the first damage matters
+            while (upcoming := self._by_place.pop(len(self.results), None)) is not None:
+                self.results.append(upcoming)

@@ -1,0 +1,67 @@
+"""A chunk's stream as the sectors that it stores, a few MiB at a time."""
+
+from collections.abc import Iterator
+from types import ModuleType
+
+from rhubarbe.ndz.errors import DamagedChunk, UnsupportedImage
+from rhubarbe.ndz.header import HEADER_AREA, SECTOR, Buffer, ChunkHeader
+
+
+def _load_engine() -> ModuleType:
+    try:
+        from isal import isal_zlib
+    except ImportError:  # no wheel for this machine: the same streams, three times slower
+        import zlib
+
+        return zlib
+    return isal_zlib
+
+
+engine = _load_engine()
+"""`isal.isal_zlib`, or `zlib` where that is not installed: the two have the same functions."""
+
+PIECE = 1 << 20
+"""Most bytes that one step gives out: what bounds the memory of a reader."""
+
+
+def inflate(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
+    """Yield the chunk's sectors in order; every piece but the last is exactly 1 MiB.
+
+    Raises DamagedChunk where the stream is not one zlib stream of exactly `header.size` bytes
+    that fills the regions exactly, UnsupportedImage where it is encrypted.
+    """
+    if header.security.cipher:
+        raise UnsupportedImage(
+            f"chunk {header.index}: encrypted with an obsolete cipher (Blowfish): "
+            "only the programs that made this image can read it"
+        )
+    expected = header.data_sectors * SECTOR
+    given = 0
+    for piece in _pieces(chunk, header):
+        given += len(piece)
+        if given > expected:
+            raise DamagedChunk(
+                header.index, f"inflates to more than the {expected} bytes of its regions"
+            )
+        yield piece
+    if given < expected:
+        raise DamagedChunk(header.index, f"inflates to {given} bytes, its regions have {expected}")
+
+
+def _pieces(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
+    inflater = engine.decompressobj()
+    part: Buffer = memoryview(chunk)[HEADER_AREA : HEADER_AREA + header.size]
+    try:
+        while not inflater.eof:
+            piece = inflater.decompress(part, PIECE)
+            if piece:
+                yield piece
+            elif not inflater.eof:
+                raise DamagedChunk(header.index, "its compressed data ends too early")
+            part = inflater.unconsumed_tail
+    except engine.error as error:
+        raise DamagedChunk(header.index, f"inflate error: {error}") from error
+    if inflater.unused_data:
+        raise DamagedChunk(
+            header.index, f"{len(inflater.unused_data)} bytes too many after its compressed data"
+        )

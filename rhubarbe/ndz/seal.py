@@ -1,0 +1,135 @@
+"""The seal of a chunk: 64 bytes at the end of the header area, where others see only padding.
+
+All integers are little-endian; the whole description is in docs/SEAL.md.
+
+====== ===== ========================================================================
+offset type  field (offset 0 is byte 4032 of the chunk)
+====== ===== ========================================================================
+0      8 B   mark, ``NDZSEAL`` and a zero byte
+8      u32   CRC-32 of the chunk's 1,048,576 bytes, this field itself as zeros
+12     u16   version, 1
+14     u16   flags; bit 0: this is the last chunk of the image
+16     16 B  image id, random, the same in all the chunks of an image
+32     u32   index of the chunk, from 0
+36     u32   number of chunks of the image, in the last chunk; else 0
+40     u32   CRC-32 of the inflated sectors, in the order of the regions
+44     u32   number of untrue ranges; they stand right before the seal
+48     16 B  zeros
+====== ===== ========================================================================
+
+An untrue range (u32 first sector, u32 sectors) could not be read when the image was made: its
+sectors are stored as zeros.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from rhubarbe.ndz.errors import DamagedChunk
+from rhubarbe.ndz.header import (
+    HEADER_AREA,
+    V4_SIZE,
+    Buffer,
+    ChunkHeader,
+    Region,
+)
+from rhubarbe.ndz.inflate import engine
+
+MARK = b"NDZSEAL\0"
+VERSION = 1
+LAST = 1
+
+_SEAL = struct.Struct("<8sIHH16sIIII16x")
+_RANGE = struct.Struct("<II")
+_AT = HEADER_AREA - _SEAL.size
+_CHECK_AT = _AT + 8
+_AFTER_CHECK = _CHECK_AT + 4
+_NO_CHECK = bytes(4)
+
+TABLE_ROOM = _AT - V4_SIZE
+"""Bytes of the header area that regions, relocations and untrue ranges may fill together.
+
+Counted from the end of the longest header, so that the seal fits whatever the version.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """What the seal of one chunk says; `data_check` is of the sectors as they must be on disk."""
+
+    image_id: bytes
+    index: int
+    total: int = 0
+    is_last: bool = False
+    data_check: int
+    untrue: tuple[Region, ...] = ()
+    version: int = VERSION
+
+
+def table_size(regions: int, relocations: int = 0, untrue: int = 0) -> int:
+    """Return how much of TABLE_ROOM that many entries take."""
+    return 8 * regions + 16 * relocations + 8 * untrue
+
+
+def seal_chunk(chunk: bytearray, seal: Seal) -> None:
+    """Write the seal into a complete chunk of 1,048,576 bytes."""
+    start = _AT - len(seal.untrue) * _RANGE.size
+    for number, untrue in enumerate(seal.untrue):
+        _RANGE.pack_into(chunk, start + number * _RANGE.size, *untrue)
+    _SEAL.pack_into(
+        chunk,
+        _AT,
+        MARK,
+        0,
+        seal.version,
+        LAST if seal.is_last else 0,
+        seal.image_id,
+        seal.index,
+        seal.total,
+        seal.data_check,
+        len(seal.untrue),
+    )
+    chunk[_CHECK_AT:_AFTER_CHECK] = engine.crc32(chunk).to_bytes(4, "little")
+
+
+def read_seal(chunk: Buffer, header: ChunkHeader) -> Seal | None:
+    """Return the chunk's seal, or None where it has none; raise DamagedChunk.
+
+    Damage is a header tail that is neither zeros nor a seal, a stream that is followed by
+    anything but zeros, and a chunk whose bytes are not those that were sealed.
+    """
+    place = header.index
+    view = memoryview(chunk)
+    if bytes(view[_AT : _AT + len(MARK)]) != MARK:
+        if any(view[header.tables_end : HEADER_AREA]):
+            raise DamagedChunk(place, "the end of its header is neither empty nor a seal")
+        return None
+    _check_bytes(view, place)
+    return _parse(view, header)
+
+
+def _check_bytes(view: memoryview, place: int) -> None:
+    check = engine.crc32(view[:_CHECK_AT])
+    check = engine.crc32(_NO_CHECK, check)
+    check = engine.crc32(view[_AFTER_CHECK:], check)
+    if check != int.from_bytes(view[_CHECK_AT:_AFTER_CHECK], "little"):
+        raise DamagedChunk(place, "its bytes are not those that were sealed")
+
+
+def _parse(view: memoryview, header: ChunkHeader) -> Seal:
+    _, _, version, flags, image_id, index, total, data_check, untrue_count = _SEAL.unpack_from(
+        view, _AT
+    )
+    start = _AT - untrue_count * _RANGE.size
+    if version != VERSION:
+        raise DamagedChunk(header.index, f"has a seal of version {version}, not {VERSION}")
+    if start < header.tables_end or any(view[header.tables_end : start]):
+        raise DamagedChunk(header.index, "the end of its header is not empty before its seal")
+    return Seal(
+        image_id=image_id,
+        index=index,
+        total=total,
+        is_last=bool(flags & LAST),
+        data_check=data_check,
+        untrue=tuple(map(Region._make, _RANGE.iter_unpack(view[start:_AT]))),
+        version=version,
+    )
