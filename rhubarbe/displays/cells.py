@@ -1,0 +1,92 @@
+"""Text measured in columns of a terminal: cutting, padding, bars, and one node in a given room."""
+
+import unicodedata
+from itertools import accumulate
+
+from rhubarbe.displays.tally import NodeRecord, State
+
+SIGNS = {State.FAILED: "x", State.BUSY: ">", State.WAITING: ".", State.DONE: "+"}
+"""The sign of each state, so that no state is told by its colour alone."""
+
+_WORD = 7  # columns of the longest phase or state: ramdisk, waiting
+_PERCENT = 5  # columns of " 100%"
+_BARS = (12, 42)  # a node's narrowest and widest bar, brackets included
+_SPEECH = 24  # columns that the last word gets before a bar grows
+
+NARROWEST = len("x ") + len(" ") + _WORD
+"""Columns that a node takes besides its name when it has the least room."""
+
+
+def columns(text: str) -> int:
+    """Measure `text`: East Asian letters take two columns, combining ones none."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def clip(text: str, width: int) -> str:
+    """Cut `text` to at most `width` columns; an ellipsis tells that something is missing."""
+    if columns(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    ends = accumulate(map(_columns, text))
+    return text[: sum(1 for end in ends if end < width)] + "…"
+
+
+def fit(text: str, width: int) -> str:
+    """Cut or pad `text` to exactly `width` columns."""
+    text = clip(text, width)
+    return text + " " * (width - columns(text))
+
+
+def bar(percent: float, width: int) -> str:
+    """Draw `[####....]`, `width` columns wide; full only at 100 %, nothing below three columns."""
+    inside = width - 2
+    if inside <= 0:
+        return ""
+    done = int(inside * percent / 100)
+    return f"[{'#' * done}{'.' * (inside - done)}]"
+
+
+def node(record: NodeRecord, width: int, name: int, *, bars: bool) -> str:
+    """Draw one node in exactly `width` columns, its name in `name` of them.
+
+    The more room, the more is said: sign, name and phase; percentage; bar; the node's last word.
+    With `bars`, columns are set aside for percentage and bar, whether this node has them or not.
+    """
+    text = f"{SIGNS[record.state]} {fit(record.name, name)} "
+    room = width - columns(text) - _WORD
+    if bars and room < _PERCENT:
+        return fit(text + _least(record), width)
+    text += fit(_word(record), _WORD)
+    if bars and record.state is not State.FAILED:
+        text += _gauge(record, room)
+    return fit(f"{text}  {record.last_word}", width)
+
+
+def _least(record: NodeRecord) -> str:
+    if record.state is State.BUSY and record.percent is not None:
+        return f"{int(record.percent):>{_WORD - 1}}%"
+    return _word(record)
+
+
+def _word(record: NodeRecord) -> str:
+    if record.state is State.FAILED:
+        return "FAILED"
+    return record.phase if record.state is State.BUSY and record.phase else record.state
+
+
+def _gauge(record: NodeRecord, room: int) -> str:
+    narrow, wide = _BARS
+    length = min(wide, max(narrow, room - _PERCENT - _SPEECH - 3))
+    if room < length + 1 + _PERCENT:
+        length = 0
+    if record.percent is None:
+        return " " * (length + (1 if length else 0) + _PERCENT)
+    drawn = f" {bar(record.percent, length)}" if length else ""
+    return f"{drawn}{int(record.percent):4}%"
+
+
+def _columns(letter: str) -> int:
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1

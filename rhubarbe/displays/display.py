@@ -1,0 +1,28 @@
+"""What every window is to the front door: something that is shown events, ticked, then closed."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from rhubarbe.events import Event
+
+Clock = Callable[[], datetime]
+"""Says what time it is, with its zone; handed to displays, so that tests move it by hand."""
+
+
+def local_time() -> datetime:
+    """Say the time on this machine, with its zone."""
+    return datetime.now().astimezone()
+
+
+class Display(Protocol):
+    """A window on one command; all three are called in the event loop's thread."""
+
+    def show(self, event: Event) -> None:
+        """Take one event in; cheap, and raises nothing that the outside world may cause."""
+
+    def tick(self) -> None:
+        """Redraw what has changed; called a few times a second."""
+
+    def close(self) -> None:
+        """Give the terminal back and print what is left; called on every way out, once or more."""

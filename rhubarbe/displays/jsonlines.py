@@ -1,0 +1,43 @@
+"""One JSON object an event, one event a line, for other programs.
+
+Each object has `time` (ISO 8601 with milliseconds and zone) and `event` (the name of the class in
+`rhubarbe.events`), then that class's own fields under their own names: node names as text,
+durations in `seconds`, sizes in bytes, `percent` from 0 to 100, `phase` as its word::
+
+    {"time": "2026-11-25T10:00:00.000+01:00", "event": "PhaseDone", "node": "fit01", "phase": "reset", "seconds": 1.23}
+
+The first object is `Started`, the last one `Finished`, with the sets `good` and `bad` in selection
+syntax and the `exit_code`. Text is ASCII: whatever else a node said is escaped as JSON has it.
+Programs should skip events and fields that they do not know.
+"""  # noqa: E501 - one event is one line
+
+import json
+from dataclasses import fields
+from typing import TextIO
+
+from rhubarbe.displays.display import Clock, local_time
+from rhubarbe.displays.outlet import Outlet
+from rhubarbe.events import Event
+
+
+class JsonLines:
+    """A display for programs; each line is flushed as it is written."""
+
+    def __init__(self, stream: TextIO, *, clock: Clock = local_time) -> None:
+        self.outlet = Outlet(stream)
+        self._clock = clock
+
+    def show(self, event: Event) -> None:
+        """Write one object."""
+        told = {
+            "time": self._clock().isoformat(timespec="milliseconds"),
+            "event": type(event).__name__,
+        }
+        own = {field.name: getattr(event, field.name) for field in fields(event)}
+        self.outlet.write(json.dumps(told | own) + "\n")
+
+    def tick(self) -> None:
+        """Nothing to redraw."""
+
+    def close(self) -> None:
+        """Nothing to give back: the stream belongs to whoever opened it."""

@@ -1,0 +1,40 @@
+"""Every event, with date and time, in a log file: also what frisbee and imagezip say on each node.
+
+Lines read `2026-11-25 10:00:00.123 fit01: reset: done in 1.2 s`.
+"""
+
+from typing import TextIO
+
+from rhubarbe.displays import wording
+from rhubarbe.displays.display import Clock, local_time
+from rhubarbe.displays.outlet import Outlet
+from rhubarbe.events import Event, Finished
+
+
+class LogFile:
+    """Appends to a text stream, which becomes ours to close.
+
+    A full disk loses lines, never the command: `outlet.failure` and `outlet.dropped` tell.
+    """
+
+    def __init__(self, stream: TextIO, *, clock: Clock = local_time) -> None:
+        self.outlet = Outlet(stream)
+        self._clock = clock
+
+    def show(self, event: Event) -> None:
+        """Write one event as one line, and the end of a command as several."""
+        time = self._clock().isoformat(sep=" ", timespec="milliseconds")[:23]
+        self.outlet.write("".join(f"{time} {line}\n" for line in _lines(event)))
+
+    def tick(self) -> None:
+        """Nothing to redraw."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self.outlet.close()
+
+
+def _lines(event: Event) -> list[str]:
+    if isinstance(event, Finished):
+        return wording.closing(event)
+    return [wording.describe(event)]
