@@ -1,0 +1,35 @@
+"""What can go wrong on the wire, and the exit status that the programs end with."""
+
+
+class FrisbeeError(Exception):
+    """Base of the room's errors; ``exit_status`` is what the program ends with."""
+
+    exit_status = 255
+
+
+class UsageError(FrisbeeError):
+    """The command line cannot be understood."""
+
+    exit_status = 1
+
+
+class MalformedPacket(FrisbeeError):
+    """A datagram is not a packet of this protocol; it is dropped and counted."""
+
+
+class TransferFailed(FrisbeeError):
+    """What was received is not an image, or the disk does not take it."""
+
+    exit_status = 1
+
+
+class PortInUse(FrisbeeError):
+    """Another program has the port (EADDRINUSE)."""
+
+    exit_status = 98
+
+
+class ServerSilent(FrisbeeError):
+    """Nothing came from the server within the silence limit (ETIMEDOUT)."""
+
+    exit_status = 110

@@ -1,0 +1,70 @@
+"""How fast blocks leave: a token bucket whose clock is handed in.
+
+One block counts for 8,976 bits: the 1,056 bytes of the largest packet and 66 bytes of UDP, IP and
+Ethernet framing, as the original counts them.
+"""
+
+BITS_PER_BLOCK = 8976
+_CATCH_UP = 0.04  # seconds of delay that may be made up for; 4 % of one second
+_HURRY = 0.5  # part of the nominal gap that is kept while catching up, for the switch's buffers
+
+
+class Pacer:
+    """Spreads blocks evenly, in bursts of at most ``burst``, at ``rate`` blocks a second.
+
+    A rate of 0 is no limit. Times are in seconds of any monotonic clock.
+    """
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate = rate
+        self.burst = self.cap = burst
+        self.missed = 0
+        self.intervals = 0
+        self._due = 0.0
+        self._earliest = 0.0
+
+    @classmethod
+    def of_bandwidth(cls, bits_per_second: int, longest: int) -> "Pacer":
+        """Pace ``bits_per_second`` in bursts of about a millisecond, at most ``longest`` blocks."""
+        rate = max(bits_per_second, BITS_PER_BLOCK) / BITS_PER_BLOCK
+        return cls(rate, max(1, min(longest, int(rate / min(1000, int(rate))))))
+
+    @classmethod
+    def of_bursts(cls, burst: int, gap_us: int, longest: int) -> "Pacer":
+        """Pace ``burst`` blocks each ``gap_us``; a gap of 0 is no limit."""
+        return cls(burst * 1e6 / gap_us if gap_us else 0.0, max(1, min(burst, longest)))
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two bursts."""
+        return self.burst / self.rate if self.rate else 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next burst may leave; 0 when it may leave now."""
+        return max(0.0, max(self._due, self._earliest) - now) if self.rate else 0.0
+
+    def start(self, now: float) -> None:
+        """Forget the past: the queue was empty, nothing is owed for it."""
+        self._due = max(self._due, now)
+
+    def sent(self, blocks: int, now: float) -> None:
+        """Account for a burst that left at ``now``."""
+        self.intervals += 1
+        if not self.rate:
+            return
+        nominal = blocks / self.rate
+        if self._due < now - _CATCH_UP:
+            self.missed += 1
+            self._due = now - _CATCH_UP
+        self._due += nominal
+        self._earliest = now + nominal * _HURRY
+
+    def adapt(self, *, trouble: bool) -> None:
+        """Dynamic pacing: a tenth less after trouble (at least one block), else one more, up to the cap."""
+        interval = self.interval
+        if trouble:
+            self.burst = max(1, min(int(self.burst * 0.9), self.burst - 1))
+        else:
+            self.burst = min(self.cap, self.burst + 1)
+        if interval:
+            self.rate = self.burst / interval

@@ -1,0 +1,339 @@
+"""The packets of the frisbee protocol, to and from bytes.
+
+Every integer is little-endian; ``srcip`` is the raw address of the sender. Source of the layout:
+captures of the original programs. A datagram is a header of 16 bytes and ``datalen`` bytes of body.
+
+======  ====  ========  ==========================================================
+offset  size  field     meaning
+======  ====  ========  ==========================================================
+0       i32   type      1 request, 2 reply
+4       i32   subtype   1 JOIN, 2 LEAVE, 3 BLOCK, 4 REQUEST, 5 LEAVE2, 6 PREQUEST, 7 JOIN2
+8       i32   datalen   bytes of body
+12      4     srcip     IPv4 address of the sender
+======  ====  ========  ==========================================================
+
+Bodies (offsets from the start of the datagram):
+
+* JOIN: 16 u32 client id; its reply: 16 i32 blocks in the file
+* JOIN2, request and reply: 16 u32 client id, 20 i32 blocks, 24 i32 blocks a chunk,
+  28 i32 bytes a block, 32 u64 bytes in the file
+* LEAVE: 16 u32 client id, 20 i32 seconds
+* LEAVE2: as LEAVE, then 24 the statistics (1028 bytes, `Statistics`)
+* BLOCK (of type 1): 16 i32 chunk, 20 i32 block, 24 the 1024 bytes of the block
+* REQUEST: 16 i32 chunk, 20 i32 first block, 24 i32 count
+* PREQUEST: 16 i32 chunk, 20 i32 asked before, 24 block map: bit b of byte b/8 is 1 << (b % 8)
+
+A block map is an `int` here: bit b is block b, which is the wire's order read as little-endian.
+"""
+
+from array import array
+from struct import Struct
+from typing import NamedTuple
+
+from rhubarbe.frisbee.errors import MalformedPacket
+
+BLOCK_SIZE = 1024
+BLOCKS_PER_CHUNK = 1024
+CHUNK_SIZE = BLOCK_SIZE * BLOCKS_PER_CHUNK
+WHOLE_CHUNK = (1 << BLOCKS_PER_CHUNK) - 1
+MAP_BYTES = BLOCKS_PER_CHUNK // 8
+STATISTICS_BYTES = 1028
+
+REQUEST, REPLY = 1, 2
+JOIN, LEAVE, BLOCK, ASK, LEAVE2, ASK_PART, JOIN2 = 1, 2, 3, 4, 5, 6, 7
+
+_HEADER = Struct("<iii4s")
+_U32 = Struct("<I")
+_I32 = Struct("<i")
+_JOIN2 = Struct("<IiiiQ")
+_LEAVE = Struct("<Ii")
+_PAIR = Struct("<ii")
+_ASK = Struct("<iii")
+_STATISTICS = Struct("<4i2Q9i10Ii4I")
+
+HEADER_BYTES = _HEADER.size
+BLOCK_HEADER_BYTES = HEADER_BYTES + _PAIR.size
+BLOCK_BYTES = BLOCK_HEADER_BYTES + BLOCK_SIZE
+
+
+class Statistics(NamedTuple):
+    """What a client tells of its session: the first 128 of the 1028 bytes in LEAVE2."""
+
+    version: int = 1
+    run_seconds: int = 0
+    run_milliseconds: int = 0
+    delay_milliseconds: int = 0
+    written_bytes: int = 0
+    effective_bytes: int = 0
+    chunk_buffers: int = 0
+    read_ahead: int = 0
+    in_progress: int = 0
+    tick_us: int = 0
+    start_delay_seconds: int = 0
+    idle_ticks: int = 0
+    idle_delay_us: int = 0
+    redo_delay_us: int = 0
+    randomized: int = 0
+    no_chunks_ready: int = 0
+    no_free_chunks: int = 0
+    duplicate_chunk: int = 0
+    duplicate_block: int = 0
+    partial_requests: int = 0
+    receive_idles: int = 0
+    join_attempts: int = 0
+    requests: int = 0
+    decompress_blocked: int = 0
+    writer_idles: int = 0
+    write_memory_mb: int = 0
+    lost_blocks: int = 0
+    repeated_requests: int = 0
+    partial_drops: int = 0
+    full_repeats: int = 0
+
+
+class Join(NamedTuple):
+    """A client asks to join (first version): how long is the file?"""
+
+    client: int
+    kind = (REQUEST, JOIN)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _U32.pack(self.client)
+
+
+class Joined(NamedTuple):
+    """Reply to any `Join`; it bears no client id."""
+
+    blocks: int
+    kind = (REPLY, JOIN)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _I32.pack(self.blocks)
+
+
+class Join2(NamedTuple):
+    """A client asks to join (second version); the original leaves ``blocks`` and ``size`` as garbage."""
+
+    client: int
+    blocks: int = 0
+    chunk_blocks: int = BLOCKS_PER_CHUNK
+    block_bytes: int = BLOCK_SIZE
+    size: int = 0
+    kind = (REQUEST, JOIN2)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _JOIN2.pack(*self)
+
+
+class Joined2(NamedTuple):
+    """Reply to the `Join2` of one client: the exact size of the file in bytes."""
+
+    client: int
+    blocks: int = 0
+    chunk_blocks: int = BLOCKS_PER_CHUNK
+    block_bytes: int = BLOCK_SIZE
+    size: int = 0
+    kind = (REPLY, JOIN2)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _JOIN2.pack(*self)
+
+
+class Leave(NamedTuple):
+    """A client leaves (first version) after so many seconds."""
+
+    client: int
+    elapsed: int
+    kind = (REQUEST, LEAVE)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _LEAVE.pack(*self)
+
+
+class Leave2(NamedTuple):
+    """A client leaves with its statistics; ``rest`` is what follows them, zeroes as a rule."""
+
+    client: int
+    elapsed: int
+    statistics: Statistics
+    rest: bytes = bytes(STATISTICS_BYTES - _STATISTICS.size)
+    kind = (REQUEST, LEAVE2)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return (
+            _LEAVE.pack(self.client, self.elapsed) + _STATISTICS.pack(*self.statistics) + self.rest
+        )
+
+
+class Block(NamedTuple):
+    """One block of a chunk: always 1024 bytes, zero padded at the end of the file."""
+
+    chunk: int
+    block: int
+    data: bytes
+    kind = (REQUEST, BLOCK)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _PAIR.pack(self.chunk, self.block) + self.data
+
+
+class Ask(NamedTuple):
+    """A client wants ``count`` blocks of a chunk from ``block`` on."""
+
+    chunk: int
+    block: int = 0
+    count: int = BLOCKS_PER_CHUNK
+    kind = (REQUEST, ASK)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _ASK.pack(*self)
+
+    @property
+    def blocks(self) -> int:
+        """The blocks asked for, as a map."""
+        return ((1 << self.count) - 1) << self.block
+
+
+class AskPart(NamedTuple):
+    """A client wants the blocks of a map; ``again``: it asked for this chunk before."""
+
+    chunk: int
+    again: int
+    blocks: int
+    kind = (REQUEST, ASK_PART)
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        return _PAIR.pack(self.chunk, self.again) + self.blocks.to_bytes(MAP_BYTES, "little")
+
+
+Packet = Join | Joined | Join2 | Joined2 | Leave | Leave2 | Block | Ask | AskPart
+
+
+def encode(packet: Packet, source: bytes) -> bytes:
+    """Return the datagram of ``packet`` as sent by the 4-byte address ``source``."""
+    body = packet.body()
+    return _HEADER.pack(*packet.kind, len(body), source) + body
+
+
+def _leave2(body: memoryview) -> Leave2:
+    statistics = Statistics(*_STATISTICS.unpack_from(body, _LEAVE.size))
+    return Leave2(
+        *_LEAVE.unpack_from(body), statistics, bytes(body[_LEAVE.size + _STATISTICS.size :])
+    )
+
+
+def _block(body: memoryview) -> Block:
+    packet = Block(*_PAIR.unpack_from(body), bytes(body[_PAIR.size : _PAIR.size + BLOCK_SIZE]))
+    _check_range(packet.chunk, packet.block, 1)
+    return packet
+
+
+def _ask(body: memoryview) -> Ask:
+    packet = Ask(*_ASK.unpack_from(body))
+    _check_range(*packet)
+    return packet
+
+
+def _ask_part(body: memoryview) -> AskPart:
+    chunk, again = _PAIR.unpack_from(body)
+    _check_range(chunk, 0, 1)
+    return AskPart(
+        chunk, again, int.from_bytes(body[_PAIR.size : _PAIR.size + MAP_BYTES], "little")
+    )
+
+
+def _check_range(chunk: int, block: int, count: int) -> None:
+    if chunk < 0 or block < 0 or count <= 0 or block + count > BLOCKS_PER_CHUNK:
+        message = f"no such blocks: chunk {chunk}, block {block}, count {count}"
+        raise MalformedPacket(message)
+
+
+_DECODERS = {
+    Join.kind: (_U32.size, lambda body: Join(*_U32.unpack_from(body))),
+    Joined.kind: (_I32.size, lambda body: Joined(*_I32.unpack_from(body))),
+    Join2.kind: (_JOIN2.size, lambda body: Join2(*_JOIN2.unpack_from(body))),
+    Joined2.kind: (_JOIN2.size, lambda body: Joined2(*_JOIN2.unpack_from(body))),
+    Leave.kind: (_LEAVE.size, lambda body: Leave(*_LEAVE.unpack_from(body))),
+    Leave2.kind: (_LEAVE.size + STATISTICS_BYTES, _leave2),
+    Block.kind: (_PAIR.size + BLOCK_SIZE, _block),
+    Ask.kind: (_ASK.size, _ask),
+    AskPart.kind: (_PAIR.size + MAP_BYTES, _ask_part),
+}
+
+
+def decode(datagram: bytes | bytearray | memoryview) -> tuple[Packet, bytes]:
+    """Return the packet in a datagram and the 4-byte address that it says it comes from.
+
+    Raises:
+        MalformedPacket: too short, of unknown kind, or with blocks that no chunk has.
+
+    """
+    view = memoryview(datagram)
+    if len(view) < HEADER_BYTES:
+        message = f"Bad message length ({len(view)} != {HEADER_BYTES})"
+        raise MalformedPacket(message)
+    kind, subtype, length, source = _HEADER.unpack_from(view)
+    if len(view) < HEADER_BYTES + length:
+        message = f"Bad message length ({len(view)} != {HEADER_BYTES + length})"
+        raise MalformedPacket(message)
+    needed, decoder = _DECODERS.get((kind, subtype), (0, None))
+    if decoder is None or length < needed:
+        message = f"bad packet {kind}/{subtype} of {length} bytes"
+        raise MalformedPacket(message)
+    return decoder(view[HEADER_BYTES : HEADER_BYTES + length]), source
+
+
+_WORDS_PER_BLOCK = BLOCK_BYTES // 8
+_BLOCK_KIND = REQUEST | BLOCK << 32
+_BLOCK_LENGTH = BLOCK_BYTES - HEADER_BYTES
+
+
+def block_places(train: memoryview, source: bytes) -> list[tuple[int, int]] | None:
+    """Return (chunk, block) of each datagram in ``train``: BLOCK packets of 1048 bytes, end to end.
+
+    None when any of them is something else, or does not say that ``source`` sent it. This looks
+    at all the headers of a train at once, to cost little per block.
+    """
+    words = train.cast("Q")
+    count = len(words) // _WORDS_PER_BLOCK
+    length_and_source = _BLOCK_LENGTH | int.from_bytes(source, "little") << 32
+    if (
+        words[::_WORDS_PER_BLOCK].tolist() != [_BLOCK_KIND] * count
+        or words[1::_WORDS_PER_BLOCK].tolist() != [length_and_source] * count
+    ):
+        return None
+    places = words[2::_WORDS_PER_BLOCK].tolist()
+    if any(place >> 42 or place & 0x80000000 for place in places):
+        return None
+    return [(place & 0x7FFFFFFF, place >> 32) for place in places]
+
+
+class BlockHeaders:
+    """The 24-byte headers of the 1024 blocks of a chunk, made for one chunk after the other.
+
+    ``views[b]`` is the header of block b of the chunk chosen last.
+    """
+
+    def __init__(self, source: bytes) -> None:
+        header = _HEADER.pack(REQUEST, BLOCK, _BLOCK_LENGTH, source) + bytes(_PAIR.size)
+        self._words = memoryview(bytearray(header * BLOCKS_PER_CHUNK)).cast("Q")
+        flat = self._words.cast("B")
+        step = BLOCK_HEADER_BYTES
+        self.views = [flat[at : at + step] for at in range(0, len(flat), step)]
+        self._chunk = -1
+
+    def choose(self, chunk: int) -> None:
+        """Make the views those of ``chunk``."""
+        if chunk != self._chunk:
+            places = range(chunk, chunk + (BLOCKS_PER_CHUNK << 32), 1 << 32)
+            self._words[2 :: BLOCK_HEADER_BYTES // 8] = memoryview(array("Q", places))
+            self._chunk = chunk

@@ -1,0 +1,90 @@
+"""Writes the bytes of a file as they are (`frisbee -N`): chunks in any order, in a thread of its own."""
+
+import errno
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+from rhubarbe.frisbee.errors import TransferFailed
+from rhubarbe.frisbee.packets import CHUNK_SIZE
+
+Chunk = bytes | bytearray | memoryview
+
+
+class RawWriter:
+    """Writes chunk after chunk of a file of ``size`` bytes to ``path``, which is made or emptied.
+
+    A chunk's buffer is kept until ``on_chunk`` is called with its number, from the thread.
+    """
+
+    def __init__(self, path: str, size: int, on_chunk: Callable[[int], None]) -> None:
+        self._size = size
+        self._on_chunk = on_chunk
+        self._queue: queue.SimpleQueue[tuple[int, Chunk] | None] = queue.SimpleQueue()
+        self._error: OSError | None = None
+        self.writes = 0
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        except OSError as error:
+            raise TransferFailed(f"opening output file {path}: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def submit(self, index: int, chunk: Chunk) -> None:
+        """Hand over a chunk.
+
+        Raises:
+            TransferFailed: an earlier one could not be written.
+
+        """
+        self.check()
+        self._queue.put((index, chunk))
+
+    def check(self) -> None:
+        """Raise what went wrong in the thread, if anything did."""
+        if self._error is not None:
+            raise TransferFailed(f"write error: {self._error.strerror}") from self._error
+
+    def finish(self) -> None:
+        """Wait until all is on the disk, synced.
+
+        Raises:
+            TransferFailed: it is not.
+
+        """
+        self._stop()
+        self.check()
+
+    def abort(self) -> None:
+        """Stop after the chunk that is being written."""
+        self._error = self._error or InterruptedError(4, "aborted")
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _work(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                if self._error is None:
+                    self._write(*item)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # such as /dev/null, which cannot be synced
+                self._error = error
+
+    def _write(self, index: int, chunk: Chunk) -> None:
+        offset = index * CHUNK_SIZE
+        rest = memoryview(chunk)[: max(0, self._size - offset)]
+        while rest:
+            written = os.pwrite(self._descriptor, rest, offset)
+            offset += written
+            rest = rest[written:]
+            self.writes += 1
+        self._on_chunk(index)

@@ -1,0 +1,264 @@
+"""The server as a state machine: packets and time in, replies and trains of blocks out.
+
+What is asked for is kept as one map of blocks a chunk, so that equal wishes of many clients become
+one transmission. Repairs (partial requests) go before whole chunks, as a client holds a buffer for
+each chunk that it waits to repair, but never more than a few in a row.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rhubarbe.frisbee.errors import MalformedPacket
+from rhubarbe.frisbee.packets import (
+    BLOCK_SIZE,
+    BLOCKS_PER_CHUNK,
+    WHOLE_CHUNK,
+    Ask,
+    AskPart,
+    Join,
+    Join2,
+    Joined,
+    Joined2,
+    Leave,
+    Leave2,
+    Packet,
+    Statistics,
+)
+
+_REPAIRS_IN_A_ROW = 4
+_CLIENTS_KNOWN = 4096
+_LINGER = 2.0  # seconds that a server of one batch waits after its last client
+
+
+class Train(NamedTuple):
+    """Blocks of one chunk that leave together, ascending."""
+
+    chunk: int
+    blocks: Sequence[int]
+
+
+class Client(NamedTuple):
+    """A client that has joined, and has left once ``statistics`` or ``elapsed`` is known."""
+
+    address: str
+    active: bool = True
+    elapsed: int = 0
+    statistics: Statistics | None = None
+
+
+class Roster:
+    """Who takes part; bounded, for anybody can claim to be a new client."""
+
+    def __init__(self) -> None:
+        self.clients: dict[int, Client] = {}
+        self.joins = self.leaves = self.active = 0
+        self.last_left = 0.0
+
+    def join(self, client: int, address: str) -> str | None:
+        """Enter a client; return a remark when its id or address was seen otherwise before."""
+        self.joins += 1
+        known = self.clients.get(client)
+        if known is None and len(self.clients) >= _CLIENTS_KNOWN:
+            return "too many clients to remember"
+        if known is None or not known.active:
+            self.active += 1
+        self.clients[client] = Client(address)
+        if known is not None and known.address != address:
+            return f"{address} reuses active client id"
+        return None
+
+    def leave(self, packet: Leave | Leave2, now: float) -> bool:
+        """Note that a client left; false when it had not joined, or left before."""
+        known = self.clients.get(packet.client)
+        if known is None or not known.active:
+            return False
+        statistics = packet.statistics if isinstance(packet, Leave2) else None
+        self.clients[packet.client] = Client(known.address, False, packet.elapsed, statistics)
+        self.leaves += 1
+        self.active -= 1
+        self.last_left = now
+        return True
+
+
+class Counters:
+    """What a session came to; printed at its end."""
+
+    def __init__(self) -> None:
+        self.messages_in = self.messages_out = 0
+        self.requests = self.merged = self.duplicates = self.repeated_requests = 0
+        self.partial_requests = self.partial_blocks = 0
+        self.blocks_sent = self.trains_sent = self.idles = 0
+        self.longest_queue = self.most_blocks = 0
+        self.intervals = self.missed = self.overruns = 0
+
+
+class Sender:
+    """Serves one file of ``size`` bytes to whoever asks.
+
+    ``receive`` takes each packet, ``next_train`` gives what is to be sent next, in bursts of the
+    length that the pacer allows.
+    """
+
+    def __init__(self, size: int, now: float) -> None:
+        self.size = size
+        self.blocks = -(-size // BLOCK_SIZE)
+        self.chunks = -(-self.blocks // BLOCKS_PER_CHUNK)
+        self.roster = Roster()
+        self.counters = Counters()
+        self.idle_since = now
+        self._whole: dict[int, None] = {}
+        self._repairs: dict[int, int] = {}
+        self._current = -1
+        self._left = 0
+        self._next_block = 0
+        self._current_whole = False
+        self._repairs_sent = 0
+
+    def valid(self, chunk: int) -> int:
+        """Map of the blocks that ``chunk`` has: all but in a short last chunk."""
+        if chunk < self.chunks - 1:
+            return WHOLE_CHUNK
+        return (1 << (self.blocks - chunk * BLOCKS_PER_CHUNK)) - 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to send."""
+        return bool(self._left or self._whole or self._repairs)
+
+    def receive(self, packet: Packet, address: str, now: float) -> Packet | None:
+        """Take a packet of the client at ``address``; return the reply to multicast, if any.
+
+        Raises:
+            MalformedPacket: it asks for what the file does not have, or only a server says this.
+
+        """
+        self.counters.messages_in += 1
+        match packet:
+            case Join():
+                self.roster.join(packet.client, address)
+                return Joined(self.blocks)
+            case Join2():
+                self.roster.join(packet.client, address)
+                return Joined2(packet.client, size=self.size)
+            case Ask() | AskPart():
+                self._request(packet)
+            case Leave() | Leave2():
+                self._leave(packet, now)
+            case _:
+                raise MalformedPacket(f"unexpected {type(packet).__name__} from a client")
+        return None
+
+    def _leave(self, packet: Leave | Leave2, now: float) -> None:
+        """When the last of those who joined has left, nobody waits for what is still queued."""
+        if self.roster.leave(packet, now) and not self.roster.active:
+            self._whole.clear()
+            self._repairs.clear()
+            self._left = 0
+            self.idle_since = now
+
+    def _request(self, packet: Ask | AskPart) -> None:
+        if packet.chunk >= self.chunks:
+            raise MalformedPacket(f"no chunk {packet.chunk} in a file of {self.chunks}")
+        valid = self.valid(packet.chunk)
+        wanted = packet.blocks & valid
+        if not wanted:
+            raise MalformedPacket(f"no such blocks in chunk {packet.chunk}")
+        self.counters.requests += 1
+        merged = self._enqueue(packet.chunk, wanted, whole=wanted == valid)
+        self.counters.merged += merged
+        if isinstance(packet, AskPart):
+            self.counters.partial_requests += 1
+            self.counters.partial_blocks += wanted.bit_count()
+            self.counters.repeated_requests += bool(packet.again) and not merged
+        self._measure()
+
+    def _enqueue(self, chunk: int, wanted: int, *, whole: bool) -> bool:
+        """Add to the queue; true when no new element was needed."""
+        if chunk in self._whole:
+            return True
+        if chunk == self._current and self._left:
+            if whole and self._current_whole:
+                self.counters.duplicates += 1
+                return True
+            ahead = wanted >> self._next_block << self._next_block
+            self._left |= ahead
+            wanted ^= ahead
+            whole = False
+            if not wanted:
+                return True
+        merged = chunk in self._repairs
+        if whole:
+            self._repairs.pop(chunk, None)
+            self._whole[chunk] = None
+        else:
+            self._repairs[chunk] = self._repairs.get(chunk, 0) | wanted
+        return merged
+
+    def _measure(self) -> None:
+        counters = self.counters
+        length = len(self._whole) + len(self._repairs) + bool(self._left)
+        if length > counters.longest_queue:
+            counters.longest_queue = length
+            blocks = len(self._whole) * BLOCKS_PER_CHUNK + self._left.bit_count()
+            counters.most_blocks = blocks + sum(map(int.bit_count, self._repairs.values()))
+
+    def _open(self) -> None:
+        """Take the next element of the queue."""
+        repairs_first = self._repairs_sent < _REPAIRS_IN_A_ROW or not self._whole
+        self._current_whole = not (self._repairs and repairs_first)
+        if self._current_whole:
+            self._current = next(iter(self._whole))
+            del self._whole[self._current]
+            self._left = self.valid(self._current)
+            self._repairs_sent = 0
+        else:
+            self._current = next(iter(self._repairs))
+            self._left = self._repairs.pop(self._current)
+            self._repairs_sent += 1
+        self._next_block = 0
+
+    def next_train(self, limit: int, now: float) -> Train | None:
+        """Take up to ``limit`` blocks off the queue; None when nobody wants anything."""
+        if not self._left:
+            if not (self._whole or self._repairs):
+                return None
+            self._open()
+        blocks = lowest_blocks(self._left, limit)
+        self._next_block = blocks[-1] + 1
+        self._left = self._left >> self._next_block << self._next_block
+        self.counters.blocks_sent += len(blocks)
+        self.counters.trains_sent += 1
+        if not self.busy:
+            self.idle_since = now
+            self.counters.idles += 1
+        return Train(self._current, blocks)
+
+    def over(self, limit: float, now: float) -> str | None:
+        """Why the server ends: nothing asked for ``limit`` seconds; below 0, its clients are gone."""
+        if self.busy or not limit:
+            return None
+        if limit < 0:
+            gone = self.roster.joins and not self.roster.active
+            return "Last client left!" if gone and now - self.roster.last_left >= _LINGER else None
+        return f"No requests for {limit:.0f} seconds!" if now - self.idle_since > limit else None
+
+
+def lowest_blocks(blocks: int, limit: int) -> Sequence[int]:
+    """Return the numbers of the lowest ``limit`` bits of a map that is not 0, ascending."""
+    first = (blocks & -blocks).bit_length() - 1
+    shifted = blocks >> first
+    run = (shifted ^ (shifted + 1)).bit_length() - 1
+    if run >= limit:
+        return range(first, first + limit)
+    if run == shifted.bit_length():
+        return range(first, first + run)
+    return [first, *_numbers(blocks ^ (1 << first), limit - 1)]
+
+
+def _numbers(blocks: int, limit: int) -> list[int]:
+    numbers = []
+    while blocks and len(numbers) < limit:
+        lowest = blocks & -blocks
+        numbers.append(lowest.bit_length() - 1)
+        blocks ^= lowest
+    return numbers
