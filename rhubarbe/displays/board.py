@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import PurePath
 
 from rhubarbe import events
 from rhubarbe.displays import cells, wording
@@ -57,7 +58,8 @@ class Board:
         if isinstance(event, events.Started):
             self._title = wording.program(event.command)
         elif isinstance(event, events.ImageChosen):
-            self._title += f" {wording.sanitise(event.path)} ({wording.amount(event.size)})"
+            name = wording.sanitise(PurePath(event.path).name)
+            self._title += f" {name} ({wording.amount(event.size)})"
         elif _is_notice(event):
             self.notices.extend(filter(None, [wording.line(event)]))
 
@@ -89,7 +91,7 @@ class Board:
         room = _NOTICES if height >= _TALL else 1 if height >= _MEDIUM else 0
         shown = list(self.notices)[-room:] if room else []
         nodes = self.tally.nodes.values()
-        counts = f"{len(nodes)} nodes: {_states(nodes)}" if nodes else "no node yet"
+        counts = f"{wording.nodes(len(nodes))}: {_states(nodes)}" if nodes else "no node yet"
         lines = [_plain(text, width) for text in (counts, *shown)]
         return lines + [[] for _ in range(room - len(shown))]
 
@@ -97,7 +99,7 @@ class Board:
         nodes = list(self.tally.nodes.values())
         if not nodes or rows <= 0:
             return []
-        name = max(len(node.name) for node in nodes)
+        name = max(cells.columns(node.name) for node in nodes)
         most = max(1, (width + _GAP) // (name + cells.NARROWEST + _GAP))
         needed = -(-len(nodes) // rows)
         if needed <= most:
@@ -108,7 +110,7 @@ class Board:
 
     def _grid(self, nodes: list[NodeRecord], columns: int, rows: int, width: int) -> list[Line]:
         """Lay `nodes` out, down the first column, then down the next."""
-        name = max((len(node.name) for node in nodes), default=0)
+        name = max((cells.columns(node.name) for node in nodes), default=0)
         room = (width + _GAP) // columns - _GAP
         bars = self.tally.has_progress
         lines: list[Line] = []

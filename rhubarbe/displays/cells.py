@@ -4,6 +4,7 @@ import unicodedata
 from itertools import accumulate
 
 from rhubarbe.displays.tally import NodeRecord, State
+from rhubarbe.events import Phase
 
 SIGNS = {State.FAILED: "x", State.BUSY: ">", State.WAITING: ".", State.DONE: "+"}
 """The sign of each state, so that no state is told by its colour alone."""
@@ -64,7 +65,7 @@ def node(record: NodeRecord, width: int, name: int, *, bars: bool) -> str:
 
 
 def _least(record: NodeRecord) -> str:
-    if record.state is State.BUSY and record.percent is not None:
+    if record.phase == Phase.IMAGE and not record.over and record.percent is not None:
         return f"{int(record.percent):>{_WORD - 1}}%"
     return _word(record)
 

@@ -58,7 +58,9 @@ def describe(event: Event) -> str:
 def closing(finished: events.Finished) -> list[str]:
     """Word the end of a command: the good and the bad set where there are any, and the verdict."""
     sets = [("good", finished.good), ("bad", finished.bad)]
-    return [sanitise(f"{name}: {nodes}") for name, nodes in sets if nodes] + [describe(finished)]
+    return [sanitise(f"{name}: {members}") for name, members in sets if members] + [
+        describe(finished)
+    ]
 
 
 def program(command: str) -> str:
@@ -87,7 +89,8 @@ def _count_word(word: str) -> int:
     return len(range(first, last + 1, step or 1)) or 1
 
 
-def _nodes(number: int) -> str:
+def nodes(number: int) -> str:
+    """Word a number of nodes: `1 node`, `12 nodes`."""
     return f"{number} node" if number == 1 else f"{number} nodes"
 
 
@@ -100,7 +103,7 @@ def _words(event: Event) -> str:
 def _(event: events.Started) -> str:
     names = event.nodes
     if len(names) > _NAMES_LISTED:
-        return f"Selection: {_nodes(len(names))} from {names[0]} to {names[-1]}"
+        return f"Selection: {nodes(len(names))} from {names[0]} to {names[-1]}"
     return f"Selection: {' '.join(names) or 'no node'}"
 
 
@@ -174,9 +177,9 @@ def _(event: events.NodeFailed) -> str:
 def _(event: events.Finished) -> str:
     good, bad = count(event.good), count(event.bad)
     if event.exit_code == 0:
-        verdict = f"all went well on {_nodes(good)}" if good else "all went well"
+        verdict = f"all went well on {nodes(good)}" if good else "all went well"
     else:
-        verdict = f"FAILED on {bad} of {_nodes(good + bad)}" if bad else "FAILED"
+        verdict = f"FAILED on {bad} of {nodes(good + bad)}" if bad else "FAILED"
     return f"{program(event.command)}: {verdict} in {event.seconds:.0f} s"
 
 
