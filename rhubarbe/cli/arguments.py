@@ -71,6 +71,17 @@ def add_displays(parser: argparse.ArgumentParser, *, curses: bool = True) -> Non
     )
 
 
+def add_lock_patience(parser: argparse.ArgumentParser) -> None:
+    """Add how long to wait for nodes that another command works on."""
+    parser.add_argument(
+        "--wait-for-lock",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="wait up to S seconds for nodes that another command works on (default: refuse)",
+    )
+
+
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
     value = float(text)

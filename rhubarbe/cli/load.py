@@ -9,6 +9,7 @@ from rhubarbe.cli.arguments import (
     EXIT_CODES,
     SELECTION,
     add_displays,
+    add_lock_patience,
     add_nodes,
     add_time_limit,
     example,
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the nodes are in the ramdisk already: reset them neither before nor after",
     )
+    add_lock_patience(parser)
     add_displays(parser)
     add_nodes(parser)
 
@@ -75,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.timeout or settings.nodes.load_default_timeout,
         bandwidth_mibps=arguments.bandwidth or settings.networking.bandwidth,
         resets=not arguments.no_reset,
+        patience=arguments.wait_for_lock,
     )
     return run_command(
         lambda bus: load(request, settings, bus), curses=arguments.curses, json=arguments.json

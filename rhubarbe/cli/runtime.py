@@ -63,7 +63,7 @@ def _add_display(displays: list[Display], *, curses: bool, json: bool, verbose: 
         from rhubarbe.displays.monitor import Monitor
 
         try:
-            displays.append(Monitor(sys.stdout))
+            displays.append(Monitor())
         except NoTerminal as error:
             displays.append(Bar(sys.stdout, verbose=verbose))
             return f"no full screen: {error}"

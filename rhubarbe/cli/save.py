@@ -1,13 +1,12 @@
 """Save the disk of a node into an image on this gateway; it has its name only when it is whole."""
 
 import argparse
-import os
-import pwd
 from datetime import datetime
 
 from rhubarbe.cli.arguments import (
     EXIT_CODES,
     add_displays,
+    add_lock_patience,
     add_time_limit,
     example,
     one_node,
@@ -37,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the node is in the ramdisk already: reset it neither before nor after",
     )
+    add_lock_patience(parser)
     add_displays(parser, curses=False)
     parser.add_argument("node", metavar="NODE", help="one node, such as 4 or fit04")
 
@@ -49,23 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     image = new_image_path(arguments.output, entry.name, now)
 
     from rhubarbe.cli.runtime import run_command
+    from rhubarbe.gateway.locks import user_name
     from rhubarbe.operations.save import SaveRequest, save
 
     request = SaveRequest(
         entry=entry,
         image=image,
-        author=_user(),
+        author=user_name(),
         comment=arguments.comment,
         now=now,
         limit=arguments.timeout or settings.nodes.save_default_timeout,
         resets=not arguments.no_reset,
+        patience=arguments.wait_for_lock,
     )
     return run_command(lambda bus: save(request, settings, bus), curses=False, json=arguments.json)
-
-
-def _user() -> str:
-    """Return who saves, as the kernel knows it: there may be no terminal, and $USER may lie."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"

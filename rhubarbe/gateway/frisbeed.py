@@ -41,6 +41,11 @@ class Frisbeed:
         self._process = process
         self._last_line = ""
 
+    @property
+    def pid(self) -> int:
+        """The number of the server's process."""
+        return self._process.pid
+
     async def follow(self, bus: Bus) -> None:
         """Report what the server says, until it ends."""
         async for line in _lines(self._process):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from rhubarbe.bus import Bus
@@ -25,30 +25,30 @@ class Fleet:
         self._started = time.monotonic()
         self._outcomes: dict[str, NodeOutcome] = {}
 
-    async def run(self, job: Job, limit: float, companion: Companion | None = None) -> Outcome:
+    async def run(self, job: Job, limit: float, companions: Iterable[Companion] = ()) -> Outcome:
         """Run the job on all nodes, for at most `limit` seconds, and report how it ended.
 
-        `companion` runs beside them, and is cancelled when the last node is done. A node that is
-        not done at the limit, or when the command is interrupted, is a bad one.
+        The companions run beside them, and are cancelled when the last node is done. A node that
+        is not done at the limit, or when the command is interrupted, is a bad one.
         """
         reason = "interrupted"
         try:
             async with asyncio.timeout(limit):
-                await self._run_all(job, companion)
+                await self._run_all(job, companions)
         except TimeoutError:
             reason = f"not done within the time limit of {limit:g} s"
         finally:
             outcome = self._close(reason)
         return outcome
 
-    async def _run_all(self, job: Job, companion: Companion | None) -> None:
+    async def _run_all(self, job: Job, companions: Iterable[Companion]) -> None:
         async with asyncio.TaskGroup() as others:
-            beside = others.create_task(companion()) if companion else None
+            beside = [others.create_task(companion()) for companion in companions]
             async with asyncio.TaskGroup() as group:
                 for node in self._nodes:
                     group.create_task(self._run_one(job, node), name=node.name)
-            if beside:
-                beside.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _run_one(self, job: Job, node: Node) -> None:
         try:

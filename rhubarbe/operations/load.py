@@ -12,25 +12,30 @@ from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.frisbeed import Frisbeed, serve
+from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.programs import find_program
 from rhubarbe.images import check_image
 from rhubarbe.inventory import Entry
 from rhubarbe.ndz.header import CHUNK
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.transports.cmc import Cards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
-    """What to load, where; `resets` is false where the nodes are in the ramdisk already."""
+    """What to load, where; `resets` is false where the nodes are in the ramdisk already.
+
+    Nodes that another command works on are waited for `patience` seconds.
+    """
 
     image: Path
     entries: Sequence[Entry]
     limit: float
     bandwidth_mibps: int
     resets: bool = True
+    patience: float = 0.0
 
 
 async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
@@ -46,23 +51,30 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
             path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
         )
     )
-    async with Cards(settings.networking.cmc_port, settings.nodes.cmc_default_timeout) as cards:
-        nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
-        if request.resets:
-            for node in nodes:
-                node.next_boot.require_entry()
-        server = _Server(request, settings, bus)
-        job = _Load(server, request).run
-        return await Fleet("load", nodes, bus).run(job, request.limit, server.run)
+    async with workplace(
+        "load",
+        request.entries,
+        settings,
+        bus,
+        resets=request.resets,
+        patience=request.patience,
+    ) as place:
+        server = _Server(request, settings, bus, place.guardian)
+        job = _Load(place, server, request).run
+        companions = (server.run, place.guardian.watch)
+        return await Fleet("load", place.nodes, bus).run(job, request.limit, companions)
 
 
 class _Server:
     """The image server, which starts when the first node is ready for it."""
 
-    def __init__(self, request: LoadRequest, settings: Settings, bus: Bus) -> None:
+    def __init__(
+        self, request: LoadRequest, settings: Settings, bus: Bus, guardian: Guardian
+    ) -> None:
         self._request = request
         self._settings = settings
         self._bus = bus
+        self._guardian = guardian
         self._wanted = asyncio.Event()
         self._running: asyncio.Future[Frisbeed] = asyncio.get_running_loop().create_future()
 
@@ -81,8 +93,9 @@ class _Server:
                 networking=self._settings.networking,
                 bus=self._bus,
             ) as server:
-                self._running.set_result(server)
-                await asyncio.Event().wait()
+                with self._guardian.guarding_child(server.pid):
+                    self._running.set_result(server)
+                    await asyncio.Event().wait()
         except GatewayError as error:
             # Every node that waits for the server fails with this reason.
             self._running.set_exception(error)
@@ -97,23 +110,18 @@ class _Server:
 class _Load:
     """What is done on one node."""
 
-    def __init__(self, server: _Server, request: LoadRequest) -> None:
+    def __init__(self, place: Workplace, server: _Server, request: LoadRequest) -> None:
+        self._place = place
         self._server = server
-        self._resets = request.resets
         self._seconds_a_chunk = 8 / request.bandwidth_mibps
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, write the image, reset it onto its disk."""
-        if self._resets:
-            with node.linked():
-                await node.reboot(Phase.RESET)
-                await node.wait_for_ramdisk()
-        else:
-            await node.wait_for_ramdisk()
+        await self._place.into_ramdisk(node)
         async with node.enter(Phase.IMAGE):
             server = await self._server.ready()
             session = server.session
             work = node.write_image(session.group, session.port, self._seconds_a_chunk)
             await unless(server.alarm(), work)
-        if self._resets:
+        if self._place.resets:
             await node.reboot(Phase.BOOT)

@@ -17,8 +17,8 @@ from rhubarbe.images import partial_path, publish
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.transports.cmc import Cards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class SaveRequest:
     now: datetime
     limit: float
     resets: bool = True
+    patience: float = 0.0
 
     @property
     def stamp(self) -> str:
@@ -52,7 +53,14 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
     address = local_address_towards(request.entry.control.ip, settings.networking.local_control_ip)
     progress = _DiskProgress(request.entry.name, bus)
     async with (
-        Cards(settings.networking.cmc_port, settings.nodes.cmc_default_timeout) as cards,
+        workplace(
+            "save",
+            [request.entry],
+            settings,
+            bus,
+            resets=request.resets,
+            patience=request.patience,
+        ) as place,
         collect(
             partial_path(request.image),
             address=address,
@@ -60,16 +68,14 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
             on_reach=progress.reached,
         ) as collector,
     ):
-        node = Node(request.entry, settings, cards, bus)
-        if request.resets:
-            node.next_boot.require_entry()
         bus.report(
             CollectorReady(
                 address=collector.address, port=collector.port, path=str(collector.partial)
             )
         )
-        job = _Save(request, settings, collector, progress, bus).run
-        return await Fleet("save", [node], bus).run(job, request.limit)
+        job = _Save(place, request, settings, collector, progress, bus).run
+        companions = (place.guardian.watch,)
+        return await Fleet("save", place.nodes, bus).run(job, request.limit, companions)
 
 
 class _DiskProgress:
@@ -91,12 +97,14 @@ class _Save:
 
     def __init__(
         self,
+        place: Workplace,
         request: SaveRequest,
         settings: Settings,
         collector: Collector,
         progress: _DiskProgress,
         bus: Bus,
     ) -> None:
+        self._place = place
         self._request = request
         self._settings = settings
         self._collector = collector
@@ -105,18 +113,13 @@ class _Save:
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, stamp and read its disk, reset it onto its disk."""
-        if self._request.resets:
-            with node.linked():
-                await node.reboot(Phase.RESET)
-                await node.wait_for_ramdisk()
-        else:
-            await node.wait_for_ramdisk()
+        await self._place.into_ramdisk(node)
         await self._stamp(node)
         async with node.enter(Phase.IMAGE):
             size = await unless(self._collector.alarm(), self._transfer(node))
         self._bus.report(Progress(node=node.name, percent=100.0))
         self._bus.report(ImageSaved(path=str(self._request.image), size=size))
-        if self._request.resets:
+        if self._place.resets:
             await node.reboot(Phase.BOOT)
 
     async def _transfer(self, node: Node) -> int:

@@ -18,11 +18,11 @@ class NextBoot:
 
     def __init__(self, config_dir: Path, mac: str, entry: str) -> None:
         self.path = config_dir / f"01-{mac.lower().replace(':', '-')}"
-        self._entry = entry
+        self.entry = entry
 
     def require_entry(self) -> None:
         """Check that the boot entry exists, before anything is touched; raises GatewayError."""
-        entry = self.path.parent / self._entry
+        entry = self.path.parent / self.entry
         if not entry.is_file():
             raise GatewayError(
                 f"{entry}: no such boot entry; see frisbee_image and config_dir in [pxelinux]"
@@ -32,7 +32,7 @@ class NextBoot:
         """Make the link, replacing at once whatever link there was; raises GatewayError."""
         draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         try:
-            draft.symlink_to(self._entry)
+            draft.symlink_to(self.entry)
             draft.replace(self.path)
         except OSError as error:
             draft.unlink(missing_ok=True)
@@ -41,7 +41,7 @@ class NextBoot:
     def remove(self) -> None:
         """Remove the link, if it is one to our entry; raises GatewayError when it stays."""
         try:
-            if self.path.readlink() == Path(self._entry):
+            if self.path.readlink() == Path(self.entry):
                 self.path.unlink()
         except FileNotFoundError:
             return

@@ -1,0 +1,148 @@
+"""One command at a time on a node, among all the users of this gateway.
+
+A lock is the kernel's (flock) on `state_dir/locks/NODE`, so it goes when its holder dies, however
+that dies. Beside it, `NODE.holder` says who holds it, for who is refused; it is only words.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rhubarbe.errors import GatewayError
+
+# Everybody may lock; nobody may remove what another made.
+SHARED = 0o1777
+LOOK_AGAIN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock; `since` in seconds since the epoch, `progress` in words."""
+
+    user: str
+    command: str
+    pid: int
+    since: float
+    progress: str = ""
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since).astimezone()
+        words = f"{self.user}'s {self.command} (pid {self.pid}, since {since:%H:%M:%S})"
+        return f"{words}, {self.progress}" if self.progress else words
+
+
+def user_name() -> str:
+    """Return who we are as the kernel knows it: $USER may lie, and there may be no terminal."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+class Locks:
+    """The locks of one command on its nodes; made with `hold`."""
+
+    def __init__(self, state_dir: Path, command: str) -> None:
+        self._directory = state_dir / "locks"
+        self._holder = Holder(user_name(), command, os.getpid(), time.time())
+        self._held: dict[str, int] = {}
+
+    def prepare(self) -> None:
+        """Make the directory that all users share; raises OSError."""
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.chmod(SHARED)
+
+    def take(self, nodes: Sequence[str]) -> str | None:
+        """Take the locks of all the nodes, or none; return who stands in the way, in words."""
+        for node in sorted(nodes):
+            descriptor = self._open(node)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                self.release()
+                return f"{node} is taken by {self._who(node)}"
+            self._held[node] = descriptor
+        for node in nodes:
+            self._tell(node)
+        return None
+
+    def _open(self, node: str) -> int:
+        """Open a lock's file; another user's only to read, which is enough to lock it.
+
+        Never both at once: in a directory that all may write, the kernel refuses to open with
+        O_CREAT what belongs to another.
+        """
+        path = self._directory / node
+        for _ in range(2):
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with contextlib.suppress(FileExistsError):
+                flags = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                return os.open(path, flags, 0o644)
+        raise GatewayError(f"{path}: the lock of {node} cannot be opened")
+
+    def _words(self, node: str) -> Path:
+        return self._directory / f"{node}.holder.{self._holder.user}"
+
+    def _tell(self, node: str) -> None:
+        path = self._words(node)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            draft.write_text(json.dumps(asdict(self._holder)), encoding="utf-8")
+            draft.chmod(0o644)
+            draft.replace(path)
+
+    def _who(self, node: str) -> str:
+        """Return who says to hold a lock: the latest that is still alive."""
+        found: list[Holder] = []
+        for path in self._directory.glob(f"{node}.holder.*"):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
+                if Path(f"/proc/{holder.pid}").exists():
+                    found.append(holder)
+        words = str(max(found, key=lambda holder: holder.since)) if found else "another command"
+        return "".join(letter for letter in words if letter.isprintable())  # others wrote them
+
+    def release(self) -> None:
+        """Give all locks back."""
+        for node, descriptor in self._held.items():
+            self._words(node).unlink(missing_ok=True)
+            os.close(descriptor)
+        self._held.clear()
+
+
+@contextlib.asynccontextmanager
+async def hold(
+    state_dir: Path, command: str, nodes: Sequence[str], patience: float
+) -> AsyncIterator[None]:
+    """Hold the locks of all the nodes; wait for them for `patience` seconds.
+
+    Raises GatewayError, which says who has one.
+    """
+    locks = Locks(state_dir, command)
+    try:
+        locks.prepare()
+    except OSError as error:
+        raise GatewayError(
+            f"{state_dir}: cannot keep locks there: {error}; as root: mkdir -m 1777 {state_dir},"
+            " or set state_dir in [testbed]"
+        ) from error
+    limit = time.monotonic() + patience
+    while (obstacle := locks.take(nodes)) is not None:
+        if time.monotonic() >= limit:
+            raise GatewayError(f"{obstacle}: nothing was touched")
+        await asyncio.sleep(LOOK_AGAIN)
+    try:
+        yield
+    finally:
+        locks.release()

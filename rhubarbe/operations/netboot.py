@@ -1,0 +1,63 @@
+"""What load and save have in common: bring a node into the ramdisk, under guard."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.events import Phase
+from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.locks import hold
+from rhubarbe.inventory import Entry
+from rhubarbe.node import Node
+from rhubarbe.transports.cmc import Cards
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The nodes of one command, with all that must be there before they are touched."""
+
+    nodes: Sequence[Node]
+    guardian: Guardian
+    resets: bool
+
+    async def into_ramdisk(self, node: Node) -> None:
+        """Return once the node's ramdisk answers and the link is gone; raises NodeError.
+
+        A node that is not to be reset is expected to be there already.
+        """
+        if not self.resets:
+            await node.wait_for_ramdisk()
+            return
+        link = node.next_boot
+        with self.guardian.guarding_link(link.path, link.entry), node.linked():
+            await node.reboot(Phase.RESET)
+            await node.wait_for_ramdisk()
+
+
+@contextlib.asynccontextmanager
+async def workplace(
+    command: str,
+    entries: Sequence[Entry],
+    settings: Settings,
+    bus: Bus,
+    *,
+    resets: bool,
+    patience: float,
+) -> AsyncIterator[Workplace]:
+    """Lock the nodes, for which others are waited for `patience` seconds, and start the guardian.
+
+    Raises GatewayError, before anything is touched.
+    """
+    names = [entry.name for entry in entries]
+    async with (
+        hold(settings.testbed.state_dir, command, names, patience),
+        Guardian() as guardian,
+        Cards(settings.networking.cmc_port, settings.nodes.cmc_default_timeout) as cards,
+    ):
+        nodes = [Node(entry, settings, cards, bus) for entry in entries]
+        if resets:
+            for node in nodes:
+                node.next_boot.require_entry()
+        yield Workplace(nodes, guardian, resets)
