@@ -13,6 +13,7 @@ _WORD = 7  # columns of the longest phase or state: ramdisk, waiting
 _PERCENT = 5  # columns of " 100%"
 _BARS = (12, 42)  # a node's narrowest and widest bar, brackets included
 _SPEECH = 24  # columns that the last word gets before a bar grows
+_WHISPER = 12  # columns below which the last word is not worth them
 
 NARROWEST = len("x ") + len(" ") + _WORD
 """Columns that a node takes besides its name when it has the least room."""
@@ -61,7 +62,9 @@ def node(record: NodeRecord, width: int, name: int, *, bars: bool) -> str:
     text += fit(_word(record), _WORD)
     if bars and record.state is not State.FAILED:
         text += _gauge(record, room)
-    return fit(f"{text}  {record.last_word}", width)
+    if width - columns(text) - 2 >= _WHISPER:
+        text += f"  {record.last_word}"
+    return fit(text, width)
 
 
 def _least(record: NodeRecord) -> str:
@@ -77,14 +80,19 @@ def _word(record: NodeRecord) -> str:
 
 
 def _gauge(record: NodeRecord, room: int) -> str:
+    length = _bar_length(room - _PERCENT - 1)
+    drawn = f" {bar(record.percent or 0.0, length)}" if length else ""
+    text = f"{drawn}{int(record.percent or 0.0):4}%"
+    return " " * len(text) if record.percent is None else text
+
+
+def _bar_length(room: int) -> int:
     narrow, wide = _BARS
-    length = min(wide, max(narrow, room - _PERCENT - _SPEECH - 3))
-    if room < length + 1 + _PERCENT:
-        length = 0
-    if record.percent is None:
-        return " " * (length + (1 if length else 0) + _PERCENT)
-    drawn = f" {bar(record.percent, length)}" if length else ""
-    return f"{drawn}{int(record.percent):4}%"
+    if room < narrow:
+        return 0
+    if room < narrow + _WHISPER + 2:
+        return room
+    return min(wide, max(narrow, room - _SPEECH - 2))
 
 
 def _columns(letter: str) -> int:

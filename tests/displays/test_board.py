@@ -194,3 +194,18 @@ def test_no_bars_where_no_image_travels():
 def test_only_the_last_notices_are_kept():
     board = board_of(1, *(events.Notice(text=f"notice {number}") for number in range(9)))
     assert rows(board, 60, 20)[-3:] == ["notice 6", "notice 7", "notice 8"]
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (15, "> fit01     50%"),
+        (20, "> fit01 image    50%"),
+        (38, "> fit01 image   [#######........]  50%"),
+        (60, "> fit01 image   [#####......]  50%  Wrote 128 MB of 4096 MB"),
+    ],
+)
+def test_more_room_more_words(width, text):
+    board = board_of(1, *busy(1, 50.0))
+    board.take(events.NodeSaid(node="fit01", line="Wrote 128 MB of 4096 MB"))
+    assert rows(board, width, 6)[2].rstrip() == text
