@@ -42,19 +42,45 @@ class CheckedChunk:
 
 def check_chunk(chunk: Buffer, place: int) -> CheckedChunk:
     """Check one chunk by itself: header, seal, stream; raise NdzError naming it by its place."""
+    checked = _open_chunk(chunk, place)
+    data_check = 0
+    for piece in inflate(chunk, checked.header):
+        if checked.seal:
+            data_check = engine.crc32(piece, data_check)
+    if checked.seal and data_check != checked.seal.data_check:
+        raise DamagedChunk(place, "its sectors are not those that were sealed")
+    return checked
+
+
+def _open_chunk(chunk: Buffer, place: int) -> CheckedChunk:
     if len(chunk) != CHUNK:
         raise TruncatedImage(f"chunk {place}: cut short, {len(chunk)} bytes of {CHUNK}")
     header = replace(parse_header(chunk, place), index=place)
     if (index := int.from_bytes(chunk[8:12], "little")) != place:
         raise DamagedChunk(place, f"says that it is chunk {index}: repeated, missing or foreign")
-    seal = read_seal(chunk, header)
-    data_check = 0
-    for piece in inflate(chunk, header):
-        if seal:
-            data_check = engine.crc32(piece, data_check)
-    if seal and data_check != seal.data_check:
-        raise DamagedChunk(place, "its sectors are not those that were sealed")
-    return CheckedChunk(header, seal)
+    return CheckedChunk(header, read_seal(chunk, header))
+
+
+def _check_kind(checked: CheckedChunk, first: CheckedChunk) -> None:
+    header, expected = checked.header, first.header
+    if header.version != expected.version:
+        raise DamagedChunk(header.index, f"version {header.version}, not {expected.version}")
+    if header.security.image_id != expected.security.image_id:
+        raise DamagedChunk(header.index, "belongs to another image (its UUID differs)")
+
+
+def _check_seal(checked: CheckedChunk, first: CheckedChunk) -> None:
+    place, seal = checked.header.index, checked.seal
+    if (seal is None) != (first.seal is None):
+        raise DamagedChunk(place, "belongs to another image (only one of them is sealed)")
+    if seal is None or first.seal is None:
+        return
+    if seal.image_id != first.seal.image_id:
+        raise DamagedChunk(place, "belongs to another image (its seal says so)")
+    if seal.index != place:
+        raise DamagedChunk(place, f"was sealed as chunk {seal.index}")
+    if seal.is_last and seal.total != place + 1:
+        raise DamagedChunk(place, f"was sealed as the last of {seal.total} chunks")
 
 
 class ImageChecker:
@@ -75,8 +101,8 @@ class ImageChecker:
         """Take a chunk that was checked by itself, and check that it follows what came before."""
         if self._first is None:
             self._first = checked
-        self._check_kind(checked, self._first)
-        self._check_seal(checked, self._first)
+        _check_kind(checked, self._first)
+        _check_seal(checked, self._first)
         self._check_order(checked)
         self._latest = checked
         self._count(checked)
@@ -93,30 +119,10 @@ class ImageChecker:
             raise TruncatedImage(f"chunk {count}: missing, {header.total} chunks were made")
         return self._summary
 
-    def _check_kind(self, checked: CheckedChunk, first: CheckedChunk) -> None:
-        header, expected = checked.header, first.header
-        if header.version != expected.version:
-            raise DamagedChunk(header.index, f"version {header.version}, not {expected.version}")
-        if header.security.image_id != expected.security.image_id:
-            raise DamagedChunk(header.index, "belongs to another image (its UUID differs)")
-
-    def _check_seal(self, checked: CheckedChunk, first: CheckedChunk) -> None:
-        place, seal = checked.header.index, checked.seal
-        if (seal is None) != (first.seal is None):
-            raise DamagedChunk(place, "belongs to another image (only one of them is sealed)")
-        if seal is None or first.seal is None:
-            return
-        if seal.image_id != first.seal.image_id:
-            raise DamagedChunk(place, "belongs to another image (its seal says so)")
-        if seal.index != place:
-            raise DamagedChunk(place, f"was sealed as chunk {seal.index}")
-        if seal.is_last and seal.total != place + 1:
-            raise DamagedChunk(place, f"was sealed as the last of {seal.total} chunks")
-        if self._latest and self._latest.seal and self._latest.seal.is_last:
-            raise DamagedChunk(place, "follows the last chunk of the image")
-
     def _check_order(self, checked: CheckedChunk) -> None:
         header = checked.header
+        if self._latest and self._latest.seal and self._latest.seal.is_last:
+            raise DamagedChunk(header.index, "follows the last chunk of the image")
         reach = self._summary.sectors
         if header.first < reach:
             raise DamagedChunk(
@@ -137,6 +143,49 @@ class ImageChecker:
             untrue_sectors=before.untrue_sectors
             + (sum(run.size for run in seal.untrue) if seal else 0),
         )
+
+
+class ChunkSet:
+    """Checks what chunks of one image say of each other, in any order, from several threads.
+
+    For a reader that inflates them itself: it need not inflate them twice.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: set[int] = set()
+        self._first: CheckedChunk | None = None
+        self._total: int | None = None
+
+    def open(self, chunk: Buffer, place: int) -> CheckedChunk:
+        """Check header and seal of the chunk at `place`; raise NdzError naming it."""
+        opened = _open_chunk(chunk, place)
+        header, seal = opened.header, opened.seal
+        with self._lock:
+            if self._first is None:
+                self._first = opened
+            _check_kind(opened, self._first)
+            _check_seal(opened, self._first)
+            if place in self._seen:
+                raise DamagedChunk(place, "is there twice")
+            self._seen.add(place)
+            if seal and seal.is_last:
+                self._total = seal.total
+            elif header.version == 1 and header.total:
+                self._total = header.total
+        return opened
+
+    def finish(self) -> None:
+        """Say that no chunk follows; raise TruncatedImage naming the first that is missing."""
+        if self._first is None:
+            raise TruncatedImage("the image is empty")
+        count = len(self._seen)
+        is_open = self._first.seal is not None and self._total is None
+        total = count + 1 if is_open else self._total or max(self._seen) + 1
+        if missing := set(range(total)) - self._seen:
+            raise TruncatedImage(f"chunk {min(missing)}: missing")
+        if count > total:
+            raise DamagedChunk(total, "follows the last chunk of the image")
 
 
 def check_file(path: str | os.PathLike[str], *, threads: int | None = None) -> ImageSummary:

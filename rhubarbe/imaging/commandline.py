@@ -1,0 +1,150 @@
+"""What the programs of this room share: options, one-line errors, signals."""
+
+import getopt
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from rhubarbe.imaging.errors import ImagingError, UsageError
+from rhubarbe.ndz.errors import NdzError
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: `short` without its dash ('' for none), `value` names its argument, if any."""
+
+    short: str
+    long: str
+    help: str
+    value: str = ""
+
+
+@dataclass(slots=True)
+class CommandLine:
+    """A parsed command line: the values of each option by its long name, and the arguments."""
+
+    values: dict[str, list[str]] = field(default_factory=dict)
+    arguments: list[str] = field(default_factory=list)
+
+    def has(self, name: str) -> bool:
+        """Whether the option was given."""
+        return name in self.values
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the option's value, the last one given."""
+        return self.values.get(name, [default])[-1]
+
+    def number(self, name: str, default: int, low: int = 0, high: int = 1 << 62) -> int:
+        """Return the option's value as an integer; raise UsageError where it is none in range."""
+        if name not in self.values:
+            return default
+        text = self.text(name)
+        try:
+            number = int(text, 0)
+        except ValueError:
+            raise UsageError(f"--{name}: {text!r} is not a number") from None
+        if not low <= number <= high:
+            raise UsageError(f"--{name}: {number} is not between {low} and {high}")
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program: its name, its usage line and one line of what it is for, and its options."""
+
+    name: str
+    usage: str
+    purpose: str
+    options: Sequence[Option]
+    epilogue: str = ""
+
+    def parse(self, argv: list[str]) -> CommandLine:
+        """Read the options as getopt does; raise UsageError."""
+        shorts = "".join(o.short + (":" if o.value else "") for o in self.options if o.short)
+        longs = [o.long + ("=" if o.value else "") for o in self.options]
+        try:
+            pairs, arguments = getopt.gnu_getopt(argv, shorts, longs)
+        except getopt.GetoptError as error:
+            raise UsageError(str(error)) from None
+        line = CommandLine(arguments=arguments)
+        by_short = {f"-{o.short}": o.long for o in self.options if o.short}
+        for flag, value in pairs:
+            line.values.setdefault(by_short.get(flag, flag.lstrip("-")), []).append(value)
+        return line
+
+    def help(self) -> str:
+        """Return the whole help text."""
+        lines = [f"usage: {self.name} {self.usage}", self.purpose, ""]
+        for option in self.options:
+            short = f"-{option.short}, " if option.short else "    "
+            flag = f"  {short}--{option.long}" + (f" {option.value}" if option.value else "")
+            lines.append(f"{flag:<32}{option.help}")
+        return "\n".join([*lines, *(["", self.epilogue] if self.epilogue else [])])
+
+    def run(self, argv: list[str] | None, work: Callable[[CommandLine], int]) -> int:
+        """Parse, answer --help and --version, do the work; return the exit status.
+
+        SIGINT and SIGTERM end the work at once: it cleans up, and the process dies of the signal.
+        """
+        previous = {number: _catch(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self._run(sys.argv[1:] if argv is None else argv, work)
+        except Interrupted as interrupt:
+            signal.signal(interrupt.number, signal.SIG_DFL)
+            os.kill(os.getpid(), interrupt.number)
+            return 128 + interrupt.number
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _run(self, argv: list[str], work: Callable[[CommandLine], int]) -> int:
+        try:
+            line = self.parse(argv)
+            if line.has("help"):
+                print(self.help())
+                return 0
+            if line.has("version"):
+                print(f"rhubarbe-{self.name} {read_version()}")
+                return 0
+            return work(line)
+        except UsageError as error:
+            say(f"{self.name}: {error}")
+            say(f"usage: {self.name} {self.usage}; --help says more")
+        except (ImagingError, NdzError) as error:
+            say(f"{self.name}: {error}")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            say(f"{self.name}: {where}{error.strerror or error}")
+        return 1
+
+
+class Interrupted(BaseException):
+    """A signal asks the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _catch(number: int) -> "signal._HANDLER":
+    def interrupt(received: int, _frame: FrameType | None) -> None:
+        raise Interrupted(received)
+
+    try:
+        return signal.signal(number, interrupt)
+    except ValueError:  # not the main thread: the program that runs it minds the signals
+        return signal.SIG_DFL
+
+
+def say(text: str) -> None:
+    """Print one line on the standard error, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def read_version() -> str:
+    """Return the version of rhubarbe."""
+    return (Path(__file__).parents[1] / "VERSION").read_text().strip()

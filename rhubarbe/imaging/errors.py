@@ -1,0 +1,33 @@
+"""What can go wrong with a disk while it is imaged or restored; each message is one line."""
+
+
+class ImagingError(Exception):
+    """The root: the programs print it and end with status 1."""
+
+
+class TargetError(ImagingError):
+    """The output cannot be opened or written."""
+
+
+class TargetTooSmall(TargetError):
+    """The image has data beyond the end of the output."""
+
+
+class VerifyError(ImagingError):
+    """What is on the disk is not what was written to it."""
+
+
+class PartitionError(ImagingError):
+    """There is no partition table, or one that cannot be, or not the slice asked for."""
+
+
+class FilesystemError(ImagingError):
+    """A filesystem is not what its partition says, or of a kind whose free space is not known."""
+
+
+class SourceError(ImagingError):
+    """The input cannot be read, or has used sectors that an image cannot count."""
+
+
+class UsageError(ImagingError):
+    """The command line asks for what cannot be."""

@@ -1,0 +1,219 @@
+"""The program that restores an image onto a disk, a slice of one, a file or a pipe."""
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
+from rhubarbe.imaging.errors import TargetTooSmall, UsageError
+from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots
+from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
+from rhubarbe.imaging.target import STDOUT, Target
+from rhubarbe.ndz.errors import TruncatedImage, UnsupportedImage
+from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
+
+PROGRAM = Program(
+    name="imageunzip",
+    usage="[options] IMAGE|- [OUTPUT|-]",
+    purpose="Restore an ndz image; without OUTPUT, to the standard output.",
+    options=[
+        Option("s", "slice", "restore into this slice of the output, as its table counts", "N"),
+        Option("D", "dos-type", "afterwards set the type of that slice", "TYPE"),
+        Option("z", "zero", "make the free space zero too"),
+        Option("o", "dots", "print a dot for each chunk"),
+        Option("O", "gigabyte-dots", "print a dot for each 10^9 bytes"),
+        Option("n", "single", "use one thread"),
+        Option("W", "memory", f"memory to use in MiB (default {MEMORY_MIB})", "MIB"),
+        Option("f", "direct", "write past the page cache"),
+        Option("", "as-device", "take the output file as a disk: keep its size and its content"),
+        Option("", "verify", "read back from the disk what was written, and compare"),
+        Option("a", "auth-key", "check the signatures with this public key", "KEYFILE"),
+        Option("u", "uuid", "refuse an image of another UUID (32 hexadecimal digits)", "HEX"),
+        Option("d", "debug", "accepted, and ignored"),
+        Option("h", "help", "print this"),
+        Option("v", "version", "print the version"),
+    ],
+    epilogue="example: imageunzip -o debian.ndz /dev/sda",
+)
+
+STDIN = "-"
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Turns written chunks into progress; called from the threads of the restorer."""
+
+    progress: Progress
+    total: int
+    chunks: int = 0
+    effective: int = 0
+
+    def count(self, _index: int, written: Written) -> None:
+        self.chunks += 1
+        self.effective += written.effective_bytes
+        self.progress.advance(self.effective, remaining=max(self.total - self.chunks, 0))
+
+
+class ImageFile:
+    """An image as chunks, from a file or a stream; `count` is 0 where it is not known."""
+
+    def __init__(self, path: str) -> None:
+        self.name = "standard input" if path == STDIN else path
+        self.descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        mode = os.fstat(self.descriptor).st_mode
+        self.is_file = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+        self.size = os.lseek(self.descriptor, 0, os.SEEK_END) if self.is_file else 0
+        self.count = self.size // CHUNK
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.descriptor:
+            os.close(self.descriptor)
+
+    def data_end(self) -> int:
+        """Return the byte past the last data, from the headers; 0 for a stream."""
+        end = 0
+        for place in range(self.count):
+            area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
+            header = parse_header(area, place)
+            if header.security.cipher:
+                raise UnsupportedImage(
+                    f"{self.name}: encrypted with an obsolete cipher (Blowfish): "
+                    "only the programs that made this image can read it"
+                )
+            end = max(end, header.regions[-1].end if header.regions else 0)
+        return end * SECTOR
+
+    def chunks(self) -> Iterator[bytearray]:
+        """Yield the chunks in order; raise TruncatedImage where the last one is cut short."""
+        place = 0
+        while True:
+            chunk = bytearray(CHUNK)
+            if (filled := self._fill(chunk, place)) == 0:
+                return
+            if filled < CHUNK:
+                raise TruncatedImage(
+                    f"{self.name}: chunk {place}: cut short, {filled} bytes of {CHUNK}"
+                )
+            yield chunk
+            place += 1
+
+    def _fill(self, chunk: bytearray, place: int) -> int:
+        view, filled = memoryview(chunk), 0
+        while filled < CHUNK:
+            if self.is_file:
+                got = os.preadv(self.descriptor, [view[filled:]], place * CHUNK + filled)
+            else:
+                got = os.readv(self.descriptor, [view[filled:]])
+            if got == 0:
+                break
+            filled += got
+        return filled
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; return its exit status."""
+    return PROGRAM.run(argv, _work)
+
+
+def _work(line: CommandLine) -> int:
+    if not 1 <= len(line.arguments) <= 2:  # noqa: PLR2004
+        raise UsageError("an image and an output are needed")
+    image = ImageFile(line.arguments[0])
+    try:
+        if image.is_file and image.size % CHUNK:
+            raise TruncatedImage(
+                f"{image.name}: chunk {image.count}: cut short, "
+                f"{image.size % CHUNK} bytes of {CHUNK}"
+            )
+        end = image.data_end()
+        with _open_target(line) as target:
+            _refuse_too_small(image, target, end)
+            _restore(line, image, target)
+    finally:
+        image.close()
+    return 0
+
+
+def _open_target(line: CommandLine) -> Target:
+    path = line.arguments[1] if len(line.arguments) > 1 else STDOUT
+    target = Target.open(
+        path,
+        zero_free=line.has("zero"),
+        keep_size=line.has("as-device"),
+        slice_number=line.number("slice", 0, 1, 128) or None,
+        direct=line.has("direct"),
+    )
+    if target.is_ordered and not line.has("zero"):
+        say("WARNING: output file is not seekable, must zero-fill free space")
+    return target
+
+
+def _refuse_too_small(image: ImageFile, target: Target, end: int) -> None:
+    if target.size is not None and end > target.size and not target.is_slice:
+        raise TargetTooSmall(
+            f"{target.name}: too small, nothing was written: write error: "
+            f"No space left on device ({image.name} has data up to byte {end}, "
+            f"the device ends at {target.size})"
+        )
+
+
+def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
+    started = time.monotonic()
+    progress = _choose_progress(line, image)
+    restorer = Restorer(
+        target,
+        threads=1 if line.has("single") else None,
+        memory_mib=line.number("memory", MEMORY_MIB, 8),
+        on_chunk=_Pace(progress, image.count).count,
+        verify=line.has("verify"),
+    )
+    try:
+        for index, chunk in enumerate(image.chunks()):
+            restorer.wait_for_room()
+            restorer.submit(index, chunk)
+        totals = restorer.finish()
+    except Exception:
+        restorer.abort()
+        raise
+    progress.finish()
+    if target.is_truncated:
+        say("WARNING: image too large for target slice, truncating")
+    if not isinstance(progress, UnzipDots):
+        _say_totals(totals, time.monotonic() - started, zeroed=line.has("zero"))
+    if line.has("verify"):
+        _say_verified(*restorer.verify())
+
+
+def _choose_progress(line: CommandLine, image: ImageFile) -> Progress:
+    if line.has("dots") or line.has("gigabyte-dots"):
+        return UnzipDots(chunks=line.has("dots"), gigabytes=line.has("gigabyte-dots"))
+    if sys.stderr.isatty() and image.count:
+        return Bar(_covered_bytes(image))
+    return Silence()
+
+
+def _covered_bytes(image: ImageFile) -> int:
+    place = image.count - 1
+    area = os.pread(image.descriptor, HEADER_AREA, place * CHUNK)
+    return parse_header(area, place).last * SECTOR
+
+
+def _say_totals(totals: Totals, seconds: float, *, zeroed: bool) -> None:
+    say(
+        f"Decompressed {totals.decompressed} bytes, wrote {totals.effective} bytes "
+        f"({totals.actual} actual) in {seconds:.3f} seconds"
+    )
+    average = totals.actual // max(totals.writes, 1)
+    say(f"{totals.actual} bytes of data in {totals.writes} ops ({average} bytes/op), 0 seeks")
+    if zeroed:
+        say(f"  {totals.data} bytes of disk data")
+        say(f"  {totals.zero} bytes of zero data")
+
+
+def _say_verified(compared: int, is_proven: bool) -> None:  # noqa: FBT001
+    from_where = "from the disk itself" if is_proven else "from a filesystem that is in memory"
+    say(f"Verified {compared} bytes, read back {from_where}")

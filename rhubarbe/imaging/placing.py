@@ -1,0 +1,155 @@
+"""Where the sectors of a chunk go on the target, whatever order the chunks come in."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rhubarbe.imaging.errors import ImagingError
+from rhubarbe.imaging.relocations import relocate, short_end
+from rhubarbe.imaging.target import Target
+from rhubarbe.ndz.errors import DamagedChunk
+from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, Region
+from rhubarbe.ndz.inflate import engine, inflate
+from rhubarbe.ndz.seal import Seal
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What was written for one chunk: the checksum is of the sectors as they now must be."""
+
+    index: int
+    regions: tuple[Region, ...]
+    data_bytes: int
+    check: int
+    writes: int
+    short_end: int | None = None
+
+
+class ChunkPlacer:
+    """Writes inflated chunks to a target, from any thread; remembers what they covered."""
+
+    def __init__(self, target: Target, *, keep_checks: bool) -> None:
+        self.writes = 0
+        self.checks: list[Placed] = []
+        self._target = target
+        self._keep_checks = keep_checks
+        self._covered: list[Region] = []
+        self._short_end: int | None = None
+        self._turn = threading.Condition()
+        self._next = 0
+        self._is_aborted = False
+
+    def place(self, chunk: Buffer, header: ChunkHeader, seal: Seal | None) -> Placed:
+        """Write one chunk; raise DamagedChunk where its sectors are not those sealed.
+
+        Raises TargetError where the target does not take them.
+        """
+        pieces = inflate(chunk, header)
+        if self._target.is_ordered:
+            pieces = self._wait_for_turn(pieces, header.index)
+        if header.relocations and self._target.is_slice:
+            pieces = self._relocated(pieces, header)
+        placed = self._write(pieces, header, seal)
+        if self._target.zero_free:
+            for gap in _gaps(header):
+                self._target.zero(gap.start * SECTOR, gap.size * SECTOR)
+        self._note(placed, header)
+        return placed
+
+    def finish(self) -> int:
+        """Make zero what no chunk covered, where the target asks for it; return how many bytes."""
+        if not self._target.zero_free:
+            return 0
+        end = max((covered.end for covered in self._covered), default=0) * SECTOR
+        self._target.extend(end if self._short_end is None else self._short_end)
+        size = end if self._target.size is None else self._target.size
+        reach = zeroed = 0
+        for start, stop in [
+            *sorted((c.start * SECTOR, c.end * SECTOR) for c in self._covered),
+            (size, size),
+        ]:
+            if min(start, size) > reach:
+                self._target.zero(reach, min(start, size) - reach)
+                zeroed += min(start, size) - reach
+            reach = max(reach, stop)
+        return zeroed
+
+    def abort(self) -> None:
+        """Let no thread wait for its turn any more."""
+        with self._turn:
+            self._is_aborted = True
+            self._turn.notify_all()
+
+    def _write(self, pieces: Iterator[bytes], header: ChunkHeader, seal: Seal | None) -> Placed:
+        end = short_end(header)
+        cursor = _Cursor(header.regions)
+        sealed = check = data_bytes = writes = 0
+        for piece in pieces:
+            if seal:
+                sealed = engine.crc32(piece, sealed)
+            for offset, run in cursor.spread(piece):
+                part = run if end is None else run[: max(end - offset, 0)]
+                written = self._target.write(offset, part)
+                if self._keep_checks:
+                    check = engine.crc32(part[:written], check)
+                data_bytes += written
+                writes += 1
+        is_relocated = header.relocations and self._target.is_slice
+        if seal and sealed != seal.data_check and not is_relocated:
+            raise DamagedChunk(header.index, "its sectors are not those that were sealed")
+        return Placed(header.index, header.regions, data_bytes, check, writes, end)
+
+    def _relocated(self, pieces: Iterator[bytes], header: ChunkHeader) -> Iterator[bytes]:
+        data = bytearray().join(pieces)
+        relocate(data, header, self._target.base // SECTOR, self._target.size)
+        yield bytes(data)
+
+    def _wait_for_turn(self, pieces: Iterator[bytes], index: int) -> Iterator[bytes]:
+        """Inflate the first piece at once, then wait for the chunks before this one."""
+        first = next(pieces, b"")
+        with self._turn:
+            self._turn.wait_for(lambda: self._next == index or self._is_aborted)
+            if self._is_aborted:
+                raise ImagingError(f"chunk {index}: not written, an earlier one failed")
+        yield first
+        yield from pieces
+
+    def _note(self, placed: Placed, header: ChunkHeader) -> None:
+        with self._turn:
+            self.writes += placed.writes
+            self._covered.append(Region(header.first, header.last - header.first))
+            if placed.short_end is not None:
+                self._short_end = placed.short_end
+            if self._keep_checks:
+                self.checks.append(placed)
+            self._next += 1
+            self._turn.notify_all()
+
+
+class _Cursor:
+    """Walks through the regions as their sectors come in."""
+
+    def __init__(self, regions: tuple[Region, ...]) -> None:
+        self._regions = iter(regions)
+        self._offset = self._left = 0
+
+    def spread(self, piece: bytes) -> Iterator[tuple[int, memoryview]]:
+        """Yield (byte offset on the target, bytes) for each run of the piece."""
+        view = memoryview(piece)
+        while view:
+            if not self._left:
+                region = next(self._regions)
+                self._offset, self._left = region.start * SECTOR, region.size * SECTOR
+            part = view[: self._left]
+            yield self._offset, part
+            self._offset += len(part)
+            self._left -= len(part)
+            view = view[len(part) :]
+
+
+def _gaps(header: ChunkHeader) -> Iterator[Region]:
+    reach = header.first
+    for region in (*header.regions, Region(header.last, 0)):
+        if region.start > reach:
+            yield Region(reach, region.start - reach)
+        reach = region.end

@@ -1,0 +1,238 @@
+"""The output of a restore: a regular file that stays sparse, a disk, a slice of one, or a pipe."""
+
+import errno
+import fcntl
+import mmap
+import os
+import stat
+import struct
+import threading
+from types import TracebackType
+from typing import Self
+
+from rhubarbe.imaging.errors import TargetError
+from rhubarbe.ndz.header import Buffer
+
+ZEROS = memoryview(bytes(1 << 20))
+STDOUT = "-"
+
+_BLKZEROOUT = 0x127F
+_PUNCH_KEEPING_SIZE = 3
+
+
+class Target:
+    """An open output; offsets are bytes from the start of the disk, or of the slice.
+
+    `size` is how much it can hold, None where nothing bounds it. `is_ordered` says that it can
+    only be written from start to end (a pipe): what is left out is then filled with zeros.
+    """
+
+    def __init__(self, descriptor: int, name: str, *, zero_free: bool, keep_size: bool) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        mode = os.fstat(descriptor).st_mode
+        self.is_block = stat.S_ISBLK(mode)
+        self.is_regular = stat.S_ISREG(mode)
+        self.is_ordered = not _is_seekable(descriptor)
+        self.zero_free = zero_free or self.is_ordered
+        self.is_fresh = self.is_regular and not keep_size
+        self.is_direct = False
+        self.base = 0
+        self.size: int | None = None
+        if self.is_block or (self.is_regular and keep_size):
+            self.size = os.lseek(descriptor, 0, os.SEEK_END)
+        self.is_slice = False
+        self.is_truncated = False
+        self._position = 0
+        self._aligned = threading.local()
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        *,
+        zero_free: bool = False,
+        keep_size: bool = False,
+        slice_number: int | None = None,
+        direct: bool = False,
+    ) -> Self:
+        """Open `path` for a restore, `-` being the standard output; raise TargetError.
+
+        A regular file is made or emptied, unless `keep_size`: it is then taken as a disk of its
+        size, whose other content stays. `slice_number` counts as the partition table on the
+        output does. `direct` bypasses the page cache where that is possible.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC
+        if not (keep_size or slice_number is not None):
+            flags |= os.O_CREAT | os.O_TRUNC
+        try:
+            descriptor = os.dup(1) if path == STDOUT else os.open(path, flags, 0o666)
+        except OSError as error:
+            raise TargetError(f"{path}: cannot open output: {error.strerror}") from error
+        try:
+            target = cls(
+                descriptor,
+                path,
+                zero_free=zero_free,
+                keep_size=keep_size or slice_number is not None,
+            )
+            if slice_number is not None:
+                target._enter_slice(slice_number)
+            if direct:
+                target._bypass_cache()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return target
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the output; harmless when it is closed already."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def write(self, offset: int, data: Buffer) -> int:
+        """Write data at a byte offset, all of it; return how much was not beyond a slice's end.
+
+        Raises TargetError (`write error: ...`), also where the output is too small.
+        """
+        view = memoryview(data)
+        room = len(view) if self.size is None else max(self.size - offset, 0)
+        if room < len(view):
+            if not self.is_slice:
+                raise self._error(errno.ENOSPC)
+            self.is_truncated = True
+            view = view[:room]
+        if self.is_ordered:
+            self._append(offset, view)
+        else:
+            self._write_all(self.base + offset, view)
+        return len(view)
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make a range read as zeros, by holes where the output has any; raise TargetError."""
+        if self.size is not None:
+            length = min(length, self.size - offset)
+        if length <= 0 or self.is_fresh:  # a fresh file has nothing but holes there
+            return
+        if self.is_ordered:
+            self._append(offset + length, ZEROS[:0])
+        elif not self._zero_at_once(self.base + offset, length):
+            for start in range(offset, offset + length, len(ZEROS)):
+                part = ZEROS[: min(len(ZEROS), offset + length - start)]
+                self._write_all(self.base + start, part)
+
+    def extend(self, length: int) -> None:
+        """Give a fresh file this length at least."""
+        if self.is_fresh and os.fstat(self.descriptor).st_size < length:
+            os.ftruncate(self.descriptor, length)
+
+    def sync(self) -> None:
+        """Wait until all of it is on the disk; raise TargetError."""
+        if not self.is_regular and not self.is_block:
+            return
+        try:
+            os.fsync(self.descriptor)
+        except OSError as error:
+            raise self._error(error.errno) from error
+
+    def _error(self, number: int | None) -> TargetError:
+        return TargetError(f"{self.name}: write error: {os.strerror(number or errno.EIO)}")
+
+    def _append(self, offset: int, view: memoryview) -> None:
+        while (gap := offset - self._position) > 0:
+            part = ZEROS[: min(gap, len(ZEROS))]
+            self._write_all(None, part)
+            self._position += len(part)
+        self._write_all(None, view)
+        self._position += len(view)
+
+    def _write_all(self, offset: int | None, view: memoryview) -> None:
+        while view:
+            try:
+                written = self._write_some(offset, view)
+            except OSError as error:
+                if error.errno == errno.EINVAL and self.is_direct:
+                    self._use_cache()
+                    continue
+                raise self._error(error.errno) from error
+            if written == 0:
+                raise self._error(errno.ENOSPC)
+            view = view[written:]
+            offset = None if offset is None else offset + written
+
+    def _write_some(self, offset: int | None, view: memoryview) -> int:
+        if offset is None:
+            return os.write(self.descriptor, view)
+        if self.is_direct:
+            view = self._align(view)
+        return os.pwrite(self.descriptor, view, offset)
+
+    def _align(self, view: memoryview) -> memoryview:
+        """Return the first bytes of `view` in a buffer of this thread that starts a page."""
+        if not hasattr(self._aligned, "buffer"):
+            self._aligned.buffer = mmap.mmap(-1, len(ZEROS))
+        buffer: mmap.mmap = self._aligned.buffer
+        length = min(len(view), len(buffer))
+        buffer[:length] = view[:length]
+        return memoryview(buffer)[:length]
+
+    def _bypass_cache(self) -> None:
+        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
+        try:
+            fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+        except OSError:  # not every filesystem has it: the cache is then used
+            return
+        self.is_direct = True
+
+    def _use_cache(self) -> None:
+        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        self.is_direct = False
+
+    def _zero_at_once(self, offset: int, length: int) -> bool:
+        if self.is_block:
+            try:
+                fcntl.ioctl(self.descriptor, _BLKZEROOUT, struct.pack("QQ", offset, length))
+            except OSError:
+                return False
+            return True
+        return self.is_regular and _punch(self.descriptor, offset, length)
+
+    def _enter_slice(self, number: int) -> None:
+        from rhubarbe.imaging.partitions import read_partitions  # most restores need none
+
+        size = self.size or 0
+        table = read_partitions(lambda at, count: os.pread(self.descriptor, count, at), size)
+        slice_ = table.find(number)
+        self.base = slice_.start * 512
+        self.size = slice_.size * 512
+        self.is_slice = True
+
+
+def _is_seekable(descriptor: int) -> bool:
+    try:
+        os.lseek(descriptor, 0, os.SEEK_CUR)
+    except OSError:
+        return False
+    # in append mode, writes go to the end whatever their offset
+    return not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
+
+
+def _punch(descriptor: int, offset: int, length: int) -> bool:
+    import ctypes  # costs several ms, and only a file taken as a disk needs it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return bool(libc.fallocate(descriptor, _PUNCH_KEEPING_SIZE, offset, length) == 0)

@@ -1,0 +1,110 @@
+"""Read back from the disk itself, not from memory, and compare with what was to be written."""
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator
+from typing import Self
+
+from rhubarbe.imaging.errors import VerifyError
+from rhubarbe.imaging.placing import Placed
+from rhubarbe.imaging.target import Target
+from rhubarbe.ndz.header import SECTOR
+from rhubarbe.ndz.inflate import engine
+
+_WINDOW = 1 << 20
+_ALIGN = 4096
+
+
+class DiskReader:
+    """Reads a file or device past the page cache.
+
+    By O_DIRECT, or where that is not possible, after the cached pages were dropped, which is
+    proven page by page: `is_proven` says whether every byte came from the device.
+    """
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
+        self.is_proven = True
+        self._buffer = mmap.mmap(-1, _WINDOW)
+        path = f"/proc/self/fd/{descriptor}"
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+            self.is_direct = True
+        except OSError:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.is_direct = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        self._buffer.close()
+
+    def read(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes of a range, which may end early where the disk does."""
+        end = offset + length
+        while offset < end:
+            start = offset - offset % _ALIGN
+            got = self._fill(start, min(_WINDOW, -(-(end - start) // _ALIGN) * _ALIGN))
+            part = self._buffer[offset - start : min(got, end - start)]
+            if not part:
+                return
+            yield part
+            offset += len(part)
+
+    def _fill(self, start: int, count: int) -> int:
+        view = memoryview(self._buffer)[:count]
+        if self.is_direct:
+            try:
+                return os.preadv(self._descriptor, [view], start)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                self._use_cache()
+        os.posix_fadvise(self._descriptor, start, count, os.POSIX_FADV_DONTNEED)
+        self.is_proven = self.is_proven and not self._is_cached(view, start)
+        return os.preadv(self._descriptor, [view], start)
+
+    def _use_cache(self) -> None:
+        path = f"/proc/self/fd/{self._descriptor}"
+        self.is_direct = False
+        plain = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(self._descriptor)
+        self._descriptor = plain
+
+    def _is_cached(self, view: memoryview, start: int) -> bool:
+        try:
+            return os.preadv(self._descriptor, [view], start, os.RWF_NOWAIT) > 0
+        except BlockingIOError:
+            return False
+        except OSError:  # a filesystem without this: nothing is proven
+            return True
+
+
+def verify_target(target: Target, placed: list[Placed]) -> tuple[int, bool]:
+    """Compare each chunk's checksum with what the disk holds; raise VerifyError naming it.
+
+    Returns how many bytes were compared, and whether all of them came from the device.
+    """
+    with DiskReader(target.descriptor, target.name) as reader:
+        compared = sum(_verify_chunk(reader, target, chunk) for chunk in placed)
+        return compared, reader.is_proven
+
+
+def _verify_chunk(reader: DiskReader, target: Target, placed: Placed) -> int:
+    check = compared = 0
+    limits = [limit for limit in (placed.short_end, target.size) if limit is not None]
+    for region in placed.regions:
+        start, end = region.start * SECTOR, min([region.end * SECTOR, *limits])
+        for part in reader.read(target.base + start, end - start):
+            check = engine.crc32(part, check)
+            compared += len(part)
+    if check != placed.check:
+        first, last = placed.regions[0].start, placed.regions[-1].end - 1
+        raise VerifyError(
+            f"{target.name}: verify error: chunk {placed.index}, in sectors {first} to {last}: "
+            "the disk does not hold what was written"
+        )
+    return compared
