@@ -61,7 +61,7 @@ class Testbed:
     @property
     def source(self):
         """The disk that the sample image was made of."""
-        return self.directory / "images" / "sample.img"
+        return self.directory / "run" / "sample.img"
 
     def links(self):
         directory = self.directory / "pxelinux.cfg"
