@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # The quotes keep a terminal's echo of the typed line from looking like the marker itself.
+BEGIN_MARK = "RHUBARBE-BEGIN"
 STATUS_MARK = "RHUBARBE-STATUS="
 DISK_MARK = "RHUBARBE-DISK="
 LONGEST_LINE = 500
@@ -44,7 +45,8 @@ Output = Line | Percent | Ended
 
 def script(command: str) -> str:
     """Return what to type to run a command, learn its exit status, and end the session."""
-    return f"{command}; echo {_marker(STATUS_MARK)}$?; exit\n"
+    begin, status = _marker(BEGIN_MARK), _marker(STATUS_MARK)
+    return f"echo {begin}; {command}; echo {status}$?; exit\n"
 
 
 def _marker(mark: str) -> str:
@@ -92,10 +94,14 @@ def stamp(partition: str, mount_point: str, line: str) -> str:
 
 
 class Transcript:
-    """What the node says in one session, cut into lines, with the exit status at the end."""
+    """What the node says in one session, cut into lines, with the exit status at the end.
+
+    `last_line` is the last that the command said; the shell's prompt and echo are not its words.
+    """
 
     def __init__(self) -> None:
         self._buffer = ""
+        self._begun = False
         self.last_line = ""
 
     def feed(self, text: str) -> Iterator[Output]:
@@ -110,6 +116,10 @@ class Transcript:
 
     def _line(self, line: str) -> Iterator[Output]:
         if not line:
+            return
+        if not self._begun:
+            self._begun = line.endswith(BEGIN_MARK)
+            yield Line(line)
             return
         before, mark, status = line.partition(STATUS_MARK)
         if mark and status.isdecimal():
