@@ -89,8 +89,8 @@ class _Strip:
 
     def __init__(self) -> None:
         self._page = io.StringIO()
-        self._elapsed = progressbar.FormatCustomText("%(seconds).0fs", {"seconds": 0.0})
-        self._moving = False
+        self._times = progressbar.FormatCustomText("%(elapsed).0fs | ETA %(left)s")
+        self._first: tuple[float, float] | None = None
         self._bar = progressbar.ProgressBar(
             max_value=100.0,
             max_error=False,
@@ -99,24 +99,29 @@ class _Strip:
             line_breaks=False,
             enable_colors=False,
             term_width=_DEFAULT_WIDTH,  # set by us at each redraw: no handler for SIGWINCH
-            widgets=[
-                *("[", _stretch(), "] "),
-                *(progressbar.Percentage(), " | ", self._elapsed, " | ", _time_to_go()),
-            ],
+            widgets=["[", _stretch(), "] ", progressbar.Percentage(), " | ", self._times],
         )
 
     def draw(self, tally: Tally, elapsed: float, width: int) -> str:
         """Draw one line, narrower than `width` columns."""
         percent = tally.percent()
-        if percent and not self._moving:
-            self._moving = True
-            self._bar.start()  # the time to go is measured from the first byte, not from the reset
-        self._elapsed.update_mapping(seconds=elapsed)
+        self._times.update_mapping(elapsed=elapsed, left=self._left(percent, elapsed))
         self._bar.term_width = max(1, width - 1)
         self._page.seek(0)
         self._page.truncate()
         self._bar.update(percent, force=True)
         return self._page.getvalue().rpartition("\r")[2][: width - 1].rstrip()
+
+    def _left(self, percent: float, elapsed: float) -> str:
+        """Estimate the time to go by the speed since the first byte: resets are no measure."""
+        if self._first is None and percent:
+            self._first = (percent, elapsed)
+        percent_then, elapsed_then = self._first or (percent, elapsed)
+        if percent <= percent_then or elapsed <= elapsed_then:
+            return "--:--"
+        speed = (percent - percent_then) / (elapsed - elapsed_then)
+        minutes, seconds = divmod(round((100.0 - percent) / speed), 60)
+        return f"{minutes}:{seconds:02}"
 
 
 def _can_erase(stream: TextIO) -> bool:
@@ -132,7 +137,3 @@ def _width(stream: TextIO) -> int:
 
 def _stretch() -> progressbar.Bar:
     return progressbar.Bar(left="", right="", fill=".")  # type: ignore[no-untyped-call]
-
-
-def _time_to_go() -> progressbar.ETA:
-    return progressbar.ETA()  # type: ignore[no-untyped-call]

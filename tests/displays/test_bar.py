@@ -1,5 +1,9 @@
+import fcntl
 import io
+import os
 import re
+import struct
+import termios
 
 import pytest
 
@@ -92,8 +96,35 @@ def test_lines_above_one_bar(clock):
         "10:00:02 - +002s: fit01: at 40",
         "10:00:03 - +003s: fit01: at 60",
     ]
-    assert re.fullmatch(r"\[#+\.+\]  30% \| 3s \| ETA:.*", rows[-1])
-    assert len(rows[-1]) < 80
+    assert re.fullmatch(r"\[#+\.+\]  30% \| 3s \| ETA 0:07", rows[-1])
+
+
+def test_the_time_to_go_is_measured_from_the_first_byte(clock):
+    stream = io.StringIO()
+    bar = Bar(stream, clock=clock, terminal=True)
+    bar.show(events.Started(command="load", nodes=("fit01",)))
+    endings = []
+    for percent in (0.0, 10.0, 10.0, 20.0, 30.0):
+        clock.advance(100)
+        bar.show(events.Progress(node="fit01", percent=percent))
+        bar.tick()
+        endings.append(screen(stream.getvalue())[-1].rpartition("| ")[2])
+    assert endings == ["ETA --:--", "ETA --:--", "ETA --:--", "ETA 26:40", "ETA 17:30"]
+
+
+@pytest.mark.parametrize("columns", [1, 8, 40, 120])
+def test_the_bar_stays_on_one_line_of_the_terminal(clock, columns, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    outer, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(outer, "rb", buffering=0) as reader, os.fdopen(inner, "w") as stream:
+        bar = Bar(stream, clock=clock)
+        bar.show(STARTED)
+        reader.read(1000)
+        bar.tick()
+        drawn = screen(reader.read(1000).decode())
+    assert len(drawn) == 1
+    assert len(drawn[0]) == columns - 1
 
 
 def test_a_failed_node_leaves_the_mean(clock):

@@ -20,7 +20,7 @@ ENTERS_ALTERNATE_SCREEN = b"\x1b[?1049h"
 PRELUDE = """
 import asyncio, signal, sys
 from rhubarbe.displays.monitor import Monitor
-from rhubarbe.events import Finished, NodeFailed, Notice, Phase, Progress, Started
+from rhubarbe.events import Finished, NodeFailed, NodeSucceeded, Notice, Phase, Progress, Started
 
 monitor = Monitor()
 monitor.show(Started(command="load", nodes=tuple(f"fit{n:02}" for n in range(1, 13))))
@@ -211,11 +211,23 @@ def test_small_windows(terminal, rows, columns):
 
 
 def test_pending_keys_hold_nothing_back_and_are_left_to_the_shell(terminal):
-    tty = terminal(RUNTIME)
+    tty = terminal("""
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+monitor.show(Notice(text="ready for keys"))
+monitor.tick()
+signal.sigwait({signal.SIGUSR1})
+for number in range(1, 13):
+    monitor.show(NodeSucceeded(node=f"fit{number:02}", seconds=1.0))
+monitor.tick()
+signal.sigwait({signal.SIGUSR1})
+monitor.close()
+""")
+    tty.read_until(b"ready for keys")
     tty.type(b"ls\n")
-    tty.read_until(b"ready to be stopped")
-    tty.child.send_signal(signal.SIGTERM)
-    assert tty.end()[0] == 1
+    tty.child.send_signal(signal.SIGUSR1)
+    tty.read_until(b"2 done")  # the end of "12 nodes: 12 done", below all the nodes
+    tty.child.send_signal(signal.SIGUSR1)
+    assert tty.end()[0] == 0
     assert os.read(tty.inner, 10) == b"ls\n"
 
 
