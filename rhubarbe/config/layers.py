@@ -45,14 +45,23 @@ def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read all layers; raises ConfigError naming file, section, key and what was expected."""
-    if (named := environ.get("RHUBARBE_CONF")) and not Path(named).is_file():
+    if (named := environ.get("RHUBARBE_CONF")) and not _is_file(Path(named)):
         raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
     layers = [
         _Layer.read(path, personal=personal)
         for path, personal in configuration_files(environ)
-        if path.is_file()
+        if _is_file(path)
     ]
-    return _merge(layers, socket.gethostname().partition(".")[0])
+    # The parser reads keys in lower case.
+    return _merge(layers, socket.gethostname().partition(".")[0].lower())
+
+
+def _is_file(path: Path) -> bool:
+    # Path.is_file raises where a directory may not be entered, such as another user's home.
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ class Settings:
 
     def ramdisk_entry(self, hostname: str) -> str:
         """Return the pxelinux entry that boots the ramdisk on the node of this control name."""
-        return self.frisbee_images.get(hostname, self.pxelinux.frisbee_image)
+        return self.frisbee_images.get(hostname.lower(), self.pxelinux.frisbee_image)
 
 
 SECTIONS: Mapping[str, Any] = MappingProxyType(

@@ -1,0 +1,253 @@
+"""The configuration: layers, precedence, refusals that name file, section and key."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from rhubarbe.config import Settings, configuration_files, layers, load_settings
+from rhubarbe.errors import ConfigError
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A place with all the layers, none of which exists yet."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "Faraday.inria.fr")
+    return Site(tmp_path, monkeypatch)
+
+
+class Site:
+    def __init__(self, root, monkeypatch):
+        self.environ = {"HOME": str(root / "home")}
+        (root / "home").mkdir()
+        (root / "here").mkdir()
+        monkeypatch.chdir(root / "here")
+        self.files = {
+            "etc": root / "rhubarbe.conf",
+            "local": root / "rhubarbe.conf.local",
+            "home": root / "home" / ".rhubarbe.conf",
+            "here": root / "here" / "rhubarbe.conf",
+            "named": root / "named.conf",
+        }
+        rest = list(configuration_files(self.environ))[2:]
+        etc = [(self.files["etc"], False), (self.files["local"], False)]
+        monkeypatch.setattr(layers, "configuration_files", lambda environ: iter([
+            *etc, *list(configuration_files(environ))[2:]
+        ]))  # fmt: skip
+        assert [path for path, _ in rest] == [self.files["home"], self.files["here"]]
+
+    def write(self, layer, text):
+        path = self.files[layer]
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def load(self):
+        return load_settings(self.environ)
+
+    def refusal(self):
+        with pytest.raises(ConfigError, match=r"\A[^\n]+\Z") as caught:
+            self.load()
+        return str(caught.value)
+
+
+def bandwidth(value):
+    return f"[networking]\nbandwidth = {value}\n"
+
+
+def test_the_layers_of_a_user():
+    environ = {"HOME": "/home/ada"}
+    here = Path.cwd() / "rhubarbe.conf"
+    assert list(configuration_files(environ)) == [
+        (Path("/etc/rhubarbe/rhubarbe.conf"), False),
+        (Path("/etc/rhubarbe/rhubarbe.conf.local"), False),
+        (Path("/home/ada/.rhubarbe.conf"), True),
+        (here, True),
+    ]
+    *_, last = configuration_files(environ | {"RHUBARBE_CONF": "/srv/other.conf"})
+    assert last == (Path("/srv/other.conf"), True)
+    assert len(list(configuration_files({}))) == 3
+
+
+def test_without_any_file_the_defaults_hold(site):
+    settings = site.load()
+    assert settings == Settings()
+    assert settings.networking.bandwidth == 500
+    assert settings.frisbee.server == "rhubarbe-frisbeed"
+
+
+def test_later_layers_win(site):
+    for rank, layer in enumerate(("etc", "local", "home", "here"), 1):
+        path = site.write(layer, bandwidth(rank))
+        settings = site.load()
+        assert settings.networking.bandwidth == rank
+        assert settings.origins["networking", "bandwidth"] == str(path)
+        assert settings.networking.pattern_size == 20
+
+
+def test_the_named_file_stands_instead_of_the_one_here(site):
+    site.write("home", "[networking]\npattern_size = 3\n")
+    site.write("here", bandwidth(1) + "pattern_size = 4\n")
+    site.environ["RHUBARBE_CONF"] = str(site.write("named", bandwidth(2)))
+    settings = site.load()
+    assert (settings.networking.bandwidth, settings.networking.pattern_size) == (2, 3)
+
+
+def test_a_named_file_that_is_missing_is_an_error(site):
+    site.environ["RHUBARBE_CONF"] = str(site.files["named"])
+    assert site.refusal() == f"{site.files['named']}: no such file; $RHUBARBE_CONF names it"
+    site.environ["RHUBARBE_CONF"] = "x" * 5000
+    assert "no such file" in site.refusal()
+
+
+@pytest.mark.parametrize("key", ["bandwidth.faraday", "bandwidth.Faraday"])
+def test_the_value_for_this_host_beats_the_general_one_of_any_layer(site, key):
+    etc = site.write("etc", f"{bandwidth(10)}{key} = 20\nbandwidth.bemol = 30\n")
+    site.write("here", bandwidth(40))
+    settings = site.load()
+    assert settings.networking.bandwidth == 20
+    assert str(etc) in settings.origins["networking", "bandwidth"]
+
+
+def test_the_later_of_two_values_for_this_host_wins(site):
+    site.write("etc", "[networking]\nbandwidth.faraday = 20\n")
+    site.write("here", "[networking]\nbandwidth.faraday = 50\n")
+    assert site.load().networking.bandwidth == 50
+
+
+def test_a_value_for_another_host_is_checked_too(site):
+    site.write("etc", "[networking]\nbandwidth.bemol = fast\n")
+    assert "bandwidth.bemol" in site.refusal()
+
+
+def test_values_are_typed(site):
+    site.write(
+        "here",
+        "[nodes]\ncmc_default_timeout = 0.5\n[testbed]\ninventory_path = ~/inventory.json\n"
+        "[networking]\nssh_key =\npattern_port = 7000+*\n",
+    )
+    settings = site.load()
+    assert settings.nodes.cmc_default_timeout == 0.5
+    assert settings.testbed.inventory_path == Path("~/inventory.json").expanduser()
+    assert settings.networking.ssh_key == ""
+    assert settings.networking.pattern_port == "7000+*"
+
+
+def test_percent_signs_and_semicolons_are_only_text(site):
+    site.write("here", "[frisbee]\nserver_options = -K 3 -x %d %(y)s ${z}\n")
+    assert site.load().frisbee.server_options == "-K 3 -x %d %(y)s ${z}"
+
+
+def test_a_node_may_have_its_own_boot_entry(site):
+    site.write("etc", "[pxelinux]\nfrisbee_image.fit03 = pxeold\nfrisbee_image.Fit04 = pxe4\n")
+    site.write("here", "[pxelinux]\nfrisbee_image = pxenew\nfrisbee_image.fit05 = pxe5\n")
+    settings = site.load()
+    names = ("fit01", "fit03", "fit04", "fit05", "Fit05")
+    entries = [settings.ramdisk_entry(name) for name in names]
+    assert entries == ["pxenew", "pxeold", "pxe4", "pxe5", "pxe5"]
+
+
+def test_settings_are_frozen(site):
+    with pytest.raises(AttributeError):
+        site.load().networking.bandwidth = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[networking]\nbandwith = 3\n", ["[networking]", "'bandwith'", "did you mean bandwidth?"]),
+        ("[networking]\nxyzzy = 3\n", ["'xyzzy'", "known ones are", "telnet_port"]),
+        ("[network]\nbandwidth = 3\n", ["unknown section [network]", "did you mean networking?"]),
+        ("[DEFAULT]\nbandwidth = 3\n", ["unknown section [DEFAULT]"]),
+        ("[networking]\nbandwidth = fast\n", ["bandwidth", "'fast'", "a whole number from 1 on"]),
+        ("[networking]\nbandwidth = 0\n", ["'0'", "from 1 on"]),
+        ("[networking]\nbandwidth =\n", ["''", "from 1 on"]),
+        ("[networking]\ntelnet_port = 65536\n", ["telnet_port", "a port from 1 to 65535"]),
+        ("[networking]\npattern_multicast = 234.5.6.7\n", ["pattern_multicast", "with one *"]),
+        ("[networking]\npattern_port = __import__('os')\n", ["pattern_port", "10000 + *"]),
+        ("[networking]\npattern_port = 99999 + *\n", ["pattern_port", "10000 + *"]),
+        ("[nodes]\nreset_timeout = -1\n", ["reset_timeout", "seconds from 0 on"]),
+        ("[nodes]\nreset_timeout = nan\n", ["reset_timeout", "seconds from 0 on"]),
+        ("[nodes]\nreset_timeout = inf\n", ["reset_timeout", "seconds from 0 on"]),
+        ("[frisbee]\nserver =\n", ["server", "not empty"]),
+        ("[testbed]\ninventory_path =\n", ["inventory_path", "a path"]),
+        ("bandwidth = 3\n", ["no section headers", "line: 1"]),
+        ("[networking]\nbandwidth = 3\nbandwidth = 4\n", ["line 3", "exists"]),
+        ("[networking]\n[networking]\n", ["line 2", "exists"]),
+        ("[networking]\nbandwidth\n", ["line 2", "bandwidth"]),
+    ],
+)
+def test_what_is_wrong_is_named(site, text, says):
+    path = site.write("here", text)
+    refusal = site.refusal()
+    assert all(words in refusal for words in [str(path), *says]), refusal
+
+
+def test_a_file_that_is_no_text_is_refused(site):
+    site.files["here"].write_bytes(b"\xff\xfe")
+    site.files["here"].chmod(0o600)
+    assert "cannot be read" in site.refusal()
+
+
+def test_what_older_files_hold_is_accepted(site):
+    site.write(
+        "etc",
+        "[nodes]\nload_nightly = 150\nwait_nightly.faraday = 40\n[frisbee]\nnetcat_style = fedora\n"
+        "[r2labapi]\nurl = https://example.org/\n[accounts]\ncycle = 60\n"
+        "[networking]\nbandwidth = 90\n",
+    )
+    settings = site.load()
+    assert settings.networking.bandwidth == 90
+    assert set(settings.origins) == {("networking", "bandwidth")}
+
+
+@pytest.mark.parametrize("layer", ["home", "here", "named"])
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_personal_file_that_others_can_write_is_refused(site, layer, mode):
+    path = site.write(layer, bandwidth(3))
+    if layer == "named":
+        site.environ["RHUBARBE_CONF"] = str(path)
+    path.chmod(mode)
+    assert site.refusal().startswith(f"{path}: refused, because others can write it")
+    path.chmod(0o644)
+    assert site.load().networking.bandwidth == 3
+
+
+def test_the_site_s_files_are_not_judged(site):
+    site.write("etc", bandwidth(3)).chmod(0o666)
+    assert site.load().networking.bandwidth == 3
+
+
+def test_a_personal_file_of_somebody_else_is_refused(site, monkeypatch):
+    path = site.write("here", bandwidth(3))
+    if os.getuid():
+        monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    else:
+        os.chown(path, 65534, -1)
+    refusal = site.refusal()
+    assert str(path) in refusal
+    assert "neither you nor root" in refusal
+
+
+def test_a_link_of_somebody_else_is_refused(site, monkeypatch):
+    path = site.write("named", bandwidth(3))
+    site.files["here"].symlink_to(path)
+    assert site.load().networking.bandwidth == 3
+    if os.getuid():
+        pytest.skip("only root can give a link away")
+    os.lchown(site.files["here"], 65534, -1)
+    assert "refused" in site.refusal()
+
+
+def test_a_home_that_may_not_be_entered_has_no_file(site, monkeypatch):
+    site.write("here", bandwidth(3))
+    is_file = Path.is_file
+
+    def picky(self):
+        if self == site.files["home"]:
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(Path, "is_file", picky)
+    assert site.load().networking.bandwidth == 3
