@@ -43,15 +43,23 @@ def find_image(wanted: str, repository: Path) -> Path:
     if wanted.endswith(PARTIAL):
         raise ImageError(f"{wanted}: a partial image, cut short while it was made: not loaded")
     for candidate in _candidates(wanted, repository):
-        if candidate.is_file():
+        if _is_file(candidate):
             return candidate.absolute()
     for candidate in _candidates(wanted, repository):
-        if (partial := candidate.with_name(candidate.name + PARTIAL)).is_file():
+        if _is_file(partial := Path(f"{candidate}{PARTIAL}")):
             raise ImageError(f"{wanted}: there is only {partial}, cut short while it was made")
     names = _known_names(repository)
     near = difflib.get_close_matches(wanted.removesuffix(SUFFIX), names, n=NEAR)
     hint = f"near names: {', '.join(near)}" if near else f"known: {_some(names)}"
     raise ImageError(f"{wanted}: no such image, neither here nor in {repository}; {hint}")
+
+
+def _is_file(path: Path) -> bool:
+    # Path.is_file raises where a directory may not be entered, or a name is too long.
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _candidates(wanted: str, repository: Path) -> Iterator[Path]:
@@ -160,9 +168,16 @@ def publish(partial: Path, final: Path) -> None:
     except OSError as error:
         if os.path.lexists(final):
             raise ImageError(f"{final}: exists already; the new image is in {partial}") from error
-        partial.rename(final)
+        _rename(partial, final)
     directory = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _rename(partial: Path, final: Path) -> None:
+    try:
+        partial.rename(final)
+    except OSError as error:
+        raise ImageError(f"{partial}: cannot be renamed to {final}: {error.strerror}") from error

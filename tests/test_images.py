@@ -1,0 +1,233 @@
+"""Images: found in order, never partial, never overwritten."""
+
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from rhubarbe import images
+from rhubarbe.errors import ImageError
+from rhubarbe.images import find_image, list_images, new_image_path, partial_path, publish
+
+NOW = datetime(2026, 3, 19, 10, 24, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture
+def repository(tmp_path):
+    place = tmp_path / "repository"
+    place.mkdir()
+    return place
+
+
+def refusal(call, *arguments):
+    with pytest.raises(ImageError, match=r"\A[^\n]+\Z") as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def test_here_comes_before_the_repository(here, repository):
+    for place in (here, repository):
+        (place / "fedora.ndz").touch()
+    assert find_image("fedora", repository) == here / "fedora.ndz"
+    assert find_image("fedora.ndz", repository) == here / "fedora.ndz"
+    (here / "fedora.ndz").unlink()
+    assert find_image("fedora", repository) == repository / "fedora.ndz"
+
+
+def test_the_name_as_given_comes_before_the_name_with_a_suffix(here, repository):
+    (here / "fedora").touch()
+    (here / "fedora.ndz").touch()
+    assert find_image("fedora", repository) == here / "fedora"
+
+
+def test_a_path_is_looked_for_nowhere_else(here, repository):
+    (repository / "sub").mkdir()
+    (repository / "sub" / "fedora.ndz").touch()
+    path = str(repository / "sub" / "fedora")
+    assert find_image(path, here) == repository / "sub" / "fedora.ndz"
+    assert "no such image" in refusal(find_image, "sub/fedora", repository)
+
+
+def test_a_link_is_an_image(here, repository):
+    (repository / "fedora-41.ndz").touch()
+    (repository / "default.ndz").symlink_to("fedora-41.ndz")
+    assert find_image("default", repository) == repository / "default.ndz"
+
+
+def test_a_partial_image_is_refused_by_name(here, repository):
+    (here / "mine.ndz.partial").touch()
+    for wanted in ("mine.ndz.partial", str(here / "mine.ndz.partial")):
+        assert "a partial image" in refusal(find_image, wanted, repository)
+
+
+@pytest.mark.parametrize("wanted", ["mine", "mine.ndz"])
+def test_where_there_is_only_a_partial_image_it_is_named(here, repository, wanted):
+    (repository / "mine.ndz.partial").touch()
+    assert "there is only" in refusal(find_image, wanted, repository)
+
+
+def test_near_names_are_listed(here, repository):
+    for name in ("ubuntu-24.04", "ubuntu-22.04", "fedora-41"):
+        (repository / f"{name}.ndz").touch()
+    (here / "ubuntu-mine.ndz").touch()
+    says = refusal(find_image, "ubunto-24.04", repository)
+    assert "near names: ubuntu-24.04" in says
+    assert "ubuntu-22.04" in says
+    assert "fedora" not in says
+
+
+def test_where_no_name_is_near_some_are_listed(here, repository):
+    for number in range(13):
+        (repository / f"image{number:02}.ndz").touch()
+    says = refusal(find_image, "xyz", repository)
+    assert "known: image00, image01" in says
+    assert "and 3 more" in says
+    assert "known: none" in refusal(find_image, "xyz", here)
+
+
+@pytest.mark.parametrize("wanted", [".", "/", "..", "x" * 300])
+def test_what_can_be_no_image_is_refused_in_one_line(here, repository, wanted):
+    assert "no such image" in refusal(find_image, wanted, repository)
+
+
+def test_a_directory_or_a_dangling_link_is_no_image(here, repository):
+    (repository / "folder.ndz").mkdir()
+    (repository / "gone.ndz").symlink_to("nowhere.ndz")
+    for wanted in ("folder", "gone"):
+        assert "no such image" in refusal(find_image, wanted, repository)
+
+
+def test_the_list_has_files_with_their_aliases(repository):
+    (repository / "fedora.ndz").write_bytes(b"12345")
+    (repository / "default.ndz").symlink_to("fedora.ndz")
+    (repository / "gone.ndz").symlink_to("nowhere.ndz")
+    (repository / "loop.ndz").symlink_to("loop.ndz")
+    (repository / "mine.ndz.partial").touch()
+    (repository / "notes.txt").touch()
+    os.utime(repository / "fedora.ndz", (NOW.timestamp(), NOW.timestamp()))
+    (image,) = list_images(repository)
+    assert (image.name, image.size, image.aliases) == ("fedora", 5, ("default",))
+    assert image.modified == NOW
+
+
+def test_a_directory_that_is_missing_or_unreadable_has_none(repository, monkeypatch):
+    assert list_images(repository / "nowhere") == []
+
+    def denied(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(repository), "iterdir", denied)
+    assert list_images(repository) == []
+
+
+def test_an_image_that_cannot_be_looked_at_is_skipped(repository, monkeypatch):
+    (repository / "good.ndz").touch()
+    (repository / "bad.ndz").touch()
+    stat = type(repository).stat
+
+    def picky(self, **options):
+        if self.name == "bad.ndz":
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setattr(type(repository), "stat", picky)
+    assert [image.name for image in list_images(repository)] == ["good"]
+
+
+def test_looking_where_we_may_not_finds_nothing(here, repository, monkeypatch):
+    def denied(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(repository), "is_file", denied)
+    assert "no such image" in refusal(find_image, "fedora", repository)
+
+
+def test_an_empty_or_foreign_file_is_damaged(here):
+    (here / "empty.ndz").touch()
+    (here / "text.ndz").write_bytes(b"not an image\n" * 100)
+    for name in ("empty.ndz", "text.ndz", "missing.ndz"):
+        assert name in refusal(images.check_image, here / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mine", "mine.ndz"),
+        ("mine.ndz", "mine.ndz"),
+        ("mine.v2", "mine.v2.ndz"),
+        ("été+@%", "été+@%.ndz"),
+        ("my work", "my work.ndz"),
+        (None, "saving__fit04__2026-03-19@10-24-05.ndz"),
+    ],
+)
+def test_a_new_image_is_named(here, name, file):
+    assert new_image_path(name, "fit04", NOW) == here / file
+
+
+def test_a_new_image_may_go_into_another_directory(here, repository):
+    assert new_image_path(f"{repository}/mine", "fit04", NOW) == repository / "mine.ndz"
+    assert "no such directory" in refusal(new_image_path, "sub/mine", "fit04", NOW)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".ndz", "a'b", 'a"b', "a`b", "a$b", "a;b", "a\nb", "a\x1bb", " a", "a|b", "a>b", "a\\b"],
+)
+def test_a_name_that_could_surprise_is_refused(here, name):
+    assert "no name for an image" in refusal(new_image_path, name, "fit04", NOW)
+
+
+def test_a_taken_name_is_refused(here):
+    (here / "mine.ndz").touch()
+    (here / "gone.ndz").symlink_to("nowhere")
+    for name in ("mine", "mine.ndz", "gone"):
+        assert "never overwritten" in refusal(new_image_path, name, "fit04", NOW)
+
+
+def test_publish_gives_the_final_name(here):
+    final = here / "mine.ndz"
+    partial = partial_path(final)
+    assert partial.name == "mine.ndz.partial"
+    partial.write_text("new")
+    publish(partial, final)
+    assert final.read_text() == "new"
+    assert not partial.exists()
+
+
+def no_links(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("has_hard_links", [True, False])
+def test_publish_never_overwrites(here, monkeypatch, has_hard_links):
+    if not has_hard_links:
+        monkeypatch.setattr(os, "link", no_links)
+    final = here / "mine.ndz"
+    partial = partial_path(final)
+    partial.write_text("new")
+    final.write_text("old")
+    assert "exists already; the new image is in" in refusal(publish, partial, final)
+    assert (final.read_text(), partial.read_text()) == ("old", "new")
+
+
+def test_publish_works_without_hard_links(here, monkeypatch):
+    monkeypatch.setattr(os, "link", no_links)
+    final = here / "mine.ndz"
+    partial_path(final).write_text("new")
+    publish(partial_path(final), final)
+    assert final.read_text() == "new"
+    assert not partial_path(final).exists()
+
+
+def test_publish_of_what_somebody_removed_is_one_line(here):
+    final = here / "mine.ndz"
+    assert "mine.ndz" in refusal(publish, partial_path(final), final)
+    assert not final.exists()
