@@ -1,0 +1,144 @@
+"""The inventory: what is accepted, how it is normalised, and what is said of the rest."""
+
+import json
+
+import pytest
+
+from rhubarbe.errors import InventoryError, SelectionError
+from rhubarbe.inventory import load_inventory
+
+
+def node(number, **changes):
+    return {
+        "cmc": {"hostname": f"reboot{number:02}", "ip": f"10.0.1.{number}", "mac": ""},
+        "control": {
+            "hostname": f"fit{number:02}",
+            "ip": f"10.0.3.{number}",
+            "mac": f"02:00:00:00:00:{number:02x}",
+        },
+    } | changes
+
+
+def changed(part, **values):
+    return node(1, **{part: node(1)[part] | values})
+
+
+@pytest.fixture
+def load(tmp_path):
+    def read(content):
+        path = tmp_path / "inventory.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return load_inventory(path)
+
+    return read
+
+
+@pytest.fixture
+def refusal(load):
+    def read(content):
+        with pytest.raises(InventoryError, match=r"\A[^\n]+\Z") as caught:
+            load(content)
+        return str(caught.value)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "02:0a:0B:0c:0D:0e",
+        "02-0A-0B-0C-0D-0E",
+        "020a.0b0c.0d0e",
+        "020A0B0C0D0E",
+        "02 0a 0b 0c 0d 0e",
+    ],
+)
+def test_a_mac_is_normalised_whatever_its_case_and_separator(load, spelling):
+    (entry,) = load([changed("control", mac=spelling)])
+    assert entry.control.mac == "02:0a:0b:0c:0d:0e"
+
+
+def test_data_is_optional(load):
+    data = {"hostname": "data02", "ip": "10.0.2.2", "mac": "02-00-00-00-02-02"}
+    first, second, third = load([node(1), node(2, data=data), node(3, data=None)])
+    assert first.data is None
+    assert third.data is None
+    assert second.data.ip == "10.0.2.2"
+    assert second.data.mac == "02:00:00:00:02:02"
+
+
+def test_a_node_has_the_number_of_its_control_name(load):
+    card = {"hostname": "reboot15", "ip": "10.0.1.15", "mac": "02:00:00:00:01:15"}
+    (entry,) = load([node(41, cmc=card)]).choose([41])
+    assert (entry.number, entry.name, entry.cmc.hostname) == (41, "fit41", "reboot15")
+
+
+@pytest.mark.parametrize(
+    ("hostname", "number"), [("fit137", 137), ("fit1042", 1042), ("n7.lan", 7)]
+)
+def test_a_number_has_any_count_of_digits(load, hostname, number):
+    (entry,) = load([changed("control", hostname=hostname)])
+    assert (entry.number, entry.name) == (number, hostname)
+
+
+def test_entries_come_in_the_order_of_nodes(load):
+    inventory = load([node(12), node(3), node(7)])
+    assert [entry.number for entry in inventory] == [3, 7, 12]
+    assert [entry.number for entry in inventory.choose([12, 3])] == [12, 3]
+
+
+def test_nodes_that_are_missing_are_named_folded(load):
+    with pytest.raises(SelectionError, match=r"not in the inventory: 15-18; .* has 1-3"):
+        load([node(1), node(2), node(3)]).choose([1, 15, 16, 17, 18])
+
+
+def test_what_is_not_json_is_refused_with_its_line(refusal):
+    assert "inventory.json: line 3, column 1: not JSON" in refusal('[\n{"cmc": 1},\n]')
+
+
+def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
+    with pytest.raises(InventoryError, match="cannot be read"):
+        load_inventory(tmp_path / "nowhere.json")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InventoryError, match="cannot be read"):
+        load_inventory(tmp_path / "binary")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"fit01": {}}, "expected a list of nodes, found dict"),
+        (["fit01"], "entry 1: expected an object"),
+        ([node(1), {"cmc": node(2)["cmc"]}], "entry 2: control: expected an object"),
+        ([{"control": node(1)["control"]}], "entry 1: cmc: expected an object"),
+        ([changed("control", ip="10.0.3.256")], "control.ip: expected an IPv4 address"),
+        ([changed("control", ip=None)], "control.ip: expected an IPv4 address"),
+        ([changed("cmc", ip="reboot01")], "cmc.ip: expected an IPv4 address"),
+        ([changed("control", hostname="localhost")], "has no number"),
+        ([changed("control", hostname="fit 01")], "control.hostname: expected a host name"),
+        ([changed("control", hostname="../fit01")], "control.hostname: expected a host name"),
+        ([changed("control", hostname=3)], "control.hostname: expected a host name"),
+        ([changed("control", mac="")], "control.mac: expected a MAC address"),
+        ([changed("control", mac="02:00:00:00:00")], "control.mac: expected a MAC address"),
+        ([changed("control", mac="02:00:00:00:00:0g")], "control.mac: expected a MAC address"),
+        ([changed("control", mac="../../etc/passwd")], "control.mac: expected a MAC address"),
+        ([changed("cmc", mac="nonsense")], "cmc.mac: expected a MAC address"),
+        ([node(1), node(2, control=node(1)["control"])], "the same number 1"),
+        ([node(1), node(2, cmc=node(1)["cmc"])], "the same cmc.ip 10.0.1.1"),
+    ],
+)
+def test_what_is_wrong_is_named(refusal, content, says):
+    assert says in refusal(content)
+
+
+@pytest.mark.parametrize("key", ["ip", "mac"])
+def test_addresses_are_those_of_one_node(refusal, key):
+    second = node(2)
+    value = second["control"][key] = node(1)["control"][key]
+    assert f"two nodes have the same control.{key} {value}" in refusal([node(1), second])
+
+
+def test_the_same_mac_in_another_spelling_is_the_same(refusal):
+    second = node(2)
+    second["control"]["mac"] = "02-00-00-00-00-01"
+    assert "the same control.mac" in refusal([node(1), second])
