@@ -53,15 +53,16 @@ def node(record: NodeRecord, width: int, name: int, *, bars: bool) -> str:
     """Draw one node in exactly `width` columns, its name in `name` of them.
 
     The more room, the more is said: sign, name and phase; percentage; bar; the node's last word.
-    With `bars`, columns are set aside for percentage and bar, whether this node has them or not.
+    Without `bars` there is neither percentage nor bar; a node that has none yet, or that failed,
+    speaks in their place.
     """
     text = f"{SIGNS[record.state]} {fit(record.name, name)} "
     room = width - columns(text) - _WORD
     if bars and room < _PERCENT:
         return fit(text + _least(record), width)
     text += fit(_word(record), _WORD)
-    if bars and record.state is not State.FAILED:
-        text += _gauge(record, room)
+    if bars and record.percent is not None and record.state is not State.FAILED:
+        text += _gauge(record.percent, room)
     if width - columns(text) - 2 >= _WHISPER:
         text += f"  {record.last_word}"
     return fit(text, width)
@@ -79,11 +80,10 @@ def _word(record: NodeRecord) -> str:
     return record.phase if record.state is State.BUSY and record.phase else record.state
 
 
-def _gauge(record: NodeRecord, room: int) -> str:
+def _gauge(percent: float, room: int) -> str:
     length = _bar_length(room - _PERCENT - 1)
-    drawn = f" {bar(record.percent or 0.0, length)}" if length else ""
-    text = f"{drawn}{int(record.percent or 0.0):4}%"
-    return " " * len(text) if record.percent is None else text
+    drawn = f" {bar(percent, length)}" if length else ""
+    return f"{drawn}{int(percent):4}%"
 
 
 def _bar_length(room: int) -> int:

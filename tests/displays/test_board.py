@@ -98,18 +98,20 @@ def test_every_node_is_shown_or_counted(number, width, height, elapsed):
 def test_one_row_a_node():
     board = board_of(4, *busy(1, 50.0), failed(2), events.NodeSucceeded(node="fit03", seconds=23.0))
     board.take(events.NodeSaid(node="fit01", line="Wrote 128 MB"))
+    board.take(events.PhaseStarted(node="fit04", phase=Phase.RAMDISK))
+    board.take(events.NodeNoted(node="fit04", text="trying telnet"))
     assert [row.rstrip() for row in rows(board, 80, 12, 12.0)] == [
         "rhubarbe-load sample.ndz (1.0 MiB)                                         +012s",
         "[####################################.....................................]  50%",
         "> fit01 image   [###############................]  50%  Wrote 128 MB",
         "x fit02 FAILED   ramdisk: no answer",
         "+ fit03 done    [###############################] 100%  ok in 23.0 s",
-        ". fit04 waiting",
+        "> fit04 ramdisk  trying telnet",
         "",
         "",
         "",
         "",
-        "4 nodes: 1 failed, 1 busy, 1 waiting, 1 done",
+        "4 nodes: 1 failed, 2 busy, 1 done",
         "fit02: FAILED in ramdisk: no answer",
     ]
 
