@@ -1,0 +1,194 @@
+"""`rhubarbe-testbed`: run an emulated testbed, alone or for the length of one command."""
+
+import argparse
+import asyncio
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rhubarbe.testbed import faults
+from rhubarbe.testbed.errors import Misused, TestbedError
+from rhubarbe.testbed.farm import Farm, Plan
+
+NAME = "rhubarbe-testbed"
+VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EPILOG = """\
+faults, as --fault fit03:NAME, or fit03:NAME*1 for the first time only:
+{faults}
+
+examples:
+  rhubarbe-testbed --nodes 12 --directory /tmp/testbed
+  rhubarbe-testbed --nodes 12 -- rhubarbe-load -i sample -a
+  rhubarbe-testbed --node-numbers 1-10,41 --card fit41:15 --fault fit03:card-lies*1 -- bash
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; the exit status is the command's, or 0, or 1 or 2 when the testbed fails."""
+    ours, command = _split(list(sys.argv[1:] if argv is None else argv))
+    arguments = _parser().parse_args(ours)
+    _many_descriptors()
+    _watch_children_without_threads()
+    try:
+        with _directory(arguments.directory, command) as directory:
+            return asyncio.run(_serve(_plan(arguments, directory), command))
+    except TestbedError as error:
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return 1
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Our own words, and those of the command after `--`."""
+    if "--" not in words:
+        return words, []
+    where = words.index("--")
+    return words[:where], words[where + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    known = "\n".join(f"  {name:14} {what}" for name, what in faults.KNOWN.items())
+    parser = argparse.ArgumentParser(
+        prog=NAME,
+        usage="%(prog)s [options] [-- COMMAND ARGS...]",
+        description="Run an emulated testbed: power cards, nodes that boot, disks. With a COMMAND, "
+        "for as long as it runs, with RHUBARBE_CONF set for it; the exit status is the command's.",
+        epilog=EPILOG.format(faults=known),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--nodes", type=_positive, metavar="N", help="nodes 1 to N (default 12)")
+    add("--node-numbers", metavar="1-10,41", help="these nodes instead")
+    add("--directory", type=Path, help="where it lives; needed without a COMMAND")
+    add("--card", action="append", default=[], metavar="fit41:15", help="number a card bears")
+    add("--fault", action="append", default=[], metavar="NODE:NAME[*TIMES]", help="see below")
+    add("--boot-time", type=float, default=1.0, metavar="S", help="seconds of a boot (%(default)s)")
+    add("--slow-boot", type=float, default=4.0, metavar="X", help="a slow boot: X times as long")
+    add("--sample-size", type=_positive, default=24, metavar="MIB", help="content (%(default)s)")
+    add("--image", type=Path, metavar="FILE", help="the sample image, instead of making it")
+    add("--version", action="version", version=f"%(prog)s {VERSION}")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _plan(arguments: argparse.Namespace, directory: Path) -> Plan:
+    """Read the words; raises Misused for those that mean nothing."""
+    numbers = _numbers(arguments.node_numbers or f"1-{arguments.nodes or 12}")
+    return Plan(
+        directory=directory,
+        numbers=numbers,
+        cards=dict(_card(word) for word in arguments.card),
+        faults=[faults.parse(word) for word in arguments.fault],
+        boot_time=arguments.boot_time,
+        slow_boot=arguments.slow_boot,
+        sample_mib=arguments.sample_size,
+        image=arguments.image,
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise Misused(f"node numbers {text!r} are not of the form 1-10,41")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return sorted(numbers)
+
+
+def _card(word: str) -> tuple[int, int]:
+    node, _, card = word.partition(":")
+    digits = node.removeprefix("fit")
+    if not digits.isdecimal() or not card.isdecimal():
+        raise Misused(f"card {word!r} is not of the form fit41:15")
+    return int(digits), int(card)
+
+
+@contextmanager
+def _directory(given: Path | None, command: list[str]) -> Iterator[Path]:
+    if given is not None:
+        yield given
+    elif command:
+        with tempfile.TemporaryDirectory(prefix="rhubarbe-testbed-") as name:
+            yield Path(name)
+    else:
+        raise Misused("name a --directory, or a command after --")
+
+
+def _many_descriptors() -> None:
+    """Allow ourselves all the descriptors that we may have: each node takes a few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _watch_children_without_threads() -> None:
+    if sys.version_info < (3, 12):  # later versions do so by themselves
+        asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
+
+
+async def _serve(plan: Plan, command: list[str]) -> int:
+    ended = asyncio.Event()
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    serving = False
+
+    def end() -> None:
+        ended.set()
+        if not serving and task is not None:
+            task.cancel()
+
+    for number in ENDS:
+        loop.add_signal_handler(number, end)
+    try:
+        async with Farm(plan) as farm:
+            serving = True
+            if command:
+                return await _run(command, farm.directory)
+            print(f"{NAME}: {len(plan.numbers)} nodes serve in {farm.directory}", flush=True)
+            await ended.wait()
+            return 0
+    except asyncio.CancelledError:
+        return 1 if command else 0
+
+
+async def _run(command: list[str], directory: Path) -> int:
+    """Run the command in the terminal's foreground; ^C is its own business, and so is its end."""
+    binaries = str(Path(sys.executable).parent)
+    environment = os.environ | {
+        "RHUBARBE_CONF": str(directory / "rhubarbe.conf"),
+        "PATH": f"{binaries}:{os.environ.get('PATH', os.defpath)}",
+    }
+    try:
+        child = await asyncio.create_subprocess_exec(*command, env=environment)
+    except OSError as error:
+        print(f"{NAME}: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to both
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, _pass_on, child, number)
+    status = await child.wait()
+    return status if status >= 0 else 128 - status
+
+
+def _pass_on(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        child.send_signal(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

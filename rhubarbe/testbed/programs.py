@@ -1,0 +1,73 @@
+"""The outside programs that the testbed runs: where they are, and one run of each."""
+
+import asyncio
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rhubarbe.testbed.errors import MissingProgram, ProgramFailed
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PACKAGES = {"mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "bash": "bash"}
+
+
+def find(name: str) -> str:
+    """Return the path of a program, looked for in the sbin directories too.
+
+    Raises MissingProgram, which names the Debian package.
+    """
+    places = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    found = shutil.which(name, path=places)
+    if found is None:
+        raise MissingProgram(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
+    return found
+
+
+def python_program(module: str, name: str) -> list[str]:
+    """Return the arguments that run `main()` of one of our own modules as the program NAME.
+
+    Works in a checkout that is not installed, and never imports from the current directory.
+    """
+    start = (
+        f"import sys; sys.path[0] = {str(CHECKOUT)!r}; sys.argv[0] = {name!r}; "
+        f"from {module} import main; sys.exit(main())"
+    )
+    return [sys.executable, "-c", start]
+
+
+async def run(
+    arguments: Sequence[str],
+    *,
+    text: str = "",
+    limit: float = 60,
+    largest_file: int | None = None,
+    check: bool = True,
+) -> bytes:
+    """One run of a program to its end: `text` is its input, its output is returned.
+
+    `limit` is in seconds, `largest_file` in bytes. The program is killed when we are cancelled.
+    Raises ProgramFailed with the last line that it said, when it took too long, or (`check`) when
+    its status is not 0.
+    """
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+    try:
+        if largest_file is not None:
+            with suppress(ProcessLookupError):
+                resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        async with asyncio.timeout(limit):
+            output, said = await child.communicate(text.encode())
+    except TimeoutError:
+        raise ProgramFailed(f"{arguments[0]} did not end within {limit:.0f} s") from None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if check and child.returncode:
+        last = (said.decode(errors="replace").strip().splitlines() or ["no word"])[-1]
+        raise ProgramFailed(f"{Path(arguments[0]).name} ended with {child.returncode}: {last}")
+    return output

@@ -1,0 +1,185 @@
+"""The telnet shell of a machine booted on the ramdisk: bash on a pseudo-terminal, no login.
+
+A session ends when its shell exits, when the client closes, or when the machine is reset; whatever
+ran in it ends too.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import telnetlib3
+
+from rhubarbe.testbed.terminal import Terminal
+
+PIECE = 1 << 16
+GRACE = 1.0  # seconds between asking a session's processes to end and ending them
+NEGOTIATION = 0.2  # seconds for a client that answers no telnet option
+# what the imaging programs show while they work: a line that starts with marks of progress
+IMAGING = re.compile(rb"(?:^|\n)[.sz]{4}")
+TAIL = 64
+CLOSE_WITH_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bash:
+    """How a node's shell is started."""
+
+    program: str
+    profile: Path
+    directory: Path
+    environment: Mapping[str, str]
+
+    async def start(self, terminal: str) -> asyncio.subprocess.Process:
+        """Start a shell whose controlling terminal is the one of this name."""
+        # a session leader gets the first terminal that it opens: no code between fork and exec
+        script = 'exec "$0" --noprofile --rcfile "$1" --noediting -i <"$2" >"$2" 2>&1'
+        return await asyncio.create_subprocess_exec(
+            *(self.program, "-c", script, self.program, str(self.profile), terminal),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd=self.directory,
+            env=dict(self.environment),
+            start_new_session=True,
+        )
+
+
+class Session:
+    """One telnet connection and its shell; `drops` says whether the fault of that name is due."""
+
+    def __init__(self, reader: Any, writer: Any, drops: Callable[[], bool]) -> None:
+        self._reader: telnetlib3.TelnetReader = reader
+        self._writer: telnetlib3.TelnetWriter = writer
+        self._drops = drops
+        self._group: int | None = None
+        self._after_return = False
+        self._tail = b""
+
+    async def run(self, bash: Bash) -> None:
+        """Serve until the end of the session; leaves no process and no descriptor."""
+        terminal = Terminal()
+        try:
+            shell = await bash.start(terminal.name)
+            self._group = shell.pid
+            try:
+                await self._serve(shell, terminal)
+            finally:
+                self._signal(signal.SIGKILL)
+                await shell.wait()
+                self._group = None
+        finally:
+            terminal.close()
+            self._writer.close()
+
+    def abort(self) -> None:
+        """End everything at once, as a machine that loses its power."""
+        self._signal(signal.SIGKILL)
+        self._reset_connection()
+
+    async def _serve(self, shell: asyncio.subprocess.Process, terminal: Terminal) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            inward = tasks.create_task(self._relay_in(terminal))
+            outward = tasks.create_task(self._relay_out(terminal))
+            over = tasks.create_task(shell.wait())
+            await asyncio.wait({inward, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not over.done():
+                await self._hang_up(shell)
+            self._signal(signal.SIGKILL)
+            terminal.hang_up()
+            # the last words, unless the client is gone
+            await asyncio.wait({inward, outward}, return_when=asyncio.FIRST_COMPLETED)
+            inward.cancel()
+            outward.cancel()
+
+    async def _hang_up(self, shell: asyncio.subprocess.Process) -> None:
+        self._signal(signal.SIGHUP)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await shell.wait()
+
+    async def _relay_in(self, terminal: Terminal) -> None:
+        """Pass on what the client types, until it is gone."""
+        with suppress(OSError):
+            while data := await self._reader.read(PIECE):
+                await terminal.write(self._as_typed(data))
+
+    def _as_typed(self, data: bytes) -> bytes:
+        """Telnet's ends of line (CR LF and CR NUL, wherever they are split) as one key."""
+        if self._after_return and data[:1] in (b"\n", b"\0"):
+            data = data[1:]
+        self._after_return = data[-1:] == b"\r"
+        return data.replace(b"\r\n", b"\n").replace(b"\r\0", b"\n")
+
+    async def _relay_out(self, terminal: Terminal) -> None:
+        """Pass on what the shell and its commands write, at the pace of the client."""
+        with suppress(OSError):
+            while data := await terminal.read():
+                self._writer.write(data)
+                await self._writer.drain()
+                if self._is_imaging(data) and self._drops():
+                    self._reset_connection()
+                    return
+
+    def _is_imaging(self, data: bytes) -> bool:
+        seen = self._tail + data
+        self._tail = seen[-TAIL:]
+        return IMAGING.search(seen) is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._group is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+
+    def _reset_connection(self) -> None:
+        transport = self._writer.transport
+        if not isinstance(transport, asyncio.Transport):
+            return
+        connection = transport.get_extra_info("socket")
+        with suppress(OSError):  # closed by the other side at the same moment
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_WITH_RESET)
+        transport.abort()
+
+
+class TelnetService:
+    """The telnet server of one machine while it runs the ramdisk; `tasks` runs its sessions."""
+
+    def __init__(self, bash: Bash, tasks: asyncio.TaskGroup, drops: Callable[[], bool]) -> None:
+        self._bash = bash
+        self._tasks = tasks
+        self._drops = drops
+        self._sessions: set[Session] = set()
+        self._server: telnetlib3.server.Server | None = None
+
+    async def open(self, address: str, port: int) -> None:
+        """Listen; raises OSError."""
+        self._server = await telnetlib3.create_server(
+            host=address,
+            port=port,
+            shell=self._begin,
+            encoding=False,
+            connect_maxwait=NEGOTIATION,
+            timeout=0,
+            compression=False,
+        )
+
+    def abort(self) -> None:
+        """Stop at once: no listener, no connection, no process."""
+        if self._server is not None:
+            self._server.close()
+        for session in list(self._sessions):
+            session.abort()
+
+    def _begin(self, reader: Any, writer: Any) -> Any:  # a coroutine's place, but none is needed
+        session = Session(reader, writer, self._drops)
+        self._sessions.add(session)
+        task = self._tasks.create_task(session.run(self._bash))
+        task.add_done_callback(lambda _: self._sessions.discard(session))
