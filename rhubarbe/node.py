@@ -48,6 +48,9 @@ class PowerCards(Protocol):
     async def send(self, ip: str, verb: str) -> None:
         """Send on, off or reset."""
 
+    async def turn(self) -> None:
+        """Wait until one more node may be reset."""
+
 
 class Node:
     """One node of the inventory, as one command works on it."""
@@ -97,6 +100,7 @@ class Node:
     async def reboot(self, phase: Phase) -> None:
         """Restart the node, and return once it was seen to go away; raises NodeError."""
         limits = self._settings.nodes
+        await self._cards.turn()
         async with self.enter(phase, limits.reset_timeout, "the node was not seen to restart"):
             try:
                 await self._restart()

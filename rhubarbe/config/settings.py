@@ -112,6 +112,14 @@ class NodesSettings:
     silence_timeout: float = _setting(
         SECONDS, 60.0, "how long a node may say nothing at all while its image is written or read"
     )
+    image_patience: float = _setting(
+        SECONDS,
+        10.0,
+        "an image may take this many times what it takes on the wire, and silence_timeout more",
+    )
+    reset_window: int = _setting(
+        COUNT, 10, "how many nodes may be reset within a second, for DHCP and breakers"
+    )
     probe_interval: float = _setting(
         SECONDS, 0.25, "between two looks at a node that is expected to go away"
     )

@@ -11,11 +11,12 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
-from rhubarbe.gateway.frisbeed import Frisbeed, serve
+from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Frisbeed, serve
 from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.programs import find_program
 from rhubarbe.images import check_image
 from rhubarbe.inventory import Entry
+from rhubarbe.ndz.check import ImageSummary
 from rhubarbe.ndz.header import CHUNK
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
@@ -60,9 +61,15 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         patience=request.patience,
     ) as place:
         server = _Server(request, settings, bus, place.guardian)
-        job = _Load(place, server, request).run
+        job = _Load(place, server, request, _image_limit(request, summary, settings)).run
         companions = (server.run, place.guardian.watch)
         return await Fleet("load", place.nodes, bus).run(job, request.limit, companions)
+
+
+def _image_limit(request: LoadRequest, summary: ImageSummary, settings: Settings) -> float:
+    """Return how long a node may take for the image, from its size and the bandwidth."""
+    on_the_wire = summary.size_bytes * 8 / (request.bandwidth_mibps * BITS_PER_MIBIT)
+    return settings.nodes.silence_timeout + settings.nodes.image_patience * on_the_wire
 
 
 class _Server:
@@ -110,15 +117,18 @@ class _Server:
 class _Load:
     """What is done on one node."""
 
-    def __init__(self, place: Workplace, server: _Server, request: LoadRequest) -> None:
+    def __init__(
+        self, place: Workplace, server: _Server, request: LoadRequest, limit: float
+    ) -> None:
         self._place = place
         self._server = server
         self._seconds_a_chunk = 8 / request.bandwidth_mibps
+        self._limit = limit
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, write the image, reset it onto its disk."""
         await self._place.into_ramdisk(node)
-        async with node.enter(Phase.IMAGE):
+        async with node.enter(Phase.IMAGE, self._limit, "the image was not written"):
             server = await self._server.ready()
             session = server.session
             work = node.write_image(session.group, session.port, self._seconds_a_chunk)

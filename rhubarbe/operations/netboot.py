@@ -14,6 +14,12 @@ from rhubarbe.node import Node
 from rhubarbe.transports.cmc import Cards
 
 
+def open_cards(settings: Settings) -> Cards:
+    """Return the door to the power cards, still to be entered."""
+    nodes = settings.nodes
+    return Cards(settings.networking.cmc_port, nodes.cmc_default_timeout, nodes.reset_window)
+
+
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """The nodes of one command, with all that must be there before they are touched."""
@@ -54,7 +60,7 @@ async def workplace(
     async with (
         hold(settings.testbed.state_dir, command, names, patience),
         Guardian() as guardian,
-        Cards(settings.networking.cmc_port, settings.nodes.cmc_default_timeout) as cards,
+        open_cards(settings) as cards,
     ):
         nodes = [Node(entry, settings, cards, bus) for entry in entries]
         if resets:

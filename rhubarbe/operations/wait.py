@@ -10,8 +10,8 @@ from rhubarbe.events import Phase, Started
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.netboot import open_cards
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.transports.cmc import Cards
 from rhubarbe.transports.ssh import log_in
 
 # On a gateway that is busy with many nodes the first tries are too short: later ones are longer.
@@ -51,6 +51,6 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
                     node.note(f"accepts ssh: {banner}")
                     return
 
-    async with Cards(networking.cmc_port, settings.nodes.cmc_default_timeout) as cards:
+    async with open_cards(settings) as cards:
         nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
         return await Fleet("wait", nodes, bus).run(job, request.limit)

@@ -50,6 +50,7 @@ reset_timeout = {reset:.0f}
 timeout_before_telnet = {ramdisk:.0f}
 silence_timeout = 15
 probe_interval = 0.1
+reset_window = 1000
 """
 
 

@@ -4,6 +4,8 @@
 and a reset works on a node that is on only.
 """
 
+import asyncio
+from collections import deque
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -19,10 +21,15 @@ LONGEST_ANSWER = 65536
 class Cards:
     """All power cards of one command, behind one HTTP session; an async context manager."""
 
-    def __init__(self, port: int, limit: float) -> None:
-        """Talk to cards on TCP `port`, with at most `limit` seconds an answer."""
+    def __init__(self, port: int, limit: float, window: int) -> None:
+        """Talk to cards on TCP `port`, with at most `limit` seconds an answer.
+
+        `turn` lets `window` nodes pass within a second.
+        """
         self._port = port
         self._limit = limit
+        self._window = window
+        self._turns: deque[float] = deque()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -64,6 +71,18 @@ class Cards:
         if answer not in ("on", "off"):
             raise CardError(f"answers status with {answer[:40]!r}, expected on or off")
         return answer == "on"
+
+    async def turn(self) -> None:
+        """Wait until one more node may be reset: not all of a testbed in the same instant."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if len(self._turns) < self._window:
+            self._turns.append(now)
+            return
+        # The time at which the one whose place we take will be a second ago.
+        ours = max(now, self._turns.popleft() + 1.0)
+        self._turns.append(ours)
+        await asyncio.sleep(ours - now)
 
     async def send(self, ip: str, verb: str) -> None:
         """Send `on`, `off` or `reset`; raises CardError unless the card says ok."""
