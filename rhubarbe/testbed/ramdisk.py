@@ -117,8 +117,8 @@ exec DEBUGFS "$@" <<< "$requests"
 """
 
 PROFILE = """\
-# the shell's own settings: one process group, so that the end of a session ends all of it
-set +m +H
+# the shell's own settings: what is typed means what it says, and nothing is remembered
+set +mH
 unset HISTFILE
 PS1="$NODE# "
 """

@@ -60,7 +60,7 @@ class Session:
         self._reader: telnetlib3.TelnetReader = reader
         self._writer: telnetlib3.TelnetWriter = writer
         self._drops = drops
-        self._group: int | None = None
+        self._leader: int | None = None
         self._after_return = False
         self._tail = b""
 
@@ -69,13 +69,13 @@ class Session:
         terminal = Terminal()
         try:
             shell = await bash.start(terminal.name)
-            self._group = shell.pid
+            self._leader = shell.pid
             try:
                 await self._serve(shell, terminal)
             finally:
                 self._signal(signal.SIGKILL)
                 await shell.wait()
-                self._group = None
+                self._leader = None
         finally:
             terminal.close()
             self._writer.close()
@@ -135,9 +135,8 @@ class Session:
         return IMAGING.search(seen) is not None
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._group is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._group, number)
+        if self._leader is not None:
+            signal_session(self._leader, number)
 
     def _reset_connection(self) -> None:
         transport = self._writer.transport
@@ -147,6 +146,15 @@ class Session:
         with suppress(OSError):  # closed by the other side at the same moment
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_WITH_RESET)
         transport.abort()
+
+
+def signal_session(leader: int, number: signal.Signals) -> None:
+    """Send a signal to every process of a session: a shell gives each job a group of its own."""
+    for _ in range(2):  # once more for those born in between
+        for entry in Path("/proc").iterdir():
+            with suppress(ValueError, ProcessLookupError):
+                if os.getsid(process := int(entry.name)) == leader:
+                    os.kill(process, number)
 
 
 class TelnetService:
