@@ -79,12 +79,15 @@ def stamp(partition: str, mount_point: str, line: str) -> str:
     A ramdisk that has `mount` uses it, which replays the journal; one that has not needs debugfs.
     """
     device, mount, words = shlex.quote(partition), shlex.quote(mount_point), shlex.quote(line)
+    say = f"printf '%s\\n' {words}"  # echo would interpret backslashes in some shells
+    # What was mounted is unmounted whatever happens: imagezip reads this disk next.
     by_mount = (
-        f"mount {device} {mount} && echo {words} >> {mount}/etc/rhubarbe-image && umount {mount}"
+        f"mount {device} {mount} && {{ {say} >> {mount}/etc/rhubarbe-image;"
+        f" written=$?; umount {mount} && [ $written -eq 0 ]; }}"
     )
     by_debugfs = (
         f"debugfs -R 'dump /etc/rhubarbe-image stamp' {device} 2>/dev/null;"
-        f" echo {words} >> stamp;"
+        f" {say} >> stamp;"
         f" debugfs -w -R 'rm /etc/rhubarbe-image' {device} 2>/dev/null;"
         f" debugfs -w -R 'write stamp /etc/rhubarbe-image' {device} 2>/dev/null;"
         f" rm -f stamp;"
@@ -109,9 +112,11 @@ class Transcript:
         self._buffer += text.replace("\r", "\n")
         *lines, self._buffer = self._buffer.split("\n")
         if len(self._buffer) > LONGEST_LINE * 4:
-            lines, self._buffer = [*lines, self._buffer], ""
+            # A line without end is told in parts; what is kept may hold the beginning of a mark.
+            lines.append(self._buffer[:-LONGEST_LINE])
+            self._buffer = self._buffer[-LONGEST_LINE:]
         for line in lines:
-            yield from self._line(plain(line))
+            yield from self._line(plain(line, len(line)))
         yield from self.partial(self._buffer)
 
     def _line(self, line: str) -> Iterator[Output]:
@@ -119,15 +124,15 @@ class Transcript:
             return
         if not self._begun:
             self._begun = line.endswith(BEGIN_MARK)
-            yield Line(line)
+            yield Line(line[:LONGEST_LINE])
             return
         before, mark, status = line.partition(STATUS_MARK)
         if mark and status.isdecimal():
             if before:
-                yield from self.whole(before)
+                yield from self.whole(before[:LONGEST_LINE])
             yield Ended(int(status))
         else:
-            yield from self.whole(line)
+            yield from self.whole(line[:LONGEST_LINE])
 
     def whole(self, line: str) -> Iterator[Output]:
         """Take a whole line."""
@@ -165,6 +170,7 @@ class FrisbeeTranscript(Transcript):
             return
         if self._dots.fullmatch(line):
             self._done += line.count(".")
+            yield from self._advance(self._done)
             return
         if match := self._progress.match(line):
             yield from self._rise(float(match.group(1)))

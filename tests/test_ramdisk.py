@@ -1,0 +1,424 @@
+"""What is typed into the ramdisk's shell cannot surprise; what comes back is understood."""
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rhubarbe import ramdisk
+from rhubarbe.ramdisk import (
+    LONGEST_LINE,
+    Ended,
+    FrisbeeTranscript,
+    ImagezipTranscript,
+    Line,
+    Percent,
+    Transcript,
+    plain,
+    script,
+    stamp,
+)
+
+DATA = Path(__file__).parent / "data" / "ramdisk"
+HOSTILE = [
+    'it\'s "quoted" `touch canary` $(touch canary) ${HOME}',
+    "'; touch canary; echo '",
+    "\\n \\c \\0101 %s %d",
+    "a\nb\r\nc; touch canary\n",
+    "\x03\x04\x1b[2J\x1b]0;title\x07\x00\x7f",
+    "-n",
+    "-e > canary || && | < ~ * ? ! # { }",
+    "'" * 200,
+    "été 日本 \u202e\u2028",
+    "",
+]
+hostile = st.text(
+    st.one_of(
+        st.sampled_from("'\"`$();&|<>\\!#*?~{}[] \t\n\r\x00\x03\x04\x1b%-"),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=80,
+)
+
+
+# -- what is typed
+
+FAKE_DEBUGFS = """\
+#!/bin/sh
+for device; do :; done
+case "$*" in
+    -R*dump*) [ -f "$device" ] && cat "$device" > stamp ;;
+    *'rm /etc'*) rm -f "$device" ;;
+    *write*) [ -f "$device" ] || cat stamp > "$device" ;;
+    -R*cat*) cat "$device" ;;
+esac
+"""
+
+
+class Shell:
+    """A real /bin/sh with next to nothing on its path."""
+
+    def __init__(self, root, programs):
+        self.root = root
+        self.path = root / "bin"
+        (root / "mnt" / "etc").mkdir(parents=True)
+        self.path.mkdir()
+        for name, text in programs.items():
+            (self.path / name).write_text(text)
+            (self.path / name).chmod(stat.S_IRWXU)
+        for name in ("cat", "rm", "grep"):
+            (self.path / name).symlink_to(shutil.which(name))
+
+    def type(self, text):
+        done = subprocess.run(
+            ["/bin/sh"],
+            input=text.encode(),
+            cwd=self.root,
+            env={"PATH": str(self.path), "HOME": "/"},
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        return done.stdout.decode() + done.stderr.decode()
+
+    def calls(self):
+        return (self.root / "calls").read_text().split()
+
+
+MOUNTING = {
+    "mount": '#!/bin/sh\necho mount "$@" >> calls\n',
+    "umount": '#!/bin/sh\necho umount "$@" >> calls\n',
+}
+
+
+@pytest.fixture(scope="module")
+def with_mount(tmp_path_factory):
+    return Shell(tmp_path_factory.mktemp("mount"), MOUNTING)
+
+
+@pytest.fixture(scope="module")
+def with_debugfs(tmp_path_factory):
+    return Shell(tmp_path_factory.mktemp("debugfs"), {"debugfs": FAKE_DEBUGFS})
+
+
+def stamped(shell, file, words):
+    line = f"2026-03-19@10:24:05 - node fit04 - {plain(words)}"
+    answer = shell.type(script(stamp("disk'1", "mnt", line)))
+    assert answer.splitlines()[-1] == f"{ramdisk.STATUS_MARK}0"
+    assert (shell.root / file).read_bytes().splitlines()[-1].decode() == line
+    assert not (shell.root / "canary").exists()
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_hostile_words_are_stamped_as_they_are(with_mount, with_debugfs, words):
+    stamped(with_mount, "mnt/etc/rhubarbe-image", words)
+    stamped(with_debugfs, "disk'1", words)
+
+
+@settings(max_examples=40, deadline=None)
+@given(words=hostile)
+def test_any_words_are_stamped_as_they_are(with_mount, words):
+    stamped(with_mount, "mnt/etc/rhubarbe-image", words)
+
+
+@settings(max_examples=15, deadline=None)
+@given(words=hostile)
+def test_any_words_are_stamped_without_mount(with_debugfs, words):
+    stamped(with_debugfs, "disk'1", words)
+
+
+def test_stamps_are_added_to_those_before(tmp_path):
+    shell = Shell(tmp_path, {"debugfs": FAKE_DEBUGFS})
+    for words in ("one", "two"):
+        shell.type(script(stamp("disk", "mnt", words)))
+    assert (tmp_path / "disk").read_text() == "one\ntwo\n"
+    assert not (tmp_path / "stamp").exists()
+
+
+def test_what_was_mounted_is_unmounted_though_it_cannot_be_stamped(tmp_path):
+    shell = Shell(tmp_path, MOUNTING)
+    (tmp_path / "mnt" / "etc").rmdir()
+    assert f"{ramdisk.STATUS_MARK}1" in shell.type(script(stamp("sda1", "mnt", "words")))
+    assert shell.calls() == ["mount", "sda1", "mnt", "umount", "mnt"]
+
+
+def test_what_cannot_be_mounted_is_a_failure(tmp_path):
+    shell = Shell(tmp_path, MOUNTING | {"mount": "#!/bin/sh\nexit 32\n"})
+    assert f"{ramdisk.STATUS_MARK}32" in shell.type(script(stamp("sda1", "mnt", "words")))
+
+
+def test_the_disk_s_name_is_quoted(tmp_path):
+    shell = Shell(tmp_path, {"frisbee": '#!/bin/sh\nprintf "<%s>" "$@"\n'})
+    disk = "it's; touch canary"
+    answer = shell.type(
+        script(ramdisk.write_image("frisbee -T 5", "10.0.0.1", "234.5.6.7", 7, disk))
+    )
+    assert f"<-T><5><-i><10.0.0.1><-m><234.5.6.7><-p><7><{disk}>" in answer
+    assert answer.endswith(f"{ramdisk.STATUS_MARK}0\n")
+
+
+@pytest.mark.parametrize(("imagezip", "nc", "status"), [(0, 0, 0), (3, 0, 3), (0, 4, 4)])
+def test_the_failure_of_either_end_of_the_pipe_is_seen(tmp_path, imagezip, nc, status):
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed, and this shell may have no pipefail")
+    disk = tmp_path / "a disk"
+    disk.write_bytes(bytes(4096))
+    for name, code in (("imagezip", imagezip), ("nc", nc)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n[ {name} = nc ] && cat >/dev/null\nexit {code}\n")
+        (tmp_path / name).chmod(stat.S_IRWXU)
+    command = ramdisk.read_image("imagezip", str(disk), "nc", "10.0.0.1", 7)
+    done = subprocess.run(
+        [bash],
+        input=script(command),
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    transcript = ImagezipTranscript()
+    outputs = list(transcript.feed(done.stdout))
+    assert outputs[-1] == Ended(status)
+    assert transcript.disk_bytes == 4096
+
+
+# -- plain text
+
+
+@given(hostile)
+def test_plain_text_is_one_line_without_control_characters(text):
+    cleaned = plain(text)
+    assert len(cleaned) <= LONGEST_LINE
+    assert cleaned.isprintable() or not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in cleaned)
+    assert plain(cleaned).split() == cleaned.split()
+
+
+def test_escape_sequences_are_removed():
+    assert plain("\x1b[1;31mred\x1b[0m \x1b[2K\x1b[?25lgone\x1b(B") == "red goneB"
+    assert plain("a\tb\r\n  c") == "a b c"
+    assert len(plain("x" * 9999)) == LONGEST_LINE
+
+
+# -- what comes back
+
+
+def said(name):
+    """Return what a program wrote, and its exit status, of a golden log."""
+    lines = (DATA / name).read_text().splitlines()
+    body = [line for line in lines[1:-1] if not line.startswith("--- std")]
+    return body, int(lines[-1].split()[2]) & 0xFF
+
+
+def session(body, status, end="\r\n"):
+    return "".join(line + end for line in [*body, f"{ramdisk.STATUS_MARK}{status}"])
+
+
+def pieces(text, cuts):
+    places = sorted({cut % (len(text) + 1) for cut in cuts})
+    return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+
+
+def begun(kind):
+    """Return a transcript whose command has begun to speak."""
+    transcript = kind()
+    assert list(transcript.feed(f"/ # {ramdisk.BEGIN_MARK}\r\n"))
+    return transcript
+
+
+def heard(transcript, parts):
+    return [output for part in parts for output in transcript.feed(part)]
+
+
+def percents(outputs):
+    return [output.value for output in outputs if isinstance(output, Percent)]
+
+
+def lines(outputs):
+    return [output.text for output in outputs if isinstance(output, Line)]
+
+
+cutting = st.lists(st.integers(0, 10_000), max_size=40)
+
+FRISBEE_LOGS = [
+    ("s1-1client-d4.fc1.log", 99.0),
+    ("s12-4clients-d2.fc1.log", 99.0),
+    ("s16-dd-verbose.fc1.log", 0.0),
+    ("s18-joinv1-nonimage.fc1.log", 0.0),
+]
+
+
+@pytest.mark.parametrize(("log", "least"), FRISBEE_LOGS)
+@given(cuts=cutting)
+def test_frisbee_s_words_are_understood_in_any_pieces(log, least, cuts):
+    body, status = said(log)
+    outputs = heard(begun(FrisbeeTranscript), pieces(session(body, status), cuts))
+    *before, last = outputs
+    assert last == Ended(status)
+    assert not any(isinstance(output, Ended) for output in before)
+    assert percents(outputs) == sorted(percents(outputs))
+    assert percents(outputs)[0] == 0.0
+    assert least <= percents(outputs)[-1] <= 99.0
+    assert any(text.startswith("Joined the team") for text in lines(outputs))
+    words = [line.strip() for line in body if line.strip(".\n ")]
+    assert [" ".join(word.split()) for word in words] == lines(outputs)
+
+
+LONG = [
+    "Joined the team after 0 sec. ID is 7. File is 200 chunks (209715200 bytes)",
+    "." * 67 + "   3    133",
+    "." * 30 + "s" * 20 + "z" * 17 + "   6    103",
+    "." * 67 + "   9     36",
+    "." * 36,
+    "",
+    "Wrote 209715200 bytes (209715200 actual)",
+]
+
+
+@given(cuts=cutting)
+@example(cuts=list(range(900)))
+def test_percents_rise_and_are_99_at_most_before_the_status(cuts):
+    outputs = heard(begun(FrisbeeTranscript), pieces(session(LONG, 0), cuts))
+    values = percents(outputs)
+    assert values == sorted(set(values))
+    assert values[-1] == 99.0
+    assert {33.5, 48.5, 82.0} <= set(values)
+    assert outputs[-1] == Ended(0)
+
+
+def test_each_dot_counts_as_it_comes():
+    transcript = begun(FrisbeeTranscript)
+    heard(transcript, [LONG[0] + "\n"])
+    assert [percents(heard(transcript, ["."])) for _ in range(3)] == [[0.5], [1.0], [1.5]]
+
+
+def test_a_line_of_counts_corrects_the_dots():
+    transcript = begun(FrisbeeTranscript)
+    heard(transcript, [LONG[0] + "\n"])
+    assert percents(heard(transcript, ["s" * 67 + "   1    100\n"])) == [50.0]
+
+
+@given(cuts=cutting)
+def test_older_clients_say_percents(cuts):
+    body = [f"Progress: {n:3}% {n:06} {100 - n:06}" for n in (0, 10, 10, 55, 100)]
+    outputs = heard(begun(FrisbeeTranscript), pieces(session(body, 0), cuts))
+    assert percents(outputs) == [10.0, 55.0, 99.0]
+    assert outputs[-1] == Ended(0)
+
+
+def test_closing_lines_of_two_threads_mixed_up_do_no_harm():
+    body = [
+        *LONG[:2],
+        "Left the team after 82 on the field!",
+        "Wrote 240056795136 byte seconds s (4835807232 actual)",
+    ]
+    assert heard(begun(FrisbeeTranscript), [session(body, 0)])[-1] == Ended(0)
+
+
+# -- the status
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n"])
+@pytest.mark.parametrize("command", ["true", "frisbee -i 1.2.3.4 disk", stamp("a", "b", "c")])
+def test_the_echo_of_what_was_typed_is_not_the_status(end, command):
+    echo = f"/ # {script(command)}".replace("\n", end)
+    transcript = Transcript()
+    assert not any(isinstance(output, Ended) for output in heard(transcript, [echo]))
+    assert transcript.last_line == ""
+    answer = f"{ramdisk.BEGIN_MARK}{end}words{end}{ramdisk.STATUS_MARK}7{end}\n"
+    assert heard(transcript, [answer])[-1] == Ended(7)
+    assert transcript.last_line == "words"
+
+
+def test_a_status_waits_for_the_end_of_its_line():
+    transcript = begun(Transcript)
+    assert heard(transcript, [f"{ramdisk.STATUS_MARK}1"]) == []
+    assert heard(transcript, ["2", "7\r"]) == [Ended(127)]
+
+
+def test_words_before_the_status_are_not_lost():
+    assert heard(begun(Transcript), [f"no newline{ramdisk.STATUS_MARK}0\n"]) == [
+        Line("no newline"),
+        Ended(0),
+    ]
+
+
+@pytest.mark.parametrize("rest", ["", "x", "-1", "$?", "0 or so"])
+def test_what_is_no_status_is_a_line(rest):
+    text = f"{ramdisk.STATUS_MARK}{rest}"
+    assert heard(begun(Transcript), [text + "\n"]) == [Line(text)]
+
+
+def test_the_last_line_is_kept_for_who_asks_why():
+    transcript = begun(Transcript)
+    heard(transcript, ["first\n\x1b[1mShort write!\x1b[0m\r\n", f"{ramdisk.STATUS_MARK}1\n"])
+    assert transcript.last_line == "Short write!"
+
+
+@given(cuts=cutting, junk=st.integers(0, 6000))
+def test_a_status_is_found_after_a_line_of_any_length(cuts, junk):
+    text = "x" * junk + f"{ramdisk.STATUS_MARK}5\r\n"
+    outputs = heard(begun(Transcript), pieces(text, cuts))
+    assert outputs[-1] == Ended(5)
+    assert all(len(text) <= LONGEST_LINE for text in lines(outputs))
+
+
+def test_a_line_without_end_is_not_kept_in_memory():
+    transcript = begun(Transcript)
+    outputs = heard(transcript, ["x" * 4096] * 500)
+    assert all(len(text) == LONGEST_LINE for text in lines(outputs))
+    assert len(outputs) > 400
+    assert len(lines(heard(transcript, ["\n"]))[0]) <= LONGEST_LINE
+
+
+@given(st.lists(hostile, max_size=8))
+def test_any_text_gives_clean_lines_and_nothing_else(texts):
+    for kind in (Transcript, FrisbeeTranscript, ImagezipTranscript):
+        transcript = begun(kind)
+        for output in heard(transcript, texts):
+            if isinstance(output, Line):
+                assert output.text == plain(output.text)
+                assert output.text
+
+
+# -- imagezip
+
+
+@given(cuts=cutting)
+def test_imagezip_s_sizes_are_understood_in_any_pieces(cuts):
+    body, status = said("d1-default.zip.log")
+    transcript = begun(ImagezipTranscript)
+    text = session([f"{ramdisk.DISK_MARK}33554432", *body], status)
+    outputs = heard(transcript, pieces(text, cuts))
+    assert outputs[-1] == Ended(0)
+    assert transcript.disk_bytes == 33554432
+    assert transcript.image_bytes == 4194304
+    assert lines(outputs)[0] == "P2: unused, NOT SAVING."
+    assert not any(text.startswith((".", ramdisk.DISK_MARK)) for text in lines(outputs))
+    assert "Finished in 1.860 seconds" in lines(outputs)
+
+
+def test_the_echo_is_not_the_size_of_the_disk():
+    transcript = ImagezipTranscript()
+    typed = script(ramdisk.read_image("imagezip", "/dev/sda", "nc", "10.0.0.1", 7))
+    heard(transcript, [f"/ # {typed}", f"{ramdisk.BEGIN_MARK}\n{ramdisk.DISK_MARK}nonsense\n"])
+    assert transcript.disk_bytes is None
+
+
+def test_lines_of_dots_and_counts_are_nothing_to_tell():
+    transcript = begun(ImagezipTranscript)
+    assert heard(transcript, ["." * 61 + "     67108864    3\r\n", "....\r\n"]) == []
+
+
+def test_imagezip_s_failure_says_why():
+    body, status = said("d6-default.zip.log")
+    transcript = begun(ImagezipTranscript)
+    outputs = heard(transcript, [session(body, status)])
+    assert outputs[-1] == Ended(1)
+    assert transcript.last_line == "* * * Aborting * * *"
+    assert transcript.image_bytes is None
