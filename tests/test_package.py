@@ -1,0 +1,70 @@
+"""What pip installs: every command, every module and data file, and they run."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"),
+            *("-w", directory, ROOT),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return next(directory.glob("*.whl"))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(180)
+def test_the_wheel_has_every_command_module_and_data_file(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    scripts = {name.rpartition("/")[2] for name in names if ".data/scripts/" in name}
+    assert scripts == set(COMMANDS)
+    for path in (ROOT / "rhubarbe").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert str(path.relative_to(ROOT)) in names
+
+
+@pytest.mark.full
+@pytest.mark.timeout(180)
+def test_every_installed_command_explains_itself(wheel, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path, wheel],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    for command in COMMANDS:
+        for option in ("--help", "--version"):
+            result = subprocess.run(
+                [sys.executable, tmp_path / "bin" / command, option],
+                env={**os.environ, "PYTHONPATH": str(tmp_path)},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            assert result.returncode == 0, (command, option, result.stderr)
+            assert result.stdout.strip()
+            if option == "--help" and command != "rhubarbe-main.py":
+                assert "example" in result.stdout.lower(), command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_shell_finds_every_command_executable(command):
+    assert os.access(ROOT / "bin" / command, os.X_OK)
