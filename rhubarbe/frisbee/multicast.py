@@ -116,7 +116,7 @@ class Channel:
     def _bind(self, address: str, *, exclusive: bool) -> socket.socket:
         new = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sockets.append(new)
-        new.setblocking(False)
+        new.settimeout(0)
         new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not exclusive)
         try:
             new.bind((address, self.session.port))

@@ -9,14 +9,61 @@ from collections.abc import Iterator, Mapping
 from rhubarbe.frisbee.errors import UsageError
 
 
-def parse(
-    words: list[str], flags: str, valued: str, long_flags: Mapping[str, str]
-) -> tuple[list[tuple[str, str]], list[str]]:
+class Given:
+    """The options of a command line, by letter or long name, and its arguments."""
+
+    def __init__(self, options: list[tuple[str, str]], arguments: list[str]) -> None:
+        self._values = dict(options)
+        self._names = [name for name, _ in options]
+        self.arguments = arguments
+
+    def count(self, name: str) -> int:
+        """How many times a flag was given."""
+        return self._names.count(name)
+
+    def has(self, name: str) -> bool:
+        """Whether an option was given."""
+        return name in self._values
+
+    def text(self, name: str) -> str:
+        """Return the last value of an option, or nothing."""
+        return self._values.get(name, "")
+
+    def number(self, name: str, default: int, lowest: int = 0, highest: int = 1 << 40) -> int:
+        """Return the whole number given to an option; raise UsageError where it is none."""
+        if name not in self._values:
+            return default
+        return number(name, self._values[name], lowest, highest)
+
+    def address(self, name: str) -> str:
+        """Return the IPv4 address given to an option, or nothing; raise UsageError if wrong."""
+        text = self._values.get(name, "")
+        if text and not _is_address(text):
+            raise UsageError(f"option -{name}: '{text}' is not an IPv4 address")
+        return text
+
+
+def _is_address(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(part.isdecimal() and int(part) < 256 for part in parts)  # noqa: PLR2004
+
+
+def number(letter: str, text: str, lowest: int, highest: int) -> int:
+    """Return the whole number that is the value of an option; raise UsageError where it is none."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = lowest - 1
+    if not lowest <= value <= highest:
+        raise UsageError(f"option -{letter}: '{text}' is not a number from {lowest} to {highest}")
+    return value
+
+
+def parse(words: list[str], flags: str, valued: str, long_flags: Mapping[str, str]) -> Given:
     """Split ``words`` into options and arguments.
 
     ``flags`` and ``valued`` are the letters of options without and with a value; ``long_flags``
-    gives each long option, which takes no value, its own name or that of a letter. Return
-    (letter or name, value) pairs in order, and the arguments.
+    gives each long option, which takes no value, its own name or that of a letter.
 
     Raises:
         UsageError: unknown option, or a value is missing.
@@ -36,7 +83,7 @@ def parse(
             options.extend(_letters(word[1:], rest, flags, valued))
         else:
             arguments.append(word)
-    return options, arguments
+    return Given(options, arguments)
 
 
 def _letters(word: str, rest: Iterator[str], flags: str, valued: str) -> Iterator[tuple[str, str]]:
@@ -52,32 +99,3 @@ def _letters(word: str, rest: Iterator[str], flags: str, valued: str) -> Iterato
             return
         else:
             raise UsageError(f"invalid option -- '{letter}'")
-
-
-def number(letter: str, text: str, lowest: float = 0, highest: float = 1 << 40) -> int:
-    """Return the whole number given to an option.
-
-    Raises:
-        UsageError: it is none, or out of range.
-
-    """
-    try:
-        value = int(text, 0)
-    except ValueError:
-        value = None
-    if value is None or not lowest <= value <= highest:
-        raise UsageError(f"option -{letter}: '{text}' is not a number from {lowest} to {highest}")
-    return value
-
-
-def address(letter: str, text: str) -> str:
-    """Return the IPv4 address given to an option.
-
-    Raises:
-        UsageError: it is none.
-
-    """
-    parts = text.split(".")
-    if len(parts) == 4 and all(part.isdecimal() and int(part) < 256 for part in parts):  # noqa: PLR2004
-        return text
-    raise UsageError(f"option -{letter}: '{text}' is not an IPv4 address")

@@ -60,7 +60,7 @@ class Pacer:
         self._earliest = now + nominal * _HURRY
 
     def adapt(self, *, trouble: bool) -> None:
-        """Dynamic pacing: a tenth less after trouble (at least one block), else one more, up to the cap."""
+        """Send a tenth less after trouble, at least one block; else one more, up to the cap."""
         interval = self.interval
         if trouble:
             self.burst = max(1, min(int(self.burst * 0.9), self.burst - 1))

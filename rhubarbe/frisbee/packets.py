@@ -27,6 +27,7 @@ A block map is an `int` here: bit b is block b, which is the wire's order read a
 """
 
 from array import array
+from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 
@@ -92,10 +93,9 @@ class Statistics(NamedTuple):
 
 
 class Join(NamedTuple):
-    """A client asks to join (first version): how long is the file?"""
+    """A client asks to join (first version), that is for the length of the file."""
 
     client: int
-    kind = (REQUEST, JOIN)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -106,7 +106,6 @@ class Joined(NamedTuple):
     """Reply to any `Join`; it bears no client id."""
 
     blocks: int
-    kind = (REPLY, JOIN)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -114,14 +113,13 @@ class Joined(NamedTuple):
 
 
 class Join2(NamedTuple):
-    """A client asks to join (second version); the original leaves ``blocks`` and ``size`` as garbage."""
+    """A client asks to join (second version); the original leaves garbage in two of them."""
 
     client: int
     blocks: int = 0
     chunk_blocks: int = BLOCKS_PER_CHUNK
     block_bytes: int = BLOCK_SIZE
     size: int = 0
-    kind = (REQUEST, JOIN2)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -136,7 +134,6 @@ class Joined2(NamedTuple):
     chunk_blocks: int = BLOCKS_PER_CHUNK
     block_bytes: int = BLOCK_SIZE
     size: int = 0
-    kind = (REPLY, JOIN2)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -148,7 +145,6 @@ class Leave(NamedTuple):
 
     client: int
     elapsed: int
-    kind = (REQUEST, LEAVE)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -162,7 +158,6 @@ class Leave2(NamedTuple):
     elapsed: int
     statistics: Statistics
     rest: bytes = bytes(STATISTICS_BYTES - _STATISTICS.size)
-    kind = (REQUEST, LEAVE2)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -177,7 +172,6 @@ class Block(NamedTuple):
     chunk: int
     block: int
     data: bytes
-    kind = (REQUEST, BLOCK)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -185,12 +179,11 @@ class Block(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A client wants ``count`` blocks of a chunk from ``block`` on."""
+    """A client wants ``length`` blocks of a chunk from ``block`` on."""
 
     chunk: int
     block: int = 0
-    count: int = BLOCKS_PER_CHUNK
-    kind = (REQUEST, ASK)
+    length: int = BLOCKS_PER_CHUNK
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -199,7 +192,7 @@ class Ask(NamedTuple):
     @property
     def blocks(self) -> int:
         """The blocks asked for, as a map."""
-        return ((1 << self.count) - 1) << self.block
+        return ((1 << self.length) - 1) << self.block
 
 
 class AskPart(NamedTuple):
@@ -208,7 +201,6 @@ class AskPart(NamedTuple):
     chunk: int
     again: int
     blocks: int
-    kind = (REQUEST, ASK_PART)
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -217,24 +209,35 @@ class AskPart(NamedTuple):
 
 Packet = Join | Joined | Join2 | Joined2 | Leave | Leave2 | Block | Ask | AskPart
 
+_KINDS: dict[type[Packet], tuple[int, int]] = {
+    Join: (REQUEST, JOIN),
+    Joined: (REPLY, JOIN),
+    Join2: (REQUEST, JOIN2),
+    Joined2: (REPLY, JOIN2),
+    Leave: (REQUEST, LEAVE),
+    Leave2: (REQUEST, LEAVE2),
+    Block: (REQUEST, BLOCK),
+    Ask: (REQUEST, ASK),
+    AskPart: (REQUEST, ASK_PART),
+}
+
 
 def encode(packet: Packet, source: bytes) -> bytes:
     """Return the datagram of ``packet`` as sent by the 4-byte address ``source``."""
     body = packet.body()
-    return _HEADER.pack(*packet.kind, len(body), source) + body
+    return _HEADER.pack(*_KINDS[type(packet)], len(body), source) + body
 
 
 def _leave2(body: memoryview) -> Leave2:
     statistics = Statistics(*_STATISTICS.unpack_from(body, _LEAVE.size))
-    return Leave2(
-        *_LEAVE.unpack_from(body), statistics, bytes(body[_LEAVE.size + _STATISTICS.size :])
-    )
+    client, elapsed = _LEAVE.unpack_from(body)
+    return Leave2(client, elapsed, statistics, bytes(body[_LEAVE.size + _STATISTICS.size :]))
 
 
 def _block(body: memoryview) -> Block:
-    packet = Block(*_PAIR.unpack_from(body), bytes(body[_PAIR.size : _PAIR.size + BLOCK_SIZE]))
-    _check_range(packet.chunk, packet.block, 1)
-    return packet
+    chunk, block = _PAIR.unpack_from(body)
+    _check_range(chunk, block, 1)
+    return Block(chunk, block, bytes(body[_PAIR.size : _PAIR.size + BLOCK_SIZE]))
 
 
 def _ask(body: memoryview) -> Ask:
@@ -251,22 +254,26 @@ def _ask_part(body: memoryview) -> AskPart:
     )
 
 
+def _unknown(_body: memoryview) -> Packet:
+    raise AssertionError  # no datagram is as long as it would need to be
+
+
 def _check_range(chunk: int, block: int, count: int) -> None:
     if chunk < 0 or block < 0 or count <= 0 or block + count > BLOCKS_PER_CHUNK:
         message = f"no such blocks: chunk {chunk}, block {block}, count {count}"
         raise MalformedPacket(message)
 
 
-_DECODERS = {
-    Join.kind: (_U32.size, lambda body: Join(*_U32.unpack_from(body))),
-    Joined.kind: (_I32.size, lambda body: Joined(*_I32.unpack_from(body))),
-    Join2.kind: (_JOIN2.size, lambda body: Join2(*_JOIN2.unpack_from(body))),
-    Joined2.kind: (_JOIN2.size, lambda body: Joined2(*_JOIN2.unpack_from(body))),
-    Leave.kind: (_LEAVE.size, lambda body: Leave(*_LEAVE.unpack_from(body))),
-    Leave2.kind: (_LEAVE.size + STATISTICS_BYTES, _leave2),
-    Block.kind: (_PAIR.size + BLOCK_SIZE, _block),
-    Ask.kind: (_ASK.size, _ask),
-    AskPart.kind: (_PAIR.size + MAP_BYTES, _ask_part),
+_DECODERS: dict[tuple[int, int], tuple[int, Callable[[memoryview], Packet]]] = {
+    _KINDS[Join]: (_U32.size, lambda body: Join(*_U32.unpack_from(body))),
+    _KINDS[Joined]: (_I32.size, lambda body: Joined(*_I32.unpack_from(body))),
+    _KINDS[Join2]: (_JOIN2.size, lambda body: Join2(*_JOIN2.unpack_from(body))),
+    _KINDS[Joined2]: (_JOIN2.size, lambda body: Joined2(*_JOIN2.unpack_from(body))),
+    _KINDS[Leave]: (_LEAVE.size, lambda body: Leave(*_LEAVE.unpack_from(body))),
+    _KINDS[Leave2]: (_LEAVE.size + STATISTICS_BYTES, _leave2),
+    _KINDS[Block]: (_PAIR.size + BLOCK_SIZE, _block),
+    _KINDS[Ask]: (_ASK.size, _ask),
+    _KINDS[AskPart]: (_PAIR.size + MAP_BYTES, _ask_part),
 }
 
 
@@ -285,8 +292,8 @@ def decode(datagram: bytes | bytearray | memoryview) -> tuple[Packet, bytes]:
     if len(view) < HEADER_BYTES + length:
         message = f"Bad message length ({len(view)} != {HEADER_BYTES + length})"
         raise MalformedPacket(message)
-    needed, decoder = _DECODERS.get((kind, subtype), (0, None))
-    if decoder is None or length < needed:
+    needed, decoder = _DECODERS.get((kind, subtype), (1 << 31, _unknown))
+    if length < needed:
         message = f"bad packet {kind}/{subtype} of {length} bytes"
         raise MalformedPacket(message)
     return decoder(view[HEADER_BYTES : HEADER_BYTES + length]), source

@@ -1,10 +1,12 @@
-"""Writes the bytes of a file as they are (`frisbee -N`): chunks in any order, in a thread of its own."""
+"""Writes the bytes of a file as they are (`frisbee -N`), in any order, in a thread of its own."""
 
 import errno
 import os
 import queue
 import threading
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 from rhubarbe.frisbee.errors import TransferFailed
 from rhubarbe.frisbee.packets import CHUNK_SIZE
@@ -23,6 +25,8 @@ class RawWriter:
         self._on_chunk = on_chunk
         self._queue: queue.SimpleQueue[tuple[int, Chunk] | None] = queue.SimpleQueue()
         self._error: OSError | None = None
+        self._path = path
+        self._checks: dict[int, int] = {}
         self.writes = 0
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
@@ -56,6 +60,23 @@ class RawWriter:
         self._stop()
         self.check()
 
+    def verify(self) -> int:
+        """Read back what was written and compare; return how many bytes.
+
+        Raises:
+            TransferFailed: the file holds anything else.
+
+        """
+        compared = 0
+        with Path(self._path).open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # no more than advice
+            for index in range(-(-self._size // CHUNK_SIZE)):
+                data = os.pread(file.fileno(), CHUNK_SIZE, index * CHUNK_SIZE)
+                if zlib.crc32(data) != self._checks[index]:
+                    raise TransferFailed(f"{self._path}: chunk {index} is not what was received")
+                compared += len(data)
+        return compared
+
     def abort(self) -> None:
         """Stop after the chunk that is being written."""
         self._error = self._error or InterruptedError(4, "aborted")
@@ -82,6 +103,7 @@ class RawWriter:
     def _write(self, index: int, chunk: Chunk) -> None:
         offset = index * CHUNK_SIZE
         rest = memoryview(chunk)[: max(0, self._size - offset)]
+        self._checks[index] = zlib.crc32(rest)
         while rest:
             written = os.pwrite(self._descriptor, rest, offset)
             offset += written

@@ -260,7 +260,7 @@ class Receiver:
         return filling
 
     def _recycle(self) -> bool:
-        """Take the buffer of a chunk of which we have the tail only: the whole one here is better."""
+        """Take the buffer of a chunk of which only the tail came: another starts here."""
         chunk = next((chunk for chunk, filling in self._filling.items() if filling.dubious), None)
         if chunk is None:
             return False

@@ -73,7 +73,9 @@ class Roster:
         if known is None or not known.active:
             return False
         statistics = packet.statistics if isinstance(packet, Leave2) else None
-        self.clients[packet.client] = Client(known.address, False, packet.elapsed, statistics)
+        self.clients[packet.client] = Client(
+            known.address, active=False, elapsed=packet.elapsed, statistics=statistics
+        )
         self.leaves += 1
         self.active -= 1
         self.last_left = now
@@ -234,7 +236,7 @@ class Sender:
         return Train(self._current, blocks)
 
     def over(self, limit: float, now: float) -> str | None:
-        """Why the server ends: nothing asked for ``limit`` seconds; below 0, its clients are gone."""
+        """Why the server ends: not asked for ``limit`` seconds; below 0, its clients are gone."""
         if self.busy or not limit:
             return None
         if limit < 0:
@@ -256,7 +258,7 @@ def lowest_blocks(blocks: int, limit: int) -> Sequence[int]:
 
 
 def _numbers(blocks: int, limit: int) -> list[int]:
-    numbers = []
+    numbers: list[int] = []
     while blocks and len(numbers) < limit:
         lowest = blocks & -blocks
         numbers.append(lowest.bit_length() - 1)

@@ -1,10 +1,7 @@
 """The image server: `rhubarbe-frisbeed [options] -m GROUP -p PORT IMAGE`."""
 
-import mmap
 import os
-import select
 import signal
-import socket
 import sys
 import time
 from contextlib import suppress
@@ -13,31 +10,16 @@ from pathlib import Path
 from types import FrameType
 
 from rhubarbe.frisbee import options, report
-from rhubarbe.frisbee.errors import FrisbeeError, MalformedPacket, PortInUse, UsageError
+from rhubarbe.frisbee.errors import FrisbeeError, PortInUse, UsageError
 from rhubarbe.frisbee.multicast import (
     LONGEST_TRAIN,
     RECEIVE_BUFFER,
-    Arrival,
     Channel,
     Session,
     own_address,
 )
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
-from rhubarbe.frisbee.packets import (
-    BLOCK_SIZE,
-    CHUNK_SIZE,
-    Ask,
-    AskPart,
-    BlockHeaders,
-    Join,
-    Join2,
-    Leave,
-    Leave2,
-    Packet,
-    decode,
-    encode,
-)
-from rhubarbe.frisbee.sending import Sender, Train
+from rhubarbe.frisbee.serving import Image, Serving
 
 USAGE = """\
 usage: rhubarbe-frisbeed [-dDb] [-i interface] [-k sockbuf_kb] [-T idle_s] [-K keepalive_s]
@@ -49,7 +31,7 @@ Serve an image to all the clients of a multicast group.
   -p port      port, the first free one of a range, or 0: the kernel's choice
   -i address   interface to use, by its address
   -W bps       bandwidth in bits per second, a block counting for 8976
-  -B n -G us   instead: bursts of n blocks (16), one each so many microseconds (2000); -G 0: no limit
+  -B n -G us   instead: bursts of n blocks (16), one each so many us (2000); -G 0: no limit
   -D           send less while packets get lost
   -T s         end after s seconds without requests (1800); 0: never; -1: when all clients have left
   -K s         remind switches of the group after s idle seconds
@@ -59,76 +41,32 @@ Serve an image to all the clients of a multicast group.
 
 Example: rhubarbe-frisbeed -i 192.168.3.1 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
 """
-_TICK = 0.1  # seconds between looks at the clock while idle
-_DYNAMIC_INTERVAL = 0.5
-_ARRIVALS_PER_TURN = 64
-_REMARKS_PER_SECOND = 20
 
 
-@dataclass
+@dataclass(frozen=True)
 class Settings:
-    """The command line, understood."""
+    """The command line, understood; ``bandwidth`` is 0 when bursts and gaps were given instead."""
 
-    image: str = ""
-    group: str = ""
-    ports: tuple[int, int] = (-1, -1)
-    interface: str = ""
-    broadcast: bool = False
-    buffer_bytes: int = RECEIVE_BUFFER
-    idle_limit: int = 1800
-    keep_alive: int = 0
-    bandwidth: int = 0
-    burst: int = 16
-    gap_us: int = 2000
-    dynamic: bool = False
-    address_file: str = ""
-    debug: int = 0
+    image: str
+    group: str
+    ports: tuple[int, int]
+    interface: str
+    broadcast: bool
+    buffer_bytes: int
+    idle_limit: int
+    keep_alive: int
+    bandwidth: int
+    burst: int
+    gap_us: int
+    dynamic: bool
+    address_file: str
+    debug: int
 
     def pacer(self) -> Pacer:
         """Return the pacer of ``-W``, or else of ``-B`` and ``-G``."""
         if self.bandwidth:
             return Pacer.of_bandwidth(self.bandwidth, LONGEST_TRAIN)
         return Pacer.of_bursts(self.burst, self.gap_us, LONGEST_TRAIN)
-
-
-def _set(settings: Settings, letter: str, text: str) -> None:
-    number = options.number
-    match letter:
-        case "d":
-            settings.debug += 1
-        case "m":
-            settings.group = options.address(letter, text)
-        case "i":
-            settings.interface = options.address(letter, text)
-        case "p":
-            low, _, high = text.partition("-")
-            first = number(letter, low, 0, 65535)
-            settings.ports = first, number(letter, high, first, 65535) if high else first
-        case "A":
-            settings.address_file = text
-        case _:
-            _set_tuning(settings, letter, text)
-
-
-def _set_tuning(settings: Settings, letter: str, text: str) -> None:
-    number = options.number
-    match letter:
-        case "b":
-            settings.broadcast = True
-        case "D":
-            settings.dynamic = True
-        case "k":
-            settings.buffer_bytes = number(letter, text) << 10 or RECEIVE_BUFFER
-        case "T":
-            settings.idle_limit = number(letter, text, -(1 << 31))
-        case "K":
-            settings.keep_alive = number(letter, text)
-        case "W":
-            settings.bandwidth = number(letter, text, BITS_PER_BLOCK)
-        case "B":
-            settings.burst = number(letter, text, 1)
-        case "G":
-            settings.gap_us = number(letter, text)
 
 
 def read_settings(words: list[str]) -> Settings:
@@ -138,270 +76,35 @@ def read_settings(words: list[str]) -> Settings:
         UsageError: it cannot be understood, or lacks image, group or port.
 
     """
-    settings = Settings()
-    chosen, arguments = options.parse(words, "dhbDt", "pkmiTRBGWKA", {"help": "h"})
-    for letter, text in chosen:
-        if letter == "h":
-            raise UsageError
-        _set(settings, letter, text)
-    if len(arguments) != 1:
-        raise UsageError(f"one image is needed, not {len(arguments)}")
-    if not settings.group or settings.ports[0] < 0:
+    given = options.parse(words, "dhbDt", "pkmiTRBGWKA", {"help": "h"})
+    if given.has("h"):
+        raise UsageError
+    if len(given.arguments) != 1:
+        raise UsageError(f"one image is needed, not {len(given.arguments)}")
+    if not given.has("m") or not given.has("p"):
         raise UsageError("-m GROUP and -p PORT are needed")
-    settings.image = arguments[0]
-    return settings
+    return Settings(
+        image=given.arguments[0],
+        group=given.address("m"),
+        ports=_port_range(given.text("p")),
+        interface=given.address("i"),
+        broadcast=given.has("b"),
+        buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,
+        idle_limit=given.number("T", 1800, -(1 << 31)),
+        keep_alive=given.number("K", 0),
+        bandwidth=given.number("W", 0, BITS_PER_BLOCK),
+        burst=given.number("B", 16, 1),
+        gap_us=given.number("G", 2000),
+        dynamic=given.has("D"),
+        address_file=given.text("A"),
+        debug=given.count("d"),
+    )
 
 
-class Image:
-    """The file that is served, mapped: its pages go to the socket without a copy."""
-
-    def __init__(self, path: str) -> None:
-        self.name = path
-        try:
-            with Path(path).open("rb") as file:
-                self.size = os.fstat(file.fileno()).st_size
-                self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is empty"
-            raise FrisbeeError(f"Cannot read {path}: {reason}") from error
-        self._view = memoryview(self._map)
-        short = self.size % BLOCK_SIZE
-        self._last = self.size - short
-        self._tail = bytes(self._view[self._last :]).ljust(BLOCK_SIZE, b"\0")
-
-    def close(self) -> None:
-        """Unmap the file."""
-        self._view.release()
-        self._map.close()
-
-    def will_need(self, chunk: int) -> None:
-        """Have the kernel read ahead what is served next."""
-        start = chunk * CHUNK_SIZE
-        self._map.madvise(mmap.MADV_WILLNEED, start, min(CHUNK_SIZE, self.size - start))
-
-    def block(self, chunk: int, block: int) -> bytes | memoryview:
-        """Return 1024 bytes; the end of a file is padded with zeroes."""
-        at = chunk * CHUNK_SIZE + block * BLOCK_SIZE
-        return self._view[at : at + BLOCK_SIZE] if at < self._last else self._tail
-
-
-class Server:
-    """Drives the sending machine with a socket, a clock and an image."""
-
-    def __init__(
-        self, settings: Settings, image: Image, channel: Channel, log: report.Report
-    ) -> None:
-        self._settings = settings
-        self._image = image
-        self._channel = channel
-        self._log = log
-        self._pacer = settings.pacer()
-        self._start = time.monotonic()
-        self._sender = Sender(image.size, self._start)
-        self._headers = BlockHeaders(channel.source)
-        self._chunk = -1
-        self._pieces: list[bytes | memoryview] = []
-        self._sent = 0
-        self._idle = True
-        self._kept_alive = self._adapted = self._start
-        self._trouble = 0
-        self._remarks = 0
-        self._remarks_second = 0
-        self._remarks_made = 0
-
-    # -- sending ---------------------------------------------------------------------------------
-
-    def _work(self, now: float) -> float:
-        """Send what may be sent now; return for how many seconds nothing is to be done."""
-        if self._pieces:
-            return self._push()
-        wait = self._pacer.wait(now)
-        if wait:
-            return wait
-        train = self._sender.next_train(self._pacer.burst, now)
-        if train is None:
-            self._idle = True
-            return _TICK
-        if self._idle:
-            self._pacer.start(now)
-            self._idle = False
-        self._load(train)
-        self._pacer.sent(len(train.blocks), now)
-        return self._push() or self._pacer.wait(now)
-
-    def _load(self, train: Train) -> None:
-        if train.chunk != self._chunk:
-            self._chunk = train.chunk
-            self._headers.choose(train.chunk)
-            self._image.will_need(train.chunk)
-        views, block = self._headers.views, self._image.block
-        self._pieces = [
-            piece
-            for number in train.blocks
-            for piece in (views[number], block(train.chunk, number))
-        ]
-        self._sent = 0
-
-    def _push(self) -> float:
-        """Hand the train to the kernel; return how long to wait when it has no room."""
-        try:
-            self._sent = self._channel.send_train(self._pieces, self._sent)
-        except OSError as error:
-            message = f"Cannot send chunk {self._chunk} of {self._image.name}: {error.strerror}"
-            raise FrisbeeError(message) from error
-        if self._sent < len(self._pieces) // 2:
-            return 0.001
-        self._sender.counters.messages_out += self._sent
-        self._pieces = []
-        return 0.0
-
-    # -- receiving -------------------------------------------------------------------------------
-
-    def _listen(self, ready: list[socket.socket], now: float) -> None:
-        replies: dict[Packet, None] = {}  # one reply serves all who asked the same
-        for each in ready:
-            for arrival in self._channel.receive(each, _ARRIVALS_PER_TURN):
-                self._take(arrival, replies, now)
-        for reply in replies:
-            self._channel.send(encode(reply, self._channel.source))
-            self._sender.counters.messages_out += 1
-
-    def _take(self, arrival: Arrival, replies: dict[Packet, None], now: float) -> None:
-        data, segment, address, port = arrival
-        for start in range(0, len(data), segment):
-            try:
-                packet, source = decode(data[start : start + segment])
-                self._check_origin(source, address, port)
-                reply = self._sender.receive(packet, address, now)
-            except MalformedPacket as problem:
-                self._remark(f"{problem}: packet from {address} ignored", now)
-                continue
-            if reply is not None:
-                replies[reply] = None
-            if self._settings.debug:
-                self._tell(packet, address, now)
-
-    def _check_origin(self, source: bytes, address: str, port: int) -> None:
-        claimed = socket.inet_ntoa(source)
-        if claimed != address and address != self._channel.session.group:
-            raise MalformedPacket(f"Bad message source ({claimed} != {address})")
-        if port != self._channel.port:
-            raise MalformedPacket(f"Bad message port ({port} != {self._channel.port})")
-
-    # -- talking ---------------------------------------------------------------------------------
-
-    def _remark(self, text: str, now: float) -> None:
-        """Say something that strangers on the network can make us say: so many times a second."""
-        if int(now) != self._remarks_second:
-            self._remarks_second, self._remarks_made = int(now), 0
-        self._remarks_made += 1
-        if self._settings.debug and self._remarks_made <= _REMARKS_PER_SECOND:
-            self._log.line(text)
-
-    def _tell(self, packet: Packet, address: str, now: float) -> None:
-        active = f"{self._sender.roster.active} active clients"
-        match packet:
-            case Join() | Join2():
-                version = 1 if isinstance(packet, Join) else 2
-                who = f"{address} (id {packet.client}, image {self._image.name})"
-                self._remark(f"{who} joins (v{version}) at {report.clock()}!  {active}.", now)
-                self._remark(f"sending JOIN{version} reply to {packet.client}", now)
-            case Leave() | Leave2():
-                who = f"{address} (id {packet.client}, image {self._image.name})"
-                ran = f"ran for {packet.elapsed} seconds"
-                self._remark(f"{who}: leaves at {report.clock()}, {ran}.  {active}", now)
-                if isinstance(packet, Leave2):
-                    self._remark(report.describe(packet.client, packet.statistics).rstrip(), now)
-            case Ask() if self._settings.debug > 1:
-                what = f"chunk:{packet.chunk} block:{packet.block} size:{packet.count}"
-                self._remark(f"Client {address} requests {what}", now)
-            case AskPart() if self._settings.debug > 1:
-                what = f"{packet.blocks.bit_count()} blocks of chunk:{packet.chunk}"
-                self._remark(f"Client {address} requests {what}", now)
-
-    def announce(self) -> None:
-        """Say how we serve, and that we are ready."""
-        if self._settings.debug:
-            self._log.write(self._parameters())
-        self._log.line(f"Serving {self._image.name} on {self._settings.group}:{self._channel.port}")
-        if self._settings.address_file:
-            line = f"{self._channel.session.group}:{self._channel.port}\n\0"
-            Path(self._settings.address_file).write_text(line)
-
-    def _parameters(self) -> str:
-        pacer = self._pacer
-        limit = "unlimited"
-        if pacer.rate:
-            megabits = pacer.rate * BITS_PER_BLOCK / 1e6
-            limit = f"{megabits:.3f} Mbits/sec ({pacer.rate:.0f} blocks/sec)"
-            limit += f"\n  burstsize={pacer.burst}, burstinterval={pacer.interval * 1e6:.0f}us"
-        group = (
-            f"Using Multicast {self._settings.group}\n"
-            if self._channel.session.is_multicast
-            else ""
-        )
-        return (
-            f"Opened {self._image.name}: {self._sender.blocks} blocks ({self._image.size} bytes)\n"
-            f"Maximum socket buffer size of {self._channel.buffer_bytes} bytes\n"
-            f"Maximum send bandwidth {limit}\n"
-            f"{group}Bound to {self._settings.group}:{self._channel.port}\n"
-        )
-
-    def close_books(self) -> None:
-        """Print the statistics of the session."""
-        counters, roster = self._sender.counters, self._sender.roster
-        counters.intervals, counters.missed = self._pacer.intervals, self._pacer.missed
-        counters.overruns = self._channel.overruns
-        seconds = time.monotonic() - self._start
-        if self._settings.debug:
-            self._log.write(
-                report.summarize(
-                    counters, roster.joins, roster.leaves, self._sender.blocks, seconds
-                )
-            )
-        else:
-            repeated = max(0, counters.blocks_sent - self._sender.blocks)
-            sent = f"Sent {counters.blocks_sent} blocks ({repeated} repeated)"
-            self._log.line(f"{sent}; {roster.joins} joins, {roster.leaves} leaves")
-
-    # -- the loop --------------------------------------------------------------------------------
-
-    def run(self, wake: int) -> None:
-        """Serve until nobody wants anything any more, or something can be read from ``wake``."""
-        waiting = [wake, *self._channel.sockets]
-        while True:
-            now = time.monotonic()
-            pause = self._work(now)
-            ready = select.select(waiting, (), (), pause)[0]
-            if wake in ready:
-                self._log.line("Interrupted!")
-                return
-            if ready:
-                self._listen(ready, now)
-            elif self._idle:
-                why = self._sender.over(self._settings.idle_limit, now)
-                if why:
-                    self._log.line(why)
-                    return
-                self._keep_alive(now)
-            if self._settings.dynamic:
-                self._adapt(now)
-            while self._channel.remarks:
-                self._log.line(self._channel.remarks.pop())
-
-    def _keep_alive(self, now: float) -> None:
-        every = self._settings.keep_alive
-        since = max(self._kept_alive, self._sender.idle_since)
-        if every and now - since >= every:
-            self._channel.keep_alive()
-            self._kept_alive = now
-
-    def _adapt(self, now: float) -> None:
-        if now - self._adapted < _DYNAMIC_INTERVAL:
-            return
-        trouble = self._channel.overruns + self._sender.counters.repeated_requests
-        self._pacer.adapt(trouble=trouble > self._trouble)
-        self._adapted, self._trouble = now, trouble
+def _port_range(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    first = options.number("p", low, 0, 65535)
+    return first, options.number("p", high, first, 65535) if high else first
 
 
 class _HungUp(Exception):
@@ -437,10 +140,22 @@ def _serve(settings: Settings, log: report.Report) -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda _number, _frame: None)
             signal.signal(signal.SIGHUP, _hang_up)
-            server = Server(settings, image, channel, log)
-            server.announce()
-            server.run(wake)
-            server.close_books()
+            serving = Serving(
+                image,
+                channel,
+                settings.pacer(),
+                log,
+                debug=settings.debug,
+                idle_limit=settings.idle_limit,
+                keep_alive=settings.keep_alive,
+                dynamic=settings.dynamic,
+            )
+            serving.announce()
+            if settings.address_file:
+                line = f"{settings.group}:{channel.port}\n\0"
+                Path(settings.address_file).write_text(line)
+            serving.run(wake)
+            serving.close_books()
             log.line("Exiting!")
     finally:
         with suppress(ValueError):

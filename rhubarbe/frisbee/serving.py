@@ -1,0 +1,298 @@
+"""The server at work: the sending machine with its image, its socket and a clock."""
+
+import mmap
+import os
+import select
+import socket
+import time
+from pathlib import Path
+
+from rhubarbe.frisbee import report
+from rhubarbe.frisbee.errors import FrisbeeError, MalformedPacket
+from rhubarbe.frisbee.multicast import Arrival, Channel
+from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
+from rhubarbe.frisbee.packets import (
+    BLOCK_SIZE,
+    CHUNK_SIZE,
+    Ask,
+    AskPart,
+    BlockHeaders,
+    Join,
+    Join2,
+    Leave,
+    Leave2,
+    Packet,
+    decode,
+    encode,
+)
+from rhubarbe.frisbee.sending import Sender, Train
+
+_TICK = 0.1  # seconds between looks at the clock while idle
+_DYNAMIC_INTERVAL = 0.5
+_ARRIVALS_PER_TURN = 64
+_REMARKS_PER_SECOND = 20
+
+
+class Image:
+    """The file that is served, mapped: its pages go to the socket without a copy."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        try:
+            with Path(path).open("rb") as file:
+                self.size = os.fstat(file.fileno()).st_size
+                self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is empty"
+            raise FrisbeeError(f"Cannot read {path}: {reason}") from error
+        self._view = memoryview(self._map)
+        short = self.size % BLOCK_SIZE
+        self._last = self.size - short
+        self._tail = bytes(self._view[self._last :]).ljust(BLOCK_SIZE, b"\0")
+
+    def close(self) -> None:
+        """Unmap the file."""
+        self._view.release()
+        self._map.close()
+
+    def will_need(self, chunk: int) -> None:
+        """Have the kernel read ahead what is served next."""
+        start = chunk * CHUNK_SIZE
+        self._map.madvise(mmap.MADV_WILLNEED, start, min(CHUNK_SIZE, self.size - start))
+
+    def block(self, chunk: int, block: int) -> bytes | memoryview:
+        """Return 1024 bytes; the end of a file is padded with zeroes."""
+        at = chunk * CHUNK_SIZE + block * BLOCK_SIZE
+        return self._view[at : at + BLOCK_SIZE] if at < self._last else self._tail
+
+
+class Serving:
+    """A session from its first packet to its statistics.
+
+    It ends after ``idle_limit`` seconds without requests (0: never; negative: when all clients
+    have left), and reminds switches of the group each ``keep_alive`` idle seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - one argument an option
+        self,
+        image: Image,
+        channel: Channel,
+        pacer: Pacer,
+        log: report.Report,
+        *,
+        debug: int = 0,
+        idle_limit: int = 0,
+        keep_alive: int = 0,
+        dynamic: bool = False,
+    ) -> None:
+        self._image = image
+        self._channel = channel
+        self._pacer = pacer
+        self._log = log
+        self._debug = debug
+        self._idle_limit = idle_limit
+        self._keep_alive_every = keep_alive if not 0 < idle_limit < keep_alive else 0
+        self._dynamic = dynamic
+        self._start = time.monotonic()
+        self._sender = Sender(image.size, self._start)
+        self._headers = BlockHeaders(channel.source)
+        self._chunk = -1
+        self._pieces: list[bytes | memoryview] = []
+        self._sent = 0
+        self._idle = True
+        self._kept_alive = self._adapted = self._start
+        self._trouble = 0
+        self._remarks_second = self._remarks_made = 0
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def _work(self, now: float) -> float:
+        """Send what may be sent now; return for how many seconds nothing is to be done."""
+        if self._pieces:
+            return self._push()
+        wait = self._pacer.wait(now)
+        if wait:
+            return wait
+        train = self._sender.next_train(self._pacer.burst, now)
+        if train is None:
+            self._idle = True
+            return _TICK
+        if self._idle:
+            self._pacer.start(now)
+            self._idle = False
+        self._load(train)
+        self._pacer.sent(len(train.blocks), now)
+        return self._push() or self._pacer.wait(now)
+
+    def _load(self, train: Train) -> None:
+        if train.chunk != self._chunk:
+            self._chunk = train.chunk
+            self._headers.choose(train.chunk)
+            self._image.will_need(train.chunk)
+        views, block = self._headers.views, self._image.block
+        self._pieces = [
+            piece
+            for number in train.blocks
+            for piece in (views[number], block(train.chunk, number))
+        ]
+        self._sent = 0
+
+    def _push(self) -> float:
+        """Hand the train to the kernel; return how long to wait when it has no room."""
+        try:
+            self._sent = self._channel.send_train(self._pieces, self._sent)
+        except OSError as error:
+            message = f"Cannot send chunk {self._chunk} of {self._image.name}: {error.strerror}"
+            raise FrisbeeError(message) from error
+        if self._sent < len(self._pieces) // 2:
+            return 0.001
+        self._sender.counters.messages_out += self._sent
+        self._pieces = []
+        return 0.0
+
+    # -- receiving -------------------------------------------------------------------------------
+
+    def _listen(self, ready: list[socket.socket], now: float) -> None:
+        replies: dict[Packet, None] = {}  # one reply serves all who asked the same
+        for each in ready:
+            for arrival in self._channel.receive(each, _ARRIVALS_PER_TURN):
+                self._take(arrival, replies, now)
+        for reply in replies:
+            self._channel.send(encode(reply, self._channel.source))
+            self._sender.counters.messages_out += 1
+
+    def _take(self, arrival: Arrival, replies: dict[Packet, None], now: float) -> None:
+        data, segment, address, port = arrival
+        for start in range(0, len(data), segment):
+            try:
+                packet, source = decode(data[start : start + segment])
+                self._check_origin(source, address, port)
+                reply = self._sender.receive(packet, address, now)
+            except MalformedPacket as problem:
+                self._remark(f"{problem}: packet from {address} ignored", now)
+                continue
+            if reply is not None:
+                replies[reply] = None
+            if self._debug:
+                self._tell(packet, address, now)
+
+    def _check_origin(self, source: bytes, address: str, port: int) -> None:
+        claimed = socket.inet_ntoa(source)
+        if address not in (claimed, self._channel.session.group):
+            raise MalformedPacket(f"Bad message source ({claimed} != {address})")
+        if port != self._channel.port:
+            raise MalformedPacket(f"Bad message port ({port} != {self._channel.port})")
+
+    # -- talking ---------------------------------------------------------------------------------
+
+    def _remark(self, text: str, now: float) -> None:
+        """Say something that strangers on the network can make us say: so many times a second."""
+        if int(now) != self._remarks_second:
+            self._remarks_second, self._remarks_made = int(now), 0
+        self._remarks_made += 1
+        if self._debug and self._remarks_made <= _REMARKS_PER_SECOND:
+            self._log.line(text)
+
+    def _tell(self, packet: Packet, address: str, now: float) -> None:
+        active = f"{self._sender.roster.active} active clients"
+        match packet:
+            case Join() | Join2():
+                version = 1 if isinstance(packet, Join) else 2
+                who = f"{address} (id {packet.client}, image {self._image.name})"
+                self._remark(f"{who} joins (v{version}) at {report.clock()}!  {active}.", now)
+                self._remark(f"sending JOIN{version} reply to {packet.client}", now)
+            case Leave() | Leave2():
+                who = f"{address} (id {packet.client}, image {self._image.name})"
+                ran = f"ran for {packet.elapsed} seconds"
+                self._remark(f"{who}: leaves at {report.clock()}, {ran}.  {active}", now)
+                if isinstance(packet, Leave2):
+                    self._remark(report.describe(packet.client, packet.statistics).rstrip(), now)
+            case Ask() if self._debug > 1:
+                what = f"chunk:{packet.chunk} block:{packet.block} size:{packet.length}"
+                self._remark(f"Client {address} requests {what}", now)
+            case AskPart() if self._debug > 1:
+                what = f"{packet.blocks.bit_count()} blocks of chunk:{packet.chunk}"
+                self._remark(f"Client {address} requests {what}", now)
+
+    def announce(self) -> None:
+        """Say how we serve, and that we are ready."""
+        if self._debug:
+            self._log.write(self._parameters())
+        self._log.line(
+            f"Serving {self._image.name} on {self._channel.session.group}:{self._channel.port}"
+        )
+
+    def _parameters(self) -> str:
+        pacer = self._pacer
+        limit = "unlimited"
+        if pacer.rate:
+            megabits = pacer.rate * BITS_PER_BLOCK / 1e6
+            limit = f"{megabits:.3f} Mbits/sec ({pacer.rate:.0f} blocks/sec)"
+            limit += f"\n  burstsize={pacer.burst}, burstinterval={pacer.interval * 1e6:.0f}us"
+        group = (
+            f"Using Multicast {self._channel.session.group}\n"
+            if self._channel.session.is_multicast
+            else ""
+        )
+        return (
+            f"Opened {self._image.name}: {self._sender.blocks} blocks ({self._image.size} bytes)\n"
+            f"Maximum socket buffer size of {self._channel.buffer_bytes} bytes\n"
+            f"Maximum send bandwidth {limit}\n"
+            f"{group}Bound to {self._channel.session.group}:{self._channel.port}\n"
+        )
+
+    def close_books(self) -> None:
+        """Print the statistics of the session."""
+        counters, roster = self._sender.counters, self._sender.roster
+        counters.intervals, counters.missed = self._pacer.intervals, self._pacer.missed
+        counters.overruns = self._channel.overruns
+        seconds = time.monotonic() - self._start
+        if self._debug:
+            self._log.write(
+                report.summarize(
+                    counters, roster.joins, roster.leaves, self._sender.blocks, seconds
+                )
+            )
+        else:
+            repeated = max(0, counters.blocks_sent - self._sender.blocks)
+            sent = f"Sent {counters.blocks_sent} blocks ({repeated} repeated)"
+            self._log.line(f"{sent}; {roster.joins} joins, {roster.leaves} leaves")
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def run(self, wake: int) -> None:
+        """Serve until nobody wants anything any more, or something can be read from ``wake``."""
+        waiting: list[int | socket.socket] = [wake, *self._channel.sockets]
+        while True:
+            now = time.monotonic()
+            pause = self._work(now)
+            ready = select.select(waiting, (), (), pause)[0]
+            if wake in ready:
+                self._log.line("Interrupted!")
+                return
+            if ready:
+                self._listen([each for each in self._channel.sockets if each in ready], now)
+            elif self._idle:
+                why = self._sender.over(self._idle_limit, now)
+                if why:
+                    self._log.line(why)
+                    return
+                self._keep_alive(now)
+            if self._dynamic:
+                self._adapt(now)
+            while self._channel.remarks:
+                self._log.line(self._channel.remarks.pop())
+
+    def _keep_alive(self, now: float) -> None:
+        every = self._keep_alive_every
+        since = max(self._kept_alive, self._sender.idle_since)
+        if every and now - since >= every:
+            self._channel.keep_alive()
+            self._kept_alive = now
+
+    def _adapt(self, now: float) -> None:
+        if now - self._adapted < _DYNAMIC_INTERVAL:
+            return
+        trouble = self._channel.overruns + self._sender.counters.repeated_requests
+        self._pacer.adapt(trouble=trouble > self._trouble)
+        self._adapted, self._trouble = now, trouble
