@@ -1,18 +1,17 @@
 """The program that restores an image onto a disk, a slice of one, a file or a pipe."""
 
 import os
-import stat
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import TargetTooSmall, UsageError
+from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.target import STDOUT, Target
-from rhubarbe.ndz.errors import TruncatedImage, UnsupportedImage
+from rhubarbe.ndz.errors import TruncatedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
 
 PROGRAM = Program(
@@ -39,8 +38,6 @@ PROGRAM = Program(
     epilogue="example: imageunzip -o debian.ndz /dev/sda",
 )
 
-STDIN = "-"
-
 
 @dataclass(slots=True)
 class _Pace:
@@ -55,63 +52,6 @@ class _Pace:
         self.chunks += 1
         self.effective += written.effective_bytes
         self.progress.advance(self.effective, remaining=max(self.total - self.chunks, 0))
-
-
-class ImageFile:
-    """An image as chunks, from a file or a stream; `count` is 0 where it is not known."""
-
-    def __init__(self, path: str) -> None:
-        self.name = "standard input" if path == STDIN else path
-        self.descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        mode = os.fstat(self.descriptor).st_mode
-        self.is_file = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
-        self.size = os.lseek(self.descriptor, 0, os.SEEK_END) if self.is_file else 0
-        self.count = self.size // CHUNK
-
-    def close(self) -> None:
-        """Close the file."""
-        if self.descriptor:
-            os.close(self.descriptor)
-
-    def data_end(self) -> int:
-        """Return the byte past the last data, from the headers; 0 for a stream."""
-        end = 0
-        for place in range(self.count):
-            area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
-            header = parse_header(area, place)
-            if header.security.cipher:
-                raise UnsupportedImage(
-                    f"{self.name}: encrypted with an obsolete cipher (Blowfish): "
-                    "only the programs that made this image can read it"
-                )
-            end = max(end, header.regions[-1].end if header.regions else 0)
-        return end * SECTOR
-
-    def chunks(self) -> Iterator[bytearray]:
-        """Yield the chunks in order; raise TruncatedImage where the last one is cut short."""
-        place = 0
-        while True:
-            chunk = bytearray(CHUNK)
-            if (filled := self._fill(chunk, place)) == 0:
-                return
-            if filled < CHUNK:
-                raise TruncatedImage(
-                    f"{self.name}: chunk {place}: cut short, {filled} bytes of {CHUNK}"
-                )
-            yield chunk
-            place += 1
-
-    def _fill(self, chunk: bytearray, place: int) -> int:
-        view, filled = memoryview(chunk), 0
-        while filled < CHUNK:
-            if self.is_file:
-                got = os.preadv(self.descriptor, [view[filled:]], place * CHUNK + filled)
-            else:
-                got = os.readv(self.descriptor, [view[filled:]])
-            if got == 0:
-                break
-            filled += got
-        return filled
 
 
 def main(argv: list[str] | None = None) -> int:

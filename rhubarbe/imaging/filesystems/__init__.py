@@ -1,1 +1,1 @@
-"""Which sectors of a filesystem are in use."""
+"""Which sectors of a partition are in use, by what is on it; each kind has a module of its own."""

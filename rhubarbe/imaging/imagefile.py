@@ -1,0 +1,67 @@
+"""An image as a row of chunks, from a file or a stream."""
+
+import os
+import stat
+from collections.abc import Iterator
+
+from rhubarbe.ndz.errors import TruncatedImage, UnsupportedImage
+from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
+
+STDIN = "-"
+
+
+class ImageFile:
+    """An image as chunks, from a file or a stream; `count` is 0 where it is not known."""
+
+    def __init__(self, path: str) -> None:
+        self.name = "standard input" if path == STDIN else path
+        self.descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        mode = os.fstat(self.descriptor).st_mode
+        self.is_file = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+        self.size = os.lseek(self.descriptor, 0, os.SEEK_END) if self.is_file else 0
+        self.count = self.size // CHUNK
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.descriptor:
+            os.close(self.descriptor)
+
+    def data_end(self) -> int:
+        """Return the byte past the last data, from the headers; 0 for a stream."""
+        end = 0
+        for place in range(self.count):
+            area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
+            header = parse_header(area, place)
+            if header.security.cipher:
+                raise UnsupportedImage(
+                    f"{self.name}: encrypted with an obsolete cipher (Blowfish): "
+                    "only the programs that made this image can read it"
+                )
+            end = max(end, header.regions[-1].end if header.regions else 0)
+        return end * SECTOR
+
+    def chunks(self) -> Iterator[bytearray]:
+        """Yield the chunks in order; raise TruncatedImage where the last one is cut short."""
+        place = 0
+        while True:
+            chunk = bytearray(CHUNK)
+            if (filled := self._fill(chunk, place)) == 0:
+                return
+            if filled < CHUNK:
+                raise TruncatedImage(
+                    f"{self.name}: chunk {place}: cut short, {filled} bytes of {CHUNK}"
+                )
+            yield chunk
+            place += 1
+
+    def _fill(self, chunk: bytearray, place: int) -> int:
+        view, filled = memoryview(chunk), 0
+        while filled < CHUNK:
+            if self.is_file:
+                got = os.preadv(self.descriptor, [view[filled:]], place * CHUNK + filled)
+            else:
+                got = os.readv(self.descriptor, [view[filled:]])
+            if got == 0:
+                break
+            filled += got
+        return filled

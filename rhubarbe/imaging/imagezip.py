@@ -1,0 +1,194 @@
+"""The program that makes an image of a disk, of one of its slices, or of a file."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+
+from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
+from rhubarbe.imaging.errors import UsageError
+from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
+from rhubarbe.imaging.output import STDOUT, Output, open_output
+from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots
+from rhubarbe.imaging.relocations import SHORT_SECTOR
+from rhubarbe.imaging.source import STDIN, Source
+from rhubarbe.imaging.zipper import Zipper
+from rhubarbe.ndz.deflate import LEVEL, LEVEL_MAX, Batch, Packer
+from rhubarbe.ndz.header import SECTOR, Relocation
+
+_MEMORY_MIB = 128
+_CHUNK = 1 << 20
+
+PROGRAM = Program(
+    name="imagezip",
+    usage="[options] DISK|FILE|- [IMAGE|-]",
+    purpose="Make an ndz image of what is in use on a disk; IMAGE may be - for standard output.",
+    options=[
+        Option("o", "dots", "print a dot for each chunk"),
+        Option("z", "level", f"compression, 0 (none) to 9 (default {LEVEL})", "N"),
+        Option("s", "slice", "image of this partition only, relative to its start", "N"),
+        Option("r", "raw", "store everything, whatever it is"),
+        Option("f", "file", "the input is a regular file, of any size (implies -r)"),
+        Option("l", "ext", "the input is one bare ext filesystem"),
+        Option("S", "slice-type", "the input is one bare filesystem; TYPE is not needed", "TYPE"),
+        Option("I", "ignore", "leave this partition out", "N"),
+        Option("R", "raw-slice", "store all of this partition", "N"),
+        Option("c", "count", "stop after that many sectors", "SECTORS"),
+        Option("F", "min-free", f"shortest free run left out (default {MIN_FREE})", "SECTORS"),
+        Option("Z", "zero-short", "store the shorter free runs as zeros"),
+        Option("x", "skip-tail", "leave out what lies after the end of a filesystem"),
+        Option("X", "replace-errors", "take sectors that cannot be read as zeros"),
+        Option("D", "no-sync", "do not wait until the image is on the disk"),
+        Option("u", "uuid", "write version 4, with this UUID (32 hexadecimal digits)", "HEX"),
+        Option("3", "v3", "write version 3 (the default)"),
+        Option("i", "info", "say what would be stored, and write nothing"),
+        Option("", "memory", f"memory to use in MiB (default {_MEMORY_MIB})", "MIB"),
+        Option("d", "debug", "accepted, and ignored"),
+        Option("h", "help", "print this"),
+        Option("v", "version", "print the version"),
+    ],
+    epilogue="example: imagezip -o /dev/sda - | nc -q 1 gateway 10000",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; return its exit status."""
+    return PROGRAM.run(argv, _work)
+
+
+def _work(line: CommandLine) -> int:
+    is_info = line.has("info")
+    if not 1 <= len(line.arguments) <= 2:  # noqa: PLR2004
+        raise UsageError("an input and an output are needed")
+    if len(line.arguments) == 1 and not is_info:
+        raise UsageError("Must specify an output filename!")
+    choice = _choose(line)
+    if line.arguments[0] == STDIN and not choice.is_raw:
+        raise UsageError("the standard input can only be imaged with -r or -f")
+    started = time.monotonic()
+    with Source(line.arguments[0], replaces_errors=line.has("replace-errors")) as source:
+        layout = Layout(0, 0) if source.is_stream else plan(source, choice)
+        for remark in layout.remarks:
+            say(remark)
+        if is_info:
+            _say_layout(source, layout)
+            return 0
+        _make(line, source, layout, started)
+    return 0
+
+
+def _choose(line: CommandLine) -> Choice:
+    return Choice(
+        ignored=_numbers(line, "ignore"),
+        raw=_numbers(line, "raw-slice"),
+        slice_number=line.number("slice", 0, 1, 128) or None,
+        is_bare=line.has("ext") or line.has("slice-type"),
+        is_raw=line.has("raw") or line.has("file"),
+        min_free=line.number("min-free", MIN_FREE),
+        skips_tail=line.has("skip-tail"),
+        limit=line.number("count", 0) or None,
+    )
+
+
+def _numbers(line: CommandLine, name: str) -> frozenset[int]:
+    values = line.values.get(name, [])
+    for value in values:
+        if not value.isdigit():
+            raise UsageError(f"--{name}: {value!r} is not the number of a partition")
+    return frozenset(map(int, values))
+
+
+def _uuid(line: CommandLine) -> bytes | None:
+    if not line.has("uuid"):
+        return None
+    text = line.text("uuid")
+    if not re.fullmatch("[0-9a-fA-F]{32}", text):
+        raise UsageError(f"--uuid: {text!r} is not 32 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def _say_layout(source: Source, layout: Layout) -> None:
+    for start, end in layout.ranges:
+        print(f"  {layout.base + start:12d} {layout.base + end - 1:12d} {end - start:12d}")
+    print(
+        f"{source.name}: {layout.used_sectors * SECTOR} bytes to store "
+        f"of {layout.end * SECTOR}, in {len(layout.ranges)} ranges"
+    )
+
+
+def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> None:
+    level = line.number("level", LEVEL, 0, LEVEL_MAX)
+    path = line.arguments[1]
+    packer = Packer(
+        image_id=os.urandom(16),
+        level=level,
+        uuid=_uuid(line),
+        relocation=_short_sector(source),
+    )
+    progress = _choose_progress(line, layout, path)
+    zipper = Zipper(
+        source,
+        level=level,
+        memory_mib=line.number("memory", _MEMORY_MIB, 8),
+        base=layout.base,
+        blank=layout.blank if line.has("zero-short") else None,
+    )
+    with open_output(path, syncs=not line.has("no-sync")) as output, zipper:
+        batches = zipper.zip_stream() if source.is_stream else zipper.zip(layout.ranges)
+        packing = _Packing(packer, output, progress)
+        packing.run(batches)
+        end = source.sectors if source.is_stream else layout.end
+        packing.end(end, _short_sector(source))
+    _say_result(packing, layout, source, time.monotonic() - started)
+
+
+def _short_sector(source: Source) -> Relocation | None:
+    rest = source.size % SECTOR
+    return Relocation(SHORT_SECTOR, source.size // SECTOR, 0, rest) if rest else None
+
+
+def _choose_progress(line: CommandLine, layout: Layout, path: str) -> Progress:
+    if line.has("dots"):
+        return ZipDots()
+    if sys.stderr.isatty() and layout.ranges and path != STDOUT:
+        return Bar(layout.ranges[-1][1] * SECTOR)
+    return Silence()
+
+
+class _Packing:
+    """Packs the batches into chunks, and writes them."""
+
+    def __init__(self, packer: Packer, output: Output, progress: Progress) -> None:
+        self.read_bytes = self.untrue_sectors = 0
+        self.input_end = 0
+        self.output = output
+        self._packer = packer
+        self._progress = progress
+
+    def run(self, batches: Iterator[Batch]) -> None:
+        for batch in batches:
+            self.read_bytes += len(batch.data)
+            self.untrue_sectors += sum(run.size for run in batch.untrue)
+            self.input_end = batch.extents[-1].end * SECTOR
+            self._write(self._packer.add(batch))
+
+    def end(self, end: int, relocation: Relocation | None) -> None:
+        for chunk in self._packer.finish(end, relocation):
+            self.output.write(chunk)
+        self._progress.finish()
+
+    def _write(self, chunks: Iterator[bytearray]) -> None:
+        for chunk in chunks:
+            self.output.write(chunk)
+            self._progress.advance(self.input_end)
+
+
+def _say_result(packing: _Packing, layout: Layout, source: Source, seconds: float) -> None:
+    if packing.untrue_sectors:
+        say(f"WARNING: {packing.untrue_sectors} sectors could not be read; the image says which")
+    end = layout.ranges[-1][1] * SECTOR if layout.ranges else source.size
+    say(f"{end} input ({packing.read_bytes} compressed) bytes in {seconds:.3f} seconds")
+    say(f"Image size: {packing.output.size} bytes")
+    say(f"{packing.read_bytes / max(seconds, 1e-6) / _CHUNK:.3f}MB/second compressed")
+    say(f"Finished in {seconds:.3f} seconds")

@@ -1,0 +1,65 @@
+"""A file that has its final name only once it is complete."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rhubarbe.imaging.errors import TargetError
+from rhubarbe.ndz.header import Buffer
+
+STDOUT = "-"
+PARTIAL = ".partial"
+
+
+class Output:
+    """Where an image is written, chunk after chunk."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
+        self.size = 0
+        self._descriptor = descriptor
+
+    def write(self, data: Buffer) -> None:
+        """Write all of it; raise TargetError."""
+        view = memoryview(data)
+        while view:
+            try:
+                written = os.write(self._descriptor, view)
+            except OSError as error:
+                raise TargetError(f"{self.name}: write error: {error.strerror}") from error
+            self.size += written
+            view = view[written:]
+
+
+@contextmanager
+def open_output(path: str, *, syncs: bool = True) -> Iterator[Output]:
+    """Open an output, `-` being the standard one; a regular file gets its name at the end only.
+
+    Until then it is called PATH.partial, and it is removed where the block is left by an
+    exception. Raises TargetError.
+    """
+    if path == STDOUT:
+        yield Output(1, "standard output")
+        return
+    place = Path(path)
+    is_regular = not place.exists() or stat.S_ISREG(place.stat().st_mode)
+    working = place.with_name(place.name + PARTIAL) if is_regular else place
+    try:
+        flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if is_regular else 0)
+        descriptor = os.open(working, flags, 0o666)
+    except OSError as error:
+        raise TargetError(f"{path}: opening output file: {error.strerror}") from error
+    try:
+        yield Output(descriptor, path)
+        if syncs and is_regular:
+            os.fsync(descriptor)
+        if is_regular:
+            working.replace(place)
+    except BaseException:
+        if is_regular:
+            working.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)

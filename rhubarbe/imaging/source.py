@@ -1,0 +1,137 @@
+"""The input of an image: a disk or a file, read in any order, or a stream."""
+
+import errno
+import os
+import stat
+from typing import Self
+
+from rhubarbe.imaging.errors import SourceError
+from rhubarbe.ndz.header import SECTOR, Region
+
+STDIN = "-"
+_RETRIES = 3
+_SCAN = 1 << 20
+
+
+class Source:
+    """An open input; `size` is in bytes, 0 for a stream.
+
+    Where `replaces_errors`, a sector that cannot be read is tried again, then taken as zeros.
+    """
+
+    def __init__(self, path: str, *, replaces_errors: bool = False) -> None:
+        self.name = "standard input" if path == STDIN else path
+        self.descriptor = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._replaces_errors = replaces_errors
+        mode = os.fstat(self.descriptor).st_mode
+        self.is_stream = not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
+        self._has_holes = stat.S_ISREG(mode)
+        self.size = 0 if self.is_stream else os.lseek(self.descriptor, 0, os.SEEK_END)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    @property
+    def sectors(self) -> int:
+        """Number of sectors, the last of which may be incomplete."""
+        return -(-self.size // SECTOR)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return so many bytes, fewer at the end of the disk; raise SourceError."""
+        try:
+            return os.pread(self.descriptor, count, offset)
+        except OSError as error:
+            raise self._error(offset, error) from error
+
+    def read_sectors(self, extents: tuple[Region, ...]) -> tuple[memoryview, tuple[Region, ...]]:
+        """Return the data of all the extents, padded with zeros at the end of the input.
+
+        The second value are the ranges that could not be read. Raises SourceError, which names
+        the sector.
+        """
+        data = bytearray(sum(extent.size for extent in extents) * SECTOR)
+        view, at = memoryview(data), 0
+        untrue: list[Region] = []
+        for extent in extents:
+            part = view[at : at + extent.size * SECTOR]
+            at += len(part)
+            try:
+                self._fill(part, extent.start * SECTOR)
+            except OSError as error:
+                if not self._replaces_errors:
+                    raise self._error(self._find_bad(part, extent), error) from error
+                untrue.extend(self._fill_singly(part, extent))
+        return view, tuple(untrue)
+
+    def read_next(self, count: int) -> bytes:
+        """Return the next bytes of a stream: fewer than `count` only at its end."""
+        parts = []
+        while count and (part := os.read(self.descriptor, count)):
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def last_data(self, start: int, end: int) -> int:
+        """Return the byte past the last one in a byte range that is not zero; `start` if none."""
+        while end > start:
+            if self._has_holes and self._is_hole(start, end):
+                return start
+            at = max(end - _SCAN, start)
+            if self._has_holes and self._is_hole(at, end):
+                end = at
+                continue
+            data = self.read_at(at, end - at)
+            if stripped := len(data.rstrip(b"\0")):
+                return at + stripped
+            end = at
+        return start
+
+    def _is_hole(self, start: int, end: int) -> bool:
+        try:
+            return os.lseek(self.descriptor, start, os.SEEK_DATA) >= end
+        except OSError as error:
+            return error.errno == errno.ENXIO  # no data after this
+
+    def _fill(self, part: memoryview, offset: int) -> None:
+        filled = 0
+        while filled < len(part):
+            got = os.preadv(self.descriptor, [part[filled:]], offset + filled)
+            if got == 0:
+                return
+            filled += got
+
+    def _fill_singly(self, part: memoryview, extent: Region) -> list[Region]:
+        untrue: list[Region] = []
+        for number in range(extent.size):
+            sector = part[number * SECTOR : (number + 1) * SECTOR]
+            if not self._try_sector(sector, extent.start + number):
+                sector[:] = bytes(SECTOR)
+                if untrue and untrue[-1].end == extent.start + number:
+                    untrue[-1] = Region(untrue[-1].start, untrue[-1].size + 1)
+                else:
+                    untrue.append(Region(extent.start + number, 1))
+        return untrue
+
+    def _try_sector(self, sector: memoryview, number: int) -> bool:
+        for _ in range(_RETRIES):
+            try:
+                self._fill(sector, number * SECTOR)
+            except OSError:
+                continue
+            return True
+        return False
+
+    def _find_bad(self, part: memoryview, extent: Region) -> int:
+        for number in range(extent.size):
+            if not self._try_sector(part[:SECTOR], extent.start + number):
+                return (extent.start + number) * SECTOR
+        return extent.start * SECTOR
+
+    def _error(self, offset: int, error: OSError) -> SourceError:
+        return SourceError(
+            f"{self.name}: read error at sector {offset // SECTOR}: {error.strerror}; "
+            "with -X such sectors are replaced by zeros, and the image says which"
+        )
