@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""Frisbee without a network: the state machines of server and clients on a virtual clock.
+
+Usage: simulate.py [CLIENTS [CHUNKS]]. Prints for each setting the time against the ideal (image
+by bandwidth), how many times the image was sent, and the spread between the clients' ends.
+"""
+
+import heapq
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+
+from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
+from rhubarbe.frisbee.packets import BLOCKS_PER_CHUNK, CHUNK_SIZE, Ask, AskPart, Leave
+from rhubarbe.frisbee.receiving import Receiver, Tuning
+from rhubarbe.frisbee.sending import Sender
+
+LATENCY = 0.0005
+LONGEST_TRAIN = 62
+
+
+class Loss:
+    """Blocks lost at random, each by itself or in bursts of ``burst``; ``rate`` is their share."""
+
+    def __init__(self, rate, burst, seed):
+        self.rate, self.burst = rate / burst, burst
+        self.random = random.Random(seed)
+        self.left = self._gap()
+
+    def _gap(self):
+        if not self.rate:
+            return float("inf")
+        return int(self.random.expovariate(self.rate))
+
+    def surviving(self, blocks, wanted):
+        """Return what is left of the map ``wanted`` of ``blocks``, a sequence."""
+        count = len(blocks)
+        if self.left >= count:
+            self.left -= count
+            return wanted
+        at = 0
+        while at < count:
+            if self.left > 0:
+                step = min(self.left, count - at)
+                self.left -= step
+                at += step
+                continue
+            wanted &= ~(1 << blocks[at])
+            at += 1
+            self.left -= 1
+            if self.left <= -self.burst:
+                self.left = self._gap()
+        return wanted
+
+
+@dataclass
+class Setting:
+    """One simulation: rates are shares, times seconds, ``disk`` MiB a second (0: no limit)."""
+
+    name: str = ""
+    clients: int = 64
+    chunks: int = 100
+    bits_per_second: int = 500_000_000
+    loss: float = 0.0
+    burst: int = 1
+    disk: float = 0.0
+    buffers: int = 64
+    late: dict = field(default_factory=dict)
+    vanish: dict = field(default_factory=dict)
+    switch_bits_per_second: int = 0
+    switch_buffer_blocks: int = 0
+    seed: int = 1
+
+    @property
+    def ideal(self):
+        return self.chunks * BLOCKS_PER_CHUNK * BITS_PER_BLOCK / self.bits_per_second
+
+
+class Node:
+    """One client with its loss, its disk, and when it will be looked at next."""
+
+    def __init__(self, number, setting, start):
+        tuning = Tuning(buffers=setting.buffers, silence=60)
+        self.number = number
+        self.receiver = Receiver(number + 1, tuning, now=start)
+        self.loss = Loss(setting.loss, setting.burst, (setting.seed, number).__hash__())
+        self.wake_at = float("inf")
+        self.disk_free = 0.0
+        self.ended = None
+        self.stored = 0
+
+
+class Simulation:
+    """Runs a setting to its end; everything arrives ``LATENCY`` after it was sent."""
+
+    def __init__(self, setting):
+        self.setting = setting
+        self.now = 0.0
+        self.events = []
+        self.serial = 0
+        self.sender = Sender(setting.chunks * CHUNK_SIZE, 0.0)
+        self.pacer = Pacer.of_bandwidth(setting.bits_per_second, LONGEST_TRAIN)
+        self.nodes = {}
+        self.sending = False
+        self.queue_level = self.queue_time = 0.0
+        self.dropped = self.requests = 0
+        self.first_block = None
+        for number in range(setting.clients):
+            start = setting.late.get(number, number * 1e-5)
+            self.at(start, self.enter, number)
+            if number in setting.vanish:
+                self.at(setting.vanish[number], self.nodes.pop, number)
+
+    def at(self, when, action, *arguments):
+        self.serial += 1
+        heapq.heappush(self.events, (when, self.serial, action, arguments))
+
+    def enter(self, number):
+        self.nodes[number] = node = Node(number, self.setting, self.now)
+        self.look(node)
+
+    def run(self, limit=10_000.0):
+        while self.events:
+            self.now, _, action, arguments = heapq.heappop(self.events)
+            if self.now > limit:
+                raise AssertionError(f"{self.setting.name}: not over after {limit} s")
+            action(*arguments)
+        return self
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    def look(self, node):
+        """Let a client send what is due, and look again when it has more to do."""
+        if node.ended is not None or node.number not in self.nodes:
+            return
+        for packet in node.receiver.poll(self.now):
+            self.at(self.now + LATENCY, self.hear, node.number, packet)
+        self.plan(node)
+
+    def plan(self, node):
+        due = max(node.receiver.deadline(), self.now)
+        if due < node.wake_at:
+            node.wake_at = due
+            self.at(due, self.wake, node, due)
+
+    def wake(self, node, due):
+        if node.wake_at == due:
+            node.wake_at = float("inf")
+            if node.receiver.deadline() <= self.now:
+                self.look(node)
+            else:
+                self.plan(node)
+
+    def hear(self, number, packet):
+        """A client's packet arrives at the server and at the other clients."""
+        reply = self.sender.receive(packet, f"10.0.{number >> 8}.{number & 255}", self.now)
+        if reply is not None:
+            self.at(self.now + LATENCY, self.answer, reply)
+        if isinstance(packet, Ask | AskPart):
+            self.requests += 1
+            for other in self.nodes.values():
+                if other.number != number and other.ended is None:
+                    other.receiver.receive(packet, self.now)
+        self.serve()
+
+    def answer(self, reply):
+        for node in self.nodes.values():
+            if not node.receiver.joined:
+                node.receiver.receive(reply, self.now)
+                self.plan(node)
+
+    # -- server ----------------------------------------------------------------------------------
+
+    def serve(self):
+        if not self.sending and self.sender.busy:
+            self.pacer.start(self.now)
+            self.sending = True
+            self.send()
+
+    def send(self):
+        wait = self.pacer.wait(self.now)
+        if wait > 1e-9:
+            self.at(self.now + wait, self.send)
+            return
+        train = self.sender.next_train(self.pacer.burst, self.now)
+        if train is None:
+            self.sending = False
+            return
+        if self.first_block is None:
+            self.first_block = self.now
+        self.pacer.sent(len(train.blocks), self.now)
+        blocks = self.through_switch(train.blocks)
+        if blocks:
+            self.at(self.now + LATENCY, self.arrive, train.chunk, blocks)
+        self.at(self.now + max(self.pacer.wait(self.now), 1e-6), self.send)
+
+    def through_switch(self, blocks):
+        """Drop what does not fit into the buffer of a switch that is slower than the server."""
+        setting = self.setting
+        if not setting.switch_buffer_blocks:
+            return blocks
+        drained = (self.now - self.queue_time) * setting.switch_bits_per_second / BITS_PER_BLOCK
+        self.queue_level = max(0.0, self.queue_level - drained)
+        self.queue_time = self.now
+        room = int(setting.switch_buffer_blocks - self.queue_level)
+        self.dropped += max(0, len(blocks) - room)
+        self.queue_level += min(room, len(blocks))
+        return blocks[: max(0, room)]
+
+    def arrive(self, chunk, blocks):
+        wanted = 0
+        for block in blocks:
+            wanted |= 1 << block
+        for node in list(self.nodes.values()):
+            if node.ended is None and node.receiver.joined:
+                self.store(node, chunk, node.loss.surviving(blocks, wanted))
+
+    def store(self, node, chunk, blocks):
+        if not blocks:
+            return
+        fresh = node.receiver.store(chunk, blocks, self.now)
+        node.stored += fresh.bit_count()
+        if fresh and node.receiver.is_full(chunk):
+            took = 1 / self.setting.disk if self.setting.disk else 0.0
+            node.disk_free = max(self.now, node.disk_free) + took
+            if took:
+                self.at(node.disk_free, self.written, node)
+                self.look(node)
+            else:
+                self.written(node)
+        elif node.receiver.deadline() < node.wake_at:
+            self.plan(node)
+
+    def written(self, node):
+        if node.number not in self.nodes:
+            return
+        node.receiver.written()
+        if node.receiver.finished:
+            node.ended = self.now
+            elapsed = int(self.now)
+            self.at(self.now + LATENCY, self.hear, node.number, Leave(node.number + 1, elapsed))
+        else:
+            self.look(node)
+
+    # -- figures ---------------------------------------------------------------------------------
+
+    @property
+    def repeats(self):
+        """How many times the image was sent."""
+        return self.sender.counters.blocks_sent / self.sender.blocks
+
+    @property
+    def unfinished(self):
+        return [node.number for node in self.nodes.values() if node.ended is None]
+
+
+def settings(clients, chunks):
+    def make(name, **changes):
+        return Setting(**({"name": name, "clients": clients, "chunks": chunks} | changes))
+
+    half = make("").ideal / 2
+    yield make("no loss")
+    yield make("1 % loss, independent", loss=0.01)
+    yield make("1 % loss, bursts of 20", loss=0.01, burst=20)
+    yield make("5 % loss, independent", loss=0.05)
+    yield make("slow disks, 30 MiB/s", disk=30.0)
+    yield make("a tenth joins halfway", late={n: half for n in range(0, clients, 10)})
+    yield make("a tenth vanishes halfway", vanish={n: half for n in range(0, clients, 10)})
+    yield make(
+        "switch: 600 Mb/s, 64 blocks", switch_bits_per_second=600_000_000, switch_buffer_blocks=64
+    )
+
+
+def main(argv):
+    clients = int(argv[1]) if len(argv) > 1 else 64
+    chunks = int(argv[2]) if len(argv) > 2 else 100
+    print(f"{clients} clients, image of {chunks} MiB, 500 Mb/s")
+    print(f"{'setting':30} {'time/ideal':>10} {'sent/image':>10} {'spread s':>8} {'requests':>8}  took")
+    for setting in settings(clients, chunks):
+        start = time.perf_counter()
+        done = Simulation(setting).run()
+        ends = [node.ended for node in done.nodes.values()]
+        if None in ends:
+            print(f"{setting.name:30} not finished: {done.unfinished}")
+            return 1
+        took = time.perf_counter() - start
+        print(
+            f"{setting.name:30} {max(ends) / setting.ideal:10.2f} {done.repeats:10.2f} "
+            f"{max(ends) - min(ends):8.2f} {done.requests:8d} {took:5.1f} s"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
