@@ -57,6 +57,7 @@ class Card:
         """Faults of the card itself: those that wear off do so by commands, not by questions."""
         if self._happens("card-dead", key) and request.transport is not None:
             request.transport.abort()
+            await asyncio.Event().wait()  # until the server notices
         if self._happens("card-silent", key):
             await asyncio.Event().wait()
         if self._happens("card-500", key):

@@ -71,7 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--card", action="append", default=[], metavar="fit41:15", help="number a card bears")
     add("--fault", action="append", default=[], metavar="NODE:NAME[*TIMES]", help="see below")
     add("--boot-time", type=float, default=1.0, metavar="S", help="seconds of a boot (%(default)s)")
-    add("--slow-boot", type=float, default=4.0, metavar="X", help="a slow boot: X times as long")
+    add(
+        "--slow-boot",
+        type=float,
+        default=40.0,
+        metavar="X",
+        help="a slow one: X times (%(default)s)",
+    )
     add("--sample-size", type=_positive, default=24, metavar="MIB", help="content (%(default)s)")
     add("--image", type=Path, metavar="FILE", help="the sample image, instead of making it")
     add("--version", action="version", version=f"%(prog)s {VERSION}")

@@ -38,7 +38,7 @@ class Plan:
     cards: Mapping[int, int] = field(default_factory=dict)  # node -> number that its card bears
     faults: Sequence[Fault] = ()
     boot_time: float = 1.0
-    slow_boot: float = 4.0
+    slow_boot: float = 40.0  # how many times as long: beyond the limits of the configuration
     sample_mib: int = 24
     image: Path | None = None  # serve this one as the sample, instead of making it
 

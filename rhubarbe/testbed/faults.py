@@ -15,7 +15,7 @@ KNOWN = {
     "never-leaves": "the card says ok and shows what was asked, yet the node stays up",
     "never-returns": "the node goes off and nothing boots any more",
     "telnet-drops": "the session closes in the middle of the image",
-    "slow-boot": "a boot takes several times as long",
+    "slow-boot": "a boot takes many times as long (--slow-boot)",
     "frisbee-fails": "the client ends with status 1 in the middle of the image",
     "disk-small": "the disk is smaller than the image",
     "disk-errors": "writing to the disk fails in the middle",
