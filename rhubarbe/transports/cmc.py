@@ -18,6 +18,16 @@ from rhubarbe.errors import CardError
 LONGEST_ANSWER = 65536
 
 
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the whole body, in however many pieces it comes; raises CardError when too long."""
+    body = b""
+    while piece := await answer.content.read(LONGEST_ANSWER):
+        body += piece
+        if len(body) > LONGEST_ANSWER:
+            raise CardError(f"answers with more than {LONGEST_ANSWER} bytes")
+    return body
+
+
 class Cards:
     """All power cards of one command, behind one HTTP session; an async context manager."""
 
@@ -53,10 +63,10 @@ class Cards:
         """Send a verb to the card at `ip` and return its answer, stripped; raises CardError."""
         if self._session is None:
             raise RuntimeError("Cards must be entered before they are asked")
+        url = f"http://{ip}:{self._port}/{verb}"
         try:
-            async with self._session.get(f"http://{ip}:{self._port}/{verb}") as answer:
-                body = await answer.content.read(LONGEST_ANSWER)
-                text = body.decode("utf-8", "replace").strip()
+            async with self._session.get(url, allow_redirects=False) as answer:
+                text = (await _body(answer)).decode("utf-8", "replace").strip()
                 if answer.status != HTTPStatus.OK:
                     raise CardError(f"answers {verb} with HTTP status {answer.status}")
                 return text

@@ -1,0 +1,41 @@
+"""Places on the loopback network: a port where nothing listens, and servers written by hand."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+
+@pytest.fixture
+def free_port():
+    """Return a TCP port of 127.0.0.1 that nobody uses, and hold it so that nobody will."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+@pytest.fixture
+def listening():
+    """Serve TCP connections of 127.0.0.1 by hand, and leave none open; yields the server."""
+
+    @contextlib.asynccontextmanager
+    async def listen(serve):
+        writers = []
+
+        async def accepted(reader, writer):
+            writers.append(writer)
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await serve(reader, writer)
+            writer.transport.abort()
+
+        server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+        try:
+            yield server
+        finally:
+            server.close()
+            for writer in writers:
+                writer.transport.abort()
+            await asyncio.sleep(0.01)  # let the transports tell the readers
+
+    return listen

@@ -1,0 +1,217 @@
+"""Power cards as they are: terse, slow, silent or broken; served by a real HTTP server."""
+
+import asyncio
+import contextlib
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from rhubarbe.errors import CardError
+from rhubarbe.transports.cmc import Cards
+
+IP = "127.0.0.1"
+LIMIT = 0.6
+
+
+@contextlib.asynccontextmanager
+async def card(answer, limit=LIMIT):
+    """Serve one card, which answers a text or by a coroutine; yield who asks, and what it hears."""
+    heard = []
+
+    async def handle(request):
+        heard.append((request.method, request.path))
+        if isinstance(answer, web.Response):
+            return answer
+        return await answer(request)
+
+    application = web.Application()
+    application.router.add_route("*", "/{verb}", handle)
+    async with (
+        TestServer(application, host=IP, shutdown_timeout=0.1) as server,
+        Cards(server.port, limit, 2) as cards,
+    ):
+        yield cards, heard
+
+
+def port_of(server):
+    return server.sockets[0].getsockname()[1]
+
+
+def text(body, status=200):
+    return web.Response(body=body.encode(), status=status, headers={"Content-Type": "text/html"})
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"), [("on", True), ("off\n", False), ("on\r\n", True), (" off ", False)]
+)
+async def test_status(body, expected):
+    async with card(text(body)) as (cards, heard):
+        assert await cards.is_on(IP) is expected
+        assert heard == [("GET", "/status")]
+
+
+@pytest.mark.parametrize("verb", ["on", "off", "reset"])
+async def test_verbs(verb):
+    async with card(text("ok\n")) as (cards, heard):
+        await cards.send(IP, verb)
+        assert heard == [("GET", f"/{verb}")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "On", "error: no connection", "off or on", "<html>on</html>", "ok", "on\0", "\u00e9"],
+)
+async def test_a_status_that_is_neither_on_nor_off_is_an_error(body):
+    async with card(text(body)) as (cards, _):
+        with pytest.raises(CardError, match=r"answers status with .*, expected on or off"):
+            await cards.is_on(IP)
+
+
+@pytest.mark.parametrize("body", ["", "ko", "OK", "ok, but not on", "on"])
+async def test_an_answer_that_is_not_ok_is_an_error(body):
+    async with card(text(body)) as (cards, _):
+        with pytest.raises(CardError, match=r"answers reset with .*, expected ok"):
+            await cards.send(IP, "reset")
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+async def test_an_http_error_is_one_whatever_it_says(status):
+    async with card(text("on", status)) as (cards, _):
+        with pytest.raises(CardError, match=f"answers status with HTTP status {status}"):
+            await cards.is_on(IP)
+
+
+async def test_a_redirection_is_not_followed():
+    answer = web.Response(status=302, headers={"Location": "/on"})
+    async with card(answer) as (cards, heard):
+        with pytest.raises(CardError, match="HTTP status 302"):
+            await cards.is_on(IP)
+        assert heard == [("GET", "/status")]
+
+
+async def test_bytes_that_are_no_text_are_an_error():
+    async with card(web.Response(body=b"\xff\xfeon")) as (cards, _):
+        with pytest.raises(CardError, match="expected on or off"):
+            await cards.is_on(IP)
+
+
+async def test_an_answer_may_come_in_pieces():
+    async def slowly(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for byte in (b"o", b"f", b"f", b"\n"):
+            await answer.write(byte)
+            await asyncio.sleep(0.02)
+        return answer
+
+    async with card(slowly) as (cards, _):
+        assert await cards.is_on(IP) is False
+
+
+async def test_an_answer_that_drips_is_bounded():
+    async def dripping(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                await answer.write(b" ")
+                await asyncio.sleep(0.1)
+        return answer
+
+    async with card(dripping) as (cards, _):
+        async with asyncio.timeout(5):
+            with pytest.raises(CardError, match=r"no answer to status in 0\.6 s"):
+                await cards.is_on(IP)
+
+
+async def test_megabytes_are_not_swallowed():
+    sent = 0
+
+    async def endless(request):
+        nonlocal sent
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                await answer.write(b"on\n" * 20000)
+                sent += 60000
+        return answer
+
+    async with card(endless, limit=10) as (cards, _):
+        with pytest.raises(CardError, match="more than 65536 bytes"):
+            await cards.is_on(IP)
+    assert sent < 30_000_000
+
+
+async def test_a_silent_card_is_bounded(listening):
+    async def silent(reader, writer):
+        await reader.read()
+
+    async with (
+        listening(silent) as server,
+        Cards(port_of(server), 0.2, 2) as cards,
+        asyncio.timeout(5),
+    ):
+        with pytest.raises(CardError, match=r"no answer to status in 0\.2 s"):
+            await cards.is_on(IP)
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-L"])
+async def test_what_speaks_no_http_is_an_error(listening, answer):
+    async def strange(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    async with listening(strange) as server, Cards(port_of(server), 2, 2) as cards:
+        with pytest.raises(CardError, match="cannot be reached for status"):
+            await cards.is_on(IP)
+
+
+async def test_a_card_that_is_not_there_is_an_error(free_port):
+    async with Cards(free_port, 2, 2) as cards:
+        with pytest.raises(CardError, match="cannot be reached for reset"):
+            await cards.send(IP, "reset")
+
+
+async def test_one_silent_card_holds_no_other_back():
+    async def handle(request):
+        if request.query_string or request.headers["Host"].startswith("127.0.0.2"):
+            await asyncio.sleep(30)
+        return text("on")
+
+    application = web.Application()
+    application.router.add_get("/status", handle)
+    async with TestServer(application, host="0.0.0.0", shutdown_timeout=0.1) as server:
+        async with Cards(server.port, 2.0, 2) as cards, asyncio.TaskGroup() as group:
+            silent = group.create_task(_refusal(cards.is_on("127.0.0.2")))
+            others = [group.create_task(cards.is_on(f"127.0.0.{n}")) for n in range(3, 20)]
+            async with asyncio.timeout(1.8):
+                assert all([await other for other in others])
+            assert not silent.done()
+        assert "no answer" in silent.result()
+
+
+async def _refusal(asking):
+    with pytest.raises(CardError) as caught:
+        await asking
+    return str(caught.value)
+
+
+async def test_resets_take_turns(monkeypatch):
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    cards = Cards(80, 1, 2)
+    for _ in range(6):
+        await cards.turn()
+    assert waits == pytest.approx([1, 1, 2, 2], abs=0.1)
+
+
+async def test_cards_are_entered_before_they_are_asked():
+    with pytest.raises(RuntimeError, match="entered"):
+        await Cards(80, 1, 2).ask(IP, "status")
