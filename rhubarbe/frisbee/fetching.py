@@ -63,6 +63,7 @@ class Fetching:
         forget = self._buffers.release
         self.receiver = Receiver(self.id, tuning, now=self._start, raw=raw, forget=forget)
         self._disk: Disk | None = None
+        self._early: list[int] = []  # full before the disk is there: a late joiner's first
         self._done: deque[int] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._progress = threading.Lock()
@@ -107,6 +108,7 @@ class Fetching:
     def fetch(self, disk: Disk) -> None:
         """Receive all the chunks and give them to ``disk``."""
         self._disk = disk
+        self._submit(self._early)
         while not self.receiver.has_all:
             self._turn()
             disk.check()
@@ -194,7 +196,9 @@ class Fetching:
         for chunk in completed:
             blocks = self.receiver.valid(chunk).bit_length()
             view = memoryview(self._buffers.of(chunk))[: blocks * BLOCK_SIZE]
-            if self._disk is not None:
+            if self._disk is None:
+                self._early.append(chunk)
+            else:
                 self._disk.submit(chunk, view)
 
     def _debug(self, text: str) -> None:
