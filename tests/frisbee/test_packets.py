@@ -103,7 +103,12 @@ def test_any_bytes_are_a_packet_or_malformed(datagram):
 
 @pytest.mark.parametrize(
     ("offset", "value"),
-    [(16, b"\xff\xff\xff\xff"), (20, b"\x00\x04\x00\x00"), (24, b"\x01\x04\x00\x00"), (24, bytes(4))],
+    [
+        (16, b"\xff\xff\xff\xff"),
+        (20, b"\x00\x04\x00\x00"),
+        (24, b"\x01\x04\x00\x00"),
+        (24, bytes(4)),
+    ],
 )
 def test_blocks_that_no_chunk_has_are_malformed(offset, value):
     datagram = bytearray(encode(Ask(1, 0, 1024), HERE))
@@ -123,7 +128,9 @@ def _train(places, source=HERE):
 
 def test_headers_made_for_a_train_are_those_of_block_packets():
     train = _train([(7, 3), (7, 1023), (2**31 - 1, 0)])
-    for start, (chunk, block) in zip((0, 1048, 2096), ((7, 3), (7, 1023), (2**31 - 1, 0)), strict=True):
+    for start, (chunk, block) in zip(
+        (0, 1048, 2096), ((7, 3), (7, 1023), (2**31 - 1, 0)), strict=True
+    ):
         packet, source = decode(train[start : start + packets.BLOCK_BYTES])
         assert packet == Block(chunk, block, bytes([block % 251]) * 1024)
         assert source == HERE

@@ -1,0 +1,94 @@
+import pytest
+
+from rhubarbe.frisbee import client, server
+from rhubarbe.frisbee.errors import UsageError
+from rhubarbe.frisbee.pacing import BITS_PER_BLOCK
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-i 127.0.0.1 -W 500000000 -m 234.5.6.1 -p 10001 -K 3 image.ndz",
+        "image.ndz -K 3 -m 234.5.6.1 -p 10001 -i127.0.0.1 -W500000000",
+        "-K3 -m 234.5.6.1 image.ndz -p10001-10001 -W 500000000 -i 127.0.0.1",
+        "-W 500000000 -K 3 -m 234.5.6.1 -p 10001 -i 127.0.0.1 -- image.ndz",
+    ],
+)
+def test_the_server_takes_options_in_any_order(line):
+    settings = server.read_settings(line.split())
+    assert (settings.image, settings.group, settings.interface) == (
+        "image.ndz",
+        "234.5.6.1",
+        "127.0.0.1",
+    )
+    assert (settings.ports, settings.keep_alive, settings.bandwidth) == (
+        (10001, 10001),
+        3,
+        5 * 10**8,
+    )
+
+
+def test_flags_may_share_a_dash_and_repeat():
+    settings = server.read_settings("-ddDT -1 -m 234.5.6.1 -p 5-9 x".split())
+    assert (settings.debug, settings.dynamic, settings.idle_limit, settings.ports) == (
+        2,
+        True,
+        -1,
+        (5, 9),
+    )
+
+
+def test_the_bandwidth_is_in_blocks_of_8976_bits():
+    pacer = server.read_settings("-W 100000000 -m 234.5.6.1 -p 1 x".split()).pacer()
+    assert pacer.rate * BITS_PER_BLOCK == pytest.approx(100_000_000)
+    assert pacer.burst == 11
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("-m 234.5.6.1 -p 1", "one image is needed, not 0"),
+        ("-m 234.5.6.1 -p 1 a b", "one image is needed, not 2"),
+        ("-p 1 x", "-m GROUP and -p PORT are needed"),
+        ("-m 234.5.6.1 -p 70000 x", "option -p: '70000'"),
+        ("-m 234.5.6.1 -p 9-5 x", "option -p: '5'"),
+        ("-m 234.5.6 -p 1 x", "not an IPv4 address"),
+        ("-m 234.5.6.1 -p 1 -W 5 x", "option -W: '5'"),
+        ("-Z -m 234.5.6.1 -p 1 x", "invalid option -- 'Z'"),
+        ("x -m", "option requires an argument -- 'm'"),
+        ("x --fast", "unrecognized option '--fast'"),
+    ],
+)
+def test_what_the_server_cannot_understand(line, message):
+    with pytest.raises(UsageError, match=message):
+        server.read_settings(line.split())
+
+
+def test_the_client_shares_memory_between_chunks_and_writing():
+    base = ["-m", "234.5.6.1", "-p", "9", "/dev/null"]
+    settings = client.read_settings(["-M", "100", *base])
+    assert (settings.tuning.buffers, settings.write_mib) == (50, 50)
+    settings = client.read_settings(["-C", "10", "-W", "20", *base])
+    assert (settings.tuning.buffers, settings.write_mib) == (10, 20)
+    assert client.read_settings(base).tuning.buffers == 64
+
+
+def test_the_client_gives_up_on_a_silent_server_unless_told_not_to():
+    base = ["-m", "234.5.6.1", "-p", "9", "/dev/null"]
+    assert client.read_settings(base).tuning.silence == 60
+    assert client.read_settings(["-T", "0", *base]).tuning.silence == 0
+
+
+def test_the_client_takes_what_scripts_give_it():
+    line = "-zqO -I 500 -R3 --as-device -f -n -s 1 /dev/sda -i 10.0.0.1 -m 234.5.6.1 -p 10001"
+    settings = client.read_settings(line.split())
+    assert (settings.disk, settings.slice_number) == ("/dev/sda", 1)
+    assert (settings.tuning.redo, settings.tuning.read_ahead) == (0.5, 3)
+    assert not settings.tuning.randomize
+    assert settings.given.has("as-device")
+
+
+@pytest.mark.parametrize("program", [client, server])
+def test_wrong_usage_is_told_with_how_to_do_it(program, capfd):
+    assert program.main(["-m", "234.5.6.1"]) == 1
+    assert "usage: rhubarbe-frisbee" in capfd.readouterr().err

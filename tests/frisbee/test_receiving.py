@@ -1,0 +1,234 @@
+import pytest
+
+from rhubarbe.frisbee.errors import ServerSilent, TransferFailed
+from rhubarbe.frisbee.packets import (
+    WHOLE_CHUNK,
+    Ask,
+    AskPart,
+    Join,
+    Join2,
+    Joined,
+    Joined2,
+)
+from rhubarbe.frisbee.receiving import REPAIR_DELAY, TICK, Receiver, Tuning
+
+TAIL = WHOLE_CHUNK & ~((1 << 500) - 1)
+
+
+def joined(chunks=4, **tuning):
+    receiver = Receiver(7, Tuning(**tuning), now=0.0)
+    receiver.poll(0.0)
+    receiver.receive(Joined(chunks * 1024), 0.0)
+    return receiver
+
+
+def requests(receiver, now):
+    return receiver.poll(now)
+
+
+def fill(receiver, chunk, now=0.0):
+    assert receiver.store(chunk, WHOLE_CHUNK, now) == WHOLE_CHUNK
+    assert receiver.is_full(chunk)
+    receiver.written()
+
+
+def test_it_asks_to_join_each_half_second_until_answered():
+    receiver = Receiver(7, Tuning(), now=0.0)
+    sent = [(now, packet) for now in (0.0, 0.4, 0.5, 0.9, 1.0) for packet in receiver.poll(now)]
+    assert sent == [(0.0, Join(7)), (0.5, Join(7)), (1.0, Join(7))]
+    receiver.receive(Joined(4096), 1.1)
+    assert (receiver.size, receiver.chunks) == (4096 * 1024, 4)
+
+
+def test_a_raw_client_wants_a_reply_of_its_own():
+    receiver = Receiver(7, Tuning(), now=0.0, raw=True)
+    assert receiver.poll(0.0) == [Join2(7)]
+    receiver.receive(Joined(4096), 0.1)
+    receiver.receive(Joined2(8, size=5), 0.1)
+    assert not receiver.joined
+    receiver.receive(Joined2(7, size=3_000_000), 0.1)
+    assert (receiver.size, receiver.blocks, receiver.chunks) == (3_000_000, 2930, 3)
+
+
+def test_other_sizes_of_chunks_are_refused():
+    receiver = Receiver(7, Tuning(), now=0.0, raw=True)
+    with pytest.raises(TransferFailed, match="128/8192"):
+        receiver.receive(Joined2(7, chunk_blocks=128, block_bytes=8192, size=10**6), 0.1)
+
+
+@pytest.mark.parametrize("blocks", [0, -5])
+def test_a_reply_without_a_size_is_no_reply(blocks):
+    receiver = Receiver(7, Tuning(), now=0.0)
+    receiver.receive(Joined(blocks), 0.1)
+    assert not receiver.joined
+
+
+def test_later_replies_change_nothing():
+    receiver = joined()
+    receiver.receive(Joined(99), 0.1)
+    assert receiver.chunks == 4
+
+
+def test_the_first_requests_come_a_tick_after_joining():
+    receiver = joined(10, randomize=False)
+    assert requests(receiver, TICK / 2) == []
+    assert receiver.deadline() == TICK
+    assert requests(receiver, TICK) == [Ask(0), Ask(1)]
+
+
+def test_the_order_is_random_unless_told_otherwise():
+    orders = set()
+    for client in range(5):
+        receiver = Receiver(client, Tuning(), now=0.0)
+        receiver.receive(Joined(100 * 1024), 0.0)
+        orders.add(tuple(packet.chunk for packet in receiver.poll(TICK)))
+    assert len(orders) > 1
+
+
+def test_a_full_chunk_makes_it_ask_for_the_next():
+    receiver = joined(10, randomize=False)
+    requests(receiver, TICK)
+    fill(receiver, 0, 0.04)
+    assert requests(receiver, 0.04) == [Ask(2)]
+
+
+def test_what_others_asked_for_is_not_asked_for_again():
+    receiver = joined(10, randomize=False)
+    requests(receiver, TICK)
+    receiver.receive(Ask(2), 0.04)
+    fill(receiver, 0, 0.05)
+    assert requests(receiver, 0.05) == []
+    fill(receiver, 1, 1.2)
+    assert requests(receiver, 1.2) == [Ask(2), Ask(3)]
+
+
+def test_lost_blocks_are_asked_for_when_the_server_turns_to_another_chunk():
+    receiver = joined(10, randomize=False)
+    requests(receiver, TICK)
+    lost = 1 << 5 | 1 << 1023
+    receiver.store(0, WHOLE_CHUNK & ~lost, 0.05)
+    assert requests(receiver, 0.05) == []
+    receiver.store(1, 0b1, 0.06)
+    assert requests(receiver, 0.06 + REPAIR_DELAY) == [AskPart(0, 1, lost)]
+
+
+def test_a_lost_head_is_asked_for_when_the_tail_has_come():
+    receiver = joined(10, randomize=False)
+    requests(receiver, TICK)
+    receiver.store(0, TAIL, 0.05)
+    assert requests(receiver, 0.05 + REPAIR_DELAY) == [AskPart(0, 1, WHOLE_CHUNK & ~TAIL)]
+
+
+def test_repairs_that_others_asked_for_are_left_out():
+    receiver = joined(10, randomize=False)
+    requests(receiver, TICK)
+    receiver.store(0, WHOLE_CHUNK & ~0b1110, 0.05)
+    receiver.receive(AskPart(0, 1, 0b0110), 0.051)
+    assert requests(receiver, 0.05 + REPAIR_DELAY) == [AskPart(0, 1, 0b1000)]
+
+
+def test_silence_makes_it_ask_for_everything_again_ever_slower():
+    receiver = joined(2, randomize=False)
+    requests(receiver, TICK)
+    receiver.store(0, TAIL ^ 1 << 1023, 0.04)
+    times, now = [], 0.04
+    while len(times) < 8:
+        now = max(receiver.deadline(), now)
+        packets = receiver.poll(now)
+        if packets:
+            assert AskPart(0, 1, WHOLE_CHUNK & ~(TAIL ^ 1 << 1023)) in packets
+            times.append(now)
+    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    assert gaps[-1] > gaps[0]
+    assert all(gap < 2 for gap in gaps)
+
+
+def test_a_chunk_that_never_came_is_asked_for_by_map_the_second_time():
+    receiver = joined(1)
+    assert requests(receiver, TICK) == [Ask(0)]
+    assert requests(receiver, receiver.deadline()) == [AskPart(0, 1, WHOLE_CHUNK)]
+
+
+def test_blocks_are_kept_once():
+    receiver = joined()
+    assert receiver.store(0, 0b0111, 0.1) == 0b0111
+    assert receiver.store(0, 0b1110, 0.1) == 0b1000
+    assert receiver.counts.duplicate_block == 2
+    receiver.store(0, WHOLE_CHUNK, 0.2)
+    assert receiver.store(0, WHOLE_CHUNK, 0.3) == 0
+    assert receiver.counts.duplicate_chunk == 1024
+
+
+@pytest.mark.parametrize("chunk", [4, -1, 2**31 - 1])
+def test_blocks_of_no_chunk_of_ours_are_not_kept(chunk):
+    assert joined().store(chunk, 1, 0.1) == 0
+
+
+def test_blocks_beyond_a_short_last_chunk_are_not_kept():
+    receiver = Receiver(7, Tuning(), now=0.0, raw=True)
+    receiver.receive(Joined2(7, size=3000), 0.0)
+    assert receiver.store(0, 0b11111000, 0.1) == 0
+    assert receiver.store(0, 0b1111, 0.1) == 0b111
+    assert receiver.is_full(0)
+
+
+def test_without_a_buffer_blocks_are_dropped_and_nothing_is_asked_for():
+    receiver = joined(10, buffers=2, randomize=False)
+    requests(receiver, TICK)
+    receiver.store(0, 0b1, 0.04)
+    receiver.store(1, 0b1, 0.04)
+    assert receiver.store(2, 0b10, 0.05) == 0
+    receiver.poll(0.05)
+    receiver.store(0, WHOLE_CHUNK, 0.06)
+    assert all(packet.chunk in (0, 1) for packet in receiver.poll(0.1))
+    receiver.written()
+    assert Ask(2) in receiver.poll(0.2)
+
+
+def test_a_chunk_begun_in_its_middle_gives_its_buffer_to_one_that_starts():
+    forgotten = []
+    receiver = Receiver(7, Tuning(buffers=1, randomize=False), now=0.0, forget=forgotten.append)
+    receiver.receive(Joined(4 * 1024), 0.0)
+    receiver.store(0, 0b1, 0.1)
+    receiver.store(1, 0b10, 0.2)  # dropped: no buffer
+    receiver.store(0, WHOLE_CHUNK, 0.3)
+    receiver.written()
+    receiver.store(1, 0b100, 0.4)  # gets one, but is known to lack its start
+    assert receiver.store(2, 0b1, 0.5) == 0b1
+    assert forgotten == [1]
+    assert receiver.store(1, 0b1, 0.6) == 0
+
+
+def test_it_gives_up_on_a_silent_server_also_while_joining():
+    receiver = Receiver(7, Tuning(silence=2.0), now=0.0)
+    receiver.poll(1.9)
+    with pytest.raises(
+        ServerSilent, match=r"\*\*\* No messages from server after 2 seconds, exiting"
+    ):
+        receiver.poll(2.1)
+
+
+def test_other_clients_are_not_the_server():
+    receiver = joined(silence=2.0)
+    receiver.store(0, 1, 1.0)
+    receiver.receive(Ask(1), 2.9)
+    with pytest.raises(ServerSilent):
+        receiver.poll(3.1)
+
+
+def test_a_slow_disk_is_not_a_silent_server():
+    receiver = joined(2, silence=2.0)
+    for chunk in (0, 1):
+        receiver.store(chunk, WHOLE_CHUNK, 0.1)
+    receiver.poll(100.0)
+    receiver.poll(101.0)
+    assert receiver.has_all
+    assert not receiver.finished
+
+
+def test_it_is_finished_when_all_is_written():
+    receiver = joined(2)
+    fill(receiver, 1)
+    assert not receiver.has_all
+    fill(receiver, 0)
+    assert receiver.finished

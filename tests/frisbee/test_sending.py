@@ -1,0 +1,185 @@
+import pytest
+
+from rhubarbe.frisbee.errors import MalformedPacket
+from rhubarbe.frisbee.packets import (
+    CHUNK_SIZE,
+    WHOLE_CHUNK,
+    Ask,
+    AskPart,
+    Block,
+    Join,
+    Join2,
+    Joined,
+    Joined2,
+    Leave,
+    Leave2,
+    Statistics,
+)
+from rhubarbe.frisbee.sending import Sender, lowest_blocks
+
+NODE = "10.0.0.1"
+
+
+@pytest.fixture
+def sender():
+    return Sender(4 * CHUNK_SIZE, 0.0)
+
+
+def _ask(sender, *packets):
+    for packet in packets:
+        assert sender.receive(packet, NODE, 0.0) is None
+
+
+def _sent(sender, limit=62):
+    sent = []
+    while (train := sender.next_train(limit, 0.0)) is not None:
+        assert 0 < len(train.blocks) <= limit
+        assert list(train.blocks) == sorted(train.blocks)
+        sent.extend((train.chunk, block) for block in train.blocks)
+    return sent
+
+
+def _whole(*chunks):
+    return [(chunk, block) for chunk in chunks for block in range(1024)]
+
+
+def test_joins_are_answered_with_the_size():
+    sender = Sender(3_000_000, 0.0)
+    assert sender.receive(Join(7), NODE, 0.0) == Joined(2930)
+    assert sender.receive(Join2(8, blocks=99, size=12345), NODE, 0.0) == Joined2(8, size=3_000_000)
+    assert sender.roster.active == 2
+
+
+def test_chunks_leave_in_the_order_of_the_requests(sender):
+    _ask(sender, Ask(2), Ask(0))
+    assert _sent(sender) == _whole(2, 0)
+
+
+def test_equal_requests_are_one_transmission(sender):
+    _ask(sender, Ask(2), Ask(2), AskPart(2, 1, 0b1011), Ask(2, 5, 10))
+    assert _sent(sender) == _whole(2)
+    assert sender.counters.merged == 3
+
+
+def test_a_whole_chunk_takes_over_what_was_asked_of_it(sender):
+    _ask(sender, AskPart(2, 0, 0b1011), Ask(2))
+    assert _sent(sender) == _whole(2)
+
+
+def test_parts_are_joined(sender):
+    _ask(sender, AskPart(1, 0, 0b1001), AskPart(1, 0, 0b0011), Ask(1, 1000, 3))
+    assert _sent(sender) == [(1, block) for block in (0, 1, 3, 1000, 1001, 1002)]
+
+
+def test_a_request_for_the_chunk_under_way_is_dropped(sender):
+    _ask(sender, Ask(1))
+    first = sender.next_train(62, 0.0)
+    _ask(sender, Ask(1))
+    assert len(first.blocks) + len(_sent(sender)) == 1024
+    assert sender.counters.duplicates == 1
+
+
+def test_blocks_ahead_join_the_transmission_and_those_behind_come_after_it(sender):
+    _ask(sender, AskPart(1, 0, 0b1111 | 1 << 500))
+    assert list(sender.next_train(4, 0.0).blocks) == [0, 1, 2, 3]
+    _ask(sender, AskPart(1, 1, 1 << 2 | 1 << 400))
+    assert _sent(sender) == [(1, 400), (1, 500), (1, 2)]
+
+
+def test_repairs_go_first_but_do_not_starve_chunks(sender):
+    big = Sender(20 * CHUNK_SIZE, 0.0)
+    _ask(big, Ask(0), *(AskPart(chunk, 1, 1) for chunk in range(1, 11)))
+    sent = _sent(big)
+    assert sent[:4] == [(chunk, 0) for chunk in range(1, 5)]
+    assert sent[4:1028] == _whole(0)
+    assert sent[1028:] == [(chunk, 0) for chunk in range(5, 11)]
+
+
+def test_the_last_chunk_is_as_short_as_the_file():
+    sender = Sender(CHUNK_SIZE + 3000, 0.0)
+    _ask(sender, Ask(1), AskPart(0, 0, 1))
+    assert _sent(sender) == [(0, 0), (1, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        Ask(4),
+        AskPart(4, 0, 1),
+        Ask(2**31 - 1),
+        AskPart(0, 0, 0),
+        Joined(5),
+        Joined2(1, size=9),
+        Block(0, 0, bytes(1024)),
+    ],
+)
+def test_what_makes_no_sense_is_refused(sender, packet):
+    with pytest.raises(MalformedPacket):
+        sender.receive(packet, NODE, 0.0)
+    assert not sender.busy
+
+
+def test_blocks_beyond_the_end_of_the_file_are_refused():
+    sender = Sender(CHUNK_SIZE + 3000, 0.0)
+    with pytest.raises(MalformedPacket):
+        sender.receive(Ask(1, 3, 5), NODE, 0.0)
+
+
+def test_nothing_is_sent_once_the_last_client_has_left(sender):
+    sender.receive(Join(7), NODE, 0.0)
+    sender.receive(Join(8), "10.0.0.2", 0.0)
+    _ask(sender, Ask(0), Ask(1))
+    sender.next_train(62, 0.0)
+    sender.receive(Leave(7, 1), NODE, 1.0)
+    assert sender.busy
+    sender.receive(Leave2(8, 1, Statistics(requests=3)), "10.0.0.2", 1.0)
+    assert not sender.busy
+    assert sender.next_train(62, 1.0) is None
+    assert sender.roster.clients[8].statistics.requests == 3
+
+
+def test_a_spurious_leave_changes_nothing(sender):
+    sender.receive(Join(7), NODE, 0.0)
+    _ask(sender, Ask(0))
+    sender.receive(Leave(99, 1), NODE, 1.0)
+    assert sender.busy
+    assert (sender.roster.active, sender.roster.leaves) == (1, 0)
+
+
+def test_a_flood_of_joins_is_not_remembered_for_ever(sender):
+    for client in range(10_000):
+        assert sender.receive(Join(client), NODE, 0.0) == Joined(4096)
+    assert len(sender.roster.clients) <= 4096
+
+
+def test_it_ends_after_idling_for_longer_than_the_limit(sender):
+    _ask(sender, Ask(0))
+    assert sender.over(3, 100.0) is None
+    _sent(sender)
+    assert sender.over(3, 3.0) is None
+    assert sender.over(0, 1e9) is None
+    assert sender.over(3, 3.1) == "No requests for 3 seconds!"
+
+
+def test_it_ends_soon_after_the_last_client_when_asked_to(sender):
+    assert sender.over(-1, 1e9) is None
+    sender.receive(Join(7), NODE, 0.0)
+    assert sender.over(-1, 50.0) is None
+    sender.receive(Leave(7, 1), NODE, 60.0)
+    assert sender.over(-1, 61.0) is None
+    assert sender.over(-1, 62.0) == "Last client left!"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "limit", "expected"),
+    [
+        (WHOLE_CHUNK, 62, list(range(62))),
+        (0b111000, 62, [3, 4, 5]),
+        (0b111000, 2, [3, 4]),
+        (0b1010100, 2, [2, 4]),
+        (1 << 1023, 62, [1023]),
+        (0b1011, 3, [0, 1, 3]),
+    ],
+)
+def test_lowest_blocks(blocks, limit, expected):
+    assert list(lowest_blocks(blocks, limit)) == expected
