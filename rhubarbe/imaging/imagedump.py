@@ -268,7 +268,7 @@ def _print_map(headers: list[ChunkHeader]) -> None:
 def _print_summary(s: Statistics, size: int) -> None:
     overhead = size - s.compressed
     share = 100 * overhead / max(size, 1)
-    print(f"  {overhead} bytes of overhead/wasted space ({share:.2f}% of image file)")
+    print(f"  {overhead} bytes of overhead/wasted space ({share:5.2f}% of image file)")
     print(
         f"  {s.regions.total} total regions: {s.regions.total / (s.chunks + 1):.1f}/"
         f"{s.regions.smallest}/{s.regions.largest} ave/min/max per chunk"
