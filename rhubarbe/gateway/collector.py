@@ -7,6 +7,7 @@ checking work is done in threads.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,32 @@ from rhubarbe.ndz.header import CHUNK, SECTOR
 
 # How long the last bytes may take to arrive once imagezip has ended on the node.
 LAST_BYTES = 10.0
+
+
+def _create(partial: Path) -> int:
+    """Return a descriptor of an empty file, in place of what a save left that was cut short.
+
+    Never of a file that another save writes, nor of one that was just given its final name. Raises
+    OSError, GatewayError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(partial, flags, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _require_only_name(partial, os.fstat(descriptor))
+        os.ftruncate(descriptor, 0)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise GatewayError(f"{partial}: another save is writing it; choose another name") from error
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_only_name(partial: Path, status: os.stat_result) -> None:
+    if status.st_nlink != 1 or not os.path.samestat(status, partial.lstat()):
+        raise GatewayError(f"{partial}: also has another name; remove this one")
 
 
 class Collector:
@@ -40,9 +67,8 @@ class Collector:
 
     async def open(self, address: str) -> asyncio.Server:
         """Create the partial file and listen on a port that the kernel chooses."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._descriptor = await asyncio.to_thread(os.open, self.partial, flags, 0o644)
+            self._descriptor = await asyncio.to_thread(_create, self.partial)
             server = await asyncio.start_server(self._accept, address, 0, limit=2 * CHUNK)
         except OSError as error:
             raise GatewayError(f"{self.partial}: cannot collect an image: {error}") from error
