@@ -72,10 +72,11 @@ class Testbed:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(15)
-        finally:
-            self.process.kill()
+        with self.process:  # closes the pipe, and waits
+            try:
+                self.process.wait(15)
+            finally:
+                self.process.kill()
 
 
 def start_testbed(directory, *options):

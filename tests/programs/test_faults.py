@@ -26,7 +26,8 @@ GLOBAL_LIMIT = 100
 
 def check(testbed, count, phase, reason):
     started = time.monotonic()
-    loaded = testbed.run("rhubarbe-load", "--json", "-t", str(GLOBAL_LIMIT), f"1-{count}")
+    limits = ("--retries", "0", "-t", str(GLOBAL_LIMIT))
+    loaded = testbed.run("rhubarbe-load", "--json", *limits, f"1-{count}")
     assert time.monotonic() - started < GLOBAL_LIMIT / 2
     told = events(loaded.stdout)
     assert loaded.returncode == 1, loaded.stdout[-2000:]
@@ -57,7 +58,7 @@ def test_one_bad_node_among_eleven_good(make_testbed, fault):
 @pytest.mark.parametrize("fault", ["card-lies", "never-leaves"])
 def test_a_card_that_ignores_a_reset_once_is_switched_off_and_on(make_testbed, fault):
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.7", "--fault", f"fit01:{fault}*1")
-    loaded = testbed.run("rhubarbe-load", "1")
+    loaded = testbed.run("rhubarbe-load", "--retries", "0", "1")
     assert loaded.returncode == 0, loaded.stdout
     assert "off, then on" in loaded.stdout
     assert differing_blocks(testbed.disk("fit01"), testbed.source) == []
