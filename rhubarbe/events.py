@@ -4,7 +4,8 @@ An event says what has just happened, in the past; `node` is always the node's f
 (`fit01`), never an address. Events carry no time: whoever shows or logs one notes when it came.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -133,6 +134,15 @@ class NodeSucceeded(NodeEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRetried(NodeEvent):
+    """A node failed in a phase, and all is done on it once more: `attempt` 2 begins, or 3, ..."""
+
+    phase: Phase
+    reason: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFailed(NodeEvent):
     """The command gave this node up; `last_line` is the last thing that the node said, or empty."""
 
@@ -142,11 +152,33 @@ class NodeFailed(NodeEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeResult:
+    """How a command ended on one node; `phase` and `reason` say where and why it failed.
+
+    `attempts` is 2 for a node that needed a second round; `phases` has the seconds spent in each
+    phase, all rounds together.
+    """
+
+    node: str
+    number: int
+    ok: bool
+    seconds: float
+    attempts: int = 1
+    phase: Phase | None = None
+    reason: str = ""
+    phases: Mapping[Phase, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
-    """The last event of a command: the good and the bad nodes in selection syntax (`1-3,7`)."""
+    """The last event of a command: the good and the bad nodes in selection syntax (`1-3,7`).
+
+    `nodes` has what became of each, in the order of nodes.
+    """
 
     command: str
     good: str
     bad: str
     exit_code: int
     seconds: float
+    nodes: tuple[NodeResult, ...] = ()

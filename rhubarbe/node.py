@@ -60,6 +60,7 @@ class Node:
         self.name = entry.name
         self.phase = Phase.LINK
         self.last_line = ""
+        self.spent: dict[Phase, float] = {}
         self._last_note = ""
         self._settings = settings
         self._cards = cards
@@ -93,7 +94,10 @@ class Node:
             if not deadline.expired():
                 raise
             raise Unreachable(f"{what} in {limit:g} s") from error
-        self._bus.report(PhaseDone(node=self.name, phase=phase, seconds=time.monotonic() - started))
+        finally:
+            seconds = time.monotonic() - started
+            self.spent[phase] = self.spent.get(phase, 0.0) + seconds
+        self._bus.report(PhaseDone(node=self.name, phase=phase, seconds=seconds))
 
     # -- power
 

@@ -98,6 +98,14 @@ def positive(text: str) -> int:
     return value
 
 
+def natural(text: str) -> int:
+    """Read a whole number from 0 on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
+    return value
+
+
 def read_settings() -> Settings:
     """Read the configuration that this process sees."""
     return load_settings(os.environ)

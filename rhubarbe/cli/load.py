@@ -13,6 +13,7 @@ from rhubarbe.cli.arguments import (
     add_nodes,
     add_time_limit,
     example,
+    natural,
     positive,
     read_inventory,
     read_settings,
@@ -47,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the nodes are in the ramdisk already: reset them neither before nor after",
     )
+    parser.add_argument(
+        "--retries",
+        type=natural,
+        default=1,
+        metavar="N",
+        help="how many times a node that failed is tried once more (default: 1)",
+    )
     add_lock_patience(parser)
     add_displays(parser)
     add_nodes(parser)
@@ -78,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         bandwidth_mibps=arguments.bandwidth or settings.networking.bandwidth,
         resets=not arguments.no_reset,
         patience=arguments.wait_for_lock,
+        retries=arguments.retries,
     )
     return run_command(
         lambda bus: load(request, settings, bus), curses=arguments.curses, json=arguments.json

@@ -9,6 +9,7 @@ import progressbar
 from rhubarbe.displays import wording
 from rhubarbe.displays.display import Clock, local_time
 from rhubarbe.displays.outlet import Outlet
+from rhubarbe.displays.table import table
 from rhubarbe.displays.tally import Tally
 from rhubarbe.events import Event, Finished
 
@@ -48,7 +49,8 @@ class Bar:
         if isinstance(event, Finished):
             self.tick()
             self.close()
-            self.outlet.write("".join(f"{line}\n" for line in wording.closing(event)))
+            lines = [*table(event), *wording.closing(event)]
+            self.outlet.write("".join(f"{line}\n" for line in lines))
         elif text := wording.line(event, verbose=self._verbose):
             self._print(text)
 

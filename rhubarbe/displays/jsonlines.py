@@ -7,12 +7,12 @@ durations in `seconds`, sizes in bytes, `percent` from 0 to 100, `phase` as its 
     {"time": "2026-11-25T10:00:00.000+01:00", "event": "PhaseDone", "node": "fit01", "phase": "reset", "seconds": 1.23}
 
 The first object is `Started`, the last one `Finished`, with the sets `good` and `bad` in selection
-syntax and the `exit_code`. Text is ASCII: whatever else a node said is escaped as JSON has it.
+syntax, the `exit_code`, and `nodes`: an object a node, as `rhubarbe.events.NodeResult` has it. Text is ASCII: whatever else a node said is escaped as JSON has it.
 Programs should skip events and fields that they do not know.
 """  # noqa: E501 - one event is one line
 
 import json
-from dataclasses import fields
+from dataclasses import asdict
 from typing import TextIO
 
 from rhubarbe.displays.display import Clock, local_time
@@ -33,8 +33,7 @@ class JsonLines:
             "time": self._clock().isoformat(timespec="milliseconds"),
             "event": type(event).__name__,
         }
-        own = {field.name: getattr(event, field.name) for field in fields(event)}
-        self.outlet.write(json.dumps(told | own) + "\n")
+        self.outlet.write(json.dumps(told | asdict(event)) + "\n")
 
     def tick(self) -> None:
         """Nothing to redraw."""

@@ -16,6 +16,7 @@ from rhubarbe.displays.board import Board, Line, Style
 from rhubarbe.displays.display import Clock, local_time
 from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.outlet import Outlet
+from rhubarbe.displays.table import table
 from rhubarbe.events import Event, Finished, ImageSaved, NodeFailed, Notice
 
 _COLOURS = {Style.FAILED: curses.COLOR_RED, Style.DONE: curses.COLOR_GREEN}
@@ -42,7 +43,7 @@ class Monitor:
         """Take one event in; it is drawn at the next tick."""
         self._board.take(event)
         if isinstance(event, Finished):
-            self._closing += wording.closing(event)
+            self._closing += [*table(event), *wording.closing(event)]
         elif isinstance(event, NodeFailed | Notice | ImageSaved):
             self._closing.append(wording.describe(event))
 

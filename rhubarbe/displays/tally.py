@@ -106,6 +106,12 @@ class Tally:
         record.last_word = f"ok in {event.seconds:.1f} s"
 
     @_take.register
+    def _(self, event: events.NodeRetried) -> None:
+        record = self._record(event.node)
+        record.state, record.percent = State.BUSY, None
+        record.last_word = wording.retry(event)
+
+    @_take.register
     def _(self, event: events.NodeFailed) -> None:
         record = self._record(event.node)
         record.state, record.phase = State.FAILED, event.phase

@@ -57,10 +57,16 @@ def describe(event: Event) -> str:
 
 def closing(finished: events.Finished) -> list[str]:
     """Word the end of a command: the good and the bad set where there are any, and the verdict."""
-    sets = [("good", finished.good), ("bad", finished.bad)]
+    sets = [("good", finished.good), ("bad", finished.bad + _reason(finished))]
     return [sanitise(f"{name}: {members}") for name, members in sets if members] + [
         describe(finished)
     ]
+
+
+def _reason(finished: events.Finished) -> str:
+    """Word what all the bad nodes failed for, where that is the same."""
+    reasons = {f" ({node.phase}: {node.reason})" for node in finished.nodes if not node.ok}
+    return reasons.pop() if len(reasons) == 1 else ""
 
 
 def program(command: str) -> str:
@@ -169,6 +175,11 @@ def _(event: events.NodeSucceeded) -> str:
 
 
 @_words.register
+def _(event: events.NodeRetried) -> str:
+    return f"{event.node}: {retry(event)}"
+
+
+@_words.register
 def _(event: events.NodeFailed) -> str:
     return f"{event.node}: FAILED in {failure(event)}"
 
@@ -178,9 +189,16 @@ def _(event: events.Finished) -> str:
     good, bad = count(event.good), count(event.bad)
     if event.exit_code == 0:
         verdict = f"all went well on {nodes(good)}" if good else "all went well"
+        if again := sum(node.attempts > 1 for node in event.nodes):
+            verdict += f", of which {again} in a second round"
     else:
         verdict = f"FAILED on {bad} of {nodes(good + bad)}" if bad else "FAILED"
     return f"{program(event.command)}: {verdict} in {event.seconds:.0f} s"
+
+
+def retry(event: events.NodeRetried) -> str:
+    """Word why a node is tried once more, without its name."""
+    return sanitise(f"round {event.attempt} begins, after {event.phase}: {event.reason}")
 
 
 def failure(event: events.NodeFailed) -> str:

@@ -1,15 +1,16 @@
 """The same job on many nodes at once, where one bad node never holds back or cancels the others."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from rhubarbe.bus import Bus
-from rhubarbe.errors import GatewayError, ImageError, NodeError
-from rhubarbe.events import Finished, NodeFailed, NodeSucceeded
+from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused
+from rhubarbe.events import Finished, NodeFailed, NodeResult, NodeRetried, NodeSucceeded
 from rhubarbe.node import Node
-from rhubarbe.operations.outcome import NodeOutcome, Outcome
+from rhubarbe.operations.outcome import Outcome
 
 Job = Callable[[Node], Coroutine[Any, Any, None]]
 Companion = Callable[[], Coroutine[Any, Any, None]]
@@ -18,12 +19,15 @@ Companion = Callable[[], Coroutine[Any, Any, None]]
 class Fleet:
     """Runs one job a node, keeps what becomes of each, and tells the bus."""
 
-    def __init__(self, command: str, nodes: Sequence[Node], bus: Bus) -> None:
+    def __init__(self, command: str, nodes: Sequence[Node], bus: Bus, *, retries: int = 0) -> None:
+        """Work on `nodes`; one that failed is tried up to `retries` times more, from the start."""
         self._command = command
+        self._retries = retries
         self._nodes = nodes
         self._bus = bus
         self._started = time.monotonic()
-        self._outcomes: dict[str, NodeOutcome] = {}
+        self._attempts: dict[str, int] = {}
+        self._results: dict[str, NodeResult] = {}
 
     async def run(self, job: Job, limit: float, companions: Iterable[Companion] = ()) -> Outcome:
         """Run the job on all nodes, for at most `limit` seconds, and report how it ended.
@@ -52,13 +56,30 @@ class Fleet:
 
     async def _run_one(self, job: Job, node: Node) -> None:
         try:
-            await job(node)
+            await self._insist(job, node)
         except (NodeError, GatewayError, ImageError) as error:
             self._fail(node, str(error))
         else:
             seconds = time.monotonic() - self._started
             self._keep(node, ok=True)
             self._bus.report(NodeSucceeded(node=node.name, seconds=seconds))
+
+    async def _insist(self, job: Job, node: Node) -> None:
+        """Do the job, and again where another round may help: a node that said no means it."""
+        for attempt in itertools.count(1):
+            self._attempts[node.name] = attempt
+            try:
+                await job(node)
+            except NodeError as error:
+                if isinstance(error, Refused) or attempt > self._retries:
+                    raise
+                self._bus.report(
+                    NodeRetried(
+                        node=node.name, phase=node.phase, reason=str(error), attempt=attempt + 1
+                    )
+                )
+            else:
+                return
 
     def _fail(self, node: Node, reason: str) -> None:
         last_line = "" if node.last_line in reason else node.last_line
@@ -68,20 +89,22 @@ class Fleet:
         )
 
     def _keep(self, node: Node, *, ok: bool, reason: str = "") -> None:
-        self._outcomes[node.name] = NodeOutcome(
+        self._results[node.name] = NodeResult(
             node=node.name,
             number=node.entry.number,
             ok=ok,
             seconds=time.monotonic() - self._started,
+            attempts=self._attempts.get(node.name, 1),
+            phases=dict(node.spent),
             phase=None if ok else node.phase,
             reason=reason,
         )
 
     def _close(self, reason: str) -> Outcome:
         for node in self._nodes:
-            if node.name not in self._outcomes:
+            if node.name not in self._results:
                 self._fail(node, reason)
-        outcome = Outcome.of(self._outcomes.values())
+        outcome = Outcome.of(self._results.values())
         self._bus.report(
             Finished(
                 command=self._command,
@@ -89,6 +112,7 @@ class Fleet:
                 bad=outcome.bad,
                 exit_code=outcome.exit_code,
                 seconds=time.monotonic() - self._started,
+                nodes=outcome.nodes,
             )
         )
         return outcome

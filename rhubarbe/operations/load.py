@@ -28,7 +28,8 @@ from rhubarbe.operations.outcome import Outcome
 class LoadRequest:
     """What to load, where; `resets` is false where the nodes are in the ramdisk already.
 
-    Nodes that another command works on are waited for `patience` seconds.
+    Nodes that another command works on are waited for `patience` seconds; a node that failed is
+    tried `retries` times more, while the server runs for the others, or for it alone.
     """
 
     image: Path
@@ -37,6 +38,7 @@ class LoadRequest:
     bandwidth_mibps: int
     resets: bool = True
     patience: float = 0.0
+    retries: int = 1
 
 
 async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
@@ -63,7 +65,8 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         server = _Server(request, settings, bus, place.guardian)
         job = _Load(place, server, request, _image_limit(request, summary, settings)).run
         companions = (server.run, place.guardian.watch)
-        return await Fleet("load", place.nodes, bus).run(job, request.limit, companions)
+        fleet = Fleet("load", place.nodes, bus, retries=request.retries)
+        return await fleet.run(job, request.limit, companions)
 
 
 def _image_limit(request: LoadRequest, summary: ImageSummary, settings: Settings) -> float:

@@ -15,6 +15,15 @@ FIELDS = {
     float: st.floats(),
     Phase: st.sampled_from(Phase),
     tuple[str, ...]: st.lists(NODES, max_size=200).map(tuple),
+    tuple[events.NodeResult, ...]: st.lists(
+        st.builds(
+            events.NodeResult,
+            node=NODES,
+            reason=TEXT,
+            phases=st.dictionaries(st.sampled_from(Phase), st.floats()),
+        ),
+        max_size=60,
+    ).map(tuple),
 }
 
 

@@ -18,7 +18,24 @@ from rhubarbe.events import Phase
 
 FULL = Path("/dev/full")
 NOTICE = events.Notice(text="hello")
-FINISHED = events.Finished(command="load", good="1-2", bad="3", exit_code=1, seconds=9.5)
+RESULT = {
+    "node": "fit03",
+    "number": 3,
+    "ok": False,
+    "seconds": 9.5,
+    "attempts": 2,
+    "phase": "reset",
+    "reason": "no answer",
+    "phases": {"reset": 9.0},
+}
+FINISHED = events.Finished(
+    command="load",
+    good="1-2",
+    bad="3",
+    exit_code=1,
+    seconds=9.5,
+    nodes=(events.NodeResult(**RESULT | {"phase": Phase.RESET, "phases": {Phase.RESET: 9.0}}),),
+)
 
 
 class FullDisk(io.StringIO):
@@ -54,6 +71,7 @@ def test_json_lines(clock):
             "bad": "3",
             "exit_code": 1,
             "seconds": 9.5,
+            "nodes": [RESULT],
         },
     ]
 
@@ -83,7 +101,7 @@ def test_the_log_has_everything(clock):
             "fit01: boot: started",
             "fit01: 3.0 %",
             "good: 1-2",
-            "bad: 3",
+            "bad: 3 (reset: no answer)",
             "rhubarbe-load: FAILED on 1 of 3 nodes in 10 s",
         )
     ]

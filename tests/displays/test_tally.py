@@ -49,6 +49,14 @@ def test_failure_and_success_are_final(tally):
     assert tally.nodes["fit02"].percent == 100.0
 
 
+def test_a_node_that_is_tried_again_begins_at_nothing(tally):
+    tally.take(events.Progress(node="fit01", percent=80.0))
+    tally.take(events.NodeRetried(node="fit01", phase=Phase.IMAGE, reason="exit code 1", attempt=2))
+    assert tally.percent() == 0.0
+    assert tally.nodes["fit01"].state is State.BUSY
+    assert tally.nodes["fit01"].last_word == "round 2 begins, after image: exit code 1"
+
+
 def test_a_new_phase_forgets_the_last_word_and_hears_new_ones(tally):
     tally.take(events.PhaseStarted(node="fit01", phase=Phase.RESET))
     tally.take(events.NodeNoted(node="fit01", text="card says \x1b[1mok"))

@@ -33,6 +33,10 @@ TABLE = [
     ),
     (events.NodeSucceeded(node="fit01", seconds=23.04), "fit01: ok in 23.0 s"),
     (
+        events.NodeRetried(node="fit03", phase=Phase.IMAGE, reason="exit code 1", attempt=2),
+        "fit03: round 2 begins, after image: exit code 1",
+    ),
+    (
         events.NodeFailed(
             node="fit03", phase=Phase.RAMDISK, reason="no answer on telnet in 80 s", last_line=""
         ),
@@ -111,6 +115,35 @@ def test_closing_lines():
         "bad: 5",
         "rhubarbe-load: FAILED on 1 of 10 nodes in 23 s",
     ]
+
+
+def bad(number, reason):
+    return events.NodeResult(
+        node=f"fit{number:02}",
+        number=number,
+        ok=False,
+        seconds=9.0,
+        phase=Phase.RAMDISK,
+        reason=reason,
+    )
+
+
+def test_the_reason_follows_the_bad_set_where_it_is_the_same_for_all():
+    one = {"command": "load", "good": "1", "bad": "2-3", "exit_code": 1, "seconds": 9.0}
+    same = events.Finished(**one, nodes=(bad(2, "no answer"), bad(3, "no answer")))
+    assert wording.closing(same)[1] == "bad: 2-3 (ramdisk: no answer)"
+    different = events.Finished(**one, nodes=(bad(2, "no answer"), bad(3, "cut")))
+    assert wording.closing(different)[1] == "bad: 2-3"
+
+
+def test_the_verdict_tells_of_a_second_round():
+    again = events.NodeResult(node="fit02", number=2, ok=True, seconds=9.0, attempts=2)
+    finished = events.Finished(
+        command="load", good="1-2", bad="", exit_code=0, seconds=9.0, nodes=(again,)
+    )
+    assert wording.describe(finished) == (
+        "rhubarbe-load: all went well on 2 nodes, of which 1 in a second round in 9 s"
+    )
 
 
 def test_no_line_for_an_empty_set():
