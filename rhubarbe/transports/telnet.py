@@ -69,17 +69,20 @@ async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Sessio
 
     try:
         try:
-            reader, writer = await telnetlib3.open_connection(
-                ip,
-                port,
-                client_factory=client,
-                encoding="utf8",
-                encoding_errors="replace",
-                connect_timeout=limit,
-                connect_minwait=NEGOTIATION,
-                connect_maxwait=NEGOTIATION_AT_MOST,
-            )
-        except (OSError, TimeoutError, asyncio.InvalidStateError) as error:
+            # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
+            async with asyncio.timeout(limit + NEGOTIATION_AT_MOST):
+                reader, writer = await telnetlib3.open_connection(
+                    ip,
+                    port,
+                    client_factory=client,
+                    encoding="utf8",
+                    encoding_errors="replace",
+                    connect_minwait=NEGOTIATION,
+                    connect_maxwait=NEGOTIATION_AT_MOST,
+                )
+        except TimeoutError as error:
+            raise Unreachable(f"no answer on telnet in {limit:g} s") from error
+        except (OSError, asyncio.InvalidStateError) as error:
             raise Unreachable(f"no answer on telnet: {error}") from error
         yield Session(cast("TelnetReaderUnicode", reader), cast("TelnetWriterUnicode", writer))
     finally:

@@ -17,7 +17,7 @@ def free_port():
 
 @pytest.fixture
 def listening():
-    """Serve TCP connections of 127.0.0.1 by hand, and leave none open; yields the server."""
+    """Serve TCP connections of 127.0.0.1 by hand, and leave none open; yields the port."""
 
     @contextlib.asynccontextmanager
     async def listen(serve):
@@ -31,7 +31,7 @@ def listening():
 
         server = await asyncio.start_server(accepted, "127.0.0.1", 0)
         try:
-            yield server
+            yield server.sockets[0].getsockname()[1]
         finally:
             server.close()
             for writer in writers:

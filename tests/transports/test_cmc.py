@@ -34,10 +34,6 @@ async def card(answer, limit=LIMIT):
         yield cards, heard
 
 
-def port_of(server):
-    return server.sockets[0].getsockname()[1]
-
-
 def text(body, status=200):
     return web.Response(body=body.encode(), status=status, headers={"Content-Type": "text/html"})
 
@@ -149,8 +145,8 @@ async def test_a_silent_card_is_bounded(listening):
         await reader.read()
 
     async with (
-        listening(silent) as server,
-        Cards(port_of(server), 0.2, 2) as cards,
+        listening(silent) as port,
+        Cards(port, 0.2, 2) as cards,
         asyncio.timeout(5),
     ):
         with pytest.raises(CardError, match=r"no answer to status in 0\.2 s"):
@@ -164,7 +160,7 @@ async def test_what_speaks_no_http_is_an_error(listening, answer):
         writer.write(answer)
         await writer.drain()
 
-    async with listening(strange) as server, Cards(port_of(server), 2, 2) as cards:
+    async with listening(strange) as port, Cards(port, 2, 2) as cards:
         with pytest.raises(CardError, match="cannot be reached for status"):
             await cards.is_on(IP)
 

@@ -28,9 +28,9 @@ def open_port(listening):
     @contextlib.asynccontextmanager
     async def opened():
         port = Port()
-        async with listening(port.serve) as server:
-            port.number = server.sockets[0].getsockname()[1]
-            port.close = server.close
+        async with contextlib.AsyncExitStack() as stack:
+            port.number = await stack.enter_async_context(listening(port.serve))
+            port.close = stack.aclose
             yield port
 
     return opened
@@ -77,12 +77,12 @@ async def test_a_node_departs_once_nothing_answers_any_more(open_port):
     async with open_port() as telnet, open_port() as ssh, asyncio.TaskGroup() as group:
         presence = await Presence.observe(IP, (telnet.number, ssh.number), 1)
         departure = group.create_task(presence.departed(0.01))
-        telnet.close()
+        await telnet.close()
         looks = ssh.looks
         while ssh.looks < looks + 3:  # noqa: ASYNC110 - a count of another's looks
             await asyncio.sleep(0.01)
         assert not departure.done()
-        ssh.close()
+        await ssh.close()
         async with asyncio.timeout(5):
             await departure
 
@@ -90,6 +90,6 @@ async def test_a_node_departs_once_nothing_answers_any_more(open_port):
 async def test_what_did_not_answer_before_does_not_count(open_port, free_port):
     async with open_port() as telnet:
         presence = await Presence.observe(IP, (telnet.number, free_port), 1)
-        telnet.close()
+        await telnet.close()
         async with asyncio.timeout(5):
             await presence.departed(0.01)

@@ -1,0 +1,123 @@
+"""Logging in to real ssh servers, to silent ports, and to nothing."""
+
+import asyncio
+import contextlib
+
+import asyncssh
+import pytest
+
+from rhubarbe.errors import Refused, Unreachable
+from rhubarbe.transports.ssh import log_in
+
+IP = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """Return the paths of two private keys; only the first is let in."""
+    directory = tmp_path_factory.mktemp("keys")
+    for name in ("known", "unknown", "host"):
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(directory / name)
+        key.write_public_key(directory / f"{name}.pub")
+    return directory
+
+
+class Node(asyncssh.SSHServer):
+    """Lets root in, by key."""
+
+    users: list[str] = []  # noqa: RUF012 - emptied for each server
+
+    def begin_auth(self, username):
+        self.users.append(username)
+        return True
+
+
+@contextlib.asynccontextmanager
+async def node(keys):
+    Node.users.clear()
+    server = await asyncssh.listen(
+        IP,
+        0,
+        server_factory=Node,
+        server_host_keys=[str(keys / "host")],
+        authorized_client_keys=str(keys / "known.pub"),
+        server_version="testbed",
+    )
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.05)  # its connections end after the listener
+
+
+async def failure(kind, port, key, limit=5.0):
+    async with asyncio.timeout(10):
+        with pytest.raises(kind, match=r"\A[^\n]+\Z") as caught:
+            await log_in(IP, port, "root", str(key), limit)
+    return str(caught.value)
+
+
+async def test_who_is_let_in_reads_the_banner(keys):
+    async with node(keys) as port:
+        assert await log_in(IP, port, "root", str(keys / "known"), 5) == "SSH-2.0-testbed"
+        assert Node.users == ["root"]
+
+
+async def test_the_user_is_the_one_asked_for(keys):
+    async with node(keys) as port:
+        await log_in(IP, port, "ubuntu", str(keys / "known"), 5)
+        assert Node.users == ["ubuntu"]
+
+
+async def test_a_refused_key_is_an_answer_at_once(keys):
+    async with node(keys) as port, asyncio.timeout(4):
+        assert "ssh refuses to let root in" in await failure(Refused, port, keys / "unknown", 30)
+
+
+async def test_a_key_that_is_missing_or_none_is_said_at_once(keys, tmp_path):
+    async with node(keys) as port:
+        assert "cannot be used" in await failure(Refused, port, tmp_path / "nowhere")
+        (tmp_path / "text").write_text("not a key")
+        assert "cannot be used" in await failure(Refused, port, tmp_path / "text")
+
+
+async def test_where_nothing_listens_there_is_no_answer(keys, free_port):
+    assert await failure(Unreachable, free_port, keys / "known") == "ssh: Connection refused"
+
+
+async def test_a_silent_port_is_bounded(keys, listening):
+    async def silent(reader, writer):
+        await reader.read()
+
+    async with listening(silent) as port, asyncio.timeout(3):
+        says = await failure(Unreachable, port, keys / "known", 0.3)
+    assert says == "no answer on ssh in 0.3 s"
+
+
+@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-1.5-old\r\n"])
+async def test_what_speaks_no_ssh_is_unreachable(keys, listening, words):
+    async def other(reader, writer):
+        writer.write(words)
+        await writer.drain()
+
+    async with listening(other) as port:
+        says = await failure(Unreachable, port, keys / "known", 1.0)
+    assert "ssh" in says
+
+
+async def test_cancelled_in_the_middle_leaves_no_connection(keys, listening):
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader, writer):
+        begun.set()
+        with contextlib.suppress(OSError):
+            await reader.read()
+        over.set()
+
+    async with listening(silent) as port, asyncio.timeout(5), asyncio.TaskGroup() as group:
+        task = group.create_task(log_in(IP, port, "root", str(keys / "known"), 30))
+        await begun.wait()
+        task.cancel()
+        await over.wait()

@@ -1,0 +1,155 @@
+"""Telnet sessions with real servers, silent ones, and ones that go away."""
+
+import asyncio
+import contextlib
+
+import pytest
+import telnetlib3
+
+from rhubarbe.errors import Unreachable
+from rhubarbe.transports.telnet import open_session
+
+IP = "127.0.0.1"
+
+
+@contextlib.asynccontextmanager
+async def node(shell, **options):
+    """Serve a shell over telnet; yield the port."""
+    server = await telnetlib3.create_server(
+        IP, 0, shell=shell, connect_maxwait=0.2, encoding="utf8", **options
+    )
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.05)
+
+
+async def gather(session):
+    return "".join([piece async for piece in session.pieces()])
+
+
+async def test_what_is_sent_and_said_passes(listening):
+    heard = []
+
+    async def shell(reader, writer):
+        writer.write("/ # ")
+        heard.append(await reader.readline())
+        for piece in ("..", "..\r\n", "été\r\nRHUBARBE-STATUS=0\r\n"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    async with node(shell) as port, asyncio.timeout(10), open_session(IP, port, 2) as session:
+        await session.send("frisbee; exit\n")
+        said = await gather(session)
+    assert heard == ["frisbee; exit\n"]
+    assert said.endswith("....\r\nété\r\nRHUBARBE-STATUS=0\r\n")
+
+
+async def test_a_session_that_is_cut_ends(listening):
+    async def shell(reader, writer):
+        writer.write("Joined the team")
+        await writer.drain()
+        writer.transport.abort()
+
+    async with listening(shell) as port, asyncio.timeout(5), open_session(IP, port, 1) as session:
+        with contextlib.suppress(Unreachable):
+            assert await gather(session) in ("", "Joined the team")
+
+
+async def test_a_server_that_negotiates_nothing_is_talked_to(listening):
+    async def shell(reader, writer):
+        writer.write(b"/ # ")
+        await reader.readuntil(b"exit\n")
+        writer.write(b"bytes: \xff\xff\xfe\r\n")
+        await writer.drain()
+
+    async with listening(shell) as port, asyncio.timeout(5), open_session(IP, port, 1) as session:
+        await session.send("exit\n")
+        assert (await gather(session)).startswith("/ # bytes: ")
+
+
+async def test_where_nothing_listens_there_is_no_answer(free_port):
+    with pytest.raises(Unreachable, match="no answer on telnet"):
+        async with open_session(IP, free_port, 1):
+            raise AssertionError("a session with nobody")
+
+
+async def test_a_silent_server_is_a_session_that_opens_within_a_bound(listening):
+    """A shell may be slow to speak; who converses with it sets the limit."""
+
+    async def silent(reader, writer):
+        await reader.read()
+
+    async with (
+        listening(silent) as port,
+        asyncio.timeout(3),
+        open_session(IP, port, 0.5) as session,
+    ):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await gather(session)
+
+
+class Watched:
+    """A server that never speaks, and sees when its client goes."""
+
+    def __init__(self):
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def serve(self, reader, writer):
+        writer.write(b"\xff\xfd\x18\xff\xfd\x1f")  # asks for options, and never goes on
+        await writer.drain()
+        self.begun.set()
+        with contextlib.suppress(OSError):
+            while await reader.read(100):
+                pass
+        self.over.set()
+
+
+async def cancelled_after(listening, pause):
+    watched = Watched()
+
+    async def converse(port):
+        async with open_session(IP, port, 30) as session:
+            await gather(session)
+
+    async with listening(watched.serve) as port, asyncio.timeout(5):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(converse(port))
+            await watched.begun.wait()
+            await asyncio.sleep(pause)
+            task.cancel()
+        await watched.over.wait()
+    return True
+
+
+@pytest.mark.parametrize("pause", [0, 0.01, 0.04, 0.3, 0.7])
+async def test_cancelled_at_any_moment_leaves_no_connection(listening, pause):
+    assert await cancelled_after(listening, pause)
+
+
+async def test_the_session_is_closed_on_the_way_out(listening):
+    watched = Watched()
+    async with listening(watched.serve) as port, asyncio.timeout(5):
+        with pytest.raises(KeyError):
+            async with open_session(IP, port, 1):
+                raise KeyError
+        await watched.over.wait()
+
+
+async def test_sending_to_who_is_gone_does_not_hang(listening):
+    async def gone(reader, writer):
+        writer.transport.abort()
+
+    async with listening(gone) as port, asyncio.timeout(5):
+        with contextlib.suppress(Unreachable):
+            async with open_session(IP, port, 1) as session:
+                for _ in range(3):
+                    await session.send("x" * 100)
+                    await asyncio.sleep(0.01)
+                assert await gather(session) == ""
