@@ -69,6 +69,12 @@ def add_displays(parser: argparse.ArgumentParser, *, curses: bool = True) -> Non
     choice.add_argument(
         "--json", action="store_true", help="one JSON object an event, for programs"
     )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write the outcome of each node into this file, as JSON",
+    )
 
 
 def add_lock_patience(parser: argparse.ArgumentParser) -> None:

@@ -89,5 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         retries=arguments.retries,
     )
     return run_command(
-        lambda bus: load(request, settings, bus), curses=arguments.curses, json=arguments.json
+        lambda bus: load(request, settings, bus),
+        curses=arguments.curses,
+        json=arguments.json,
+        report=arguments.report,
     )

@@ -18,6 +18,8 @@ from rhubarbe.displays.bar import Bar
 from rhubarbe.displays.display import Display
 from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.logfile import LogFile
+from rhubarbe.displays.report import Report
+from rhubarbe.errors import GatewayError, RhubarbeError
 from rhubarbe.events import Event, Notice
 from rhubarbe.operations.outcome import Outcome
 
@@ -28,8 +30,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Operation = Callable[[Bus], Coroutine[Any, Any, Outcome]]
 
 
-def run_command(operation: Operation, *, curses: bool, json: bool, verbose: bool = False) -> int:
-    """Run an operation under the chosen display; return the exit code."""
+def run_command(
+    operation: Operation,
+    *,
+    curses: bool,
+    json: bool,
+    verbose: bool = False,
+    report: Path | None = None,
+) -> int:
+    """Run an operation under the chosen display; return the exit code.
+
+    Its outcome is also written into the file `report`.
+    """
     # Before the loop and its handlers are there, these would kill us with the default action.
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, _interrupt)
@@ -45,7 +57,27 @@ def run_command(operation: Operation, *, curses: bool, json: bool, verbose: bool
         ]
         for display in displays:
             stack.callback(display.close)
+        if report is not None:
+            displays.append(stack.enter_context(_reporting(report)))
         return asyncio.run(_Command(displays, notices).run(operation))
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[Report]:
+    """Write a report in the end, also of a command that could not begin."""
+    if not path.parent.is_dir():
+        raise GatewayError(f"{path.parent}: no such directory for the report; nothing was touched")
+    report = Report(path)
+    try:
+        yield report
+    except RhubarbeError as error:
+        report.fail(str(error))
+        raise
+    finally:
+        try:
+            report.write()
+        except OSError as error:
+            raise GatewayError(f"{path}: the report cannot be written: {error}") from error
 
 
 def _interrupt(*_: object) -> None:

@@ -62,4 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
         resets=not arguments.no_reset,
         patience=arguments.wait_for_lock,
     )
-    return run_command(lambda bus: save(request, settings, bus), curses=False, json=arguments.json)
+    return run_command(
+        lambda bus: save(request, settings, bus),
+        curses=False,
+        json=arguments.json,
+        report=arguments.report,
+    )

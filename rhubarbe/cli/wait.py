@@ -57,4 +57,5 @@ def run(arguments: argparse.Namespace) -> int:
         curses=arguments.curses,
         json=arguments.json,
         verbose=arguments.verbose,
+        report=arguments.report,
     )

@@ -13,6 +13,9 @@ from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
 
 Job = Callable[[Node], Coroutine[Any, Any, None]]
+# Whatever failed at once needs a moment before it can go better.
+BREATH = 1.0
+
 Companion = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -78,6 +81,7 @@ class Fleet:
                         node=node.name, phase=node.phase, reason=str(error), attempt=attempt + 1
                     )
                 )
+                await asyncio.sleep(BREATH)
             else:
                 return
 

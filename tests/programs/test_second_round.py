@@ -1,0 +1,54 @@
+"""A node that failed once is tried once more, and the outcome says so, in all its forms."""
+
+import json
+import re
+
+import pytest
+from emulated import differing_blocks, events
+
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(90)]
+
+ONCE = {
+    "telnet-drops": "image",
+    "frisbee-fails": "image",
+    "never-returns": "ramdisk",
+}
+
+
+@pytest.mark.parametrize("fault", ONCE)
+def test_a_fault_that_comes_once_is_recovered(make_testbed, fault):
+    testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", f"fit02:{fault}*1")
+    loaded = testbed.run("rhubarbe-load", "--json", "1-2")
+    told = events(loaded.stdout)
+    assert loaded.returncode == 0, loaded.stdout[-2000:]
+    retried = [event for event in told if event["event"] == "NodeRetried"]
+    assert [(one["node"], one["phase"], one["attempt"]) for one in retried] == [
+        ("fit02", ONCE[fault], 2)
+    ]
+    results = told[-1]["nodes"]
+    assert [(one["node"], one["ok"], one["attempts"]) for one in results] == [
+        ("fit01", True, 1),
+        ("fit02", True, 2),
+    ]
+    assert results[1]["phases"].keys() >= {"reset", "ramdisk", "image", "boot"}
+    for name in ("fit01", "fit02"):
+        assert differing_blocks(testbed.disk(name), testbed.source) == []
+    assert testbed.links() == []
+
+
+def test_the_outcome_on_screen_and_in_a_file(make_testbed):
+    testbed = make_testbed("--nodes", "3", "--boot-time", "0.5", "--fault", "fit02:card-500")
+    loaded = testbed.run("rhubarbe-load", "--report", "out.json", "1-3")
+    assert loaded.returncode == 1
+    assert loaded.stdout.count("fit02: round 2 begins") == 1
+    assert re.search(r"^fit02 +FAILED in round 2 ", loaded.stdout, re.M)
+    assert re.search(r"^fit01 +ok +\d", loaded.stdout, re.M)
+    assert re.search(r"^good: 1,3$", loaded.stdout, re.M)
+    assert re.search(r"^bad: 2 \(reset: power card reboot02 .*500\)$", loaded.stdout, re.M)
+    told = json.loads((testbed.directory / "out.json").read_text())
+    assert (told["good"], told["bad"], told["exit_code"]) == ("1,3", "2", 1)
+    assert [one["ok"] for one in told["nodes"]] == [True, False, True]
+
+    refused = testbed.run("rhubarbe-load", "--report", "none/out.json", "1")
+    assert refused.returncode == 1
+    assert "no such directory" in refused.stderr
