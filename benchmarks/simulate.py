@@ -17,6 +17,7 @@ from rhubarbe.frisbee.receiving import Receiver, Tuning
 from rhubarbe.frisbee.sending import Sender
 
 LATENCY = 0.0005
+QUIET = 0.02
 LONGEST_TRAIN = 62
 
 
@@ -26,6 +27,7 @@ class Loss:
     def __init__(self, rate, burst, seed):
         self.rate, self.burst = rate / burst, burst
         self.random = random.Random(seed)
+        self.last = 0.0
         self.left = self._gap()
 
     def _gap(self):
@@ -33,9 +35,15 @@ class Loss:
             return float("inf")
         return int(self.random.expovariate(self.rate))
 
-    def surviving(self, blocks, wanted):
-        """Return what is left of the map ``wanted`` of ``blocks``, a sequence."""
+    def surviving(self, blocks, wanted, now):
+        """Return what is left of the map ``wanted`` of ``blocks``, a sequence.
+
+        A burst is over when the wire was quiet for a while.
+        """
         count = len(blocks)
+        if self.left <= 0 and now - self.last > QUIET:
+            self.left = self._gap()
+        self.last = now
         if self.left >= count:
             self.left -= count
             return wanted
@@ -214,7 +222,7 @@ class Simulation:
             wanted |= 1 << block
         for node in list(self.nodes.values()):
             if node.ended is None and node.receiver.joined:
-                self.store(node, chunk, node.loss.surviving(blocks, wanted))
+                self.store(node, chunk, node.loss.surviving(blocks, wanted, self.now))
 
     def store(self, node, chunk, blocks):
         if not blocks:
@@ -276,7 +284,9 @@ def main(argv):
     clients = int(argv[1]) if len(argv) > 1 else 64
     chunks = int(argv[2]) if len(argv) > 2 else 100
     print(f"{clients} clients, image of {chunks} MiB, 500 Mb/s")
-    print(f"{'setting':30} {'time/ideal':>10} {'sent/image':>10} {'spread s':>8} {'requests':>8}  took")
+    print(
+        f"{'setting':30} {'time/ideal':>10} {'sent/image':>10} {'spread s':>8} {'requests':>8}  took"
+    )
     for setting in settings(clients, chunks):
         start = time.perf_counter()
         done = Simulation(setting).run()

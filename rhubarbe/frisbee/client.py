@@ -13,7 +13,7 @@ from rhubarbe.frisbee.fetching import Fetching
 from rhubarbe.frisbee.multicast import RECEIVE_BUFFER, Channel, Session, own_address
 from rhubarbe.frisbee.receiving import Tuning
 from rhubarbe.imaging.errors import ImagingError
-from rhubarbe.ndz.errors import NdzError
+from rhubarbe.ndz.errors import NdzError, NotAnImage
 
 USAGE = """\
 usage: rhubarbe-frisbee [-bdfnNOqz] [-i interface] [-k sockbuf_kb] [-T silence_s] [-K keepalive_s]
@@ -171,6 +171,9 @@ def main(argv: list[str] | None = None) -> int:
     except FrisbeeError as error:
         log.line(str(error))
         return error.exit_status
+    except NotAnImage as error:
+        log.line(f"Bad Magic Number! {error}")
+        return 1
     except (ImagingError, NdzError, OSError) as error:
         log.line(str(error))
         return 1

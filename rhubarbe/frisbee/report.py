@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextlib import suppress
 
 from rhubarbe.frisbee.packets import Statistics
 from rhubarbe.frisbee.sending import Counters
@@ -25,10 +26,11 @@ class Report:
         return not self._column
 
     def write(self, text: str) -> None:
-        """Write ``text`` as it is."""
+        """Write ``text`` as it is; that nobody reads it any more is no reason to fail."""
         data = memoryview(text.encode(errors="replace"))
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        with suppress(OSError):
+            while data:
+                data = data[os.write(self._descriptor, data) :]
 
     def line(self, text: str) -> None:
         """Write a line of its own, below any dots."""

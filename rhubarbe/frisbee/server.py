@@ -129,6 +129,17 @@ def _open_channel(settings: Settings) -> Channel:
     raise type(problem)(f"{problem}\nCould not bind {settings.group}:{low}!") from problem
 
 
+def _tell_address(path: str, text: str) -> None:
+    """Write where we serve; a descriptor that was given to us for that is closed then."""
+    try:
+        Path(path).write_text(text)
+        name = path.removeprefix("/dev/fd/")
+        if name != path and name.isdecimal() and int(name) > sys.stderr.fileno():
+            os.close(int(name))
+    except OSError as error:
+        raise FrisbeeError(f"Cannot write the address to {path}: {error.strerror}") from error
+
+
 def _serve(settings: Settings, log: report.Report) -> None:
     image = Image(settings.image)
     wake, waker = os.pipe()
@@ -152,8 +163,7 @@ def _serve(settings: Settings, log: report.Report) -> None:
             )
             serving.announce()
             if settings.address_file:
-                line = f"{settings.group}:{channel.port}\n\0"
-                Path(settings.address_file).write_text(line)
+                _tell_address(settings.address_file, f"{settings.group}:{channel.port}\n\0")
             serving.run(wake)
             serving.close_books()
             log.line("Exiting!")

@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rhubarbe.frisbee import report
@@ -53,7 +54,8 @@ class Image:
     def close(self) -> None:
         """Unmap the file."""
         self._view.release()
-        self._map.close()
+        with suppress(BufferError):  # a train that failed refers to it: unmapped with that
+            self._map.close()
 
     def will_need(self, chunk: int) -> None:
         """Have the kernel read ahead what is served next."""

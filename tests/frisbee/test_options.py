@@ -29,7 +29,7 @@ def test_the_server_takes_options_in_any_order(line):
 
 
 def test_flags_may_share_a_dash_and_repeat():
-    settings = server.read_settings("-ddDT -1 -m 234.5.6.1 -p 5-9 x".split())
+    settings = server.read_settings(["-ddDT", "-1", "-m", "234.5.6.1", "-p", "5-9", "x"])
     assert (settings.debug, settings.dynamic, settings.idle_limit, settings.ports) == (
         2,
         True,
@@ -39,7 +39,7 @@ def test_flags_may_share_a_dash_and_repeat():
 
 
 def test_the_bandwidth_is_in_blocks_of_8976_bits():
-    pacer = server.read_settings("-W 100000000 -m 234.5.6.1 -p 1 x".split()).pacer()
+    pacer = server.read_settings(["-W", "100000000", "-m", "234.5.6.1", "-p", "1", "x"]).pacer()
     assert pacer.rate * BITS_PER_BLOCK == pytest.approx(100_000_000)
     assert pacer.burst == 11
 

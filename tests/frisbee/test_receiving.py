@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from rhubarbe.frisbee.errors import ServerSilent, TransferFailed
@@ -138,7 +140,7 @@ def test_silence_makes_it_ask_for_everything_again_ever_slower():
         if packets:
             assert AskPart(0, 1, WHOLE_CHUNK & ~(TAIL ^ 1 << 1023)) in packets
             times.append(now)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[-1] > gaps[0]
     assert all(gap < 2 for gap in gaps)
 

@@ -1,0 +1,102 @@
+"""Many clients on a virtual network; the same on a larger scale is benchmarks/simulate.py."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "simulate.py"
+
+
+def _load():
+    spec = importlib.util.spec_from_file_location("frisbee_simulate", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+simulate = _load()
+
+
+def _run(**changes):
+    setting = simulate.Setting(**({"name": "test", "chunks": 12} | changes))
+    done = simulate.Simulation(setting).run(limit=600)
+    assert done.unfinished == []
+    for node in done.nodes.values():
+        assert node.receiver.finished
+        assert node.stored >= setting.chunks * 1024  # more, where a begun chunk lost its buffer
+    return done
+
+
+def _last(done):
+    return max(node.ended for node in done.nodes.values())
+
+
+@pytest.mark.parametrize("clients", [1, 12, 64])
+def test_without_loss_each_block_is_sent_exactly_once(clients):
+    done = _run(clients=clients)
+    assert done.sender.counters.blocks_sent == done.sender.blocks
+    assert _last(done) < 1.25 * done.setting.ideal
+
+
+def test_one_percent_loss_at_each_of_64_costs_at_most_1_6_images():
+    done = _run(clients=64, loss=0.01, chunks=30)
+    assert done.repeats <= 1.6
+    assert _last(done) < 2 * done.setting.ideal
+
+
+def test_loss_in_bursts_is_repaired_too():
+    done = _run(clients=32, loss=0.01, burst=20, chunks=20)
+    assert done.repeats <= 1.6
+
+
+def test_heavy_loss_ends_as_well():
+    assert _run(clients=4, loss=0.3, chunks=4).repeats < 4
+
+
+def test_an_image_larger_than_the_buffers():
+    done = _run(clients=16, loss=0.01, buffers=4, chunks=24)
+    assert done.repeats < 2.5
+
+
+def test_a_late_joiner_costs_at_most_what_it_missed():
+    half = simulate.Setting(chunks=12).ideal / 2
+    done = _run(clients=8, late={3: half})
+    assert 1.3 < done.repeats <= 1.55
+
+
+def test_clients_that_vanish_leave_the_others_unharmed():
+    half = simulate.Setting(chunks=12).ideal / 2
+    done = _run(clients=8, loss=0.01, vanish={0: half, 5: half / 2})
+    assert len(done.nodes) == 6
+
+
+def test_slow_disks_hold_nobody_for_ever():
+    done = _run(clients=6, disk=20.0, buffers=4, chunks=24)
+    assert _last(done) < 6 * 24 / 20
+
+
+def test_bursts_fit_into_a_small_switch():
+    done = _run(clients=8, switch_bits_per_second=600_000_000, switch_buffer_blocks=64)
+    assert done.dropped == 0
+    assert done.repeats == 1
+
+
+def test_a_switch_that_drops_is_repaired():
+    done = _run(clients=8, switch_bits_per_second=450_000_000, switch_buffer_blocks=64)
+    assert done.dropped > 0
+
+
+def test_nothing_is_sent_after_the_last_client_has_left():
+    done = _run(clients=3)
+    assert not done.sender.busy
+    assert done.sender.roster.active == 0
+    assert done.sender.roster.leaves == 3
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_a_thousand_clients_with_one_percent_loss():
+    assert _run(clients=1000, loss=0.01, chunks=20).repeats <= 2.5
