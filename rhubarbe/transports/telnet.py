@@ -43,7 +43,7 @@ class Session:
             self._writer.write(text)
             await self._writer.drain()
         except OSError as error:
-            raise Unreachable(f"telnet session lost: {error}") from error
+            raise Unreachable(f"the telnet session was cut: {error.strerror or error}") from error
 
     async def pieces(self) -> AsyncIterator[str]:
         """Yield what the node says, in pieces of any length, until it closes the session."""
@@ -51,7 +51,7 @@ class Session:
             while piece := await self._reader.read(PIECE):
                 yield piece
         except OSError as error:
-            raise Unreachable(f"telnet session lost: {error}") from error
+            raise Unreachable(f"the telnet session was cut: {error.strerror or error}") from error
 
 
 @contextlib.asynccontextmanager
