@@ -174,7 +174,9 @@ class _Packing:
             self._write(self._packer.add(batch))
 
     def end(self, end: int, relocation: Relocation | None) -> None:
-        for chunk in self._packer.finish(end, relocation):
+        for number, chunk in enumerate(self._packer.finish(end, relocation)):
+            if number:
+                self._progress.advance(self.input_end)
             self.output.write(chunk)
         self._progress.finish()
 

@@ -56,8 +56,9 @@ def plan(source: Source, choice: Choice) -> Layout:
     Reads tables and bitmaps only.
     """
     layout, used = _survey(source, choice)
-    layout.ranges = merge(used, max(choice.min_free - 1, 0))
-    layout.blank = _gaps(merge(used), layout.ranges)
+    exact = merge(used)
+    layout.ranges = _without_short_gaps(exact, layout.end, choice.min_free)
+    layout.blank = _gaps(exact, layout.ranges)
     if choice.limit is not None and choice.limit < layout.end:
         layout.ranges = [(s, min(e, choice.limit)) for s, e in layout.ranges if s < choice.limit]
         layout.end = choice.limit
@@ -69,6 +70,18 @@ def plan(source: Source, choice: Choice) -> Layout:
             f"beyond what an image can count ({SECTORS_MAX} sectors, 2 TiB)"
         )
     return layout
+
+
+def _without_short_gaps(exact: list[Range], end: int, min_free: int) -> list[Range]:
+    """Return the ranges with the free runs between and around them that are too short filled."""
+    if not exact:
+        return []
+    ranges = merge(exact, max(min_free - 1, 0))
+    if ranges[0][0] < min_free:
+        ranges[0] = (0, ranges[0][1])
+    if end - ranges[-1][1] < min_free:
+        ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
+    return ranges
 
 
 def _survey(source: Source, choice: Choice) -> tuple[Layout, list[Range]]:

@@ -11,6 +11,7 @@ from rhubarbe.ndz.header import SECTOR, Region
 STDIN = "-"
 _RETRIES = 3
 _SCAN = 1 << 20
+_ZEROS = memoryview(bytes(_SCAN))
 
 
 class Source:
@@ -52,7 +53,10 @@ class Source:
         The second value are the ranges that could not be read. Raises SourceError, which names
         the sector.
         """
-        data = bytearray(sum(extent.size for extent in extents) * SECTOR)
+        size = sum(extent.size for extent in extents) * SECTOR
+        if self._has_holes and size <= len(_ZEROS) and self._are_holes(extents):
+            return _ZEROS[:size], ()
+        data = bytearray(size)
         view, at = memoryview(data), 0
         untrue: list[Region] = []
         for extent in extents:
@@ -88,6 +92,10 @@ class Source:
                 return at + stripped
             end = at
         return start
+
+    def _are_holes(self, extents: tuple[Region, ...]) -> bool:
+        """Whether the extents, ascending, lie in one hole: reading it would only fill memory."""
+        return self._is_hole(extents[0].start * SECTOR, extents[-1].end * SECTOR)
 
     def _is_hole(self, start: int, end: int) -> bool:
         try:

@@ -140,7 +140,7 @@ class Zipper:
             return Batch(job.extents, memoryview(job.data))
         placed = tuple(Region(e.start + self._base, e.size) for e in job.extents)
         data, untrue = self._source.read_sectors(placed)
-        if self._blank:
+        if self._blank and not data.readonly:
             self._make_blank(job.extents, data)
         moved = tuple(Region(run.start - self._base, run.size) for run in untrue)
         return replace(Batch(job.extents, data), untrue=moved)
