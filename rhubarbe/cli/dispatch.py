@@ -21,6 +21,7 @@ VERBS = {
     "config": ("config", "print the configuration, and where each value comes from"),
     "images": ("images", "list the images"),
     "list": ("images", "the same as images"),
+    "history": ("history", "which nodes fail, and how long each phase takes"),
 }
 PREFIX = "rhubarbe-"
 USAGE_ERROR = 2

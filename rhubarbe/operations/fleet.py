@@ -8,13 +8,15 @@ from typing import Any
 
 from rhubarbe.bus import Bus
 from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused
-from rhubarbe.events import Finished, NodeFailed, NodeResult, NodeRetried, NodeSucceeded
+from rhubarbe.events import Finished, NodeFailed, NodeResult, NodeRetried, NodeSucceeded, Notice
+from rhubarbe.gateway.history import History, Run
 from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
 
 Job = Callable[[Node], Coroutine[Any, Any, None]]
 # Whatever failed at once needs a moment before it can go better.
 BREATH = 1.0
+NOTED_WITHIN = 3.0
 
 Companion = Callable[[], Coroutine[Any, Any, None]]
 
@@ -22,8 +24,20 @@ Companion = Callable[[], Coroutine[Any, Any, None]]
 class Fleet:
     """Runs one job a node, keeps what becomes of each, and tells the bus."""
 
-    def __init__(self, command: str, nodes: Sequence[Node], bus: Bus, *, retries: int = 0) -> None:
-        """Work on `nodes`; one that failed is tried up to `retries` times more, from the start."""
+    def __init__(
+        self,
+        command: str,
+        nodes: Sequence[Node],
+        bus: Bus,
+        *,
+        retries: int = 0,
+        history: History | None = None,
+    ) -> None:
+        """Work on `nodes`; one that failed is tried up to `retries` times more, from the start.
+
+        The end is noted in the history.
+        """
+        self._history = history
         self._command = command
         self._retries = retries
         self._nodes = nodes
@@ -45,7 +59,9 @@ class Fleet:
         except TimeoutError:
             reason = f"not done within the time limit of {limit:g} s"
         finally:
-            outcome = self._close(reason)
+            outcome = self._settle(reason)
+            await self._remember(outcome)
+            self._finish(outcome)
         return outcome
 
     async def _run_all(self, job: Job, companions: Iterable[Companion]) -> None:
@@ -63,9 +79,8 @@ class Fleet:
         except (NodeError, GatewayError, ImageError) as error:
             self._fail(node, str(error))
         else:
-            seconds = time.monotonic() - self._started
             self._keep(node, ok=True)
-            self._bus.report(NodeSucceeded(node=node.name, seconds=seconds))
+            self._bus.report(NodeSucceeded(node=node.name, seconds=self._elapsed()))
 
     async def _insist(self, job: Job, node: Node) -> None:
         """Do the job, and again where another round may help: a node that said no means it."""
@@ -97,26 +112,48 @@ class Fleet:
             node=node.name,
             number=node.entry.number,
             ok=ok,
-            seconds=time.monotonic() - self._started,
+            seconds=self._elapsed(),
             attempts=self._attempts.get(node.name, 1),
             phases=dict(node.spent),
             phase=None if ok else node.phase,
             reason=reason,
         )
 
-    def _close(self, reason: str) -> Outcome:
+    def _settle(self, reason: str) -> Outcome:
+        """Give up the nodes that are not done."""
         for node in self._nodes:
             if node.name not in self._results:
                 self._fail(node, reason)
-        outcome = Outcome.of(self._results.values())
+        return Outcome.of(self._results.values())
+
+    async def _remember(self, outcome: Outcome) -> None:
+        """Note the end in the history, which never breaks a command, nor delays it for long."""
+        if self._history is None:
+            return
+        run = Run(
+            started=time.time() - self._elapsed(),
+            command=self._command,
+            exit_code=outcome.exit_code,
+            seconds=self._elapsed(),
+            nodes=outcome.nodes,
+        )
+        try:
+            async with asyncio.timeout(NOTED_WITHIN):
+                await asyncio.to_thread(self._history.add, run)
+        except (GatewayError, TimeoutError) as error:
+            self._bus.report(Notice(text=str(error) or "no answer from the disk of the history"))
+
+    def _finish(self, outcome: Outcome) -> None:
         self._bus.report(
             Finished(
                 command=self._command,
                 good=outcome.good,
                 bad=outcome.bad,
                 exit_code=outcome.exit_code,
-                seconds=time.monotonic() - self._started,
+                seconds=self._elapsed(),
                 nodes=outcome.nodes,
             )
         )
-        return outcome
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started

@@ -13,6 +13,7 @@ from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Frisbeed, serve
 from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.history import History
 from rhubarbe.gateway.programs import find_program
 from rhubarbe.images import check_image
 from rhubarbe.inventory import Entry
@@ -65,7 +66,8 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         server = _Server(request, settings, bus, place.guardian)
         job = _Load(place, server, request, _image_limit(request, summary, settings)).run
         companions = (server.run, place.guardian.watch)
-        fleet = Fleet("load", place.nodes, bus, retries=request.retries)
+        history = History(settings.testbed.state_dir)
+        fleet = Fleet("load", place.nodes, bus, retries=request.retries, history=history)
         return await fleet.run(job, request.limit, companions)
 
 

@@ -13,6 +13,7 @@ from rhubarbe.events import CollectorReady, ImageSaved, Phase, Progress, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.collector import Collector, collect
+from rhubarbe.gateway.history import History
 from rhubarbe.images import partial_path, publish
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
@@ -75,7 +76,8 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
         )
         job = _Save(place, request, settings, collector, progress, bus).run
         companions = (place.guardian.watch,)
-        return await Fleet("save", place.nodes, bus).run(job, request.limit, companions)
+        fleet = Fleet("save", place.nodes, bus, history=History(settings.testbed.state_dir))
+        return await fleet.run(job, request.limit, companions)
 
 
 class _DiskProgress:

@@ -7,6 +7,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import Unreachable
 from rhubarbe.events import Phase, Started
+from rhubarbe.gateway.history import History
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
@@ -53,4 +54,5 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
 
     async with open_cards(settings) as cards:
         nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
-        return await Fleet("wait", nodes, bus).run(job, request.limit)
+        fleet = Fleet("wait", nodes, bus, history=History(settings.testbed.state_dir))
+        return await fleet.run(job, request.limit)

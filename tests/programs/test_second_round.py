@@ -52,3 +52,26 @@ def test_the_outcome_on_screen_and_in_a_file(make_testbed):
     refused = testbed.run("rhubarbe-load", "--report", "none/out.json", "1")
     assert refused.returncode == 1
     assert "no such directory" in refused.stderr
+
+
+def test_history_tells_which_node_fails(make_testbed):
+    testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", "fit02:card-dead")
+    assert testbed.run("rhubarbe-history").stdout == "no run is noted\n"
+    testbed.run("rhubarbe-load", "--retries", "0", "1-2")
+    testbed.run("rhubarbe-wait", "1")
+    head, worst, best = testbed.run("rhubarbe-history").stdout.splitlines()
+    assert head.split()[:6] == ["node", "runs", "failed", "again", "reset", "ramdisk"]
+    assert worst.split()[:4] == ["fit02", "1", "100%", "0"]
+    assert "load, reset: power card reboot02" in worst
+    assert best.split()[:4] == ["fit01", "2", "0%", "0"]
+    told = json.loads(testbed.run("rhubarbe-history", "--json", "1").stdout)
+    assert [one["node"] for one in told] == ["fit01"]
+    assert told[0]["phases"].keys() >= {"reset", "ramdisk", "image", "boot", "ssh"}
+
+
+def test_a_history_that_cannot_be_written_breaks_nothing(make_testbed):
+    testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
+    (testbed.directory / "state" / "history").write_text("in the way")
+    waited = testbed.run("rhubarbe-wait", "1")
+    assert waited.returncode == 0
+    assert "not noted in the history" in waited.stdout

@@ -1,0 +1,160 @@
+"""What became of each node in each command, in SQLite: which nodes fail, and which are slow.
+
+Each user writes a database of their own, `state_dir/history/UID.sqlite`, so that nobody can spoil
+what another has noted, nor hold another up; all are read together.
+"""
+
+import contextlib
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhubarbe.errors import GatewayError
+from rhubarbe.events import NodeResult
+
+# Everybody may add a database; nobody may remove another's.
+SHARED = 0o1777
+LOCK_PATIENCE = 1.0
+KEPT_SECONDS = 400 * 86400
+# Rows of other users are read: a view or trigger planted among them must not run anything.
+GUARDED = "PRAGMA trusted_schema = OFF"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY, started REAL, command TEXT, exit_code INTEGER, seconds REAL);
+CREATE TABLE IF NOT EXISTS nodes (
+    run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, ok INTEGER, attempts INTEGER,
+    seconds REAL, phase TEXT, reason TEXT);
+CREATE TABLE IF NOT EXISTS phases (
+    run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, phase TEXT, seconds REAL);
+CREATE INDEX IF NOT EXISTS nodes_of_run ON nodes (run);
+CREATE INDEX IF NOT EXISTS phases_of_run ON phases (run);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One command that ended; `started` in seconds since the epoch."""
+
+    started: float
+    command: str
+    exit_code: int
+    seconds: float
+    nodes: Sequence[NodeResult]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRun:
+    """One node in one command; `phases` has seconds by the word of a phase."""
+
+    node: str
+    ok: bool
+    attempts: int
+    phase: str
+    reason: str
+    started: float
+    command: str
+    phases: dict[str, float]
+
+
+class History:
+    """The databases below `state_dir`."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._directory = state_dir / "history"
+
+    def add(self, run: Run) -> None:
+        """Note a run; raises GatewayError. It waits for a lock and the disk: for a thread."""
+        try:
+            self._add(run)
+        except (OSError, sqlite3.Error) as error:
+            raise GatewayError(f"{self._directory}: not noted in the history: {error}") from error
+
+    def _add(self, run: Run) -> None:
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.chmod(SHARED)
+        with self._open_ours() as database:
+            database.executescript(SCHEMA)
+            with database:
+                database.execute("DELETE FROM runs WHERE started < ?", [run.started - KEPT_SECONDS])
+                _insert(database, run)
+
+    @contextlib.contextmanager
+    def _open_ours(self) -> Iterator[sqlite3.Connection]:
+        path = self._directory / f"{os.getuid()}.sqlite"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+            raise PermissionError(f"{path} is not a file of yours")
+        # Never created here: the kernel refuses that in a directory which all may write.
+        with _open(path, "rw") as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            yield database
+
+    def runs(self) -> list[NodeRun]:
+        """Return all that is noted, of all users; what cannot be read is left out."""
+        found: list[NodeRun] = []
+        for path in sorted(self._directory.glob("*.sqlite")):
+            # A stranger's rows may hold anything.
+            with (
+                contextlib.suppress(sqlite3.Error, ValueError, TypeError),
+                _open(path, "ro") as database,
+            ):
+                found += _read(database)
+        return sorted(found, key=lambda run: run.started)
+
+
+@contextlib.contextmanager
+def _open(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    address = f"{path.absolute().as_uri()}?mode={mode}"
+    with contextlib.closing(sqlite3.connect(address, timeout=LOCK_PATIENCE, uri=True)) as database:
+        database.execute(GUARDED)
+        yield database
+
+
+def _insert(database: sqlite3.Connection, run: Run) -> None:
+    number = database.execute(
+        "INSERT INTO runs (started, command, exit_code, seconds) VALUES (?, ?, ?, ?)",
+        [run.started, run.command, run.exit_code, run.seconds],
+    ).lastrowid
+    database.executemany(
+        "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (number, each.node, each.ok, each.attempts, each.seconds, each.phase, each.reason)
+            for each in run.nodes
+        ],
+    )
+    database.executemany(
+        "INSERT INTO phases VALUES (?, ?, ?, ?)",
+        [
+            (number, each.node, phase, seconds)
+            for each in run.nodes
+            for phase, seconds in each.phases.items()
+        ],
+    )
+
+
+def _read(database: sqlite3.Connection) -> Iterator[NodeRun]:
+    phases: dict[tuple[int, str], dict[str, float]] = {}
+    for run, node, phase, seconds in database.execute(
+        "SELECT run, node, phase, seconds FROM phases"
+    ):
+        phases.setdefault((run, node), {})[str(phase)] = float(seconds)
+    for run, started, command, node, ok, attempts, phase, reason in database.execute(
+        "SELECT run, started, command, node, ok, attempts, phase, reason"
+        " FROM nodes JOIN runs ON runs.id = nodes.run"
+    ):
+        yield NodeRun(
+            node=str(node),
+            ok=bool(ok),
+            attempts=int(attempts),
+            phase=str(phase or ""),
+            reason=str(reason),
+            started=float(started),
+            command=str(command),
+            phases=phases.get((run, node), {}),
+        )

@@ -1,0 +1,120 @@
+"""The history: each user's own database, read together; whatever is wrong with one of them."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rhubarbe.errors import GatewayError
+from rhubarbe.events import NodeResult, Phase
+from rhubarbe.gateway.history import KEPT_SECONDS, History, Run
+
+WRITER = """
+import sys
+from pathlib import Path
+from rhubarbe.events import NodeResult
+from rhubarbe.gateway.history import History, Run
+
+node = NodeResult(node="fit01", number=1, ok=True, seconds=1.0)
+for _ in range(20):
+    History(Path(sys.argv[1])).add(
+        Run(started=1e9, command="load", exit_code=0, seconds=1.0, nodes=[node])
+    )
+"""
+
+
+def run(*results, started=1e9, command="load"):
+    return Run(started=started, command=command, exit_code=0, seconds=9.0, nodes=results)
+
+
+def good(node="fit01", **more):
+    return NodeResult(node=node, number=1, ok=True, seconds=9.0, **more)
+
+
+def bad(node="fit02"):
+    return NodeResult(
+        node=node, number=2, ok=False, seconds=9.0, phase=Phase.RESET, reason="no answer"
+    )
+
+
+def test_what_is_noted_is_read_in_the_order_of_time(tmp_path):
+    history = History(tmp_path)
+    history.add(run(good(phases={Phase.RESET: 1.5, Phase.IMAGE: 3.0}), bad(), started=2e9))
+    history.add(run(good(attempts=2), started=1.9e9, command="save"))
+    first, second, third = history.runs()
+    assert (first.command, first.node, first.attempts, first.ok) == ("save", "fit01", 2, True)
+    assert second.phases == {"reset": 1.5, "image": 3.0}
+    assert (third.node, third.ok, third.phase, third.reason) == (
+        "fit02",
+        False,
+        "reset",
+        "no answer",
+    )
+
+
+def test_nothing_noted_yet(tmp_path):
+    assert History(tmp_path / "none").runs() == []
+
+
+def test_old_runs_are_forgotten(tmp_path):
+    history = History(tmp_path)
+    history.add(run(good("fit09"), started=1e9))
+    history.add(run(good("fit01"), started=1e9 + KEPT_SECONDS + 1))
+    assert [each.node for each in history.runs()] == ["fit01"]
+
+
+def test_several_writers_at_once_lose_nothing(tmp_path):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, tmp_path]) for _ in range(3)]
+    assert [writer.wait(15) for writer in writers] == [0, 0, 0]
+    assert len(History(tmp_path).runs()) == 60
+
+
+def test_a_database_that_is_locked_is_given_up_soon(tmp_path):
+    history = History(tmp_path)
+    history.add(run(good()))
+    path = next((tmp_path / "history").iterdir())
+    other = sqlite3.connect(path)
+    other.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    with pytest.raises(GatewayError, match="not noted in the history"):
+        history.add(run(good()))
+    assert time.monotonic() - started < 3
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "rows", ["('x', 'fit01', 1, 'many', 1.0, NULL, '')", "(1, 2, 3, 4, 5, 6, 7)"]
+)
+def test_what_a_stranger_wrote_hides_nothing_of_the_others(tmp_path, rows):
+    history = History(tmp_path)
+    history.add(run(good()))
+    (tmp_path / "history" / "6.sqlite").write_bytes(b"no database at all" * 100)
+    with sqlite3.connect(tmp_path / "history" / "7.sqlite") as database:
+        database.executescript(
+            "CREATE TABLE runs (id, started, command, exit_code, seconds);"
+            "CREATE TABLE nodes (run, node, ok, attempts, seconds, phase, reason);"
+            "CREATE TABLE phases (run, node, phase, seconds);"
+            "INSERT INTO runs VALUES ('x', 'then', 'load', 0, 1.0);"
+            f"INSERT INTO nodes VALUES {rows}"
+        )
+    database.close()
+    assert [each.node for each in history.runs()] == ["fit01"]
+
+
+def test_a_link_in_the_place_of_ours_is_refused(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("")
+    (tmp_path / "history").mkdir()
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    (tmp_path / "history" / "12345.sqlite").symlink_to(elsewhere)
+    with pytest.raises(GatewayError, match="not a file of yours"):
+        History(tmp_path).add(run(good()))
+    assert elsewhere.read_text() == ""
+
+
+def test_a_state_directory_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GatewayError, match="not noted"):
+        History(tmp_path / "file").add(run(good()))
