@@ -1,0 +1,260 @@
+"""Which verb is run, what is said of the others, and what each way of ending looks like."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rhubarbe.cli import dispatch
+from rhubarbe.cli.arguments import make_parser
+from rhubarbe.cli.dispatch import VERBS, main
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("aiohttp", "asyncssh", "telnetlib3", "progressbar", "curses")
+
+
+def configure(conf, inventory):
+    conf.write_text(
+        f"[testbed]\ninventory_path = {inventory}\n[frisbee]\nimages_dir = {conf.parent}\n"
+    )
+
+
+@pytest.fixture(autouse=True)
+def site(tmp_path, monkeypatch):
+    """No configuration but an inventory of four nodes; a directory of its own."""
+    for name in ("NODES", "ALL_NODES"):
+        monkeypatch.delenv(name, raising=False)
+    conf = tmp_path / "site.conf"
+    inventory = ROOT / "inventory.json.sample"
+    conf.write_text(
+        f"[testbed]\ninventory_path = {inventory}\n[frisbee]\nimages_dir = {tmp_path}\n"
+    )
+    conf.chmod(0o600)
+    monkeypatch.setenv("RHUBARBE_CONF", str(conf))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Record which verb is run, with which words, instead of running it."""
+    calls = []
+    monkeypatch.setattr(dispatch, "_run", lambda verb, words: calls.append((verb, words)) or 0)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("argv", "verb", "words"),
+    [
+        (["rhubarbe-load", "1-3"], "load", ["1-3"]),
+        (["/usr/local/bin/rhubarbe-wait", "-a"], "wait", ["-a"]),
+        (["rhubarbe-main.py", "load", "1", "load"], "load", ["1", "load"]),
+        (["bin/rhubarbe-main.py", "images"], "images", []),
+        (["__main__.py", "nodes", "save"], "nodes", ["save"]),
+        (["rhubarbe-list"], "list", []),
+        (["rhubarbe-load", "wait"], "load", ["wait"]),
+    ],
+)
+def test_the_name_says_the_verb_or_else_the_first_word(asked, argv, verb, words):
+    assert main(argv) == 0
+    assert asked == [(verb, words)]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["rhubarbe-main.py"],
+        ["rhubarbe-main.py", "lo"],
+        ["rhubarbe-main.py", "loads"],
+        ["rhubarbe-main.py", "", "load"],
+        ["rhubarbe-main.py", "rhubarbe-load"],
+        ["rhubarbe-main.py", "--load"],
+        ["rhubarbe-loads", "1"],
+        ["rhubarbe-x-load", "1"],
+        ["x-load", "1"],
+        ["rhubarbe-load.py", "1"],
+        ["rhubarbe-Load", "1"],
+    ],
+)
+def test_a_name_is_matched_as_a_whole(asked, argv, capsys):
+    assert main(argv) == 2
+    assert asked == []
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("usage: rhubarbe-VERB")
+    assert all(f"rhubarbe-{verb} " in shown.err for verb in VERBS)
+
+
+def test_the_list_of_verbs_is_help_when_asked_for(capsys):
+    assert main(["rhubarbe-main.py", "--help"]) == 0
+    assert "rhubarbe-save" in capsys.readouterr().out
+
+
+def test_each_verb_has_a_link_in_bin():
+    links = [path for path in (ROOT / "bin").iterdir() if path.is_symlink()]
+    assert {path.name.removeprefix("rhubarbe-") for path in links} == set(VERBS)
+    assert {str(path.readlink()) for path in links} == {"rhubarbe-main.py"}
+
+
+def leaving(argv):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_says_everything_with_an_example(verb, capsys):
+    assert leaving([f"rhubarbe-{verb}", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: rhubarbe-{verb}")
+    found = re.search(r"example:\n +(.*)", shown)
+    assert found
+    assert "rhubarbe-" in found[1]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_argument_has_words(verb):
+    module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
+    actions = make_parser(f"rhubarbe-{verb}", module)._actions
+    assert [action.dest for action in actions if not action.help] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_says_the_version(verb, capsys):
+    assert leaving([f"rhubarbe-{verb}", "--version"]) == 0
+    version = (ROOT / "rhubarbe" / "VERSION").read_text().strip()
+    assert capsys.readouterr().out == f"rhubarbe {version}\n"
+    assert main(["rhubarbe-main.py", "--version"]) == 0
+    assert capsys.readouterr().out == f"rhubarbe {version}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_option_that_is_none_is_a_usage_error(verb, capsys):
+    assert leaving([f"rhubarbe-{verb}", *["1"] * (verb == "save"), "--frobnicate"]) == 2
+    assert "--frobnicate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["load", "-t", "soon", "1"],
+        ["load", "-t", "0", "1"],
+        ["load", "-t", "inf", "1"],
+        ["load", "-b", "0", "1"],
+        ["load", "-b", "1.5", "1"],
+        ["load", "-c", "--json", "1"],
+        ["wait", "-b", "-1", "1"],
+        ["save"],
+        ["save", "1", "2"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_value_is_a_usage_error(argv, capsys):
+    assert leaving([f"rhubarbe-{argv[0]}", *argv[1:]]) == 2
+    assert capsys.readouterr().err.startswith("usage:")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["load", "-i", "nothing", "1"], "nothing: no such image"),
+        (["load", "ubuntu", "1-3"], "is -i missing"),
+        (["load", "-i", "x.ndz.partial", "1"], "a partial image"),
+        (["wait", "1", "15-18"], "not in the inventory: 15-18"),
+        (["wait"], "no node is selected"),
+        (["nodes", "12-1"], "write 1-12"),
+        (["save", "1,2"], "one is saved at a time"),
+        (["save", "1", "-o", "a/b"], "no such directory"),
+        (["config", "nowhere"], "no section 'nowhere'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_error_is_one_line(argv, says, capsys):
+    assert main([f"rhubarbe-{argv[0]}", *argv[1:]]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert re.fullmatch(rf"rhubarbe-{argv[0]}: [^\n]*{re.escape(says)}[^\n]*\n", shown.err)
+
+
+def test_an_error_in_the_configuration_or_the_inventory_is_one_line(site, capsys):
+    (site / "site.conf").write_text("[networking]\nbandwidth = fast\n")
+    assert main(["rhubarbe-load", "1"]) == 1
+    assert re.fullmatch(r"rhubarbe-load: .*bandwidth.*'fast'.*\n", capsys.readouterr().err)
+    (site / "broken.json").write_text("[\n{\n")
+    configure(site / "site.conf", site / "broken.json")
+    assert main(["rhubarbe-nodes", "1"]) == 1
+    assert re.fullmatch(r"rhubarbe-nodes: .*line 3.*not JSON.*\n", capsys.readouterr().err)
+
+
+def test_an_interrupt_before_anything_runs_is_one_line(monkeypatch, capsys):
+    from rhubarbe.cli import nodes
+
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nodes, "run", interrupted)
+    assert main(["rhubarbe-nodes", "1"]) == 1
+    assert capsys.readouterr().err == "rhubarbe-nodes: interrupted\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_imports_no_library(verb):
+    check = (
+        "import sys, rhubarbe.cli.dispatch as d\n"
+        f"try: d.main(['rhubarbe-{verb}', '--help'])\n"
+        f"except SystemExit: print(*[m for m in {HEAVY} if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, timeout=15, check=True
+    )
+    assert done.stderr == "\n"
+    assert "usage" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["nodes", "config", "inventory", "images"])
+def test_verbs_that_only_read_import_no_library_and_no_loop(verb, tmp_path):
+    words = ["1-3"] if verb == "nodes" else []
+    check = (
+        "import sys, rhubarbe.cli.dispatch as d\n"
+        f"d.main(['rhubarbe-{verb}', *{words}])\n"
+        f"print(*[m for m in {(*HEAVY, 'asyncio')} if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, timeout=15, check=True
+    )
+    assert done.stderr == "\n"
+    assert done.stdout
+
+
+def test_who_stops_reading_is_no_reason_for_a_traceback():
+    readable, writable = os.pipe()
+    os.close(readable)
+    try:
+        done = subprocess.run(
+            [sys.executable, ROOT / "bin" / "rhubarbe-config"],
+            stdout=writable,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=15,
+            check=False,
+        )
+    finally:
+        os.close(writable)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_run_by_the_name_of_a_link(tmp_path):
+    (tmp_path / "rhubarbe-nodes").symlink_to(ROOT / "bin" / "rhubarbe-main.py")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "rhubarbe-nodes", "1-3,41", "~2"],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=True,
+    )
+    assert done.stdout == "fit01 fit03 fit41\n"
