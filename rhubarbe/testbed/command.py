@@ -147,53 +147,70 @@ def _watch_children_without_threads() -> None:
 
 
 async def _serve(plan: Plan, command: list[str]) -> int:
-    ended = asyncio.Event()
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    serving = False
-
-    def end() -> None:
-        ended.set()
-        if not serving and task is not None:
-            task.cancel()
-
-    for number in ENDS:
-        loop.add_signal_handler(number, end)
+    """Serve until a signal, or for as long as the command runs."""
+    signals = _Signals()
     try:
         async with Farm(plan) as farm:
-            serving = True
             if command:
-                return await _run(command, farm.directory)
+                return await _run(command, farm.directory, signals)
+            signals.interrupts = False
             print(f"{NAME}: {len(plan.numbers)} nodes serve in {farm.directory}", flush=True)
-            await ended.wait()
+            await signals.came.wait()
             return 0
     except asyncio.CancelledError:
         return 1 if command else 0
 
 
-async def _run(command: list[str], directory: Path) -> int:
+class _Signals:
+    """What a signal does: it ends the start, later the testbed, or goes to the command."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Event()
+        self.interrupts = True
+        self._task = asyncio.current_task()
+        self._child: asyncio.subprocess.Process | None = None
+        self._kept: list[signal.Signals] = []
+        for number in ENDS:
+            asyncio.get_running_loop().add_signal_handler(number, self._receive, number)
+
+    def send_to(self, child: asyncio.subprocess.Process) -> None:
+        """Send to the command what came since it was about to start, and what comes."""
+        self._child = child
+        for number in self._kept:
+            self._pass_on(number)
+
+    def _receive(self, number: signal.Signals) -> None:
+        self.came.set()
+        if self.interrupts and self._task is not None:
+            self.interrupts = False  # the way out is not interrupted again
+            self._task.cancel()
+        elif self._child is None:
+            self._kept.append(number)
+        else:
+            self._pass_on(number)
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        if self._child is not None and number is not signal.SIGINT:  # the terminal sends it to both
+            with suppress(ProcessLookupError):
+                self._child.send_signal(number)
+
+
+async def _run(command: list[str], directory: Path, signals: _Signals) -> int:
     """Run the command in the terminal's foreground; ^C is its own business, and so is its end."""
     binaries = str(Path(sys.executable).parent)
     environment = os.environ | {
         "RHUBARBE_CONF": str(directory / "rhubarbe.conf"),
         "PATH": f"{binaries}:{os.environ.get('PATH', os.defpath)}",
     }
+    signals.interrupts = False
     try:
         child = await asyncio.create_subprocess_exec(*command, env=environment)
     except OSError as error:
         print(f"{NAME}: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to both
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, _pass_on, child, number)
+    signals.send_to(child)
     status = await child.wait()
     return status if status >= 0 else 128 - status
-
-
-def _pass_on(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        child.send_signal(number)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ class Farm:
         with tempfile.TemporaryDirectory(dir=run) as workroom:
             old = sample.old(recipe.disk)
             await sample.build(old, old_system, Path(workroom), authorized_keys)
-        await asyncio.to_thread(self._copy_disks, old_system)
+        await sample.to_the_end(self._copy_disks, old_system)
         default = images / "default.ndz"
         default.unlink(missing_ok=True)
         default.symlink_to("sample.ndz")

@@ -10,10 +10,15 @@ import hashlib
 import os
 import random
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 from rhubarbe.testbed import programs
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 MIB = 1 << 20
 SECTOR = 512
@@ -106,13 +111,23 @@ def fill(root: Path, recipe: Recipe, authorized_keys: str) -> list[str]:
     return deleted
 
 
+async def to_the_end(work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+    """Do blocking work in a thread; when cancelled, wait for it: it works on files of ours."""
+    running = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
 async def build(recipe: Recipe, disk: Path, workroom: Path, authorized_keys: str) -> None:
     """Make the disk of a system as a sparse file; `workroom` is an empty directory to work in.
 
     Raises MissingProgram or ProgramFailed.
     """
     mke2fs, debugfs = programs.find("mke2fs"), programs.find("debugfs")
-    deleted = await asyncio.to_thread(fill, workroom, recipe, authorized_keys)
+    deleted = await to_the_end(fill, workroom, recipe, authorized_keys)
     with disk.open("wb") as file:
         file.truncate(recipe.disk)
         file.write(boot_record(recipe.partition))

@@ -21,7 +21,9 @@ def home(site, node="fit01"):
 
 
 async def test_a_session_runs_commands_and_ends_with_exit(ramdisk):
-    said = await ramdisk.type("fit01", "echo; pwd; echo sta'tus'=$?; (exit 3); echo then=$?; exit\n")
+    said = await ramdisk.type(
+        "fit01", "echo; pwd; echo sta'tus'=$?; (exit 3); echo then=$?; exit\n"
+    )
     lines = said.replace("\r", "").splitlines()
     assert str(home(ramdisk)) in lines
     assert "status=0" in lines
