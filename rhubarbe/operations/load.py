@@ -14,6 +14,7 @@ from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Frisbeed, serve
 from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.history import History
+from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.programs import find_program
 from rhubarbe.images import check_image
 from rhubarbe.inventory import Entry
@@ -55,8 +56,9 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
             path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
         )
     )
+    journal = Journal(settings.testbed.state_dir, "load", request.limit)
     async with workplace(
-        "load",
+        journal,
         request.entries,
         settings,
         bus,

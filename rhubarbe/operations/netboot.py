@@ -1,13 +1,15 @@
 """What load and save have in common: bring a node into the ramdisk, under guard."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.events import Phase
+from rhubarbe.events import Notice, Phase
 from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.locks import hold
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
@@ -20,12 +22,19 @@ def open_cards(settings: Settings) -> Cards:
     return Cards(settings.networking.cmc_port, nodes.cmc_default_timeout, nodes.reset_window)
 
 
+async def sweep(journal: Journal, settings: Settings, bus: Bus) -> None:
+    """Remove the links that commands left behind which ended without a chance to do it."""
+    for words in await asyncio.to_thread(journal.sweep, settings.pxelinux.config_dir):
+        bus.report(Notice(text=words))
+
+
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """The nodes of one command, with all that must be there before they are touched."""
 
     nodes: Sequence[Node]
     guardian: Guardian
+    journal: Journal
     resets: bool
 
     async def into_ramdisk(self, node: Node) -> None:
@@ -37,14 +46,15 @@ class Workplace:
             await node.wait_for_ramdisk()
             return
         link = node.next_boot
-        with self.guardian.guarding_link(link.path, link.entry), node.linked():
-            await node.reboot(Phase.RESET)
-            await node.wait_for_ramdisk()
+        async with self.journal.recorded(node.name, link.path, link.entry):
+            with self.guardian.guarding_link(link.path, link.entry), node.linked():
+                await node.reboot(Phase.RESET)
+                await node.wait_for_ramdisk()
 
 
 @contextlib.asynccontextmanager
 async def workplace(
-    command: str,
+    journal: Journal,
     entries: Sequence[Entry],
     settings: Settings,
     bus: Bus,
@@ -54,11 +64,13 @@ async def workplace(
 ) -> AsyncIterator[Workplace]:
     """Lock the nodes, for which others are waited for `patience` seconds, and start the guardian.
 
+    Links that others left behind are swept first.
     Raises GatewayError, before anything is touched.
     """
+    await sweep(journal, settings, bus)
     names = [entry.name for entry in entries]
     async with (
-        hold(settings.testbed.state_dir, command, names, patience),
+        hold(settings.testbed.state_dir, journal.command, names, patience),
         Guardian() as guardian,
         open_cards(settings) as cards,
     ):
@@ -66,4 +78,4 @@ async def workplace(
         if resets:
             for node in nodes:
                 node.next_boot.require_entry()
-        yield Workplace(nodes, guardian, resets)
+        yield Workplace(nodes, guardian, journal, resets)

@@ -14,6 +14,7 @@ from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.collector import Collector, collect
 from rhubarbe.gateway.history import History
+from rhubarbe.gateway.journal import Journal
 from rhubarbe.images import partial_path, publish
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
@@ -53,9 +54,10 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
     bus.report(Started(command="save", nodes=(request.entry.name,)))
     address = local_address_towards(request.entry.control.ip, settings.networking.local_control_ip)
     progress = _DiskProgress(request.entry.name, bus)
+    journal = Journal(settings.testbed.state_dir, "save", request.limit)
     async with (
         workplace(
-            "save",
+            journal,
             [request.entry],
             settings,
             bus,

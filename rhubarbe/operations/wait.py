@@ -8,10 +8,11 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import Unreachable
 from rhubarbe.events import Phase, Started
 from rhubarbe.gateway.history import History
+from rhubarbe.gateway.journal import Journal
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.netboot import open_cards
+from rhubarbe.operations.netboot import open_cards, sweep
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.transports.ssh import log_in
 
@@ -33,6 +34,7 @@ class WaitRequest:
 async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
     """Wait for ssh on all the nodes; one that refuses the key has answered, and is bad."""
     bus.report(Started(command="wait", nodes=tuple(entry.name for entry in request.entries)))
+    await sweep(Journal(settings.testbed.state_dir, "wait", request.limit), settings, bus)
     networking = settings.networking
 
     async def job(node: Node) -> None:

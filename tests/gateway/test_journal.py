@@ -1,0 +1,182 @@
+"""Links of dead commands go, whatever killed them; links in use or of others stay."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rhubarbe.errors import GatewayError
+from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.locks import Locks
+
+NAME = "01-02-00-00-00-00-01"
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from rhubarbe.gateway.journal import Journal
+
+async def main():
+    link = Path(sys.argv[2])
+    async with Journal(Path(sys.argv[1]), "load", 60).recorded("fit01", link, "pxefrisbee"):
+        link.symlink_to("pxefrisbee")
+        print("linked", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def link(tmp_path):
+    (tmp_path / "pxelinux.cfg").mkdir()
+    return tmp_path / "pxelinux.cfg" / NAME
+
+
+@pytest.fixture
+def holder(tmp_path, link):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path, link], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "linked\n"
+        yield process
+        process.kill()
+
+
+def record_file(state):
+    return state / "links" / f"fit01.{os.getuid()}"
+
+
+def alter(state, **values):
+    file = record_file(state)
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def sweep(state):
+    return Journal(state, "wait", 60).sweep(state / "pxelinux.cfg")
+
+
+async def test_the_record_is_there_as_long_as_the_link(tmp_path, link):
+    journal = Journal(tmp_path, "load", 60)
+    async with journal.recorded("fit01", link, "pxefrisbee"):
+        told = json.loads(record_file(tmp_path).read_text())
+        assert told["pid"] == os.getpid()
+        assert told["path"] == str(link)
+        assert 0 < told["expires"] - time.time() <= 60
+    assert list((tmp_path / "links").iterdir()) == []
+
+
+def test_a_killed_commands_link_is_swept_and_named(tmp_path, link, holder):
+    holder.kill()
+    holder.wait()
+    said = sweep(tmp_path)
+    assert len(said) == 1
+    assert said[0].startswith("removed the nextboot link of fit01, left behind by")
+    assert f"load (pid {holder.pid}, since" in said[0]
+    assert not link.is_symlink()
+    assert list((tmp_path / "links").iterdir()) == []
+    assert sweep(tmp_path) == []
+
+
+def test_a_link_in_use_stays(tmp_path, link, holder):
+    assert sweep(tmp_path) == []
+    assert link.is_symlink()
+    assert record_file(tmp_path).exists()
+
+
+def test_a_link_of_before_the_last_boot_goes_although_its_pid_lives_again(tmp_path, link, holder):
+    alter(tmp_path, boot="another")
+    assert len(sweep(tmp_path)) == 1
+    assert not link.is_symlink()
+
+
+def test_a_later_process_of_the_same_number_does_not_keep_a_link(tmp_path, link, holder):
+    alter(tmp_path, start="1")
+    assert len(sweep(tmp_path)) == 1
+
+
+def test_an_invisible_process_is_believed_until_it_is_overdue(tmp_path, link, holder, monkeypatch):
+    def not_yours(pid, number):
+        raise PermissionError
+
+    monkeypatch.setattr("rhubarbe.gateway.journal.start_of", lambda _: "")
+    monkeypatch.setattr(os, "kill", not_yours)
+    assert sweep(tmp_path) == []
+    alter(tmp_path, expires=time.time() - 1)
+    assert len(sweep(tmp_path)) == 1
+
+
+def test_a_dangling_link_is_a_link(tmp_path, link, holder):
+    assert link.is_symlink()
+    assert not link.exists()
+    alter(tmp_path, boot="another")
+    assert len(sweep(tmp_path)) == 1
+
+
+def test_a_node_that_somebody_works_on_is_left_to_them(tmp_path, link, holder):
+    alter(tmp_path, boot="another")
+    locks = Locks(tmp_path, "load")
+    locks.prepare()
+    assert locks.take(["fit01"]) is None
+    assert sweep(tmp_path) == []
+    assert link.is_symlink()
+    locks.release()
+    assert len(sweep(tmp_path)) == 1
+
+
+def test_another_link_in_its_place_stays(tmp_path, link, holder):
+    alter(tmp_path, boot="another")
+    link.unlink()
+    link.symlink_to("memtest")
+    assert sweep(tmp_path) == []
+    assert link.readlink() == Path("memtest")
+    assert not record_file(tmp_path).exists()
+
+
+def test_a_link_of_another_user_stays(tmp_path, link, holder, monkeypatch):
+    alter(tmp_path, boot="another")
+    real = os.fstat
+    strange = os.stat_result([*real(0)[:4], 54321, *real(0)[5:10]])
+    monkeypatch.setattr(os, "fstat", lambda _: strange)
+    sweep(tmp_path)
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"path": "/etc/passwd"},
+        {"path": "../pxelinux.cfg/" + NAME},
+        {"node": "../fit01"},
+        {"pid": -1},
+        {"pid": "1"},
+        {"since": "then"},
+        {"boot": None},
+    ],
+)
+def test_a_record_that_makes_no_sense_removes_nothing(tmp_path, link, holder, values):
+    alter(tmp_path, **{"boot": "another"} | values)
+    assert sweep(tmp_path) == []
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"node": "fit01"}'])
+def test_a_file_that_is_no_record_is_left_out(tmp_path, link, content):
+    (tmp_path / "links").mkdir()
+    record_file(tmp_path).write_bytes(content)
+    assert sweep(tmp_path) == []
+
+
+def test_words_of_other_users_cannot_garble_the_terminal(tmp_path, link, holder):
+    alter(tmp_path, boot="another", user="\x1b[2Jroot\n")
+    assert sweep(tmp_path)[0].isprintable()
+
+
+async def test_a_journal_that_cannot_be_written_is_one_line(tmp_path, link):
+    (tmp_path / "links").write_text("in the way")
+    with pytest.raises(GatewayError, match="cannot be noted"):
+        async with Journal(tmp_path, "load", 60).recorded("fit01", link, "pxefrisbee"):
+            pytest.fail("noted nowhere")
