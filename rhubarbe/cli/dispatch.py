@@ -4,6 +4,7 @@ Only the verb that is asked for is imported, and none of them imports what `--he
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def _run(verb: str, words: list[str]) -> int:
     arguments = parser.parse_args(words)
     try:
         code: int = module.run(arguments)
+        sys.stdout.flush()
     except RhubarbeError as error:
         print(f"{PREFIX}{verb}: {error}", file=sys.stderr)
         return error.exit_code
@@ -57,7 +59,7 @@ def _run(verb: str, words: list[str]) -> int:
         return 1
     except BrokenPipeError:
         # Whoever read our output has had enough; the interpreter must not say so at its end.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
 

@@ -231,7 +231,8 @@ def test_verbs_that_only_read_import_no_library_and_no_loop(verb, tmp_path):
     assert done.stdout
 
 
-def test_who_stops_reading_is_no_reason_for_a_traceback():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_who_stops_reading_is_no_reason_for_a_traceback(unbuffered):
     readable, writable = os.pipe()
     os.close(readable)
     try:
@@ -239,6 +240,7 @@ def test_who_stops_reading_is_no_reason_for_a_traceback():
             [sys.executable, ROOT / "bin" / "rhubarbe-config"],
             stdout=writable,
             stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             text=True,
             timeout=15,
             check=False,
