@@ -254,6 +254,7 @@ FRISBEE_LOGS = [
 
 
 @pytest.mark.parametrize(("log", "least"), FRISBEE_LOGS)
+@settings(max_examples=30)
 @given(cuts=cutting)
 def test_frisbee_s_words_are_understood_in_any_pieces(log, least, cuts):
     body, status = said(log)

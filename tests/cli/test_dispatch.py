@@ -202,18 +202,19 @@ def test_an_interrupt_before_anything_runs_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "rhubarbe-nodes: interrupted\n"
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_imports_no_library(verb):
+def test_help_imports_no_library():
     check = (
         "import sys, rhubarbe.cli.dispatch as d\n"
-        f"try: d.main(['rhubarbe-{verb}', '--help'])\n"
-        f"except SystemExit: print(*[m for m in {HEAVY} if m in sys.modules], file=sys.stderr)\n"
+        "for verb in d.VERBS:\n"
+        "    try: d.main(['rhubarbe-' + verb, '--help'])\n"
+        "    except SystemExit: pass\n"
+        f"    print(verb, *[m for m in {HEAVY} if m in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", check], capture_output=True, text=True, timeout=15, check=True
     )
-    assert done.stderr == "\n"
-    assert "usage" in done.stdout
+    assert done.stderr.split() == list(VERBS)
+    assert done.stdout.count("usage: rhubarbe-") == len(VERBS)
 
 
 @pytest.mark.parametrize("verb", ["nodes", "config", "inventory", "images"])
