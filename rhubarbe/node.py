@@ -28,8 +28,6 @@ LOOK = 1.0
 READINGS_APART = 0.2
 # A shell that accepts a connection but says nothing for this long is not ready.
 SHELL_ANSWERS = 5.0
-# How many chunks may pass by on the wire without a word of the node.
-SILENT_CHUNKS = 10
 
 
 async def backoff(mean: float) -> AsyncIterator[int]:
@@ -193,17 +191,22 @@ class Node:
             return False
         return True
 
-    async def write_image(self, group: str, port: int, seconds_a_chunk: float) -> None:
+    async def write_image(self, group: str, port: int, silence: float, *, verify: bool) -> None:
         """Run the frisbee client on the node to its end; raises NodeError.
 
-        `seconds_a_chunk` is how long a chunk takes on the wire: a node may be silent for a few.
+        The node may be silent for `silence` seconds. With `verify` the client reads the disk again,
+        and must say so.
         """
         frisbee = self._settings.frisbee
         command = ramdisk.write_image(
-            frisbee.client, self.entry.control.ip, group, port, frisbee.hard_drive
+            frisbee.client, self.entry.control.ip, group, port, frisbee.hard_drive, verify=verify
         )
-        silence = self._settings.nodes.silence_timeout + SILENT_CHUNKS * seconds_a_chunk
-        await self._run(command, ramdisk.FrisbeeTranscript(), silence)
+        transcript = ramdisk.FrisbeeTranscript()
+        await self._run(command, transcript, silence)
+        if verify:
+            if transcript.verified_bytes is None:
+                raise CommandFailed(f"{frisbee.client} on the node does not say that it verified")
+            self.note(f"read back and compared {transcript.verified_bytes} bytes")
         self._bus.report(Progress(node=self.name, percent=100.0))
 
     async def stamp(self, line: str) -> None:

@@ -58,9 +58,12 @@ def plain(text: str, limit: int = LONGEST_LINE) -> str:
     return _CONTROL.sub("", " ".join(text.split()))[:limit]
 
 
-def write_image(client: str, ip: str, group: str, port: int, disk: str) -> str:
-    """Return the command that receives an image onto the node's disk."""
-    return f"{client} -i {ip} -m {group} -p {port} {shlex.quote(disk)}"
+def write_image(
+    client: str, ip: str, group: str, port: int, disk: str, *, verify: bool = False
+) -> str:
+    """Return the command that receives an image onto the node's disk, and perhaps reads it back."""
+    option = " --verify" if verify else ""
+    return f"{client}{option} -i {ip} -m {group} -p {port} {shlex.quote(disk)}"
 
 
 def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int) -> str:
@@ -155,9 +158,11 @@ class FrisbeeTranscript(Transcript):
     _dots = re.compile(r"[.sz]{1,67}")
     _dots_and_rest = re.compile(r"[.sz]{67} *\d+ +(\d+)")
     _progress = re.compile(r"Progress: +(\d+)%")
+    _verified = re.compile(r"Verified (\d+) bytes")
 
     def __init__(self) -> None:
         super().__init__()
+        self.verified_bytes: int | None = None
         self._total = 0
         self._done = 0
         self._percent = 0.0
@@ -177,6 +182,8 @@ class FrisbeeTranscript(Transcript):
         elif match := self._joined.search(line):
             self._total = int(match.group(1))
             yield Percent(0.0)
+        elif match := self._verified.match(line):
+            self.verified_bytes = int(match.group(1))
         yield from super().whole(line)
 
     def partial(self, line: str) -> Iterator[Output]:

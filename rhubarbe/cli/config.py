@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.config import SECTIONS, Settings
+from rhubarbe.config.template import text_of
 from rhubarbe.errors import ConfigError
 
 EPILOG = example("rhubarbe-config frisbee networking")
@@ -33,7 +34,7 @@ def _lines(settings: Settings, section: str) -> list[str]:
     lines = []
     for item in fields(SECTIONS[section]):
         value = getattr(getattr(settings, section), item.name)
-        text = f"{value:g}" if isinstance(value, float) else str(value)
+        text = text_of(value)
         origin = settings.origins.get((section, item.name), DEFAULT)
         lines.append(f"{item.name} = {text}".rstrip().ljust(48) + f"  # {origin}")
     if section == "pxelinux":

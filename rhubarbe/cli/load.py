@@ -42,11 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MIBPS",
         help="Mibit/s of the multicast (default: bandwidth in [networking])",
     )
-    parser.add_argument(
+    ends = parser.add_mutually_exclusive_group()
+    ends.add_argument(
         "-n",
         "--no-reset",
         action="store_true",
         help="the nodes are in the ramdisk already: reset them neither before nor after",
+    )
+    ends.add_argument(
+        "--wait",
+        action="store_true",
+        help="go on until each node shows over ssh that it has booted what was loaded",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="have the nodes read their disks again and compare (default: verify in [frisbee])",
     )
     parser.add_argument(
         "--retries",
@@ -87,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
         resets=not arguments.no_reset,
         patience=arguments.wait_for_lock,
         retries=arguments.retries,
+        verifies=arguments.verify or settings.frisbee.verify,
+        waits=arguments.wait,
     )
     return run_command(
         lambda bus: load(request, settings, bus),

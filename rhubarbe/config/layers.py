@@ -125,7 +125,7 @@ def _value(path: str, section: str, key: str, text: str) -> Any:
         raise ConfigError(f"{path}: section [{section}]: unknown key {key!r}{_near(name, kinds)}")
     try:
         return kinds[name].read(text)
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise ConfigError(
             f"{path}: section [{section}], key {key}: bad value {text!r},"
             f" expected {kinds[name].expected}"

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 HIGHEST_PORT = 65535
+FLAGS = {"yes": True, "true": True, "no": False, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,14 @@ def _path(text: str) -> Path:
     return Path(_non_empty(text)).expanduser()
 
 
+def _flag(text: str) -> bool:
+    return FLAGS[text.lower()]
+
+
 TEXT = Kind("text", str)
 WORD = Kind("a text that is not empty", _non_empty)
 PATH = Kind("a path", _path)
+FLAG = Kind("yes or no", _flag)
 COUNT = Kind("a whole number from 1 on", _at_least(1, int))
 SECONDS = Kind("a number of seconds from 0 on", _at_least(0, float))
 PORT = Kind("a port from 1 to 65535", _port)
@@ -155,6 +161,11 @@ class FrisbeeSettings:
     mount_point: str = _setting(WORD, "/mnt", "where the ramdisk mounts the root partition")
     images_dir: Path = _setting(PATH, Path("/var/lib/rhubarbe-images"), "the repository of images")
     default_image: str = _setting(WORD, "default.ndz", "what load takes without -i")
+    verify: bool = _setting(
+        FLAG,
+        False,  # noqa: FBT003 - a default
+        "whether the client reads the disk again and compares; the original client cannot",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

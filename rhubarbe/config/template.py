@@ -37,7 +37,7 @@ def _section(name: str) -> Iterator[str]:
     yield ""
     for item in fields(SECTIONS[name]):
         yield from _comment(item.metadata["help"])
-        yield f"# {item.name} = {_text(item.default)}".rstrip()
+        yield f"# {item.name} = {text_of(item.default)}".rstrip()
         yield ""
 
 
@@ -45,7 +45,10 @@ def _comment(words: str) -> Iterator[str]:
     yield from textwrap.wrap(words, WIDTH, initial_indent="## ", subsequent_indent="## ")
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a value as it is written in a configuration."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

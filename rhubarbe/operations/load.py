@@ -1,6 +1,7 @@
 """Load: put one image on many nodes at once."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.operations.wait import wait_for_boot
+
+# How many chunks may pass by on the wire without a word of the node.
+SILENT_CHUNKS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,9 @@ class LoadRequest:
     """What to load, where; `resets` is false where the nodes are in the ramdisk already.
 
     Nodes that another command works on are waited for `patience` seconds; a node that failed is
-    tried `retries` times more, while the server runs for the others, or for it alone.
+    tried `retries` times more, while the server runs for the others, or for it alone. With
+    `verifies` the nodes read their disks again and compare; with `waits` they are waited for until
+    they show that they run what was loaded.
     """
 
     image: Path
@@ -41,6 +48,8 @@ class LoadRequest:
     resets: bool = True
     patience: float = 0.0
     retries: int = 1
+    verifies: bool = False
+    waits: bool = False
 
 
 async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
@@ -66,7 +75,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         patience=request.patience,
     ) as place:
         server = _Server(request, settings, bus, place.guardian)
-        job = _Load(place, server, request, _image_limit(request, summary, settings)).run
+        job = _Load(place, server, request, settings, _image_limit(request, summary, settings)).run
         companions = (server.run, place.guardian.watch)
         history = History(settings.testbed.state_dir)
         fleet = Fleet("load", place.nodes, bus, retries=request.retries, history=history)
@@ -125,12 +134,26 @@ class _Load:
     """What is done on one node."""
 
     def __init__(
-        self, place: Workplace, server: _Server, request: LoadRequest, limit: float
+        self,
+        place: Workplace,
+        server: _Server,
+        request: LoadRequest,
+        settings: Settings,
+        limit: float,
     ) -> None:
         self._place = place
         self._server = server
-        self._seconds_a_chunk = 8 / request.bandwidth_mibps
+        self._request = request
+        self._settings = settings
         self._limit = limit
+
+    @property
+    def _silence(self) -> float:
+        """How long a node may say nothing: it tells of each chunk, but not while it reads back."""
+        if self._request.verifies:
+            return self._limit
+        a_chunk = 8 / self._request.bandwidth_mibps
+        return self._settings.nodes.silence_timeout + SILENT_CHUNKS * a_chunk
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, write the image, reset it onto its disk."""
@@ -138,7 +161,12 @@ class _Load:
         async with node.enter(Phase.IMAGE, self._limit, "the image was not written"):
             server = await self._server.ready()
             session = server.session
-            work = node.write_image(session.group, session.port, self._seconds_a_chunk)
+            work = node.write_image(
+                session.group, session.port, self._silence, verify=self._request.verifies
+            )
             await unless(server.alarm(), work)
         if self._place.resets:
+            since = time.monotonic()
             await node.reboot(Phase.BOOT)
+            if self._request.waits:
+                await wait_for_boot(node, since, self._settings)

@@ -1,11 +1,13 @@
 """Wait: return when every node accepts ssh."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import Unreachable
+from rhubarbe.errors import CommandFailed, Unreachable
 from rhubarbe.events import Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
@@ -14,11 +16,13 @@ from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import open_cards, sweep
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.transports.ssh import log_in
+from rhubarbe.transports.ssh import ask, log_in
 
 # On a gateway that is busy with many nodes the first tries are too short: later ones are longer.
 LONGER = 1.5
 LONGEST = 30.0
+# Between the clocks of two machines, and what a reset takes to be sent.
+SLACK = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +42,66 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
     networking = settings.networking
 
     async def job(node: Node) -> None:
-        ip = node.entry.control.ip
-        limit = networking.ssh_timeout
+        where = (node.entry.control.ip, networking.ssh_port, request.user, networking.ssh_key)
+
+        async def attempt(limit: float) -> None:
+            node.note(f"accepts ssh: {await log_in(*where, limit)}")
+
         async with node.enter(Phase.SSH):
-            async for _ in backoff(request.backoff):
-                try:
-                    banner = await log_in(
-                        ip, networking.ssh_port, request.user, networking.ssh_key, limit
-                    )
-                except Unreachable as error:
-                    node.last_line = str(error)
-                    node.note(node.last_line)
-                    limit = min(LONGEST, limit * LONGER)
-                else:
-                    node.note(f"accepts ssh: {banner}")
-                    return
+            await _insist(node, attempt, request.backoff, networking.ssh_timeout)
 
     async with open_cards(settings) as cards:
         nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
         fleet = Fleet("wait", nodes, bus, history=History(settings.testbed.state_dir))
         return await fleet.run(job, request.limit)
+
+
+async def wait_for_boot(node: Node, since: float, settings: Settings) -> None:
+    """Return once ssh answers from a system that booted after `since`, in monotonic seconds.
+
+    What answers then is what a load has just written: its last reset came after the image. Raises
+    NodeError.
+    """
+    networking = settings.networking
+    where = (node.entry.control.ip, networking.ssh_port, "root", networking.ssh_key)
+
+    async def attempt(limit: float) -> None:
+        uptime = _seconds(await ask(*where, limit, "cat /proc/uptime"))
+        if time.monotonic() - uptime < since - SLACK:
+            raise Unreachable("ssh answers, but from a system that was up before the image")
+        try:
+            stamps = (await ask(*where, limit, "cat /etc/rhubarbe-image")).splitlines()
+        except CommandFailed:
+            stamps = []
+        stamp = stamps[-1] if stamps else "an image without a stamp"
+        node.note(f"up for {uptime:.0f} s, runs: {stamp}")
+
+    limit = settings.nodes.wait_default_timeout
+    try:
+        async with node.enter(Phase.SSH, limit, "no proof over ssh that it runs the image"):
+            await _insist(node, attempt, networking.ssh_backoff, networking.ssh_timeout)
+    except Unreachable as error:
+        raise Unreachable(f"{error} (last: {node.last_line})") from error
+
+
+def _seconds(answer: str) -> float:
+    """Read the first number of /proc/uptime; raises CommandFailed."""
+    try:
+        return float(answer.split()[0])
+    except (ValueError, IndexError) as error:
+        raise CommandFailed(f"/proc/uptime over ssh reads {answer[:40]!r}") from error
+
+
+async def _insist(
+    node: Node, attempt: Callable[[float], Coroutine[Any, Any, None]], mean: float, limit: float
+) -> None:
+    """Try until it works, about every `mean` seconds; the first try takes up to `limit` seconds."""
+    async for _ in backoff(mean):
+        try:
+            await attempt(limit)
+        except Unreachable as error:
+            node.last_line = str(error)
+            node.note(node.last_line)
+            limit = min(LONGEST, limit * LONGER)
+        else:
+            return

@@ -3,12 +3,18 @@
 A testbed's nodes change host keys with each load, so they are not checked.
 """
 
+import asyncio
+import contextlib
 import logging
 import os
+from collections.abc import AsyncIterator
 
 import asyncssh
 
-from rhubarbe.errors import Refused, Unreachable
+from rhubarbe.errors import CommandFailed, Refused, Unreachable
+
+# A few lines: more is not what was asked for.
+LONGEST_ANSWER = 65536
 
 # asyncssh tells of each connection at INFO; in the middle of our lines that is noise.
 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
@@ -20,6 +26,35 @@ async def log_in(ip: str, port: int, user: str, key: str, limit: float) -> str:
     `key` is the path of a private key, or empty for the user's own keys and agent. Raises Refused
     when the server will not let `user` in, Unreachable when nothing answers within `limit` seconds.
     """
+    async with _session(ip, port, user, key, limit) as connection:
+        return str(connection.get_extra_info("server_version"))
+
+
+async def ask(ip: str, port: int, user: str, key: str, limit: float, command: str) -> str:
+    """Run a command of ours, which has no input; return what it writes, a few lines at most.
+
+    Raises as `log_in`, where the command has `limit` seconds too, and CommandFailed when it ends
+    with another status than 0.
+    """
+    async with _session(ip, port, user, key, limit) as connection, asyncio.timeout(limit):
+        process = await connection.create_process(command, encoding="utf-8", errors="replace")
+        async with process:
+            answer = ""
+            while piece := await process.stdout.read(LONGEST_ANSWER):
+                answer += piece
+                if len(answer) >= LONGEST_ANSWER:
+                    raise CommandFailed(f"{command}: answers without end over ssh")
+            status = (await process.wait()).exit_status
+    if status != 0:
+        raise CommandFailed(f"{command}: ended with status {status} over ssh")
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def _session(
+    ip: str, port: int, user: str, key: str, limit: float
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """Hold a session; what the library raises within the context is translated too."""
     options = {"client_keys": [key], "agent_path": None} if key else {}
     try:
         async with asyncssh.connect(
@@ -34,7 +69,7 @@ async def log_in(ip: str, port: int, user: str, key: str, limit: float) -> str:
             login_timeout=limit,
             **options,
         ) as connection:
-            return str(connection.get_extra_info("server_version"))
+            yield connection
     except asyncssh.PermissionDenied as error:
         raise Refused(f"ssh refuses to let {user} in: {error.reason}") from error
     except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:

@@ -6,8 +6,8 @@ import contextlib
 import asyncssh
 import pytest
 
-from rhubarbe.errors import Refused, Unreachable
-from rhubarbe.transports.ssh import log_in
+from rhubarbe.errors import CommandFailed, Refused, Unreachable
+from rhubarbe.transports.ssh import LONGEST_ANSWER, ask, log_in
 
 IP = "127.0.0.1"
 
@@ -33,6 +33,26 @@ class Node(asyncssh.SSHServer):
         return True
 
 
+ANSWERS = {"uptime": (0, "12.3 4.5\n"), "false": (1, ""), "nothing": (0, "")}
+
+
+async def answer(process):
+    """Answer a command: some never, some without end."""
+    with contextlib.suppress(asyncssh.Error, OSError):
+        if process.command == "silent":
+            await asyncio.sleep(30)
+        elif process.command == "flood":
+            while True:
+                process.stdout.write("x" * 4096)
+                await process.stdout.drain()
+        elif process.command == "cut":
+            process.channel.get_connection().abort()
+        else:
+            status, text = ANSWERS[process.command]
+            process.stdout.write(text)
+            process.exit(status)
+
+
 @contextlib.asynccontextmanager
 async def node(keys):
     Node.users.clear()
@@ -43,6 +63,7 @@ async def node(keys):
         server_host_keys=[str(keys / "host")],
         authorized_client_keys=str(keys / "known.pub"),
         server_version="testbed",
+        process_factory=answer,
     )
     try:
         yield server.sockets[0].getsockname()[1]
@@ -121,3 +142,45 @@ async def test_cancelled_in_the_middle_leaves_no_connection(keys, listening):
         await begun.wait()
         task.cancel()
         await over.wait()
+
+
+async def question(port, keys, command, limit=5.0):
+    async with asyncio.timeout(10):
+        return await ask(IP, port, "root", str(keys / "known"), limit, command)
+
+
+async def test_a_command_is_answered(keys):
+    async with node(keys) as port:
+        assert await question(port, keys, "uptime") == "12.3 4.5\n"
+        assert await question(port, keys, "nothing") == ""
+
+
+async def test_a_command_that_fails(keys):
+    async with node(keys) as port:
+        with pytest.raises(CommandFailed, match="status 1"):
+            await question(port, keys, "false")
+
+
+async def test_a_command_that_never_answers_is_given_up(keys):
+    async with node(keys) as port:
+        with pytest.raises(Unreachable, match=r"no answer on ssh in 0\.5 s"):
+            await question(port, keys, "silent", 0.5)
+
+
+async def test_an_answer_without_end_is_cut(keys):
+    async with node(keys) as port:
+        with pytest.raises(CommandFailed, match="without end"):
+            await question(port, keys, "flood")
+    assert LONGEST_ANSWER < 1 << 20
+
+
+async def test_a_session_that_is_cut_in_the_middle(keys):
+    async with node(keys) as port:
+        with pytest.raises(Unreachable):
+            await question(port, keys, "cut")
+
+
+async def test_the_key_is_refused_for_a_command_too(keys):
+    async with node(keys) as port, asyncio.timeout(10):
+        with pytest.raises(Refused):
+            await ask(IP, port, "root", str(keys / "unknown"), 5, "uptime")
