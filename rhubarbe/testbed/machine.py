@@ -88,7 +88,11 @@ class Machine:
         jitter = random.uniform(0.9, 1.1)  # noqa: S311
         await asyncio.sleep(self.hardware.boot_time * longer * jitter)
         found = Found.NOTHING if faults.take("never-returns") else await self._look()
-        await self._start(found)
+        try:
+            await self._start(found)
+        except OSError as error:  # its port is taken, or no descriptor is left on this machine
+            self._log(f"{self.name} cannot serve: {error}")
+            found = Found.NOTHING
         self.state = boot.AFTER_BOOT[found]
         self._log(f"{self.name} boots {found}")
         self.settled.set()

@@ -66,6 +66,14 @@ class Session:
 
     async def run(self, bash: Bash) -> None:
         """Serve until the end of the session; leaves no process and no descriptor."""
+        try:
+            await self._run(bash)
+        except OSError as error:  # no terminal, process or descriptor is left on this machine
+            self._writer.write(f"no shell: {error.strerror}\r\n".encode())
+        finally:
+            self._writer.close()
+
+    async def _run(self, bash: Bash) -> None:
         terminal = Terminal()
         try:
             shell = await bash.start(terminal.name)
@@ -78,7 +86,6 @@ class Session:
                 self._leader = None
         finally:
             terminal.close()
-            self._writer.close()
 
     def abort(self) -> None:
         """End everything at once, as a machine that loses its power."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import socket
 
 import asyncssh
 import pytest
@@ -132,3 +133,16 @@ async def test_the_log_says_what_was_touched(site):
     told = [line.split(" ", 1)[1] for line in log(site)]
     assert told[-2:] == ["fit02 card reset", "fit02 boots ramdisk"]
     assert not any(line.startswith("fit01 card") for line in told)
+
+
+async def test_a_machine_that_cannot_serve_takes_no_other_along(site):
+    hardware = site.hardware("fit01")
+    link = site.link("fit01")
+    with socket.create_server((hardware.address, hardware.ports.telnet)):
+        await site.press("fit01", "reset")
+    assert "fit01 cannot serve" in log(site)[-2]
+    assert log(site)[-1].endswith("fit01 boots nothing")
+    assert (await site.ssh("fit02", "true")).exit_status == 0
+    await site.press("fit01", "reset")
+    link.unlink()
+    assert "fit01# " in await site.type("fit01", "exit\n")

@@ -173,3 +173,10 @@ async def test_a_session_drops_in_the_middle_of_an_image(make_farm, site_of, wat
         writer.close()
         assert "end" in await site.type("fit01", dots)
         await watch.until(lambda: not watch.processes_in(home(site)))
+
+
+async def test_a_shell_that_cannot_start_is_told(ramdisk):
+    home(ramdisk).rename(ramdisk.directory / "elsewhere")
+    assert await ramdisk.type("fit01", "") == "no shell: No such file or directory\r\n"
+    (ramdisk.directory / "elsewhere").rename(home(ramdisk))
+    assert "fit01# " in await ramdisk.type("fit01", "exit\n")
