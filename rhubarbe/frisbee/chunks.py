@@ -1,6 +1,7 @@
 """Where a client's chunks come together: buffers of 1 MiB, filled from trains of blocks."""
 
-from itertools import compress
+from functools import cache
+from struct import Struct
 
 from rhubarbe.frisbee.packets import (
     BLOCK_BYTES,
@@ -10,6 +11,8 @@ from rhubarbe.frisbee.packets import (
     block_places,
 )
 from rhubarbe.frisbee.receiving import Receiver
+
+_CHUNK = 0xFFFFFFFF
 
 
 class ChunkBuffers:
@@ -47,48 +50,48 @@ def store_train(
     completed = []
     start = 0
     while start < len(places):
-        chunk = places[start][0]
-        end = start + 1
-        while end < len(places) and places[end][0] == chunk:
-            end += 1
-        blocks = [block for _, block in places[start:end]]
+        chunk = places[start] & _CHUNK
+        end = _end_of_run(places, start)
         run = train[start * BLOCK_BYTES : end * BLOCK_BYTES]
-        if _store_run(chunk, blocks, run, receiver, buffers, now):
+        if _store_run(chunk, places[start] >> 32, run, receiver, buffers, now):
             completed.append(chunk)
         start = end
     return completed
 
 
+def _end_of_run(places: list[int], start: int) -> int:
+    """Return where the run of consecutive blocks of one chunk that begins at ``start`` ends."""
+    first, length = places[start], len(places) - start
+    whole = range(first, first + (length << 32), 1 << 32)
+    if places[-1] == whole[-1] and places[start:] == list(whole):  # as a rule it is all of them
+        return len(places)
+    end = start + 1
+    while end < len(places) and places[end] == first + (end - start << 32):
+        end += 1
+    return end
+
+
 def _store_run(
-    chunk: int,
-    blocks: list[int],
-    run: memoryview,
-    receiver: Receiver,
-    buffers: ChunkBuffers,
-    now: float,
+    chunk: int, first: int, run: memoryview, receiver: Receiver, buffers: ChunkBuffers, now: float
 ) -> bool:
-    """Store blocks of one chunk; true when that completed it."""
-    first, count = blocks[0], len(blocks)
-    in_order = blocks == list(range(first, first + count))
-    wanted = (1 << count) - 1 << first if in_order else _as_map(blocks)
+    """Store consecutive blocks of one chunk from ``first`` on; true when that completed it."""
+    count = len(run) // BLOCK_BYTES
+    wanted = (1 << count) - 1 << first
     fresh = receiver.store(chunk, wanted, now)
     if not fresh:
         return False
-    buffer = memoryview(buffers.of(chunk))
-    if not in_order or fresh != wanted:
-        keep = [fresh >> block & 1 for block in blocks]
-        starts = list(compress(range(0, len(run), BLOCK_BYTES), keep))
-        blocks = list(compress(blocks, keep))
+    buffer = buffers.of(chunk)
+    data = _data_of(count).unpack(run)
+    if fresh == wanted:
+        buffer[first * BLOCK_SIZE : (first + count) * BLOCK_SIZE] = b"".join(data)
     else:
-        starts = list(range(0, len(run), BLOCK_BYTES))
-    for block, start in zip(blocks, starts, strict=True):
-        at = block * BLOCK_SIZE
-        buffer[at : at + BLOCK_SIZE] = run[start + BLOCK_HEADER_BYTES : start + BLOCK_BYTES]
+        for block, piece in enumerate(data, first):
+            if fresh >> block & 1:
+                buffer[block * BLOCK_SIZE : (block + 1) * BLOCK_SIZE] = piece
     return receiver.is_full(chunk)
 
 
-def _as_map(blocks: list[int]) -> int:
-    wanted = 0
-    for block in blocks:
-        wanted |= 1 << block
-    return wanted
+@cache
+def _data_of(count: int) -> Struct:
+    """Return what takes the data out of ``count`` BLOCK packets."""
+    return Struct(f"{BLOCK_HEADER_BYTES}x{BLOCK_SIZE}s" * count)

@@ -6,7 +6,6 @@ import select
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from rhubarbe.frisbee import report
@@ -122,6 +121,8 @@ class Fetching:
         pause = max(0.0, self.receiver.deadline() - now)
         waiting: list[int | socket.socket] = [self._wake, *self._channel.sockets]
         ready = select.select(waiting, (), (), min(pause, 1.0))[0]
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
         now = time.monotonic()
         for each in self._channel.sockets:
             if each in ready:
@@ -137,8 +138,6 @@ class Fetching:
             self._heard_at = now
 
     def _recover_buffers(self) -> None:
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
         while self._done:
             self._buffers.release(self._done.popleft())
             self.receiver.written()

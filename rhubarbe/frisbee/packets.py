@@ -28,6 +28,8 @@ A block map is an `int` here: bit b is block b, which is the wire's order read a
 
 from array import array
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from struct import Struct
 from typing import NamedTuple
 
@@ -302,13 +304,14 @@ def decode(datagram: bytes | bytearray | memoryview) -> tuple[Packet, bytes]:
 _WORDS_PER_BLOCK = BLOCK_BYTES // 8
 _BLOCK_KIND = REQUEST | BLOCK << 32
 _BLOCK_LENGTH = BLOCK_BYTES - HEADER_BYTES
+_NO_PLACE = ~(BLOCKS_PER_CHUNK - 1 << 32 | 0x7FFFFFFF)  # bits that no chunk and block have
 
 
-def block_places(train: memoryview, source: bytes) -> list[tuple[int, int]] | None:
-    """Return (chunk, block) of each datagram in ``train``: BLOCK packets of 1048 bytes, end to end.
+def block_places(train: memoryview, source: bytes) -> list[int] | None:
+    """Return chunk + (block << 32) of each datagram in ``train``: BLOCK packets, end to end.
 
-    None when any of them is something else, or does not say that ``source`` sent it. This looks
-    at all the headers of a train at once, to cost little per block.
+    None when any of them is something else, is a block that no chunk has, or does not say that
+    ``source`` sent it. This looks at all the headers of a train at once, to cost little a block.
     """
     words = train.cast("Q")
     count = len(words) // _WORDS_PER_BLOCK
@@ -319,9 +322,9 @@ def block_places(train: memoryview, source: bytes) -> list[tuple[int, int]] | No
     ):
         return None
     places = words[2::_WORDS_PER_BLOCK].tolist()
-    if any(place >> 42 or place & 0x80000000 for place in places):
+    if reduce(or_, places, 0) & _NO_PLACE:
         return None
-    return [(place & 0x7FFFFFFF, place >> 32) for place in places]
+    return places
 
 
 class BlockHeaders:

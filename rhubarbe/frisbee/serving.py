@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,10 +63,14 @@ class Image:
         start = chunk * CHUNK_SIZE
         self._map.madvise(mmap.MADV_WILLNEED, start, min(CHUNK_SIZE, self.size - start))
 
-    def block(self, chunk: int, block: int) -> bytes | memoryview:
-        """Return 1024 bytes; the end of a file is padded with zeroes."""
-        at = chunk * CHUNK_SIZE + block * BLOCK_SIZE
-        return self._view[at : at + BLOCK_SIZE] if at < self._last else self._tail
+    def blocks(self, chunk: int, numbers: Sequence[int]) -> list[bytes | memoryview]:
+        """Return 1024 bytes for each number, ascending; the end of a file is padded with zeroes."""
+        view, base = self._view, chunk * CHUNK_SIZE
+        starts = [base + number * BLOCK_SIZE for number in numbers]
+        blocks: list[bytes | memoryview] = [view[at : at + BLOCK_SIZE] for at in starts]
+        if starts[-1] >= self._last:
+            blocks[-1] = self._tail
+        return blocks
 
 
 class Serving:
@@ -131,12 +136,10 @@ class Serving:
             self._chunk = train.chunk
             self._headers.choose(train.chunk)
             self._image.will_need(train.chunk)
-        views, block = self._headers.views, self._image.block
-        self._pieces = [
-            piece
-            for number in train.blocks
-            for piece in (views[number], block(train.chunk, number))
-        ]
+        headers = self._headers.views
+        self._pieces = [b""] * (2 * len(train.blocks))
+        self._pieces[::2] = [headers[block] for block in train.blocks]
+        self._pieces[1::2] = self._image.blocks(train.chunk, train.blocks)
         self._sent = 0
 
     def _push(self) -> float:

@@ -138,7 +138,8 @@ def test_headers_made_for_a_train_are_those_of_block_packets():
 
 def test_the_places_of_a_train_are_read_at_once():
     places = [(7, 3), (7, 4), (9, 1023), (0, 0)]
-    assert block_places(memoryview(_train(places)), HERE) == places
+    words = [chunk | block << 32 for chunk, block in places]
+    assert block_places(memoryview(_train(places)), HERE) == words
 
 
 @pytest.mark.parametrize("offset", [1048 + at for at in (0, 4, 8, 12, 19, 21)])
