@@ -133,7 +133,7 @@ def _run(settings: Settings, fetching: Fetching, log: report.Report, delay: floa
     given = settings.given
     disk: ImageDisk | RawDisk
     if given.has("N"):
-        disk = RawDisk(settings.disk, fetching.chunk_done)
+        disk = RawDisk(settings.disk, fetching.chunk_done, verify=given.has("verify"))
     else:
         disk = ImageDisk(
             settings.disk,

@@ -122,8 +122,9 @@ class ImageDisk:
 class RawDisk:
     """A file that takes chunks as they are."""
 
-    def __init__(self, path: str, on_chunk: OnChunk) -> None:
+    def __init__(self, path: str, on_chunk: OnChunk, *, verify: bool = False) -> None:
         self._path = path
+        self._verify = verify
         self._on_chunk = on_chunk
         self._size = 0
         self._writer: RawWriter | None = None
@@ -140,7 +141,7 @@ class RawDisk:
     def start(self, size: int) -> None:
         """Open the file, which will have ``size`` bytes, and start the thread."""
         self._size = size
-        self._writer = RawWriter(self._path, size, self._chunk_done)
+        self._writer = RawWriter(self._path, size, self._chunk_done, verify=self._verify)
 
     def _chunk_done(self, index: int) -> None:
         length = min(CHUNK_SIZE, self._size - index * CHUNK_SIZE)

@@ -20,12 +20,15 @@ class RawWriter:
     A chunk's buffer is kept until ``on_chunk`` is called with its number, from the thread.
     """
 
-    def __init__(self, path: str, size: int, on_chunk: Callable[[int], None]) -> None:
+    def __init__(
+        self, path: str, size: int, on_chunk: Callable[[int], None], *, verify: bool
+    ) -> None:
         self._size = size
         self._on_chunk = on_chunk
         self._queue: queue.SimpleQueue[tuple[int, Chunk] | None] = queue.SimpleQueue()
         self._error: OSError | None = None
         self._path = path
+        self._verify = verify
         self._checks: dict[int, int] = {}
         self.writes = 0
         try:
@@ -103,7 +106,8 @@ class RawWriter:
     def _write(self, index: int, chunk: Chunk) -> None:
         offset = index * CHUNK_SIZE
         rest = memoryview(chunk)[: max(0, self._size - offset)]
-        self._checks[index] = zlib.crc32(rest)
+        if self._verify:
+            self._checks[index] = zlib.crc32(rest)
         while rest:
             written = os.pwrite(self._descriptor, rest, offset)
             offset += written

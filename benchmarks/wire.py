@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""The wire, side by side: ours, udpcast, and a TCP copy with nc, on the loopback interface.
+
+Usage: wire.py [IMAGE [MEGABITS]]. For 1 and 4 receivers, network only and with the restore to a
+tmpfs: wall time, MB of image a second, CPU seconds of the sender and of one receiver per GB.
+Without an image, one of about 160 MB is made. What is not installed is left out.
+"""
+
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+GROUP, PORT = "239.77.1.1", 17700
+Start = Callable[[list[str], int], subprocess.Popen[bytes]]
+
+
+def ours(name: str) -> list[str]:
+    return [sys.executable, str(ROOT / "bin" / f"rhubarbe-{name}")]
+
+
+def make_image(path: Path, chunks: int = 150) -> None:
+    """Write an image whose content deflates to two fifths, as a system's does."""
+    chance = random.Random(1)
+    with path.open("wb") as file:
+        sector = 0
+        for index in range(chunks):
+            packer, body, sectors = zlib.compressobj(1), b"", 0
+            while len(body) < 980_000:
+                body += packer.compress(chance.randbytes(25600) + b"rhubarbe" * 4800)
+                sectors += (25600 + 38400) // 512
+            body += packer.flush()
+            ends = (sector, sector + sectors, 0, sector, sectors)
+            header = struct.pack("<IIiiiiIIiII", 0x6969696B, len(body), index, 0, 4096, 1, *ends)
+            file.write(header.ljust(4096, b"\0") + body.ljust((1 << 20) - 4096, b"\0"))
+            sector += sectors
+
+
+class Race:
+    """One transfer: programs are started, waited for, and their CPU time is taken."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, line: list[str], *, into: str = "", of: str = "") -> subprocess.Popen[bytes]:
+        with (
+            Path(into or os.devnull).open("wb") as out,
+            Path(of or os.devnull).open("rb") as source,
+        ):
+            started = subprocess.Popen(line, stdin=source, stdout=out, stderr=subprocess.DEVNULL)
+        self.running.append(started)
+        return started
+
+    def end(self, process: subprocess.Popen[bytes]) -> float:
+        """Wait for a program; return its CPU seconds."""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.running.remove(process)
+        if process.returncode not in (0, -15):
+            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+        return usage.ru_utime + usage.ru_stime
+
+    def clear(self) -> None:
+        for each in self.running:
+            each.kill()
+            each.wait()
+
+    def report(self, name: str, receivers: int, wall: float, server: float, client: float) -> None:
+        gigabytes = self.size / 1e9
+        print(
+            f"{name:28} {receivers:2d} {wall:7.2f} s {self.size / 1e6 / wall:7.0f} MB/s "
+            f"{server / gigabytes:6.2f} {client / gigabytes:6.2f}",
+            flush=True,
+        )
+
+
+def frisbee(race: Race, image: Path, receivers: int, where: Path, megabits: int, raw: bool) -> None:  # noqa: FBT001
+    session = ["-m", GROUP, "-p", str(PORT)]
+    rate = ["-W", str(megabits * 1_000_000)]
+    server = race.start(
+        [*ours("frisbeed"), "-T", "-1", "-i", "127.77.1.1", *session, *rate, str(image)]
+    )
+    time.sleep(0.5)
+    start = time.monotonic()
+    clients = []
+    for number in range(receivers):
+        disk = "/dev/null" if raw else str(where / f"disk{number}")
+        options = ["-q", "-N"] if raw else ["-q"]
+        line = [*ours("frisbee"), "-i", f"127.77.1.{number + 2}", *session, *options, disk]
+        clients.append(race.start(line))
+    used = sum(race.end(each) for each in clients)
+    wall = time.monotonic() - start
+    name = "ours, network only" if raw else "ours, with restore"
+    race.report(name, receivers, wall, race.end(server), used / receivers)
+
+
+def udpcast(race: Race, image: Path, receivers: int) -> None:
+    common = ["--interface", "lo", "--portbase", str(PORT + 10)]
+    clients = [
+        race.start(["udp-receiver", *common, "--nokbd", "--file", "/dev/null"])
+        for _ in range(receivers)
+    ]
+    time.sleep(0.5)
+    start = time.monotonic()
+    line = ["udp-sender", *common, "--nokbd", "--min-receivers", str(receivers)]
+    server = race.end(race.start([*line, "--file", str(image)]))
+    used = sum(race.end(each) for each in clients)
+    race.report(
+        "udpcast, network only", receivers, time.monotonic() - start, server, used / receivers
+    )
+
+
+def tcp(race: Race, image: Path, receivers: int) -> None:
+    listen = [["nc", "-l", "127.77.1.1", str(PORT + 20 + number)] for number in range(receivers)]
+    clients = [race.start(line) for line in listen]
+    time.sleep(0.5)
+    start = time.monotonic()
+    senders = [
+        race.start(["nc", "-N", "127.77.1.1", str(PORT + 20 + number)], of=str(image))
+        for number in range(receivers)
+    ]
+    server = sum(race.end(each) for each in senders)
+    used = sum(race.end(each) for each in clients)
+    race.report(
+        "nc (TCP), network only", receivers, time.monotonic() - start, server, used / receivers
+    )
+
+
+def attempt(name: str, size: int, run: Callable[[Race], None]) -> None:
+    race = Race(size)
+    try:
+        run(race)
+    except (RuntimeError, OSError) as error:
+        print(f"{name}: {error}")
+    finally:
+        race.clear()
+
+
+def main(argv: list[str]) -> int:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        where = Path(name)
+        image = Path(argv[1]) if len(argv) > 1 else where / "made.ndz"
+        if len(argv) <= 1:
+            make_image(image)
+        image.read_bytes()  # into the page cache
+        megabits = int(argv[2]) if len(argv) > 2 else 6000
+        size = image.stat().st_size
+        print(f"image of {size / 1e6:.0f} MB; ours asked for {megabits} Mb/s; CPU seconds per GB")
+        print(f"{'':28} {'n':>2} {'wall':>9} {'':>12} {'sender':>6} {'each':>6}")
+        for receivers in (1, 4):
+            for raw in (True, False):
+                attempt(
+                    "ours",
+                    size,
+                    lambda race, n=receivers, raw=raw: frisbee(
+                        race, image, n, where, megabits, raw
+                    ),
+                )
+            if shutil.which("udp-sender"):
+                attempt("udpcast", size, lambda race, n=receivers: udpcast(race, image, n))
+            if shutil.which("nc"):
+                attempt("nc", size, lambda race, n=receivers: tcp(race, image, n))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

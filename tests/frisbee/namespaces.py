@@ -1,0 +1,109 @@
+"""Hosts that share a switch: network namespaces joined by a bridge. Needs root, ip and iptables."""
+
+import fcntl
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from array import array
+from contextlib import contextmanager
+
+from programs import program
+
+SIOCETHTOOL, ETHTOOL_SGSO = 0x8946, 0x24
+
+
+def missing():
+    """What this machine lacks to make namespaces, or nothing."""
+    if os.getuid():
+        return "needs root to make network namespaces"
+    lacking = [tool for tool in ("ip", "iptables") if shutil.which(tool) is None]
+    return f"needs {', '.join(lacking)}" if lacking else ""
+
+
+def _ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def _segment_trains(name):
+    """Have a device send the datagrams of a train one by one, as most network cards do."""
+    value = array("I", [ETHTOOL_SGSO, 0])
+    request = struct.pack("16sP16x", name.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SIOCETHTOOL, request)
+
+
+class Switch:
+    """A server (10.98.0.1) and clients (10.98.0.2...), each in a namespace of its own."""
+
+    group, port = "234.5.6.7", 10001
+
+    def __init__(self, clients):
+        self.name = f"rh{os.getpid() % 100000}"
+        self.hosts = [f"{self.name}-{number}" for number in range(clients + 1)]
+
+    def __enter__(self):
+        try:
+            _ip("netns", "add", self.name)
+            self.run(self.name, "ip", "link", "add", "sw", "type", "bridge", "mcast_snooping", "0")
+            self.run(self.name, "ip", "link", "set", "sw", "up")
+            for number, host in enumerate(self.hosts):
+                self._plug(number, host)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in (*self.hosts, self.name):
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+    def run(self, namespace, *words):
+        """Run a command on a host; return what it printed."""
+        line = ["ip", "netns", "exec", namespace, *words]
+        return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+    def _plug(self, number, host):
+        _ip("netns", "add", host)
+        outer, inner = f"{self.name}o{number}", f"{self.name}i{number}"
+        _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
+        _segment_trains(inner)
+        _ip("link", "set", outer, "netns", self.name)
+        _ip("link", "set", inner, "netns", host)
+        self.run(self.name, "ip", "link", "set", outer, "master", "sw", "up")
+        self.run(host, "ip", "addr", "add", f"10.98.0.{number + 1}/24", "dev", inner)
+        self.run(host, "ip", "link", "set", inner, "up")
+        self.run(host, "ip", "route", "add", "224.0.0.0/4", "dev", inner)
+
+    def lose(self, share):
+        """Have each client lose a share of the datagrams that reach it."""
+        rule = ["-A", "INPUT", "-p", "udp", "-m", "statistic", "--mode", "random"]
+        for host in self.hosts[1:]:
+            self.run(host, "iptables", *rule, "--probability", str(share), "-j", "DROP")
+
+    def datagrams_sent(self):
+        """How many UDP datagrams the server's host has sent."""
+        lines = self.run(self.hosts[0], "cat", "/proc/net/snmp").splitlines()
+        names, values = (line.split() for line in lines if line.startswith("Udp:"))
+        return int(dict(zip(names, values, strict=True))["OutDatagrams"])
+
+    def _start(self, number, name, *words):
+        line = ["ip", "netns", "exec", self.hosts[number], *program(name), *words]
+        session = ["-i", f"10.98.0.{number + 1}", "-m", self.group, "-p", str(self.port)]
+        return subprocess.Popen([*line, *session], stderr=subprocess.PIPE)
+
+    @contextmanager
+    def serving(self, image, *options):
+        with self._start(0, "frisbeed", "-d", *options, str(image)) as server:
+            try:
+                while not (line := server.stderr.readline()).startswith(b"Serving"):
+                    assert line, server.wait()
+                yield server
+            finally:
+                server.terminate()
+                server.said = server.stderr.read().decode()
+
+    def client(self, number, disk, *options):
+        """Start client ``number``, from 1 on."""
+        return self._start(number, "frisbee", *options, str(disk))

@@ -1,0 +1,88 @@
+"""Real packets between hosts, with loss, late comers, sleepers and the dead."""
+
+import hashlib
+import re
+import signal
+import threading
+
+import pytest
+from namespaces import Switch, missing
+from programs import program, wait_for
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(60)]
+
+
+@pytest.fixture
+def switch(request):
+    if missing():
+        pytest.skip(missing())
+    with Switch(request.param) as switch:
+        yield switch
+
+
+def _end(clients):
+    said = [each.communicate(timeout=40)[1].decode() for each in clients]
+    assert [each.returncode for each in clients] == [0] * len(clients), said
+    return said
+
+
+def _hashes(disks):
+    return {hashlib.sha256(disk.read_bytes()).hexdigest() for disk in disks}
+
+
+@pytest.mark.parametrize(
+    ("switch", "loss"),
+    [(1, 0), (1, 0.05), (4, 0), (4, 0.01), (4, 0.05), (8, 0), (8, 0.01), (8, 0.05)],
+    indirect=["switch"],
+)
+def test_every_disk_is_what_the_image_says(switch, loss, large_image, tmp_path):
+    path, expected = large_image
+    numbers = range(1, len(switch.hosts))
+    disks = [tmp_path / f"disk{number}" for number in numbers]
+    if loss:
+        switch.lose(loss)
+    with switch.serving(path, "-W", "100000000") as server:
+        clients = [
+            switch.client(n, disk, "-T", "20") for n, disk in zip(numbers, disks, strict=True)
+        ]
+        said = _end(clients)
+    assert _hashes(disks) == {expected}
+    assert all("No trains" not in text for text in said)
+    sent = int(re.search(r"1k blocks sent:    (\d+)", server.said)[1])
+    assert sent >= 6 * 1024
+    if loss:
+        assert "partial req/blks:  0/0" not in server.said
+    assert sent < 4 * 6 * 1024
+
+
+@pytest.mark.parametrize("switch", [4], indirect=True)
+def test_one_late_one_stopped_one_killed(switch, large_image, tmp_path):
+    path, expected = large_image
+    disks = [tmp_path / f"disk{number}" for number in range(1, 5)]
+    switch.lose(0.01)
+    with switch.serving(path, "-W", "20000000"):
+        first, stopped, killed = (switch.client(n, disks[n - 1], "-T", "20") for n in (1, 2, 3))
+        for each in (first, stopped, killed):
+            wait_for(each, "Joined")
+        stopped.send_signal(signal.SIGSTOP)
+        resume = threading.Timer(2.0, stopped.send_signal, [signal.SIGCONT])
+        resume.start()
+        killed.kill()
+        killed.communicate()
+        late = switch.client(4, disks[3], "-T", "20")
+        _end([first, stopped, late])
+        resume.join()
+        before = switch.datagrams_sent()
+        threading.Event().wait(0.5)
+        assert switch.datagrams_sent() == before
+    assert _hashes([disks[0], disks[1], disks[3]]) == {expected}
+
+
+@pytest.mark.parametrize("switch", [1], indirect=True)
+def test_the_address_of_the_route_is_taken_without_an_interface(switch, large_image, tmp_path):
+    path, expected = large_image
+    with switch.serving(path, "-W", "100000000"):
+        host = switch.hosts[1]
+        options = ["-m", switch.group, "-p", str(switch.port), "-T", "20", str(tmp_path / "disk")]
+        switch.run(host, *program("frisbee"), *options)
+    assert _hashes([tmp_path / "disk"]) == {expected}
