@@ -60,6 +60,7 @@ class Node:
         self.last_line = ""
         self.spent: dict[Phase, float] = {}
         self._last_note = ""
+        self._percent = -1.0
         self._settings = settings
         self._cards = cards
         self._bus = bus
@@ -267,8 +268,11 @@ class Node:
 
     def _tell(self, output: ramdisk.Line | ramdisk.Percent) -> None:
         if isinstance(output, ramdisk.Percent):
-            self._bus.report(Progress(node=self.name, percent=output.value))
-        else:
+            # Whole percents are all that anybody looks at, and a log keeps them all.
+            if int(output.value) != int(self._percent):
+                self._bus.report(Progress(node=self.name, percent=output.value))
+            self._percent = output.value
+        elif not output.text.endswith(ramdisk.BEGIN_MARK):
             self._bus.report(NodeSaid(node=self.name, line=output.text))
 
     @staticmethod

@@ -47,6 +47,8 @@ def line(event: Event, *, verbose: bool = False) -> str | None:
     """
     if type(event) in _QUIET or (type(event) in _CHATTER and not verbose):
         return None
+    if isinstance(event, events.PhaseDone) and event.phase is events.Phase.LINK:
+        return None  # it takes no time, and what follows says enough
     return describe(event)
 
 

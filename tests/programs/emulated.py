@@ -82,7 +82,7 @@ class Testbed:
 def start_testbed(directory, *options):
     """Start a testbed and wait, with a bound, for the line that says that it serves."""
     process = subprocess.Popen(
-        [BIN / "rhubarbe-testbed", "--directory", directory, *options],
+        [BIN / "rhubarbe-testbed", "--directory", directory, "--sample-size", "12", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
