@@ -3,6 +3,9 @@
 
 import sys
 
-from rhubarbe.cli.dispatch import main
+try:
+    from rhubarbe.cli.dispatch import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while Python was still reading the code
+    sys.exit(1)

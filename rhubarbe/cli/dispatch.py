@@ -45,10 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, words: list[str]) -> int:
-    module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
-    parser = make_parser(PREFIX + verb, module)
-    arguments = parser.parse_args(words)
     try:
+        module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
+        arguments = make_parser(PREFIX + verb, module).parse_args(words)
         code: int = module.run(arguments)
         sys.stdout.flush()
     except RhubarbeError as error:
