@@ -1,0 +1,24 @@
+"""Whatever goes wrong, and whenever: nothing is left behind, and nobody is held back."""
+
+import pytest
+from soak import LEAST_LOADED, soak
+from trials import run_seed
+
+pytestmark = [pytest.mark.testbed, pytest.mark.full]
+
+SEEDS = range(25)
+# Each of these once broke something.
+REMEMBERED = [4]
+
+
+@pytest.mark.timeout(240)
+def test_25_seeds():
+    broken, share = soak(SEEDS, side_by_side=4)
+    assert broken == []
+    assert share >= LEAST_LOADED
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("seed", [seed for seed in REMEMBERED if seed not in SEEDS])
+def test_what_once_broke_something(seed):
+    assert run_seed(seed).broken == []
