@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rhubarbe.imaging.errors import PartitionError, SourceError
-from rhubarbe.imaging.filesystems.identify import find_usage, identify
+from rhubarbe.imaging.errors import FilesystemError, PartitionError, SourceError
+from rhubarbe.imaging.filesystems.identify import BY_PARTCLONE, find_usage, identify
 from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge, whole
 from rhubarbe.imaging.partitions import MBR_ENTRIES, Partition, PartitionTable, read_partitions
 from rhubarbe.imaging.source import Source
@@ -152,7 +152,24 @@ def _find_usage(source: Source, choice: Choice, partition: Partition) -> Usage:
     if partition.number in choice.raw:
         return whole("raw", partition.size, "forcing raw compression.")
     read_at = _reader(source, partition)
-    return find_usage(read_at, partition.size)
+    usage = find_usage(read_at, partition.size)
+    return _ask_partclone(source, partition, read_at, usage.kind) or usage
+
+
+def _ask_partclone(
+    source: Source, partition: Partition, read_at: ReadAt, kind: str
+) -> Usage | None:
+    """Return what partclone says of a kind that is its own; None for the others."""
+    if kind not in BY_PARTCLONE:
+        return None
+    from rhubarbe.imaging.filesystems import partclone  # with it comes what runs programs
+
+    is_all = partition.start == 0 and partition.size == source.sectors
+    place = partclone.Place(source.name, partition.start * SECTOR, partition.size * SECTOR, is_all)
+    try:
+        return partclone.find_usage(kind, read_at, place)
+    except FilesystemError as error:
+        return whole(kind, partition.size, f"{kind}, but {error}: stored raw")
 
 
 def _reader(source: Source, partition: Partition) -> ReadAt:

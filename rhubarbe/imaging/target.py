@@ -16,6 +16,9 @@ from rhubarbe.ndz.header import Buffer
 ZEROS = memoryview(bytes(1 << 20))
 STDOUT = "-"
 
+# What makes a disk boot, or a filesystem mount, is in here: boot sector, GPT header, superblock.
+HEAD = 4096
+
 _BLKZEROOUT = 0x127F
 _PUNCH_KEEPING_SIZE = 3
 
@@ -25,6 +28,9 @@ class Target:
 
     `size` is how much it can hold, None where nothing bounds it. `is_ordered` says that it can
     only be written from start to end (a pipe): what is left out is then filled with zeros.
+
+    The first bytes of a disk are zeros from the first write on, and written by `sync` after all the
+    rest: a restore that was cut short leaves nothing that boots, half old and half new.
     """
 
     def __init__(self, descriptor: int, name: str, *, zero_free: bool, keep_size: bool) -> None:
@@ -43,6 +49,8 @@ class Target:
             self.size = os.lseek(descriptor, 0, os.SEEK_END)
         self.is_slice = False
         self.is_truncated = False
+        self._head: bytearray | None = None
+        self._head_lock = threading.Lock()
         self._position = 0
         self._aligned = threading.local()
 
@@ -117,7 +125,8 @@ class Target:
         if self.is_ordered:
             self._append(offset, view)
         else:
-            self._write_all(self.base + offset, view)
+            held = self._hold(offset, view)
+            self._write_all(self.base + offset + held, view[held:])
         return len(view)
 
     def zero(self, offset: int, length: int) -> None:
@@ -128,7 +137,10 @@ class Target:
             return
         if self.is_ordered:
             self._append(offset + length, ZEROS[:0])
-        elif not self._zero_at_once(self.base + offset, length):
+            return
+        held = self._hold(offset, ZEROS[: min(length, HEAD)])
+        offset, length = offset + held, length - held
+        if not self._zero_at_once(self.base + offset, length):
             for start in range(offset, offset + length, len(ZEROS)):
                 part = ZEROS[: min(len(ZEROS), offset + length - start)]
                 self._write_all(self.base + start, part)
@@ -139,13 +151,33 @@ class Target:
             os.ftruncate(self.descriptor, length)
 
     def sync(self) -> None:
-        """Wait until all of it is on the disk; raise TargetError."""
+        """Wait until all of it is on the disk, the first bytes last; raise TargetError."""
         if not self.is_regular and not self.is_block:
             return
+        self._flush()
+        if self._head is not None:
+            self._write_all(self.base, memoryview(self._head))
+            self._flush()
+
+    def _flush(self) -> None:
         try:
             os.fsync(self.descriptor)
         except OSError as error:
             raise self._error(error.errno) from error
+
+    def _hold(self, offset: int, view: memoryview) -> int:
+        """Hold back what belongs to the first bytes of a disk; return how much of `view` does."""
+        if self.is_fresh or not (self.is_regular or self.is_block):
+            return 0
+        with self._head_lock:
+            if self._head is None:
+                # Zeros on the disk itself before anything else is: power may fail at any moment.
+                self._head = bytearray(os.pread(self.descriptor, HEAD, self.base))
+                self._write_all(self.base, ZEROS[: len(self._head)])
+                self._flush()
+            part = view[: max(len(self._head) - offset, 0)]
+            self._head[offset : offset + len(part)] = part
+        return len(part)
 
     def _error(self, number: int | None) -> TargetError:
         return TargetError(f"{self.name}: write error: {os.strerror(number or errno.EIO)}")

@@ -80,8 +80,16 @@ def same_files(tools, disk, files, tmp_path):
     return dumped == files
 
 
+def kinds():
+    """The small ones always, the others in a full run."""
+    return [
+        pytest.param(kind, marks=[pytest.mark.full] if mib > 96 else [])
+        for kind, (mib, _) in KINDS.items()
+    ]
+
+
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds())
 def test_used_blocks_come_back_and_free_ones_are_left_out(
     kind, make_ext, tools, programs, tmp_path
 ):

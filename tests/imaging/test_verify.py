@@ -47,7 +47,7 @@ def test_lost_writes_are_found(small_image, tools, tmp_path, monkeypatch):
     lost = []
 
     def pwrite(descriptor, data, offset):
-        if not lost:
+        if not lost and any(data):  # not the zeros that the disk's start holds meanwhile
             lost.append(offset)
             return len(data)
         return real(descriptor, data, offset)
