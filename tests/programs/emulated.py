@@ -46,11 +46,11 @@ class Testbed:
             check=False,
         )
 
-    def start(self, *command, **options):
+    def start(self, *command, environ=None, **options):
         return subprocess.Popen(
             command,
             cwd=self.directory,
-            env=self.environ(),
+            env=self.environ(**(environ or {})),
             stdin=subprocess.DEVNULL,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options,
         )

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -91,13 +92,15 @@ def test_save_interrupted(slow, number):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_wait_interrupted(make_testbed, number):
-    testbed = make_testbed("--nodes", "1", "--boot-time", "30", "--fault", "fit01:never-returns")
-    process = testbed.start("rhubarbe-wait", "--json", "1")
-    wait_for_event(process, "PhaseStarted")
+def test_wait_interrupted(slow, tmp_path, number):
+    conf = tmp_path / "rhubarbe.conf"
+    text = (slow.directory / "rhubarbe.conf").read_text()
+    conf.write_text(re.sub(r"(?m)^ssh_port = .*$", "ssh_port = 9", text))
+    process = slow.start("rhubarbe-wait", "--json", "1", environ={"RHUBARBE_CONF": str(conf)})
+    wait_for_event(process, "NodeNoted")
     process.send_signal(number)
     process.communicate(timeout=20)
-    assert_left_nothing(testbed, process, [])
+    assert_left_nothing(slow, process, [])
 
 
 @pytest.mark.parametrize(
