@@ -9,10 +9,12 @@ import heapq
 import random
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
-from rhubarbe.frisbee.packets import BLOCKS_PER_CHUNK, CHUNK_SIZE, Ask, AskPart, Leave
+from rhubarbe.frisbee.packets import BLOCKS_PER_CHUNK, CHUNK_SIZE, Ask, AskPart, Leave, Packet
 from rhubarbe.frisbee.receiving import Receiver, Tuning
 from rhubarbe.frisbee.sending import Sender
 
@@ -24,18 +26,18 @@ LONGEST_TRAIN = 62
 class Loss:
     """Blocks lost at random, each by itself or in bursts of ``burst``; ``rate`` is their share."""
 
-    def __init__(self, rate, burst, seed):
+    def __init__(self, rate: float, burst: int, seed: int) -> None:
         self.rate, self.burst = rate / burst, burst
         self.random = random.Random(seed)
         self.last = 0.0
         self.left = self._gap()
 
-    def _gap(self):
+    def _gap(self) -> int:
         if not self.rate:
-            return float("inf")
+            return 1 << 60
         return int(self.random.expovariate(self.rate))
 
-    def surviving(self, blocks, wanted, now):
+    def surviving(self, blocks: Sequence[int], wanted: int, now: float) -> int:
         """Return what is left of the map ``wanted`` of ``blocks``, a sequence.
 
         A burst is over when the wire was quiet for a while.
@@ -74,61 +76,64 @@ class Setting:
     burst: int = 1
     disk: float = 0.0
     buffers: int = 64
-    late: dict = field(default_factory=dict)
-    vanish: dict = field(default_factory=dict)
+    late: dict[int, float] = field(default_factory=dict)
+    vanish: dict[int, float] = field(default_factory=dict)
     switch_bits_per_second: int = 0
     switch_buffer_blocks: int = 0
     seed: int = 1
 
     @property
-    def ideal(self):
+    def ideal(self) -> float:
+        """Seconds that the image takes at the bandwidth."""
         return self.chunks * BLOCKS_PER_CHUNK * BITS_PER_BLOCK / self.bits_per_second
 
 
 class Node:
     """One client with its loss, its disk, and when it will be looked at next."""
 
-    def __init__(self, number, setting, start):
+    def __init__(self, number: int, setting: Setting, start: float) -> None:
         tuning = Tuning(buffers=setting.buffers, silence=60)
         self.number = number
         self.receiver = Receiver(number + 1, tuning, now=start)
-        self.loss = Loss(setting.loss, setting.burst, (setting.seed, number).__hash__())
+        self.loss = Loss(setting.loss, setting.burst, setting.seed * 100_003 + number)
         self.wake_at = float("inf")
         self.disk_free = 0.0
-        self.ended = None
+        self.ended: float | None = None
         self.stored = 0
 
 
 class Simulation:
     """Runs a setting to its end; everything arrives ``LATENCY`` after it was sent."""
 
-    def __init__(self, setting):
+    def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.now = 0.0
-        self.events = []
+        self.events: list[tuple[float, int, Callable[..., Any], tuple[Any, ...]]] = []
         self.serial = 0
         self.sender = Sender(setting.chunks * CHUNK_SIZE, 0.0)
         self.pacer = Pacer.of_bandwidth(setting.bits_per_second, LONGEST_TRAIN)
-        self.nodes = {}
+        self.nodes: dict[int, Node] = {}
         self.sending = False
         self.queue_level = self.queue_time = 0.0
         self.dropped = self.requests = 0
-        self.first_block = None
         for number in range(setting.clients):
             start = setting.late.get(number, number * 1e-5)
             self.at(start, self.enter, number)
             if number in setting.vanish:
                 self.at(setting.vanish[number], self.nodes.pop, number)
 
-    def at(self, when, action, *arguments):
+    def at(self, when: float, action: Callable[..., Any], *arguments: Any) -> None:
+        """Have something done at a time."""
         self.serial += 1
         heapq.heappush(self.events, (when, self.serial, action, arguments))
 
-    def enter(self, number):
+    def enter(self, number: int) -> None:
+        """Start a client."""
         self.nodes[number] = node = Node(number, self.setting, self.now)
         self.look(node)
 
-    def run(self, limit=10_000.0):
+    def run(self, limit: float = 10_000.0) -> Self:
+        """Run until nothing happens any more."""
         while self.events:
             self.now, _, action, arguments = heapq.heappop(self.events)
             if self.now > limit:
@@ -138,7 +143,7 @@ class Simulation:
 
     # -- clients ---------------------------------------------------------------------------------
 
-    def look(self, node):
+    def look(self, node: Node) -> None:
         """Let a client send what is due, and look again when it has more to do."""
         if node.ended is not None or node.number not in self.nodes:
             return
@@ -146,13 +151,15 @@ class Simulation:
             self.at(self.now + LATENCY, self.hear, node.number, packet)
         self.plan(node)
 
-    def plan(self, node):
+    def plan(self, node: Node) -> None:
+        """Look at a client again at its deadline."""
         due = max(node.receiver.deadline(), self.now)
         if due < node.wake_at:
             node.wake_at = due
             self.at(due, self.wake, node, due)
 
-    def wake(self, node, due):
+    def wake(self, node: Node, due: float) -> None:
+        """Look at a client, unless it has been looked at since."""
         if node.wake_at == due:
             node.wake_at = float("inf")
             if node.receiver.deadline() <= self.now:
@@ -160,8 +167,8 @@ class Simulation:
             else:
                 self.plan(node)
 
-    def hear(self, number, packet):
-        """A client's packet arrives at the server and at the other clients."""
+    def hear(self, number: int, packet: Packet) -> None:
+        """Bring a client's packet to the server and to the other clients."""
         reply = self.sender.receive(packet, f"10.0.{number >> 8}.{number & 255}", self.now)
         if reply is not None:
             self.at(self.now + LATENCY, self.answer, reply)
@@ -172,7 +179,8 @@ class Simulation:
                     other.receiver.receive(packet, self.now)
         self.serve()
 
-    def answer(self, reply):
+    def answer(self, reply: Packet) -> None:
+        """Bring the server's reply to the clients."""
         for node in self.nodes.values():
             if not node.receiver.joined:
                 node.receiver.receive(reply, self.now)
@@ -180,13 +188,15 @@ class Simulation:
 
     # -- server ----------------------------------------------------------------------------------
 
-    def serve(self):
+    def serve(self) -> None:
+        """Start sending, if there is something to send."""
         if not self.sending and self.sender.busy:
             self.pacer.start(self.now)
             self.sending = True
             self.send()
 
-    def send(self):
+    def send(self) -> None:
+        """Send a train, or wait until one may leave."""
         wait = self.pacer.wait(self.now)
         if wait > 1e-9:
             self.at(self.now + wait, self.send)
@@ -195,15 +205,13 @@ class Simulation:
         if train is None:
             self.sending = False
             return
-        if self.first_block is None:
-            self.first_block = self.now
         self.pacer.sent(len(train.blocks), self.now)
         blocks = self.through_switch(train.blocks)
         if blocks:
             self.at(self.now + LATENCY, self.arrive, train.chunk, blocks)
         self.at(self.now + max(self.pacer.wait(self.now), 1e-6), self.send)
 
-    def through_switch(self, blocks):
+    def through_switch(self, blocks: Sequence[int]) -> Sequence[int]:
         """Drop what does not fit into the buffer of a switch that is slower than the server."""
         setting = self.setting
         if not setting.switch_buffer_blocks:
@@ -216,7 +224,8 @@ class Simulation:
         self.queue_level += min(room, len(blocks))
         return blocks[: max(0, room)]
 
-    def arrive(self, chunk, blocks):
+    def arrive(self, chunk: int, blocks: Sequence[int]) -> None:
+        """Bring a train to the clients."""
         wanted = 0
         for block in blocks:
             wanted |= 1 << block
@@ -224,7 +233,8 @@ class Simulation:
             if node.ended is None and node.receiver.joined:
                 self.store(node, chunk, node.loss.surviving(blocks, wanted, self.now))
 
-    def store(self, node, chunk, blocks):
+    def store(self, node: Node, chunk: int, blocks: int) -> None:
+        """Give a client what it did not lose."""
         if not blocks:
             return
         fresh = node.receiver.store(chunk, blocks, self.now)
@@ -240,7 +250,8 @@ class Simulation:
         elif node.receiver.deadline() < node.wake_at:
             self.plan(node)
 
-    def written(self, node):
+    def written(self, node: Node) -> None:
+        """Note that a client's disk has one more chunk."""
         if node.number not in self.nodes:
             return
         node.receiver.written()
@@ -254,18 +265,19 @@ class Simulation:
     # -- figures ---------------------------------------------------------------------------------
 
     @property
-    def repeats(self):
+    def repeats(self) -> float:
         """How many times the image was sent."""
         return self.sender.counters.blocks_sent / self.sender.blocks
 
     @property
-    def unfinished(self):
+    def unfinished(self) -> list[int]:
+        """Numbers of the clients that have not ended."""
         return [node.number for node in self.nodes.values() if node.ended is None]
 
 
-def settings(clients, chunks):
-    def make(name, **changes):
-        return Setting(**({"name": name, "clients": clients, "chunks": chunks} | changes))
+def settings(clients: int, chunks: int) -> Iterator[Setting]:
+    def make(name: str, **changes: Any) -> Setting:
+        return replace(Setting(name=name, clients=clients, chunks=chunks), **changes)
 
     half = make("").ideal / 2
     yield make("no loss")
@@ -273,27 +285,27 @@ def settings(clients, chunks):
     yield make("1 % loss, bursts of 20", loss=0.01, burst=20)
     yield make("5 % loss, independent", loss=0.05)
     yield make("slow disks, 30 MiB/s", disk=30.0)
-    yield make("a tenth joins halfway", late={n: half for n in range(0, clients, 10)})
-    yield make("a tenth vanishes halfway", vanish={n: half for n in range(0, clients, 10)})
+    yield make("a tenth joins halfway", late=dict.fromkeys(range(0, clients, 10), half))
+    yield make("a tenth vanishes halfway", vanish=dict.fromkeys(range(0, clients, 10), half))
     yield make(
         "switch: 600 Mb/s, 64 blocks", switch_bits_per_second=600_000_000, switch_buffer_blocks=64
     )
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     clients = int(argv[1]) if len(argv) > 1 else 64
     chunks = int(argv[2]) if len(argv) > 2 else 100
     print(f"{clients} clients, image of {chunks} MiB, 500 Mb/s")
     print(
-        f"{'setting':30} {'time/ideal':>10} {'sent/image':>10} {'spread s':>8} {'requests':>8}  took"
+        f"{'setting':30} {'time/ideal':>10} {'sent/image':>10} {'spread s':>8} {'requests':>8} took"
     )
     for setting in settings(clients, chunks):
         start = time.perf_counter()
         done = Simulation(setting).run()
-        ends = [node.ended for node in done.nodes.values()]
-        if None in ends:
+        if done.unfinished:
             print(f"{setting.name:30} not finished: {done.unfinished}")
             return 1
+        ends = [node.ended or 0.0 for node in done.nodes.values()]
         took = time.perf_counter() - start
         print(
             f"{setting.name:30} {max(ends) / setting.ideal:10.2f} {done.repeats:10.2f} "

@@ -52,6 +52,7 @@ class Race:
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self, line: list[str], *, into: str = "", of: str = "") -> subprocess.Popen[bytes]:
+        """Start a program that reads the file ``of``."""
         with (
             Path(into or os.devnull).open("wb") as out,
             Path(of or os.devnull).open("rb") as source,
@@ -70,11 +71,13 @@ class Race:
         return usage.ru_utime + usage.ru_stime
 
     def clear(self) -> None:
+        """End what still runs."""
         for each in self.running:
             each.kill()
             each.wait()
 
     def report(self, name: str, receivers: int, wall: float, server: float, client: float) -> None:
+        """Print one line; CPU seconds are of all senders, and of one receiver."""
         gigabytes = self.size / 1e9
         print(
             f"{name:28} {receivers:2d} {wall:7.2f} s {self.size / 1e6 / wall:7.0f} MB/s "

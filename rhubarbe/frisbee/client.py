@@ -10,6 +10,7 @@ from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.disks import ImageDisk, RawDisk
 from rhubarbe.frisbee.errors import FrisbeeError, UsageError
 from rhubarbe.frisbee.fetching import Fetching
+from rhubarbe.frisbee.inuse import refuse_if_in_use
 from rhubarbe.frisbee.multicast import RECEIVE_BUFFER, Channel, Session, own_address
 from rhubarbe.frisbee.receiving import Tuning
 from rhubarbe.imaging.errors import ImagingError
@@ -18,7 +19,7 @@ from rhubarbe.ndz.errors import NdzError, NotAnImage
 USAGE = """\
 usage: rhubarbe-frisbee [-bdfnNOqz] [-i interface] [-k sockbuf_kb] [-T silence_s] [-K keepalive_s]
            [-C chunk_mb] [-W write_mb] [-M total_mb] [-R chunks] [-I redo_ms] [-r delay_s]
-           [-s slice] [-S server] [--as-device] [--verify] -m group -p port disk
+           [-s slice] [-S server] [--as-device] [--force] [--verify] -m group -p port disk
 
 Receive an image from a frisbee server onto a disk, a file, or - for the standard output.
   -m group     multicast group, or the address of the server; -p port
@@ -33,6 +34,7 @@ Receive an image from a frisbee server onto a disk, a file, or - for the standar
   -r s         wait up to s seconds before joining
   -q           no dots, no statistics; -b: broadcast; -d: debug; -n: accepted for compatibility
   --as-device  a regular file is a disk: its size and other content stay
+  --force      write also to a device that is in use
   --verify     read back from the disk what was written, and compare
 
 Example: rhubarbe-frisbee -i 192.168.3.4 -m 234.5.6.1 -p 10001 /dev/sda
@@ -65,7 +67,7 @@ def read_settings(words: list[str]) -> Settings:
         UsageError: it cannot be understood, or lacks disk, group or port.
 
     """
-    long_flags = {"help": "h", "as-device": "as-device", "verify": "verify"}
+    long_flags = {"help": "h", "as-device": "as-device", "verify": "verify", "force": "force"}
     given = options.parse(words, "bdfhnNOqtz", "mpiSCWMTKRIrsk", long_flags)
     if given.has("h"):
         raise UsageError
@@ -131,6 +133,8 @@ def _announce(settings: Settings, channel: Channel, log: report.Report) -> None:
 
 def _run(settings: Settings, fetching: Fetching, log: report.Report, delay: float) -> None:
     given = settings.given
+    if not given.has("force"):
+        refuse_if_in_use(settings.disk)
     disk: ImageDisk | RawDisk
     if given.has("N"):
         disk = RawDisk(settings.disk, fetching.chunk_done, verify=given.has("verify"))
