@@ -5,6 +5,7 @@ ran in it ends too.
 """
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -19,6 +20,9 @@ from typing import Any
 import telnetlib3
 
 from rhubarbe.testbed.terminal import Terminal
+
+# What it thinks of clients that negotiate little would stand between the lines of a command.
+logging.getLogger("telnetlib3").setLevel(logging.CRITICAL)
 
 PIECE = 1 << 16
 GRACE = 1.0  # seconds between asking a session's processes to end and ending them

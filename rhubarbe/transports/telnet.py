@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -9,6 +10,9 @@ import telnetlib3
 from telnetlib3 import TelnetReaderUnicode, TelnetWriterUnicode
 
 from rhubarbe.errors import Unreachable
+
+# What it thinks of a server is for its authors; in the middle of our lines it is noise.
+logging.getLogger("telnetlib3").setLevel(logging.CRITICAL)
 
 # Long enough for a server to send its options, short enough not to be noticed.
 NEGOTIATION = 0.05
