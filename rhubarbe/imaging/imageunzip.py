@@ -4,15 +4,20 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import TargetTooSmall, UsageError
 from rhubarbe.imaging.imagefile import ImageFile
+from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.target import STDOUT, Target
-from rhubarbe.ndz.errors import TruncatedImage
+from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
+
+if TYPE_CHECKING:
+    from rhubarbe.imaging.signature import PublicKey
 
 PROGRAM = Program(
     name="imageunzip",
@@ -62,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
 def _work(line: CommandLine) -> int:
     if not 1 <= len(line.arguments) <= 2:  # noqa: PLR2004
         raise UsageError("an image and an output are needed")
+    if line.has("dos-type") and not line.has("slice"):
+        raise UsageError("-D sets the type of a slice: -s is needed with it")
     image = ImageFile(line.arguments[0])
     try:
         if image.is_file and image.size % CHUNK:
@@ -73,6 +80,8 @@ def _work(line: CommandLine) -> int:
         with _open_target(line) as target:
             _refuse_too_small(image, target, end)
             _restore(line, image, target)
+            if line.has("dos-type"):
+                _set_type(line, target)
     finally:
         image.close()
     return 0
@@ -104,6 +113,7 @@ def _refuse_too_small(image: ImageFile, target: Target, end: int) -> None:
 def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
     started = time.monotonic()
     progress = _choose_progress(line, image)
+    key = _load_key(line)
     restorer = Restorer(
         target,
         threads=1 if line.has("single") else None,
@@ -113,6 +123,10 @@ def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
     )
     try:
         for index, chunk in enumerate(image.chunks()):
+            if index == 0:
+                _check_first(line, chunk)
+            if key:
+                key.check(chunk, index)
             restorer.wait_for_room()
             restorer.submit(index, chunk)
         totals = restorer.finish()
@@ -126,6 +140,29 @@ def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
         _say_totals(totals, time.monotonic() - started, zeroed=line.has("zero"))
     if line.has("verify"):
         _say_verified(*restorer.verify())
+
+
+def _load_key(line: CommandLine) -> "PublicKey | None":
+    if not line.has("auth-key"):
+        return None
+    from rhubarbe.imaging.signature import PublicKey  # few images are signed
+
+    return PublicKey.load(line.text("auth-key"))
+
+
+def _check_first(line: CommandLine, chunk: bytearray) -> None:
+    """Check what the first chunk says for all of them: that its UUID is the one asked for."""
+    security = parse_header(chunk, 0).security
+    if line.has("uuid") and security.image_id.hex() != line.text("uuid").lower():
+        raise DamagedChunk(0, f"belongs to image {security.image_id.hex()}")
+    if security.signed and not line.has("auth-key"):
+        say("WARNING: the image is signed; without -a KEYFILE its signatures are not checked")
+
+
+def _set_type(line: CommandLine, target: Target) -> None:
+    number, kind = line.number("slice", 0), line.number("dos-type", 0, 1, 255)
+    set_mbr_type(target.descriptor, number, kind)
+    say(f"Set partition {number} type to 0x{kind:04X}")
 
 
 def _choose_progress(line: CommandLine, image: ImageFile) -> Progress:

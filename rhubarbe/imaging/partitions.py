@@ -5,6 +5,7 @@ IBM PC disks for MBR.
 """
 
 import itertools
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -76,6 +77,17 @@ def read_partitions(read_at: ReadAt, size: int) -> PartitionTable:
     table = _read_gpt(read_at, sectors, first) or _read_mbr(read_at, sectors, first)
     _check_overlaps(table)
     return table
+
+
+def set_mbr_type(descriptor: int, number: int, kind: int) -> None:
+    """Set the type of a primary partition (1 to 4) of an open disk; raise PartitionError."""
+    entries = _mbr_entries(os.pread(descriptor, SECTOR, 0))
+    if not 1 <= number <= MBR_ENTRIES or not entries or entries[0][0] == PROTECTIVE_TYPE:
+        raise PartitionError(f"P{number} has no type to set: only the primary ones of an MBR have")
+    sector = bytearray(os.pread(descriptor, SECTOR, 0))
+    sector[446 + 16 * (number - 1) + 4] = kind
+    os.pwrite(descriptor, sector, 0)
+    os.fsync(descriptor)
 
 
 def _check_overlaps(table: PartitionTable) -> None:

@@ -52,7 +52,7 @@ def find_usage(kind: str, read_at: ReadAt, place: Place) -> Usage:
 
 
 def _beyond(kind: str, read_at: ReadAt) -> list[Range]:
-    """Return what partclone leaves out: the second boot sector of ntfs, right after its clusters."""
+    """Return what partclone leaves out: the second boot sector of ntfs, after its clusters."""
     if kind != "ntfs":
         return []
     end = int.from_bytes(read_at(_NTFS_SECTORS, 8), "little")

@@ -1,0 +1,76 @@
+"""Labels and addresses become true for the slice that they are restored to."""
+
+import struct
+
+from rhubarbe.imaging.relocations import relocate, short_end
+from rhubarbe.ndz.header import ChunkHeader, Region, Relocation
+
+
+def header(*relocations):
+    return ChunkHeader(
+        version=3, size=0, index=0, first=0, last=100,
+        regions=(Region(0, 2), Region(10, 4)), relocations=relocations,
+    )  # fmt: skip
+
+
+def label(partitions):
+    data = bytearray(512)
+    struct.pack_into("<H", data, 138, len(partitions))
+    for number, (size, offset) in enumerate(partitions):
+        struct.pack_into("<II", data, 148 + 16 * number, size, offset)
+    return data
+
+
+def entries(data, count):
+    return [struct.unpack_from("<II", data, 512 + 148 + 16 * n) for n in range(count)]
+
+
+def xor(data):
+    total = 0
+    for (word,) in struct.iter_unpack("<H", data):
+        total ^= word
+    return total
+
+
+def test_a_freebsd_label():
+    data = bytearray(512) + label([(50, 0), (500, 50), (999, 0), (0, 7)]) + bytes(4 * 512)
+    relocate(data, header(Relocation(1, 1, 0, 276)), 63, 100 * 512)
+    assert entries(data, 4) == [(50, 63), (50, 113), (100, 63), (0, 7)]
+    assert xor(data[512 : 512 + 148 + 4 * 16]) == 0
+
+
+def test_an_openbsd_label_keeps_c_and_what_follows_h():
+    data = bytearray(512) + label([(50, 0)] * 10) + bytes(4 * 512)
+    relocate(data, header(Relocation(2, 1, 0, 276)), 63, 100 * 512)
+    expected = [(50, 63)] * 2 + [(50, 0)] + [(50, 63)] * 5 + [(50, 0)] * 2
+    assert entries(data, 10) == expected
+
+
+def test_lilo_addresses():
+    data = bytearray(6 * 512)
+    data[1024 + 7 : 1024 + 12] = bytes([0xFF, 0, 0x40, 0, 9])
+    data[3 * 512 : 3 * 512 + 10] = bytes([1, 2, 0x60, 3, 4, 5, 0, 0, 0, 1])
+    relocations = [Relocation(3, 10, 7, 5), Relocation(4, 11, 0, 512)]
+    relocate(data, header(*relocations), 2, None)
+    assert data[1024 + 7 : 1024 + 12] == bytes([1, 1, 0x40, 0, 9])
+    assert data[3 * 512 : 3 * 512 + 15] == bytes([3, 2, 0x60, 3, 4, 7, 0, 0, 0, 1]) + bytes(5)
+
+
+def test_the_checksum_of_lilo_s_table():
+    data = bytearray(range(256)) * 12
+    relocate(data, header(Relocation(5, 11, 990 - 512, 2)), 2, None)
+    table = data[1024 : 1024 + 1024]
+    assert xor(table) == 0xABCD
+
+
+def test_unknown_kinds_are_left_alone_and_told():
+    data = bytearray(6 * 512)
+    assert relocate(data, header(Relocation(100, 1, 0, 4), Relocation(0, 1, 0, 4)), 9, None) == [
+        100
+    ]
+    assert not any(data)
+
+
+def test_where_an_image_ends_inside_a_sector():
+    assert short_end(header()) is None
+    assert short_end(header(Relocation(6, 13, 0, 353))) == 13 * 512 + 353
