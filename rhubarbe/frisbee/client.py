@@ -30,7 +30,7 @@ Receive an image from a frisbee server onto a disk, a file, or - for the standar
   -T s         give up when the server is silent for s seconds (60); 0: never
   -K s         remind switches of the group after s idle seconds
   -C mb        memory for chunks (64), -W mb: for writing (64), -M mb: half for each
-  -R n         chunks asked for ahead (2); -I ms: before asking again (1000); -O: in order
+  -R n         chunks asked for ahead (4); -I ms: before asking again (1000); -O: in order
   -r s         wait up to s seconds before joining
   -q           no dots, no statistics; -b: broadcast; -d: debug; -n: accepted for compatibility
   --as-device  a regular file is a disk: its size and other content stay
@@ -84,7 +84,7 @@ def read_settings(words: list[str]) -> Settings:
         server=given.address("S"),
         tuning=Tuning(
             buffers=given.number("C", half),
-            read_ahead=given.number("R", 2, 1),
+            read_ahead=given.number("R", 4, 1),
             redo=given.number("I", 1000) / 1000,
             silence=float(given.number("T", _SILENCE)),
             randomize=not given.has("O"),
