@@ -4,8 +4,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
+from rhubarbe.imaging.census import SIZES, Census
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
@@ -47,74 +48,6 @@ _RELOCATIONS = {
     5: "LILOCKSUM",
     6: "SHORTSECTOR",
 }
-_SIZES = (4, 16, 32, 64, 128, 256)
-
-
-@dataclass(slots=True)
-class Spread:
-    """Number, sum and extremes of some sizes in bytes."""
-
-    count: int = 0
-    total: int = 0
-    smallest: int = 0
-    largest: int = 0
-
-    def add(self, size: int) -> None:
-        """Count one more."""
-        self.smallest = min(self.smallest, size) if self.count else size
-        self.largest = max(self.largest, size)
-        self.count += 1
-        self.total += size
-
-    def __str__(self) -> str:
-        average = self.total // max(self.count, 1)
-        return f"{average}/{self.smallest}/{self.largest} ave/min/max size"
-
-
-@dataclass(slots=True)
-class Statistics:
-    """What all the headers of an image say together."""
-
-    chunks: int = 0
-    version: int = 0
-    compressed: int = 0
-    first: int = 0
-    last: int = 0
-    allocated: Spread = field(default_factory=Spread)
-    free: Spread = field(default_factory=Spread)
-    regions: Spread = field(default_factory=Spread)
-    sizes: list[int] = field(default_factory=lambda: [0] * (len(_SIZES) + 1))
-    relocations: Spread = field(default_factory=Spread)
-    _reach: int = 0
-
-    def add(self, header: ChunkHeader) -> None:
-        """Count one more chunk."""
-        if not self.chunks:
-            self.first = self._reach = header.first
-        self.chunks += 1
-        self.version = header.version
-        self.compressed += header.size
-        self.last = header.last
-        self.regions.add(len(header.regions))
-        for relocation in header.relocations:
-            self.relocations.add(relocation.size)
-        for region in header.regions:
-            self._count_free(region.start)
-            self._count_data(region.size * SECTOR)
-            self._reach = region.end
-
-    def finish(self) -> None:
-        """Say that no chunk follows."""
-        self._count_free(self.last)
-
-    def _count_free(self, end: int) -> None:
-        if end > self._reach:
-            self.free.add((end - self._reach) * SECTOR)
-
-    def _count_data(self, size: int) -> None:
-        self.allocated.add(size)
-        slot = next((n for n, limit in enumerate(_SIZES) if size < limit << 10), len(_SIZES))
-        self.sizes[slot] += 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -198,7 +131,7 @@ def _check_version(path: str, area: bytes) -> None:
 def _dump(line: CommandLine, path: str) -> None:
     headers = list(_headers(path))
     size = len(headers) * CHUNK if path == STDIN else os.stat(path).st_size  # noqa: PTH116
-    statistics = Statistics()
+    statistics = Census()
     for header in headers:
         statistics.add(header)
     statistics.finish()
@@ -265,7 +198,7 @@ def _print_map(headers: list[ChunkHeader]) -> None:
         print(f"F: [{reach:08x}-{headers[-1].last - 1:08x}]")
 
 
-def _print_summary(s: Statistics, size: int) -> None:
+def _print_summary(s: Census, size: int) -> None:
     overhead = size - s.compressed
     share = 100 * overhead / max(size, 1)
     print(f"  {overhead} bytes of overhead/wasted space ({share:5.2f}% of image file)")
@@ -288,7 +221,7 @@ def _print_summary(s: Statistics, size: int) -> None:
     _print_sizes(s)
 
 
-def _print_sizes(s: Statistics) -> None:
+def _print_sizes(s: Census) -> None:
     print("  size distribution:")
     so_far = 0
     for slot, count in enumerate(s.sizes):
@@ -296,11 +229,11 @@ def _print_sizes(s: Statistics) -> None:
             continue
         so_far += count
         share = 100 * count / s.allocated.count
-        if slot < len(_SIZES):
+        if slot < len(SIZES):
             total = 100 * so_far / s.allocated.count
-            print(f"    < {_SIZES[slot]:4d}k bytes: {count:6d} {share:4.1f}% {total:4.1f}%")
+            print(f"    < {SIZES[slot]:4d}k bytes: {count:6d} {share:4.1f}% {total:4.1f}%")
         else:
-            print(f"    >= {_SIZES[-1]:3d}k bytes: {count:6d} {share:4.1f}%")
+            print(f"    >= {SIZES[-1]:3d}k bytes: {count:6d} {share:4.1f}%")
 
 
 def _print_json(path: str, size: int, headers: list[ChunkHeader]) -> None:

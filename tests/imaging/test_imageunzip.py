@@ -191,6 +191,17 @@ def test_a_slice_is_restored_into_its_place(image, programs, tools, tmp_path):
     )
 
 
+def test_the_type_of_a_restored_slice(image, programs, tools, tmp_path, capsys):
+    tools.need("sfdisk")
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(12 << 20))
+    tools.run("sfdisk", "-q", disk, input="label: dos\n2048,20480,7\n")
+    programs.unzip("-s1", "-D", "0x83", image("d4-raw"), disk)
+    assert "Set partition 1 type to 0x0083" in capsys.readouterr().err
+    assert "type=83" in tools.run("sfdisk", "-d", disk)
+    programs.unzip("-D", "0x83", image("d4-raw"), disk, status=1)
+
+
 def test_an_image_too_large_for_its_slice_is_truncated(image, programs, tools, tmp_path, capsys):
     tools.need("sfdisk")
     disk = tools.junk(tmp_path / "disk.img", 8 << 20)
