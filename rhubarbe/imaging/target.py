@@ -172,12 +172,23 @@ class Target:
         with self._head_lock:
             if self._head is None:
                 # Zeros on the disk itself before anything else is: power may fail at any moment.
-                self._head = bytearray(os.pread(self.descriptor, HEAD, self.base))
+                self._head = self._read_head()
                 self._write_all(self.base, ZEROS[: len(self._head)])
                 self._flush()
             part = view[: max(len(self._head) - offset, 0)]
             self._head[offset : offset + len(part)] = part
         return len(part)
+
+    def _read_head(self) -> bytearray:
+        with mmap.mmap(-1, HEAD) as buffer:  # starts a page, as direct reads want it
+            try:
+                got = os.preadv(self.descriptor, [buffer], self.base)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not self.is_direct:
+                    raise
+                self._use_cache()
+                got = os.preadv(self.descriptor, [buffer], self.base)
+            return bytearray(buffer[:got])
 
     def _error(self, number: int | None) -> TargetError:
         return TargetError(f"{self.name}: write error: {os.strerror(number or errno.EIO)}")
@@ -192,10 +203,11 @@ class Target:
 
     def _write_all(self, offset: int | None, view: memoryview) -> None:
         while view:
+            was_direct = self.is_direct
             try:
                 written = self._write_some(offset, view)
             except OSError as error:
-                if error.errno == errno.EINVAL and self.is_direct:
+                if error.errno == errno.EINVAL and was_direct:
                     self._use_cache()
                     continue
                 raise self._error(error.errno) from error
