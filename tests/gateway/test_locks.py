@@ -1,6 +1,8 @@
 """One command at a time on a node; who is refused learns by whom; a dead holder holds nothing."""
 
 import asyncio
+import os
+import pwd
 import subprocess
 import sys
 import time
@@ -85,3 +87,17 @@ async def test_a_state_directory_that_cannot_be_is_one_line(tmp_path):
     with pytest.raises(GatewayError, match="state_dir"):
         async with hold(tmp_path / "file" / "state", "load", ["fit01"], 0):
             pytest.fail("held nowhere")
+
+
+def test_who_we_are_is_known_without_a_terminal_and_whatever_the_environment_says():
+    name = subprocess.run(
+        [sys.executable, "-c", "from rhubarbe.gateway.locks import user_name; print(user_name())"],
+        env={"USER": "liar", "LOGNAME": "liar"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        start_new_session=True,
+        text=True,
+        check=True,
+        timeout=10,
+    ).stdout.strip()
+    assert name == pwd.getpwuid(os.getuid()).pw_name

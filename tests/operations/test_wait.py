@@ -87,3 +87,19 @@ async def test_one_that_does_not_say_since_when_it_runs_is_not_believed(boot, an
 @pytest.mark.parametrize("stamps", ["", CommandFailed("cat: no such file")])
 async def test_an_image_need_not_have_a_stamp(boot, stamps):
     assert notes(await boot([NEW], stamps)) == ["up for 0 s, runs: an image without a stamp"]
+
+
+async def test_later_tries_may_take_longer(monkeypatch):
+    """On a gateway that is busy the first tries are too short."""
+    limits = []
+
+    async def ask(ip, port, user, key, limit, command):
+        limits.append(limit)
+        if len(limits) < 4:
+            raise Unreachable("ssh: refused")
+        return NEW
+
+    monkeypatch.setattr(wait_module, "ask", ask)
+    await wait_for_boot(Node(ENTRY, QUICK, None, Bus()), time.monotonic() - 2, QUICK)
+    assert limits[0] == QUICK.networking.ssh_timeout
+    assert limits[0] < limits[1] < limits[2] < limits[3]

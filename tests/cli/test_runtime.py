@@ -1,0 +1,56 @@
+"""The log: here, else at home, else nowhere; never through somebody's link."""
+
+import pytest
+
+from rhubarbe.bus import Bus
+from rhubarbe.cli.runtime import LOG, run_command
+from rhubarbe.events import Finished, Notice
+from rhubarbe.operations.outcome import Outcome
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The current directory and the home of a user."""
+    for name in ("here", "home"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "here" / LOG, tmp_path / "home" / LOG
+
+
+def run():
+    async def operation(bus: Bus) -> Outcome:
+        bus.report(Notice(text="hello"))
+        bus.report(Finished(command="wait", good="", bad="", exit_code=0, seconds=1.0))
+        return Outcome(())
+
+    return run_command(operation, curses=False, json=False)
+
+
+def test_the_log_is_here(places):
+    here, home = places
+    assert run() == 0
+    assert "hello" in here.read_text()
+    assert not home.exists()
+
+
+def test_it_goes_home_where_it_cannot_be_here(places):
+    here, home = places
+    here.mkdir()
+    assert run() == 0
+    assert "hello" in home.read_text()
+
+
+def test_somebody_s_link_is_not_followed(places, tmp_path):
+    here, home = places
+    here.symlink_to(tmp_path / "precious")
+    assert run() == 0
+    assert not (tmp_path / "precious").exists()
+    assert "hello" in home.read_text()
+
+
+def test_without_any_log_the_command_still_runs_and_says_so(places, capsys):
+    for place in places:
+        place.mkdir()
+    assert run() == 0
+    assert "no log" in capsys.readouterr().out

@@ -1,0 +1,100 @@
+"""One node's power: what is believed, and what is done about a card that lies."""
+
+from dataclasses import replace
+
+import pytest
+
+from rhubarbe import node as node_module
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import CardError, NodeError
+from rhubarbe.events import NodeNoted, Phase
+from rhubarbe.inventory import Entry, Interface
+from rhubarbe.node import Node
+
+INTERFACE = Interface("fit01", "127.0.0.1", "02:00:00:00:00:01")
+CARD = Interface("reboot01", "127.0.0.2", "")
+SETTINGS = Settings()
+SETTINGS = replace(
+    SETTINGS,
+    nodes=replace(SETTINGS.nodes, idle_after_reset=0.05, probe_interval=0.01, reset_timeout=5),
+)
+
+
+class Card:
+    """A power card that gives the readings that it is told to, the last one for ever."""
+
+    def __init__(self, readings):
+        self._readings = readings.split()
+        self.sent = []
+
+    async def is_on(self, ip):
+        reading = self._readings.pop(0) if len(self._readings) > 1 else self._readings[0]
+        return reading == "on"
+
+    async def send(self, ip, verb):
+        self.sent.append(verb)
+
+    async def turn(self):
+        pass
+
+
+class Body:
+    """What a node shows on its ports: it leaves when the card gets one of `obeys`."""
+
+    def __init__(self, card, *obeys):
+        self._card = card
+        self._obeys = obeys
+
+    def __bool__(self):
+        return True
+
+    async def departed(self, interval):
+        if self._card.sent[-1] not in self._obeys:
+            raise TimeoutError
+
+
+@pytest.fixture
+def reboot(monkeypatch):
+    """Reboot a node with such a card, which leaves at such verbs; return what was sent and said."""
+
+    async def run(card, *obeys):
+        async def observe(*_):
+            return Body(card, *obeys)
+
+        monkeypatch.setattr(node_module.Presence, "observe", observe)
+        monkeypatch.setattr(node_module, "READINGS_APART", 0)
+        bus = Bus()
+        told = []
+        bus.report = told.append
+        await Node(Entry(1, INTERFACE, CARD, None), SETTINGS, card, bus).reboot(Phase.RESET)
+        return card.sent, [event.text for event in told if isinstance(event, NodeNoted)]
+
+    return run
+
+
+async def test_one_odd_reading_is_not_believed(reboot):
+    """A single `off` of a node that is on would have it switched on, and never reset."""
+    sent, _ = await reboot(Card("off on on"), "reset")
+    assert sent == ["reset"]
+
+
+async def test_a_node_that_is_off_is_switched_on(reboot):
+    sent, _ = await reboot(Card("off off"))
+    assert sent == ["on"]
+
+
+async def test_a_reset_that_did_nothing_becomes_off_and_on(reboot):
+    sent, said = await reboot(Card("on on off off"), "off")
+    assert sent == ["reset", "off", "on"]
+    assert any("off, then on" in text for text in said)
+
+
+async def test_a_card_that_says_the_node_is_on_after_off_is_not_believed(reboot):
+    with pytest.raises(CardError, match="says ok to off, but that the node is on"):
+        await reboot(Card("on"), "off")
+
+
+async def test_a_node_that_never_leaves_is_bad(reboot):
+    with pytest.raises(NodeError, match="the node stays up"):
+        await reboot(Card("on"))
