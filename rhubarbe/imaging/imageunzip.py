@@ -113,7 +113,6 @@ def _refuse_too_small(image: ImageFile, target: Target, end: int) -> None:
 def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
     started = time.monotonic()
     progress = _choose_progress(line, image)
-    key = _load_key(line)
     restorer = Restorer(
         target,
         threads=1 if line.has("single") else None,
@@ -121,7 +120,21 @@ def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
         on_chunk=_Pace(progress, image.count).count,
         verify=line.has("verify"),
     )
+    totals = _submit_all(restorer, line, image)
+    progress.finish()
+    for kind in restorer.unknown_relocations:
+        say(f"Ignoring unknown relocation type {kind}")
+    if target.is_truncated:
+        say("WARNING: image too large for target slice, truncating")
+    if not isinstance(progress, UnzipDots):
+        _say_totals(totals, time.monotonic() - started, zeroed=line.has("zero"))
+    if line.has("verify"):
+        _say_verified(*restorer.verify())
+
+
+def _submit_all(restorer: Restorer, line: CommandLine, image: ImageFile) -> Totals:
     try:
+        key = _load_key(line)
         for index, chunk in enumerate(image.chunks()):
             if index == 0:
                 _check_first(line, chunk)
@@ -129,17 +142,10 @@ def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
                 key.check(chunk, index)
             restorer.wait_for_room()
             restorer.submit(index, chunk)
-        totals = restorer.finish()
+        return restorer.finish()
     except Exception:
         restorer.abort()
         raise
-    progress.finish()
-    if target.is_truncated:
-        say("WARNING: image too large for target slice, truncating")
-    if not isinstance(progress, UnzipDots):
-        _say_totals(totals, time.monotonic() - started, zeroed=line.has("zero"))
-    if line.has("verify"):
-        _say_verified(*restorer.verify())
 
 
 def _load_key(line: CommandLine) -> "PublicKey | None":

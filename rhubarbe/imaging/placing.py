@@ -31,6 +31,7 @@ class ChunkPlacer:
     def __init__(self, target: Target, *, keep_checks: bool) -> None:
         self.writes = 0
         self.checks: list[Placed] = []
+        self.unknown_relocations: set[int] = set()
         self._target = target
         self._keep_checks = keep_checks
         self._covered: list[Region] = []
@@ -101,7 +102,8 @@ class ChunkPlacer:
 
     def _relocated(self, pieces: Iterator[bytes], header: ChunkHeader) -> Iterator[bytes]:
         data = bytearray().join(pieces)
-        relocate(data, header, self._target.base // SECTOR, self._target.size)
+        unknown = relocate(data, header, self._target.base // SECTOR, self._target.size)
+        self.unknown_relocations.update(unknown)
         yield bytes(data)
 
     def _wait_for_turn(self, pieces: Iterator[bytes], index: int) -> Iterator[bytes]:

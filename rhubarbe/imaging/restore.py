@@ -133,6 +133,11 @@ class Restorer:
             writes=self._placer.writes,
         )
 
+    @property
+    def unknown_relocations(self) -> list[int]:
+        """Kinds of relocation in the image that were left alone, ascending."""
+        return sorted(self._placer.unknown_relocations)
+
     def verify(self) -> tuple[int, bool]:
         """Read back from the disk itself what was written; return (bytes compared, from the disk).
 

@@ -3,7 +3,7 @@
 import struct
 
 from rhubarbe.imaging.relocations import relocate, short_end
-from rhubarbe.ndz.header import ChunkHeader, Region, Relocation
+from rhubarbe.ndz.header import ChunkHeader, Region, Relocation, parse_header
 
 
 def header(*relocations):
@@ -74,3 +74,22 @@ def test_unknown_kinds_are_left_alone_and_told():
 def test_where_an_image_ends_inside_a_sector():
     assert short_end(header()) is None
     assert short_end(header(Relocation(6, 13, 0, 353))) == 13 * 512 + 353
+
+
+def test_a_restored_slice_is_relocated_and_unknown_kinds_are_told(
+    small_image, programs, tools, tmp_path, capsys
+):
+    tools.need("sfdisk")
+    chunk = small_image("d4-raw")
+    old = parse_header(chunk, 0)
+    fields = {name: getattr(old, name) for name in old.__slots__}
+    fields["relocations"] = (Relocation(3, 5, 7, 5), Relocation(100, 6, 0, 4))
+    area = type(old)(**fields).pack()
+    (tmp_path / "image.ndz").write_bytes(area + chunk[4096:])
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(12 << 20))
+    tools.run("sfdisk", "-q", disk, input="label: dos\n2048,20480,83\n")
+    programs.unzip("-s1", tmp_path / "image.ndz", disk)
+    assert "Ignoring unknown relocation type 100" in capsys.readouterr().err
+    at = (2048 + 5) * 512 + 7
+    assert disk.read_bytes()[at : at + 5] == bytes([0, 8, 0, 0, 0])
