@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+LIMIT = 20  # seconds for one transfer
 GROUP, PORT = "239.77.1.1", 17700
 Start = Callable[[list[str], int], subprocess.Popen[bytes]]
 
@@ -63,7 +64,12 @@ class Race:
 
     def end(self, process: subprocess.Popen[bytes]) -> float:
         """Wait for a program; return its CPU seconds."""
-        _, status, usage = os.wait4(process.pid, 0)
+        ended, limit = 0, time.monotonic() + LIMIT
+        while not ended:
+            if time.monotonic() > limit:
+                raise RuntimeError(f"{process.args} did not end in {LIMIT} s")
+            time.sleep(0.005)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
         self.running.remove(process)
         if process.returncode not in (0, -15):
@@ -143,7 +149,7 @@ def attempt(name: str, size: int, run: Callable[[Race], None]) -> None:
     try:
         run(race)
     except (RuntimeError, OSError) as error:
-        print(f"{name}: {error}")
+        print(f"{name}: {error}", flush=True)
     finally:
         race.clear()
 

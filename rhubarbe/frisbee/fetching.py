@@ -126,7 +126,6 @@ class Fetching:
         now = time.monotonic()
         for each in self._channel.sockets:
             if each in ready:
-                self._heard_at = now
                 for arrival in self._channel.receive(each, _ARRIVALS_PER_TURN):
                     self._take(arrival, now)
         self._keep_alive(now)
@@ -146,6 +145,8 @@ class Fetching:
 
     def _take(self, arrival: Arrival, now: float) -> None:
         data, segment, address, port = arrival
+        if address != self._channel.session.interface:  # we hear ourselves on loopback
+            self._heard_at = now
         if port != self._channel.port:
             self._debug(f"Bad message port ({port} != {self._channel.port})")
             return
