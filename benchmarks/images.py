@@ -44,12 +44,12 @@ CONTENDERS = [
     Contender(
         "partclone | zstd -1 -T0", ("partclone.ext4", "zstd"),
         "partclone.ext4 -q -L {log} -c -s {disk} -o - | zstd -q -f -1 -T0 -o {image}",
-        "zstd -q -d -c {image} | partclone.ext4 -q -L {log} -r -s - -C -o {out}",
+        "zstd -q -d -c {image} | partclone.ext4 -q -L {log} -r -s - -C -O {out}",
     ),
     Contender(
         "partclone | pigz -1", ("partclone.ext4", "pigz"),
         "partclone.ext4 -q -L {log} -c -s {disk} -o - | pigz -1 > {image}",
-        "pigz -d -c {image} | partclone.ext4 -q -L {log} -r -s - -C -o {out}",
+        "pigz -d -c {image} | partclone.ext4 -q -L {log} -r -s - -C -O {out}",
     ),
     Contender(
         "qemu-img convert -c", ("qemu-img",),

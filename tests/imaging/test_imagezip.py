@@ -323,3 +323,18 @@ def test_sectors_that_cannot_be_read(tools, programs, tmp_path, monkeypatch, cap
     expected = bytearray(disk.read_bytes())
     expected[700 * 512 : 701 * 512] = bytes(512)
     assert (tmp_path / "back").read_bytes() == expected
+
+
+def test_without_isal_zlib_does_the_same(tools, programs, tmp_path):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(tools.noise(MIB) + bytes(4 * MIB) + b"text " * (MIB // 5) + bytes(1))
+    code = "import sys; sys.modules['isal'] = None; from rhubarbe.imaging.{} import main; {}"
+    run_main = "sys.exit(main())"
+    image, out = tmp_path / "image.ndz", tmp_path / "out.img"
+    tools.run(sys.executable, "-c", code.format("imagezip", run_main), "-r", disk, image)
+    tools.run(sys.executable, "-c", code.format("imageunzip", run_main), image, out)
+    assert out.read_bytes() == disk.read_bytes()
+    programs.unzip(image, out)
+    assert out.read_bytes() == disk.read_bytes()
+    engine = code.format("imagezip", "print(__import__('rhubarbe.ndz.inflate').ndz.inflate.engine)")
+    assert "isal" not in tools.run(sys.executable, "-c", engine)
