@@ -25,7 +25,7 @@ from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.operations.wait import wait_for_boot
+from rhubarbe.operations.wait import SESSIONS, wait_for_boot
 
 # How many chunks may pass by on the wire without a word of the node.
 SILENT_CHUNKS = 10
@@ -146,6 +146,7 @@ class _Load:
         self._request = request
         self._settings = settings
         self._limit = limit
+        self._sessions = asyncio.Semaphore(SESSIONS)
 
     @property
     def _silence(self) -> float:
@@ -169,4 +170,4 @@ class _Load:
             since = time.monotonic()
             await node.reboot(Phase.BOOT)
             if self._request.waits:
-                await wait_for_boot(node, since, self._settings)
+                await wait_for_boot(node, since, self._settings, self._sessions)

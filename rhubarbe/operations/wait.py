@@ -1,5 +1,6 @@
 """Wait: return when every node accepts ssh."""
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CommandFailed, Unreachable
 from rhubarbe.events import Phase, Started
 from rhubarbe.gateway.history import History
@@ -16,11 +18,14 @@ from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import open_cards, sweep
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.transports.presence import accepts
 from rhubarbe.transports.ssh import ask, log_in
 
 # On a gateway that is busy with many nodes the first tries are too short: later ones are longer.
 LONGER = 1.5
 LONGEST = 30.0
+# More handshakes at once than this only make each other late.
+SESSIONS = 16
 # Between the clocks of two machines, and what a reset takes to be sent.
 SLACK = 1.0
 
@@ -40,6 +45,7 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
     bus.report(Started(command="wait", nodes=tuple(entry.name for entry in request.entries)))
     await sweep(Journal(settings.testbed.state_dir, "wait", request.limit), settings, bus)
     networking = settings.networking
+    sessions = asyncio.Semaphore(SESSIONS)
 
     async def job(node: Node) -> None:
         where = (node.entry.control.ip, networking.ssh_port, request.user, networking.ssh_key)
@@ -48,7 +54,7 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
             node.note(f"accepts ssh: {await log_in(*where, limit)}")
 
         async with node.enter(Phase.SSH):
-            await _insist(node, attempt, request.backoff, networking.ssh_timeout)
+            await _insist(node, attempt, sessions, request.backoff, networking)
 
     async with open_cards(settings) as cards:
         nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
@@ -56,11 +62,13 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
         return await fleet.run(job, request.limit)
 
 
-async def wait_for_boot(node: Node, since: float, settings: Settings) -> None:
+async def wait_for_boot(
+    node: Node, since: float, settings: Settings, sessions: asyncio.Semaphore
+) -> None:
     """Return once ssh answers from a system that booted after `since`, in monotonic seconds.
 
-    What answers then is what a load has just written: its last reset came after the image. Raises
-    NodeError.
+    What answers then is what a load has just written: its last reset came after the image.
+    `sessions` bounds how many nodes are asked at once. Raises NodeError.
     """
     networking = settings.networking
     where = (node.entry.control.ip, networking.ssh_port, "root", networking.ssh_key)
@@ -79,7 +87,7 @@ async def wait_for_boot(node: Node, since: float, settings: Settings) -> None:
     limit = settings.nodes.wait_default_timeout
     try:
         async with node.enter(Phase.SSH, limit, "no proof over ssh that it runs the image"):
-            await _insist(node, attempt, networking.ssh_backoff, networking.ssh_timeout)
+            await _insist(node, attempt, sessions, networking.ssh_backoff, networking)
     except Unreachable as error:
         raise Unreachable(f"{error} (last: {node.last_line})") from error
 
@@ -93,15 +101,28 @@ def _seconds(answer: str) -> float:
 
 
 async def _insist(
-    node: Node, attempt: Callable[[float], Coroutine[Any, Any, None]], mean: float, limit: float
+    node: Node,
+    attempt: Callable[[float], Coroutine[Any, Any, None]],
+    sessions: asyncio.Semaphore,
+    mean: float,
+    networking: NetworkingSettings,
 ) -> None:
-    """Try until it works, about every `mean` seconds; the first try takes up to `limit` seconds."""
+    """Try until it works, about every `mean` seconds; later tries may take longer."""
+    limit = networking.ssh_timeout
     async for _ in backoff(mean):
         try:
-            await attempt(limit)
+            # Nodes that are still away must not keep the others from their turns.
+            await _require_listener(node.entry.control.ip, networking.ssh_port, limit)
+            async with sessions:
+                await attempt(limit)
         except Unreachable as error:
             node.last_line = str(error)
             node.note(node.last_line)
             limit = min(LONGEST, limit * LONGER)
         else:
             return
+
+
+async def _require_listener(ip: str, port: int, limit: float) -> None:
+    if not await accepts(ip, port, limit):
+        raise Unreachable("nothing listens on the ssh port yet")

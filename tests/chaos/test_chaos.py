@@ -7,11 +7,11 @@ from trials import run_seed
 pytestmark = [pytest.mark.testbed, pytest.mark.full]
 
 SEEDS = range(25)
-# Each of these once broke something.
-REMEMBERED: list[int] = []
+# Each of these once left a disk that booted, half old and half new.
+REMEMBERED = [5, 12, 30, 33]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_25_seeds():
     broken, share = soak(SEEDS, side_by_side=4)
     assert broken == []

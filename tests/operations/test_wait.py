@@ -1,5 +1,6 @@
 """A load that waits believes a node only when its system booted after the image was written."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -26,6 +27,16 @@ OLD, NEW = "1000.00 0.00\n", "0.05 0.00\n"
 STAMPS = "2026-11-24@10:00:00 - node fit01 - image old\n2026-11-25@10:00:00 - image mine\n"
 
 
+@pytest.fixture(autouse=True)
+def listening(monkeypatch):
+    """All nodes listen."""
+
+    async def accepts(ip, port, limit):
+        return True
+
+    monkeypatch.setattr(wait_module, "accepts", accepts)
+
+
 @pytest.fixture
 def boot(monkeypatch):
     """Wait for a node that answers each try as told; return what it tells the bus."""
@@ -43,7 +54,9 @@ def boot(monkeypatch):
         bus = Bus()
         told = []
         bus.report = told.append
-        await wait_for_boot(Node(ENTRY, QUICK, None, bus), time.monotonic() - 2, QUICK)
+        await wait_for_boot(
+            Node(ENTRY, QUICK, None, bus), time.monotonic() - 2, QUICK, asyncio.Semaphore(1)
+        )
         return told
 
     return wait
@@ -100,6 +113,27 @@ async def test_later_tries_may_take_longer(monkeypatch):
         return NEW
 
     monkeypatch.setattr(wait_module, "ask", ask)
-    await wait_for_boot(Node(ENTRY, QUICK, None, Bus()), time.monotonic() - 2, QUICK)
+    await wait_for_boot(
+        Node(ENTRY, QUICK, None, Bus()), time.monotonic() - 2, QUICK, asyncio.Semaphore(1)
+    )
     assert limits[0] == QUICK.networking.ssh_timeout
     assert limits[0] < limits[1] < limits[2] < limits[3]
+
+
+async def test_nodes_that_are_away_take_no_turn_of_the_others(monkeypatch):
+    sessions = asyncio.Semaphore(1)
+    looks = []
+
+    async def accepts(ip, port, limit):
+        looks.append(sessions.locked())
+        return len(looks) > 3
+
+    async def ask(ip, port, user, key, limit, command):
+        assert sessions.locked()
+        return NEW
+
+    monkeypatch.setattr(wait_module, "accepts", accepts)
+    monkeypatch.setattr(wait_module, "ask", ask)
+    node = Node(ENTRY, QUICK, None, Bus())
+    await wait_for_boot(node, time.monotonic() - 2, QUICK, sessions)
+    assert looks == [False] * 4
