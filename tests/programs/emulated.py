@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,17 @@ class Testbed:
     def source(self):
         """The disk that the sample image was made of."""
         return self.directory / "run" / "sample.img"
+
+    def ask_card(self, name, verb):
+        """Send a verb to the power card of a node, as the suite would; return its answer."""
+        entries = json.loads((self.directory / "inventory.json").read_text())
+        entry = next(entry for entry in entries if entry["control"]["hostname"] == name)
+        conf = (self.directory / "rhubarbe.conf").read_text()
+        port = re.search(r"(?m)^cmc_port = (\d+)$", conf).group(1)
+        with urllib.request.urlopen(
+            f"http://{entry['cmc']['ip']}:{port}/{verb}", timeout=10
+        ) as answer:
+            return answer.read().decode()
 
     def links(self):
         directory = self.directory / "pxelinux.cfg"

@@ -2,6 +2,7 @@
 
 import time
 
+import asyncssh
 import pytest
 from emulated import differing_blocks, events
 
@@ -66,13 +67,13 @@ def test_a_card_that_ignores_a_reset_once_is_switched_off_and_on(make_testbed, f
 
 def test_wait_says_who_refuses_and_who_does_not_answer(make_testbed, tmp_path):
     testbed = make_testbed("--nodes", "3", "--boot-time", "0.5", "--fault", "fit02:never-returns")
-    testbed.run("curl", "-s", card(testbed, "fit02", "reset"))
+    testbed.ask_card("fit02", "reset")
     waited = testbed.run("rhubarbe-wait", "-t", "4", "1-3")
     assert waited.returncode == 1
     assert "good: 1,3" in waited.stdout
     assert "bad: 2" in waited.stdout
     key = tmp_path / "stranger"
-    testbed.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(key)
     conf = tmp_path / "rhubarbe.conf"
     text = (testbed.directory / "rhubarbe.conf").read_text()
     conf.write_text(
@@ -86,14 +87,3 @@ def test_wait_says_who_refuses_and_who_does_not_answer(make_testbed, tmp_path):
     assert time.monotonic() - started < 15
     assert refused.returncode == 1
     assert "refuses to let root in" in refused.stdout
-
-
-def card(testbed, name, verb):
-    lines = testbed.run("rhubarbe-inventory").stdout.splitlines()
-    ip = next(line.split()[5] for line in lines if f" {name} " in line)
-    port = next(
-        line.split()[2]
-        for line in testbed.run("rhubarbe-config", "networking").stdout.splitlines()
-        if line.startswith("cmc_port")
-    )
-    return f"http://{ip}:{port}/{verb}"

@@ -78,24 +78,12 @@ def test_loads_by_name_of_the_main_program(twelve):
 
 
 def test_no_reset_loads_a_node_that_is_in_the_ramdisk(twelve):
-    link = twelve.directory / "pxelinux.cfg"
-    macs = {
-        line.split()[1]: line.split()[3]
-        for line in twelve.run("rhubarbe-inventory").stdout.splitlines()[1:]
-    }
-    path = link / f"01-{macs['fit08'].replace(':', '-')}"
+    row = next(
+        line for line in twelve.run("rhubarbe-inventory").stdout.splitlines() if "fit08" in line
+    )
+    path = twelve.directory / "pxelinux.cfg" / f"01-{row.split()[3].replace(':', '-')}"
     path.symlink_to("pxefrisbee")
-    ip = next(
-        line.split()[5]
-        for line in twelve.run("rhubarbe-inventory").stdout.splitlines()
-        if " fit08 " in line
-    )
-    port = next(
-        line.split()[2]
-        for line in twelve.run("rhubarbe-config", "networking").stdout.splitlines()
-        if line.startswith("cmc_port")
-    )
-    tool("curl", "-sf", f"http://{ip}:{port}/reset")
+    twelve.ask_card("fit08", "reset")
     before = twelve.log().count("fit08")
     loaded = twelve.run("rhubarbe-load", "-n", "8")
     path.unlink()
