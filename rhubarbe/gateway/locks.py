@@ -21,6 +21,9 @@ from rhubarbe.errors import GatewayError
 # Everybody may lock; nobody may remove what another made.
 SHARED = 0o1777
 LOOK_AGAIN = 0.5
+# Within this, whoever has just taken a lock has said so.
+INTRODUCTION = 0.5
+UNKNOWN = "another command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Locks:
                 holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
                 if Path(f"/proc/{holder.pid}").exists():
                     found.append(holder)
-        words = str(max(found, key=lambda holder: holder.since)) if found else "another command"
+        words = str(max(found, key=lambda holder: holder.since)) if found else UNKNOWN
         return "".join(letter for letter in words if letter.isprintable())  # others wrote them
 
     def release(self) -> None:
@@ -137,11 +140,12 @@ async def hold(
             f"{state_dir}: cannot keep locks there: {error}; as root: mkdir -m 1777 {state_dir},"
             " or set state_dir in [testbed]"
         ) from error
-    limit = time.monotonic() + patience
+    started = time.monotonic()
     while (obstacle := locks.take(nodes)) is not None:
-        if time.monotonic() >= limit:
+        stranger = obstacle.endswith(UNKNOWN)
+        if time.monotonic() - started >= max(patience, INTRODUCTION if stranger else 0.0):
             raise GatewayError(f"{obstacle}: nothing was touched")
-        await asyncio.sleep(LOOK_AGAIN)
+        await asyncio.sleep(LOOK_AGAIN / 10 if stranger else LOOK_AGAIN)
     try:
         yield
     finally:

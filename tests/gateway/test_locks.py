@@ -101,3 +101,15 @@ def test_who_we_are_is_known_without_a_terminal_and_whatever_the_environment_say
         timeout=10,
     ).stdout.strip()
     assert name == pwd.getpwuid(os.getuid()).pw_name
+
+
+async def test_a_holder_that_has_not_yet_said_so_is_given_a_moment(tmp_path):
+    with start_holder(tmp_path, "fit01") as process:
+        words = next((tmp_path / "locks").glob("fit01.holder.*"))
+        text = words.read_text()
+        words.unlink()
+        asyncio.get_running_loop().call_later(0.1, words.write_text, text)
+        with pytest.raises(GatewayError, match=f"load .pid {process.pid}"):
+            async with hold(tmp_path, "save", ["fit01"], 0):
+                pytest.fail("held twice")
+        process.kill()
