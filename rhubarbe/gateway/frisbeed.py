@@ -9,7 +9,7 @@ import contextlib
 import os
 import random
 import shlex
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config.settings import FrisbeeSettings, NetworkingSettings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, ServerSaid
+from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.programs import end_process, find_program
 
 PORT_IN_USE = 98
@@ -59,7 +60,7 @@ class Frisbeed:
 
 
 @contextlib.asynccontextmanager
-async def serve(
+async def serve(  # noqa: PLR0913 - one argument a thing that it needs
     image: Path,
     *,
     address: str,
@@ -67,21 +68,40 @@ async def serve(
     programs: FrisbeeSettings,
     networking: NetworkingSettings,
     bus: Bus,
+    guardian: Guardian | None = None,
 ) -> AsyncIterator[Frisbeed]:
-    """Serve an image from our `address` for the length of the context; raises GatewayError."""
+    """Serve an image from our `address` for the length of the context; raises GatewayError.
+
+    The guardian, if any, knows the server from its first moment on.
+    """
     arguments = [
         find_program(programs.server),
         *("-i", address, "-W", str(bandwidth_mibps * BITS_PER_MIBIT)),
         *shlex.split(programs.server_options),
     ]
-    process, session = await _start(arguments, image, networking)
+    with contextlib.ExitStack() as guarded:
+
+        def guard(pid: int) -> None:
+            if guardian is not None:
+                guarded.enter_context(guardian.guarding_child(pid))
+
+        process, session = await _start(arguments, image, networking, guard)
+        async with _following(process, session, bus) as server:
+            bus.report(
+                ImageServed(group=session.group, port=session.port, bandwidth_mibps=bandwidth_mibps)
+            )
+            yield server
+
+
+@contextlib.asynccontextmanager
+async def _following(
+    process: asyncio.subprocess.Process, session: Session, bus: Bus
+) -> AsyncIterator[Frisbeed]:
+    """Report what a server says, and end it on the way out."""
     try:
         server = Frisbeed(process, session)
         async with asyncio.TaskGroup() as group:
             follower = group.create_task(server.follow(bus))
-            bus.report(
-                ImageServed(group=session.group, port=session.port, bandwidth_mibps=bandwidth_mibps)
-            )
             yield server
             await end_process(process)
             await follower
@@ -90,12 +110,15 @@ async def serve(
 
 
 async def _start(
-    arguments: list[str], image: Path, networking: NetworkingSettings
+    arguments: list[str],
+    image: Path,
+    networking: NetworkingSettings,
+    guard: Callable[[int], None],
 ) -> tuple[asyncio.subprocess.Process, Session]:
     """Try one session after the other, until the server takes one."""
     for session in _sessions(networking):
         where = ["-m", session.group, "-p", str(session.port)]
-        process = await _start_at([*arguments, *where], image)
+        process = await _start_at([*arguments, *where], image, guard)
         if process is not None:
             return process, session
     raise GatewayError(
@@ -115,7 +138,9 @@ def _sessions(networking: NetworkingSettings) -> Iterator[Session]:
         yield Session(networking.pattern_multicast.replace("*", str(rank)), base + rank)
 
 
-async def _start_at(arguments: list[str], image: Path) -> asyncio.subprocess.Process | None:
+async def _start_at(
+    arguments: list[str], image: Path, guard: Callable[[int], None]
+) -> asyncio.subprocess.Process | None:
     """Start the server; return it once it says that it is ready, None when its port is taken."""
     readable, writable = os.pipe()
     with open(readable, "rb", buffering=0) as ready:  # noqa: ASYNC230, PTH123 - a pipe
@@ -132,6 +157,7 @@ async def _start_at(arguments: list[str], image: Path) -> asyncio.subprocess.Pro
             )
         finally:
             os.close(writable)
+        guard(process.pid)
         try:
             if await _says_ready(ready):
                 return process

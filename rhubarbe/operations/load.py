@@ -115,10 +115,10 @@ class _Server:
                 programs=self._settings.frisbee,
                 networking=self._settings.networking,
                 bus=self._bus,
+                guardian=self._guardian,
             ) as server:
-                with self._guardian.guarding_child(server.pid):
-                    self._running.set_result(server)
-                    await asyncio.Event().wait()
+                self._running.set_result(server)
+                await asyncio.Event().wait()
         except GatewayError as error:
             # Every node that waits for the server fails with this reason.
             self._running.set_exception(error)

@@ -1,6 +1,7 @@
 """The image server as a child process: servers of a few lines that do well, or do not."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import textwrap
@@ -48,7 +49,7 @@ class Gateway:
         self.program.write_text(HEAD.format(python=sys.executable) + textwrap.dedent(body))
         self.program.chmod(0o700)
 
-    def serve(self, size=20, options="-K 3"):
+    def serve(self, size=20, options="-K 3", guardian=None):
         return serve(
             self.image,
             address="127.0.0.1",
@@ -56,6 +57,7 @@ class Gateway:
             programs=FrisbeeSettings(server=str(self.program), server_options=options),
             networking=NetworkingSettings(pattern_size=size),
             bus=self.bus,
+            guardian=guardian,
         )
 
     def starts(self):
@@ -121,6 +123,38 @@ async def test_a_port_in_use_leads_to_the_next(gateway):
         ports = [start[start.index("-p") + 1] for start in gateway.starts()]
         assert len(set(ports)) == 3
         assert ports[-1] == str(server.session.port)
+
+
+class Recorder:
+    """A guardian that only remembers whom it was told of, and whom no more."""
+
+    def __init__(self):
+        self.guarded = []
+
+    @contextlib.contextmanager
+    def guarding_child(self, pid):
+        self.guarded.append(pid)
+        yield
+        self.guarded.remove(pid)
+
+
+async def test_the_guardian_knows_a_server_that_is_not_ready_yet(gateway):
+    """A command that is killed while its server starts must not leave it behind."""
+    os.mkfifo(gateway.directory / "go")
+    gateway.server('open(os.path.join(here, "go")).read()' + textwrap.dedent(READY + STAY))
+    guardian = Recorder()
+
+    async def go():
+        while not gateway.starts():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.02)
+        assert guardian.guarded == [int(gateway.starts()[0][0])]
+        await asyncio.to_thread((gateway.directory / "go").write_text, "go")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(go())
+        async with gateway.serve(guardian=guardian) as server:
+            assert guardian.guarded == [server.pid]
+    assert guardian.guarded == []
 
 
 async def test_all_ports_in_use_is_an_error(gateway):
