@@ -9,7 +9,7 @@ import contextlib
 import os
 import random
 import shlex
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -59,6 +59,18 @@ class Frisbeed:
         raise GatewayError(f"the image server ended with status {status}: {self._last_line}")
 
 
+class _Guard:
+    """Has the guardian know children, for as long as `guarded` is open."""
+
+    def __init__(self, guardian: Guardian, guarded: contextlib.ExitStack) -> None:
+        self.environ = guardian.environ
+        self._guardian = guardian
+        self._guarded = guarded
+
+    def add(self, pid: int) -> None:
+        self._guarded.enter_context(self._guardian.guarding_child(pid))
+
+
 @contextlib.asynccontextmanager
 async def serve(  # noqa: PLR0913 - one argument a thing that it needs
     image: Path,
@@ -80,12 +92,9 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
         *shlex.split(programs.server_options),
     ]
     with contextlib.ExitStack() as guarded:
-
-        def guard(pid: int) -> None:
-            if guardian is not None:
-                guarded.enter_context(guardian.guarding_child(pid))
-
-        process, session = await _start(arguments, image, networking, guard)
+        process, session = await _start(
+            arguments, image, networking, _Guard(guardian, guarded) if guardian else None
+        )
         async with _following(process, session, bus) as server:
             bus.report(
                 ImageServed(group=session.group, port=session.port, bandwidth_mibps=bandwidth_mibps)
@@ -113,7 +122,7 @@ async def _start(
     arguments: list[str],
     image: Path,
     networking: NetworkingSettings,
-    guard: Callable[[int], None],
+    guard: _Guard | None,
 ) -> tuple[asyncio.subprocess.Process, Session]:
     """Try one session after the other, until the server takes one."""
     for session in _sessions(networking):
@@ -139,7 +148,7 @@ def _sessions(networking: NetworkingSettings) -> Iterator[Session]:
 
 
 async def _start_at(
-    arguments: list[str], image: Path, guard: Callable[[int], None]
+    arguments: list[str], image: Path, guard: _Guard | None
 ) -> asyncio.subprocess.Process | None:
     """Start the server; return it once it says that it is ready, None when its port is taken."""
     readable, writable = os.pipe()
@@ -154,10 +163,12 @@ async def _start_at(
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=[writable],
                 start_new_session=True,
+                env=os.environ | (guard.environ if guard else {}),
             )
         finally:
             os.close(writable)
-        guard(process.pid)
+        if guard is not None:
+            guard.add(process.pid)
         try:
             if await _says_ready(ready):
                 return process

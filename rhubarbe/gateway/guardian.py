@@ -7,6 +7,7 @@ dies itself, it is replaced, and the new one told all that is still to be guarde
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.gateway import guardian_program
 from rhubarbe.gateway.programs import end_process
 
+MARK = "RHUBARBE_GUARDED"
+
 Record = tuple[str, str, str]
 
 
@@ -28,6 +31,7 @@ class Guardian:
         self._process: asyncio.subprocess.Process | None = None
         self._pipe = -1
         self._guarded: dict[str, Record] = {}
+        self._token = secrets.token_hex(16)
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -69,8 +73,14 @@ class Guardian:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(readable)
+        self._tell("mark", f"{MARK}={self._token}", "-")
         for record in self._guarded.values():
             self._tell(*record)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What children should have in their environment: one is found by it at any moment."""
+        return {MARK: self._token}
 
     async def watch(self) -> None:
         """Replace a guardian that ends before it is told to; run until cancelled."""

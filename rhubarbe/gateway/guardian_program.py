@@ -2,10 +2,11 @@
 
 It runs by itself (`python -I -S guardian_program.py`), in a session of its own, and imports next to
 nothing, so that it starts in milliseconds. On standard input come records of three fields, each
-ended by a zero byte: `link PATH TARGET`, `unlink PATH -`, `child PID START`, `childless PID -`,
-and `bye - -`. START is when the process started, by which it is told from a later one of the same
-number. At the end of input without `bye`, links that still point to TARGET are removed, and
-children ended.
+ended by a zero byte: `mark VARIABLE=VALUE -`, `link PATH TARGET`, `unlink PATH -`,
+`child PID START`, `childless PID -`, and `bye - -`. START is when the process started, by which it
+is told from a later one of the same number. At the end of input without `bye`, links that still
+point to TARGET are removed, and children ended; also those that it was not told of in time, by the
+mark in their environment.
 """
 
 import os
@@ -35,12 +36,30 @@ def start_of(pid: str) -> str:
     return "" if fields[0] == "Z" else fields[START_FIELD]
 
 
+def environment_of(pid: str) -> bytes:
+    """Return the environment that a process started with; empty where we may not know."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/environ", os.O_RDONLY)
+    except OSError:
+        return b""
+    content = b""
+    try:
+        while piece := os.read(descriptor, PIECE):
+            content += piece
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return content
+
+
 class Ward:
     """What would have to be cleaned up."""
 
     def __init__(self) -> None:
         self._links: dict[str, str] = {}
         self._children: dict[str, str] = {}
+        self._mark = ""
         self.is_over = False
 
     def learn(self, kind: str, name: str, detail: str) -> None:
@@ -53,6 +72,8 @@ class Ward:
             self._children[name] = detail
         elif kind == "childless":
             self._children.pop(name, None)
+        elif kind == "mark":
+            self._mark = name
         elif kind == "bye":
             self.is_over = True
 
@@ -64,11 +85,17 @@ class Ward:
                     os.unlink(path)
             except OSError:  # gone already, or not ours to remove
                 continue
+        self._find_marked()
         self._end_children(signal.SIGTERM)
         limit = time.monotonic() + ASK_FOR
         while self._alive() and time.monotonic() < limit:
             time.sleep(0.02)
         self._end_children(signal.SIGKILL)
+
+    def _find_marked(self) -> None:
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            if self._mark and self._mark.encode() in environment_of(pid).split(b"\0"):
+                self._children[pid] = start_of(pid)
 
     def _alive(self) -> list[int]:
         return [int(pid) for pid, start in self._children.items() if start_of(pid) == start]

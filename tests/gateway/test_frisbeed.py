@@ -130,6 +130,7 @@ class Recorder:
 
     def __init__(self):
         self.guarded = []
+        self.environ = {"RHUBARBE_GUARDED": "token"}
 
     @contextlib.contextmanager
     def guarding_child(self, pid):

@@ -132,3 +132,31 @@ def test_another_process_with_the_same_number_is_left_alone():
         subprocess.run(program, input=record, check=True, timeout=10)
         assert process.poll() is None
         process.kill()
+
+
+def test_a_child_that_it_was_not_told_of_is_found_by_its_mark(tmp_path):
+    """A command that dies between starting a child and telling of it leaves none either."""
+    command = """
+import asyncio, os
+from rhubarbe.gateway.guardian import Guardian
+
+async def main():
+    async with Guardian() as guardian:
+        child = await asyncio.create_subprocess_exec(
+            "sleep", "60", env=os.environ | guardian.environ, start_new_session=True
+        )
+        print(child.pid, guardian._process.pid, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    with (
+        subprocess.Popen(["sleep", "60"]) as bystander,
+        subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, text=True) as us,
+    ):
+        child, guardian = map(int, us.stdout.readline().split())
+        us.kill()
+        assert gone(guardian)
+        assert gone(child, within=0.5)
+        assert bystander.poll() is None
+        bystander.kill()
