@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from rhubarbe.frisbee import report
-from rhubarbe.frisbee.chunks import ChunkBuffers, store_train
+from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_train
 from rhubarbe.frisbee.disks import Disk, Figures
 from rhubarbe.frisbee.errors import MalformedPacket
 from rhubarbe.frisbee.multicast import Arrival, Channel
@@ -53,6 +53,7 @@ class Fetching:
         self._channel = channel
         self._log = log
         self._server = server
+        self._server_bytes = b""
         self._keep_alive_every = keep_alive
         self._quiet = quiet
         self._debugging = debug
@@ -61,6 +62,7 @@ class Fetching:
         self._buffers = ChunkBuffers()
         forget = self._buffers.release
         self.receiver = Receiver(self.id, tuning, now=self._start, raw=raw, forget=forget)
+        self._strip = LandingStrip(self.receiver, self._buffers)
         self._disk: Disk | None = None
         self._early: list[int] = []  # full before the disk is there: a late joiner's first
         self._done: deque[int] = deque()
@@ -126,8 +128,7 @@ class Fetching:
         now = time.monotonic()
         for each in self._channel.sockets:
             if each in ready:
-                for arrival in self._channel.receive(each, _ARRIVALS_PER_TURN):
-                    self._take(arrival, now)
+                self._receive(each, now)
         self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
@@ -143,6 +144,20 @@ class Fetching:
 
     # -- packets ---------------------------------------------------------------------------------
 
+    def _receive(self, ready: "socket.socket", now: float) -> None:
+        for _ in range(_ARRIVALS_PER_TURN):
+            receipt = self._channel.receive_into(ready, self._strip.room())
+            if receipt is None:
+                return
+            length, segment, address, port = receipt
+            if segment == BLOCK_BYTES and port == self._channel.port and self._is_server(address):
+                completed = self._strip.landed(length, self._server_bytes, now)
+                if completed is not None:
+                    self._heard_at = now
+                    self._submit(completed)
+                    continue
+            self._take(Arrival(self._strip.gather(length), segment, address, port), now)
+
     def _take(self, arrival: Arrival, now: float) -> None:
         data, segment, address, port = arrival
         if address != self._channel.session.interface:  # we hear ourselves on loopback
@@ -152,9 +167,11 @@ class Fetching:
             return
         whole = len(data) - len(data) % segment
         if segment == BLOCK_BYTES and self._is_server(address):
-            source = bytes(map(int, address.split(".")))
-            completed = store_train(data[:whole], source, self.receiver, self._buffers, now)
+            completed = store_train(
+                data[:whole], self._server_bytes, self.receiver, self._buffers, now
+            )
             if completed is not None:
+                self._strip.expect_after(data[whole - BLOCK_BYTES : whole])
                 self._submit(completed)
                 data = data[whole:]
         for start in range(0, len(data), segment):
@@ -191,11 +208,12 @@ class Fetching:
             self.receiver.receive(packet, now)
             if self.receiver.joined:
                 self._server = address
+                self._server_bytes = bytes(map(int, address.split(".")))
 
     def _submit(self, completed: list[int]) -> None:
         for chunk in completed:
             blocks = self.receiver.valid(chunk).bit_length()
-            view = memoryview(self._buffers.of(chunk))[: blocks * BLOCK_SIZE]
+            view = self._buffers.of(chunk).data[: blocks * BLOCK_SIZE]
             if self._disk is None:
                 self._early.append(chunk)
             else:

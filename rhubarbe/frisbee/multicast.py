@@ -24,7 +24,17 @@ _UDP_SEGMENT, _UDP_GRO = 103, 104
 _TRAIN_BUFFER = 1 << 16
 _CONTROL_SPACE = socket.CMSG_SPACE(4)
 _RETRY_LATER = (errno.EAGAIN, errno.ENOBUFS)
+_ICMP_ERRORS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _NO_TRAINS = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, errno.EMSGSIZE)
+
+
+class Receipt(NamedTuple):
+    """What one system call received: ``length`` bytes, in datagrams of ``segment`` each."""
+
+    length: int
+    segment: int
+    address: str
+    port: int
 
 
 class Arrival(NamedTuple):
@@ -48,6 +58,10 @@ class Session(NamedTuple):
     def is_multicast(self) -> bool:
         """Whether ``group`` is one."""
         return ipaddress.IPv4Address(self.group).is_multicast
+
+
+def _starts(run: bytes | memoryview) -> range:
+    return range(0, len(run), BLOCK_BYTES)
 
 
 def own_address(group: str) -> str:
@@ -208,21 +222,31 @@ class Channel:
     def receive(self, ready: socket.socket, limit: int) -> Iterator[Arrival]:
         """Yield up to ``limit`` arrivals; each one's data is overwritten by the next."""
         for _ in range(limit):
+            receipt = self.receive_into(ready, [self._buffer])
+            if receipt is None:
+                return
+            yield Arrival(self._buffer[: receipt.length], *receipt[1:])
+
+    def receive_into(
+        self, ready: socket.socket, buffers: Sequence[bytearray | memoryview]
+    ) -> Receipt | None:
+        """Receive a train into ``buffers``, one filled after the other; None when there is none."""
+        while True:
             try:
                 length, control, _flags, (address, port) = ready.recvmsg_into(
-                    [self._buffer], _CONTROL_SPACE
+                    buffers, _CONTROL_SPACE
                 )
             except BlockingIOError:
-                return
+                return None
             except OSError as error:  # an ICMP error of an earlier datagram, in unicast
-                if error.errno not in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
+                if error.errno not in _ICMP_ERRORS:
                     raise
                 continue
             segment = length
             for level, kind, value in control:
                 if level == socket.IPPROTO_UDP and kind == _UDP_GRO:
                     segment = int.from_bytes(value[:4], "little")
-            yield Arrival(self._buffer[:length], segment, address, port)
+            return Receipt(length, segment, address, port)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -230,23 +254,24 @@ class Channel:
         """Send one datagram to the group; false when the kernel has no room for it now."""
         return self._send([datagram], ())
 
-    def send_train(self, pieces: Sequence[bytes | memoryview], sent: int = 0) -> int:
-        """Send BLOCK packets, given as header, data, header, data... from datagram ``sent`` on.
+    def send_train(self, runs: Sequence[bytes | memoryview], sent: int = 0) -> int:
+        """Send BLOCK packets, end to end in each of ``runs``, from datagram ``sent`` on.
 
         Return how many datagrams of the train have left; call again with it later for the rest.
         """
-        total = len(pieces) // 2
-        if self._trains and total - sent > 1:
+        total = sum(map(len, runs)) // BLOCK_BYTES
+        if self._trains and not sent and total > 1:
             control = ((socket.IPPROTO_UDP, _UDP_SEGMENT, BLOCK_BYTES.to_bytes(2, "little")),)
             try:
-                return total if self._send(pieces[2 * sent :], control) else sent
+                return total if self._send(runs, control) else 0
             except OSError as error:
                 if error.errno not in _NO_TRAINS:
                     raise
                 self._trains = False
                 why = error.strerror
                 self.remarks.append(f"No trains of datagrams here ({why}); sending one by one")
-        while sent < total and self._send(pieces[2 * sent : 2 * sent + 2], ()):
+        packets = [run[at : at + BLOCK_BYTES] for run in runs for at in _starts(run)]
+        while sent < total and self._send(packets[sent : sent + 1], ()):
             sent += 1
         return sent
 

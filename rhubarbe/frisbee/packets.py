@@ -26,10 +26,7 @@ Bodies (offsets from the start of the datagram):
 A block map is an `int` here: bit b is block b, which is the wire's order read as little-endian.
 """
 
-from array import array
 from collections.abc import Callable
-from functools import reduce
-from operator import or_
 from struct import Struct
 from typing import NamedTuple
 
@@ -299,51 +296,3 @@ def decode(datagram: bytes | bytearray | memoryview) -> tuple[Packet, bytes]:
         message = f"bad packet {kind}/{subtype} of {length} bytes"
         raise MalformedPacket(message)
     return decoder(view[HEADER_BYTES : HEADER_BYTES + length]), source
-
-
-_WORDS_PER_BLOCK = BLOCK_BYTES // 8
-_BLOCK_KIND = REQUEST | BLOCK << 32
-_BLOCK_LENGTH = BLOCK_BYTES - HEADER_BYTES
-_NO_PLACE = ~(BLOCKS_PER_CHUNK - 1 << 32 | 0x7FFFFFFF)  # bits that no chunk and block have
-
-
-def block_places(train: memoryview, source: bytes) -> list[int] | None:
-    """Return chunk + (block << 32) of each datagram in ``train``: BLOCK packets, end to end.
-
-    None when any of them is something else, is a block that no chunk has, or does not say that
-    ``source`` sent it. This looks at all the headers of a train at once, to cost little a block.
-    """
-    words = train.cast("Q")
-    count = len(words) // _WORDS_PER_BLOCK
-    length_and_source = _BLOCK_LENGTH | int.from_bytes(source, "little") << 32
-    if (
-        words[::_WORDS_PER_BLOCK].tolist() != [_BLOCK_KIND] * count
-        or words[1::_WORDS_PER_BLOCK].tolist() != [length_and_source] * count
-    ):
-        return None
-    places = words[2::_WORDS_PER_BLOCK].tolist()
-    if reduce(or_, places, 0) & _NO_PLACE:
-        return None
-    return places
-
-
-class BlockHeaders:
-    """The 24-byte headers of the 1024 blocks of a chunk, made for one chunk after the other.
-
-    ``views[b]`` is the header of block b of the chunk chosen last.
-    """
-
-    def __init__(self, source: bytes) -> None:
-        header = _HEADER.pack(REQUEST, BLOCK, _BLOCK_LENGTH, source) + bytes(_PAIR.size)
-        self._words = memoryview(bytearray(header * BLOCKS_PER_CHUNK)).cast("Q")
-        flat = self._words.cast("B")
-        step = BLOCK_HEADER_BYTES
-        self.views = [flat[at : at + step] for at in range(0, len(flat), step)]
-        self._chunk = -1
-
-    def choose(self, chunk: int) -> None:
-        """Make the views those of ``chunk``."""
-        if chunk != self._chunk:
-            places = range(chunk, chunk + (BLOCKS_PER_CHUNK << 32), 1 << 32)
-            self._words[2 :: BLOCK_HEADER_BYTES // 8] = memoryview(array("Q", places))
-            self._chunk = chunk

@@ -141,6 +141,15 @@ class Receiver:
             return WHOLE_CHUNK
         return (1 << (self.blocks - chunk * BLOCKS_PER_CHUNK)) - 1
 
+    def is_unseen(self, chunk: int) -> bool:
+        """Whether ``chunk`` is one of the file's, and has no buffer yet."""
+        return chunk < self.chunks and self._state[chunk] == _UNSEEN
+
+    def missing(self, chunk: int) -> int:
+        """Map of the blocks that ``chunk`` still lacks; 0 where it has no buffer."""
+        filling = self._filling.get(chunk)
+        return filling.missing if filling else 0
+
     def is_full(self, chunk: int) -> bool:
         """Whether all the blocks of ``chunk`` have come."""
         return self._state[chunk] == _FULL

@@ -1,11 +1,9 @@
 """The server at work: the sending machine with its image, its socket and a clock."""
 
-import mmap
 import os
 import select
 import socket
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from rhubarbe.frisbee.packets import (
     CHUNK_SIZE,
     Ask,
     AskPart,
-    BlockHeaders,
     Join,
     Join2,
     Leave,
@@ -28,6 +25,7 @@ from rhubarbe.frisbee.packets import (
     encode,
 )
 from rhubarbe.frisbee.sending import Sender, Train
+from rhubarbe.frisbee.trains import BlockPackets
 
 _TICK = 0.1  # seconds between looks at the clock while idle
 _DYNAMIC_INTERVAL = 0.5
@@ -36,41 +34,58 @@ _REMARKS_PER_SECOND = 20
 
 
 class Image:
-    """The file that is served, mapped: its pages go to the socket without a copy."""
+    """The file that is served: read right into the packets that bear it."""
 
     def __init__(self, path: str) -> None:
         self.name = path
         try:
-            with Path(path).open("rb") as file:
-                self.size = os.fstat(file.fileno()).st_size
-                self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is empty"
-            raise FrisbeeError(f"Cannot read {path}: {reason}") from error
-        self._view = memoryview(self._map)
-        short = self.size % BLOCK_SIZE
-        self._last = self.size - short
-        self._tail = bytes(self._view[self._last :]).ljust(BLOCK_SIZE, b"\0")
+            self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by `close`
+            try:
+                self.size = self._file.seek(0, os.SEEK_END)
+                self._file.read(1)
+            except BaseException:
+                self._file.close()
+                raise
+        except OSError as error:
+            raise FrisbeeError(f"Cannot read {path}: {error.strerror}") from error
+        if not self.size:
+            self._file.close()
+            raise FrisbeeError(f"Cannot read {path}: it is empty")
 
     def close(self) -> None:
-        """Unmap the file."""
-        self._view.release()
-        with suppress(BufferError):  # a train that failed refers to it: unmapped with that
-            self._map.close()
+        """Close the file."""
+        self._file.close()
 
     def will_need(self, chunk: int) -> None:
         """Have the kernel read ahead what is served next."""
-        start = chunk * CHUNK_SIZE
-        self._map.madvise(mmap.MADV_WILLNEED, start, min(CHUNK_SIZE, self.size - start))
+        with suppress(OSError):  # it is advice
+            os.posix_fadvise(
+                self._file.fileno(), chunk * CHUNK_SIZE, CHUNK_SIZE, os.POSIX_FADV_WILLNEED
+            )
 
-    def blocks(self, chunk: int, numbers: Sequence[int]) -> list[bytes | memoryview]:
-        """Return 1024 bytes for each number, ascending; the end of a file is padded with zeroes."""
-        view, base = self._view, chunk * CHUNK_SIZE
-        starts = [base + number * BLOCK_SIZE for number in numbers]
-        blocks: list[bytes | memoryview] = [view[at : at + BLOCK_SIZE] for at in starts]
-        if starts[-1] >= self._last:
-            blocks[-1] = self._tail
-        return blocks
+    def read(self, chunk: int, first: int, places: list[memoryview]) -> None:
+        """Read blocks of ``chunk`` from ``first`` on into ``places``, 1024 bytes each.
+
+        The end of the file is padded with zeroes. Raises FrisbeeError where it cannot be read, or
+        is shorter than it was.
+        """
+        start = chunk * CHUNK_SIZE + first * BLOCK_SIZE
+        wanted = min(len(places) * BLOCK_SIZE, self.size - start)
+        got = 0
+        while got < wanted:
+            whole = got // BLOCK_SIZE  # a block of which only a part came is read again
+            try:
+                more = os.preadv(self._file.fileno(), places[whole:], start + whole * BLOCK_SIZE)
+            except OSError as error:
+                raise self._unreadable(chunk, str(error.strerror)) from error
+            if whole * BLOCK_SIZE + more <= got:
+                raise self._unreadable(chunk, "the file is cut short")
+            got = whole * BLOCK_SIZE + more
+        if wanted < len(places) * BLOCK_SIZE:
+            places[-1][wanted % BLOCK_SIZE :] = bytes(-wanted % BLOCK_SIZE)
+
+    def _unreadable(self, chunk: int, why: str) -> FrisbeeError:
+        return FrisbeeError(f"Cannot read chunk {chunk} of {self.name}: {why}")
 
 
 class Serving:
@@ -102,10 +117,10 @@ class Serving:
         self._dynamic = dynamic
         self._start = time.monotonic()
         self._sender = Sender(image.size, self._start)
-        self._headers = BlockHeaders(channel.source)
+        self._packets = BlockPackets(channel.source)
         self._chunk = -1
-        self._pieces: list[bytes | memoryview] = []
-        self._sent = 0
+        self._runs: list[memoryview] = []
+        self._length = self._sent = 0
         self._idle = True
         self._kept_alive = self._adapted = self._start
         self._trouble = 0
@@ -115,7 +130,7 @@ class Serving:
 
     def _work(self, now: float) -> float:
         """Send what may be sent now; return for how many seconds nothing is to be done."""
-        if self._pieces:
+        if self._runs:
             return self._push()
         wait = self._pacer.wait(now)
         if wait:
@@ -134,25 +149,24 @@ class Serving:
     def _load(self, train: Train) -> None:
         if train.chunk != self._chunk:
             self._chunk = train.chunk
-            self._headers.choose(train.chunk)
+            self._packets.choose(train.chunk)
             self._image.will_need(train.chunk)
-        headers = self._headers.views
-        self._pieces = [b""] * (2 * len(train.blocks))
-        self._pieces[::2] = [headers[block] for block in train.blocks]
-        self._pieces[1::2] = self._image.blocks(train.chunk, train.blocks)
-        self._sent = 0
+        first, last = train.blocks[0], train.blocks[-1]
+        self._image.read(train.chunk, first, self._packets.data[first : last + 1])
+        self._runs = self._packets.runs(train.blocks)
+        self._length, self._sent = len(train.blocks), 0
 
     def _push(self) -> float:
         """Hand the train to the kernel; return how long to wait when it has no room."""
         try:
-            self._sent = self._channel.send_train(self._pieces, self._sent)
+            self._sent = self._channel.send_train(self._runs, self._sent)
         except OSError as error:
             message = f"Cannot send chunk {self._chunk} of {self._image.name}: {error.strerror}"
             raise FrisbeeError(message) from error
-        if self._sent < len(self._pieces) // 2:
+        if self._sent < self._length:
             return 0.001
         self._sender.counters.messages_out += self._sent
-        self._pieces = []
+        self._runs = []
         return 0.0
 
     # -- receiving -------------------------------------------------------------------------------

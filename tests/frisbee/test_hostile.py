@@ -17,7 +17,6 @@ from rhubarbe.frisbee.packets import (
     Ask,
     AskPart,
     Block,
-    BlockHeaders,
     Join,
     Joined,
     Joined2,
@@ -28,6 +27,7 @@ from rhubarbe.frisbee.packets import (
 from rhubarbe.frisbee.receiving import Receiver, Tuning
 from rhubarbe.frisbee.report import Report
 from rhubarbe.frisbee.sending import Sender
+from rhubarbe.frisbee.trains import BlockHeaders
 
 SERVER, FOREIGN = "127.0.0.1", "127.6.6.6"
 HOSTILE = st.one_of(
@@ -98,7 +98,7 @@ def _blocks(source, image, places):
     for chunk, block in places:
         headers.choose(chunk)
         at = (chunk * 1024 + block) * BLOCK_SIZE
-        out += bytes(headers.views[block]) + image[at : at + BLOCK_SIZE]
+        out += bytes(headers.of(block, 1)) + image[at : at + BLOCK_SIZE]
     return out
 
 
@@ -154,7 +154,7 @@ def test_trains_of_scattered_and_repeated_blocks_land_where_they_belong():
         data = _blocks(SERVER, image, places[start : start + 62])
         completed += store_train(memoryview(data), socket.inet_aton(SERVER), receiver, buffers, 1.0)
     assert sorted(completed) == [0, 1]
-    assert bytes(buffers.of(0)) + bytes(buffers.of(1)) == image
+    assert bytes(buffers.of(0).data) + bytes(buffers.of(1).data) == image
 
 
 def test_a_flood_of_requests_does_not_make_the_queue_grow():

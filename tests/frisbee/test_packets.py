@@ -12,7 +12,6 @@ from rhubarbe.frisbee.packets import (
     Ask,
     AskPart,
     Block,
-    BlockHeaders,
     Join,
     Join2,
     Joined,
@@ -20,10 +19,10 @@ from rhubarbe.frisbee.packets import (
     Leave,
     Leave2,
     Statistics,
-    block_places,
     decode,
     encode,
 )
+from rhubarbe.frisbee.trains import BlockHeaders, block_places
 
 HERE = socket.inet_aton("10.99.0.11")
 IDS = st.integers(0, 2**32 - 1)
@@ -122,7 +121,7 @@ def _train(places, source=HERE):
     out = bytearray()
     for chunk, block in places:
         headers.choose(chunk)
-        out += bytes(headers.views[block]) + bytes([block % 251]) * 1024
+        out += bytes(headers.of(block, 1)) + bytes([block % 251]) * 1024
     return out
 
 

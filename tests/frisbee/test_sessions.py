@@ -13,7 +13,6 @@ from rhubarbe.frisbee.packets import (
     Ask,
     AskPart,
     Block,
-    BlockHeaders,
     Join,
     Join2,
     Joined,
@@ -23,6 +22,7 @@ from rhubarbe.frisbee.packets import (
 )
 from rhubarbe.frisbee.receiving import Receiver, Tuning
 from rhubarbe.frisbee.sending import Sender
+from rhubarbe.frisbee.trains import BlockHeaders
 
 ADDRESS = socket.inet_aton(SERVER)
 SIZES = {"s1": 1 << 20, "s5": 4 << 20, "s7": 3_000_000, "s8": 2_098_176, "s12": 5 << 20}
@@ -55,7 +55,7 @@ def test_the_server_answers_recorded_requests_with_the_recorded_blocks(session):
             if train is not None:  # else the recorded server was still busy with what we had merged
                 sent[train.chunk, train.blocks[0]] += 1
                 headers.choose(train.chunk)
-                assert len(headers.views[train.blocks[0]]) == 24
+                assert len(headers.of(train.blocks[0], 1)) == 24
         else:
             reply = sender.receive(packet, each.source, each.time)
             replies += [reply] if reply else []
@@ -72,7 +72,7 @@ def test_blocks_made_for_a_train_are_the_recorded_bytes():
         if isinstance(packet, Block):
             headers.choose(packet.chunk)
             at = (packet.chunk * 1024 + packet.block) * BLOCK_SIZE
-            made = bytes(headers.views[packet.block]) + image[at : at + BLOCK_SIZE]
+            made = bytes(headers.of(packet.block, 1)) + image[at : at + BLOCK_SIZE]
             assert made == each.payload
 
 
@@ -99,11 +99,11 @@ def _complete(receiver, size, source, drop):
         for block in train.blocks:
             at = (train.chunk * 1024 + block) * BLOCK_SIZE
             if chance.random() >= drop:
-                data += bytes(headers.views[block]) + source[at : at + BLOCK_SIZE].ljust(
+                data += bytes(headers.of(block, 1)) + source[at : at + BLOCK_SIZE].ljust(
                     1024, b"\0"
                 )
         for chunk in store_train(memoryview(data), ADDRESS, receiver, buffers, now):
-            piece = bytes(buffers.of(chunk))[: size - (chunk << 20)]
+            piece = bytes(buffers.of(chunk).data)[: size - (chunk << 20)]
             got[chunk << 20 : (chunk << 20) + len(piece)] = piece
             buffers.release(chunk)
             receiver.written()

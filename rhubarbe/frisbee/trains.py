@@ -1,0 +1,96 @@
+"""Trains: BLOCK packets end to end, as one system call sends or receives them.
+
+What is done for a train is done for all its packets at once, so that it costs little a block.
+"""
+
+from array import array
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+
+from rhubarbe.frisbee.packets import (
+    BLOCK_BYTES,
+    BLOCK_HEADER_BYTES,
+    BLOCK_SIZE,
+    BLOCKS_PER_CHUNK,
+    Block,
+    encode,
+)
+
+_WORDS_PER_BLOCK = BLOCK_BYTES // 8
+_NO_PLACE = ~(BLOCKS_PER_CHUNK - 1 << 32 | 0x7FFFFFFF)  # bits that no chunk and block have
+_CHUNK_FIELD, _BLOCK_FIELD = 4, 5  # of a packet, in words of 4 bytes
+
+
+def _first_header(source: bytes) -> bytes:
+    """Return the header of block 0 of chunk 0."""
+    return encode(Block(0, 0, bytes(BLOCK_SIZE)), source)[:BLOCK_HEADER_BYTES]
+
+
+def block_places(train: memoryview, source: bytes) -> list[int] | None:
+    """Return chunk + (block << 32) of each datagram in ``train``: BLOCK packets, end to end.
+
+    None when any of them is something else, is a block that no chunk has, or does not say that
+    ``source`` sent it.
+    """
+    words = train.cast("Q")
+    count = len(words) // _WORDS_PER_BLOCK
+    kind, length_and_source, _ = memoryview(_first_header(source)).cast("Q")
+    if (
+        words[::_WORDS_PER_BLOCK].tolist() != [kind] * count
+        or words[1::_WORDS_PER_BLOCK].tolist() != [length_and_source] * count
+    ):
+        return None
+    places = words[2::_WORDS_PER_BLOCK].tolist()
+    if reduce(or_, places, 0) & _NO_PLACE:
+        return None
+    return places
+
+
+class _ChunkOfPackets:
+    """Room for ``step`` bytes of each BLOCK packet of a chunk; the headers are there."""
+
+    def __init__(self, source: bytes, step: int) -> None:
+        self._flat = bytearray(_first_header(source).ljust(step, b"\0") * BLOCKS_PER_CHUNK)
+        words = memoryview(self._flat).cast("I")
+        blocks = array("I", range(BLOCKS_PER_CHUNK))
+        words[_BLOCK_FIELD :: step // 4] = memoryview(blocks)
+        self._chunks = words[_CHUNK_FIELD :: step // 4]
+        self.chunk = 0
+
+    def choose(self, chunk: int) -> None:
+        """Make the headers those of ``chunk``."""
+        if chunk != self.chunk:
+            self._chunks[:] = memoryview(array("I", [chunk]) * BLOCKS_PER_CHUNK)
+            self.chunk = chunk
+
+
+class BlockHeaders(_ChunkOfPackets):
+    """The 24-byte headers of the 1024 blocks of a chunk, made for one chunk after the other."""
+
+    def __init__(self, source: bytes) -> None:
+        super().__init__(source, BLOCK_HEADER_BYTES)
+
+    def of(self, first: int, count: int) -> bytearray:
+        """Return the headers of ``count`` blocks from ``first`` on, end to end."""
+        return self._flat[first * BLOCK_HEADER_BYTES : (first + count) * BLOCK_HEADER_BYTES]
+
+
+class BlockPackets(_ChunkOfPackets):
+    """The 1024 BLOCK packets of a chunk end to end, for one chunk after the other.
+
+    ``data[b]`` is where the 1024 bytes of block b belong: a file is read right into them.
+    """
+
+    def __init__(self, source: bytes) -> None:
+        super().__init__(source, BLOCK_BYTES)
+        self._view = memoryview(self._flat)
+        starts = range(BLOCK_HEADER_BYTES, len(self._flat), BLOCK_BYTES)
+        self.data = [self._view[at : at + BLOCK_SIZE] for at in starts]
+
+    def runs(self, blocks: Sequence[int]) -> list[memoryview]:
+        """Return the packets of ``blocks``, ascending, as one view a run of consecutive ones."""
+        first, last = blocks[0], blocks[-1]
+        if last - first == len(blocks) - 1:
+            return [self._view[first * BLOCK_BYTES : (last + 1) * BLOCK_BYTES]]
+        return [self._view[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES] for block in blocks]
