@@ -84,6 +84,16 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _ignore_signals() -> None:
+    """Let no late ^C change what becomes of a command that is over; for the loop's thread."""
+    loop = asyncio.get_running_loop()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _add_display(displays: list[Display], *, curses: bool, json: bool, verbose: bool) -> str | None:
     """Open the display that was asked for; return what there is to say about it."""
     if json:
@@ -146,6 +156,7 @@ class _Command:
         finally:
             bus.close()
             await follower
+            _ignore_signals()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -1,9 +1,12 @@
 """The log: here, else at home, else nowhere; never through somebody's link."""
 
+import os
+import signal
+
 import pytest
 
 from rhubarbe.bus import Bus
-from rhubarbe.cli.runtime import LOG, run_command
+from rhubarbe.cli.runtime import LOG, SIGNALS, run_command
 from rhubarbe.events import Finished, Notice
 from rhubarbe.operations.outcome import Outcome
 
@@ -16,6 +19,15 @@ def places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path / "here" / LOG, tmp_path / "home" / LOG
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """Give the signals back that a command which is over ignores."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def run():
@@ -54,3 +66,9 @@ def test_without_any_log_the_command_still_runs_and_says_so(places, capsys):
         place.mkdir()
     assert run() == 0
     assert "no log" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_comes_late_changes_nothing(places, number):
+    assert run() == 0
+    os.kill(os.getpid(), number)
