@@ -1,7 +1,8 @@
 """One command at a time on a node, among all the users of this gateway.
 
 A lock is the kernel's (flock) on `state_dir/locks/NODE`, so it goes when its holder dies, however
-that dies. Beside it, `NODE.holder` says who holds it, for who is refused; it is only words.
+that dies. Beside it, `NODE.holder.USER` says who holds it, for who is refused, and for all nodes of
+a command `FIRST.progress.USER` how far it is; they are only words.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import os
 import pwd
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,23 +24,23 @@ SHARED = 0o1777
 LOOK_AGAIN = 0.5
 # Within this, whoever has just taken a lock has said so.
 INTRODUCTION = 0.5
+LONGEST = 200
 UNKNOWN = "another command"
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock; `since` in seconds since the epoch, `progress` in words."""
+    """Who holds a lock; `since` in seconds since the epoch, `first` the first node of all."""
 
     user: str
     command: str
     pid: int
     since: float
-    progress: str = ""
+    first: str = ""
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since).astimezone()
-        words = f"{self.user}'s {self.command} (pid {self.pid}, since {since:%H:%M:%S})"
-        return f"{words}, {self.progress}" if self.progress else words
+        return f"{self.user}'s {self.command} (pid {self.pid}, since {since:%H:%M:%S})"
 
 
 def user_name() -> str:
@@ -75,9 +76,15 @@ class Locks:
                 self.release()
                 return f"{node} is taken by {self._who(node)}"
             self._held[node] = descriptor
+        self._holder = replace(self._holder, first=min(nodes, default=""))
         for node in nodes:
-            self._tell(node)
+            self._write(self._words(node), json.dumps(asdict(self._holder)))
         return None
+
+    def tell(self, progress: str) -> None:
+        """Say how far the command is; writes a file: for a thread."""
+        if self._held:
+            self._write(self._progress(self._holder), progress)
 
     def _open(self, node: str) -> int:
         """Open a lock's file; another user's only to read, which is enough to lock it.
@@ -97,11 +104,13 @@ class Locks:
     def _words(self, node: str) -> Path:
         return self._directory / f"{node}.holder.{self._holder.user}"
 
-    def _tell(self, node: str) -> None:
-        path = self._words(node)
+    def _progress(self, holder: Holder) -> Path:
+        return self._directory / f"{Path(holder.first).name}.progress.{Path(holder.user).name}"
+
+    def _write(self, path: Path, text: str) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
-            draft.write_text(json.dumps(asdict(self._holder)), encoding="utf-8")
+            draft.write_text(text, encoding="utf-8")
             draft.chmod(0o644)
             draft.replace(path)
 
@@ -113,7 +122,12 @@ class Locks:
                 holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
                 if Path(f"/proc/{holder.pid}").exists():
                     found.append(holder)
-        words = str(max(found, key=lambda holder: holder.since)) if found else UNKNOWN
+        words = UNKNOWN
+        if found:
+            holder = max(found, key=lambda holder: holder.since)
+            words = str(holder)
+            with contextlib.suppress(OSError, ValueError):
+                words += f", {self._progress(holder).read_text(encoding='utf-8')[:LONGEST]}"
         return "".join(letter for letter in words if letter.isprintable())  # others wrote them
 
     def release(self) -> None:
@@ -121,13 +135,15 @@ class Locks:
         for node, descriptor in self._held.items():
             self._words(node).unlink(missing_ok=True)
             os.close(descriptor)
+        if self._held:
+            self._progress(self._holder).unlink(missing_ok=True)
         self._held.clear()
 
 
 @contextlib.asynccontextmanager
 async def hold(
     state_dir: Path, command: str, nodes: Sequence[str], patience: float
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Locks]:
     """Hold the locks of all the nodes; wait for them for `patience` seconds.
 
     Raises GatewayError, which says who has one.
@@ -147,6 +163,6 @@ async def hold(
             raise GatewayError(f"{obstacle}: nothing was touched")
         await asyncio.sleep(LOOK_AGAIN / 10 if stranger else LOOK_AGAIN)
     try:
-        yield
+        yield locks
     finally:
         locks.release()

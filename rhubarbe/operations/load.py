@@ -76,7 +76,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
     ) as place:
         server = _Server(request, settings, bus, place.guardian)
         job = _Load(place, server, request, settings, _image_limit(request, summary, settings)).run
-        companions = (server.run, place.guardian.watch)
+        companions = (server.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
         fleet = Fleet("load", place.nodes, bus, retries=request.retries, history=history)
         return await fleet.run(job, request.limit, companions)

@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.events import Notice, Phase
+from rhubarbe.events import Notice, Phase, Progress
 from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.locks import hold
+from rhubarbe.gateway.locks import Locks, hold
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
 from rhubarbe.transports.cmc import Cards
+
+# Seconds between two words on the progress.
+TOLD_EVERY = 2.0
 
 
 def open_cards(settings: Settings) -> Cards:
@@ -35,7 +39,21 @@ class Workplace:
     nodes: Sequence[Node]
     guardian: Guardian
     journal: Journal
+    locks: Locks
+    bus: Bus
     resets: bool
+
+    async def tell_progress(self) -> None:
+        """Say in the locks how far the command is, for who is refused; run until cancelled."""
+        percents = dict.fromkeys((node.name for node in self.nodes), 0.0)
+        told = 0.0
+        async for event in self.bus.subscribe():
+            if isinstance(event, Progress):
+                percents[event.node] = event.percent
+                if time.monotonic() - told >= TOLD_EVERY:
+                    told = time.monotonic()
+                    mean = sum(percents.values()) / len(percents)
+                    await asyncio.to_thread(self.locks.tell, f"{mean:.0f} % of the image")
 
     async def into_ramdisk(self, node: Node) -> None:
         """Return once the node's ramdisk answers and the link is gone; raises NodeError.
@@ -70,7 +88,7 @@ async def workplace(
     await sweep(journal, settings, bus)
     names = [entry.name for entry in entries]
     async with (
-        hold(settings.testbed.state_dir, journal.command, names, patience),
+        hold(settings.testbed.state_dir, journal.command, names, patience) as locks,
         Guardian() as guardian,
         open_cards(settings) as cards,
     ):
@@ -78,4 +96,4 @@ async def workplace(
         if resets:
             for node in nodes:
                 node.next_boot.require_entry()
-        yield Workplace(nodes, guardian, journal, resets)
+        yield Workplace(nodes, guardian, journal, locks, bus, resets)

@@ -77,7 +77,7 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
             )
         )
         job = _Save(place, request, settings, collector, progress, bus).run
-        companions = (place.guardian.watch,)
+        companions = (place.guardian.watch, place.tell_progress)
         fleet = Fleet("save", place.nodes, bus, history=History(settings.testbed.state_dir))
         return await fleet.run(job, request.limit, companions)
 

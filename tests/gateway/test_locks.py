@@ -18,7 +18,8 @@ from pathlib import Path
 from rhubarbe.gateway.locks import hold
 
 async def main():
-    async with hold(Path(sys.argv[1]), "load", sys.argv[2:], 0):
+    async with hold(Path(sys.argv[1]), "load", sys.argv[2:], 0) as locks:
+        locks.tell("42 % of the image")
         print("held", flush=True)
         await asyncio.sleep(60)
 
@@ -41,6 +42,7 @@ async def test_a_held_node_is_refused_and_the_holder_named(tmp_path):
                 pytest.fail("held twice")
         assert "fit02 is taken by" in str(error.value)
         assert f"load (pid {process.pid}, since" in str(error.value)
+        assert "), 42 % of the image: nothing was touched" in str(error.value)
         async with hold(tmp_path, "save", ["fit03"], 0):
             pass
         process.kill()

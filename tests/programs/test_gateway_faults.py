@@ -46,15 +46,15 @@ def test_found_before_any_node_is_touched(pair, tmp_path, name, value, says):
 
 
 def test_two_commands_on_overlapping_nodes(pair):
-    first = pair.start("rhubarbe-load", "--json", "-b", "50", "1-2", stderr=subprocess.DEVNULL)
+    first = pair.start("rhubarbe-load", "--json", "-b", "15", "1-2", stderr=subprocess.DEVNULL)
     with first:
         try:
-            wait_for_event(first, "PhaseStarted")
+            wait_for_event(first, "Progress")
             for second in (["rhubarbe-load", "2"], ["rhubarbe-save", "2", "-o", "other"]):
                 refused = pair.run(*second)
                 assert refused.returncode == 1
                 assert f"load (pid {first.pid}, since" in refused.stderr
-                assert "nothing was touched" in refused.stderr
+                assert "% of the image: nothing was touched" in refused.stderr
             patient = pair.run("rhubarbe-load", "--json", "--wait-for-lock", "40", "2")
             assert events(first.communicate(timeout=30)[0])[-1]["good"] == "1-2"
             assert first.returncode == 0
