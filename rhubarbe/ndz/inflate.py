@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Protocol
 
 from rhubarbe.ndz.errors import DamagedChunk, UnsupportedImage
 from rhubarbe.ndz.header import HEADER_AREA, SECTOR, Buffer, ChunkHeader
@@ -48,8 +49,46 @@ def inflate(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
         raise DamagedChunk(header.index, f"inflates to {given} bytes, its regions have {expected}")
 
 
+class _Inflater(Protocol):
+    """One stream: all of it goes in at first, ``b""`` afterwards."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: Buffer, max_length: int, /) -> bytes: ...
+
+
+class _ZlibInflater:
+    """The zlib module's own, which hands back what it did not consume."""
+
+    def __init__(self) -> None:
+        self._inflater = engine.decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inflater.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._inflater.unused_data)
+
+    def decompress(self, data: Buffer, max_length: int, /) -> bytes:
+        return bytes(self._inflater.decompress(data or self._inflater.unconsumed_tail, max_length))
+
+
+def _inflater() -> _Inflater:
+    try:
+        from isal import igzip_lib
+    except ImportError:
+        return _ZlibInflater()
+    # It keeps its input, where decompressobj copies what is left of it after each piece.
+    inflater: _Inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
+    return inflater
+
+
 def _pieces(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
-    inflater = engine.decompressobj()
+    inflater = _inflater()
     part: Buffer = memoryview(chunk)[HEADER_AREA : HEADER_AREA + header.size]
     try:
         while not inflater.eof:
@@ -58,7 +97,7 @@ def _pieces(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
                 yield piece
             elif not inflater.eof:
                 raise DamagedChunk(header.index, "its compressed data ends too early")
-            part = inflater.unconsumed_tail
+            part = b""
     except engine.error as error:
         raise DamagedChunk(header.index, f"inflate error: {error}") from error
     if inflater.unused_data:
