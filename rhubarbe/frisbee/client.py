@@ -67,7 +67,7 @@ def read_settings(words: list[str]) -> Settings:
         UsageError: it cannot be understood, or lacks disk, group or port.
 
     """
-    long_flags = {"help": "h", "as-device": "as-device", "verify": "verify", "force": "force"}
+    long_flags = {"as-device": "as-device", "verify": "verify", "force": "force"}
     given = options.parse(words, "bdfhnNOqtz", "mpiSCWMTKRIrsk", long_flags)
     if given.has("h"):
         raise UsageError
@@ -167,8 +167,12 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     log = report.Report(2, time.monotonic())
+    words = sys.argv[1:] if argv is None else argv
+    if text := options.explanation(words, "rhubarbe-frisbee", USAGE):
+        sys.stdout.write(text)
+        return 0
     try:
-        _receive(read_settings(sys.argv[1:] if argv is None else argv), log)
+        _receive(read_settings(words), log)
     except UsageError as error:
         log.write((f"rhubarbe-frisbee: {error}\n" if error.args else "") + USAGE)
         return error.exit_status

@@ -5,7 +5,9 @@ more time to import than a client has.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+import rhubarbe
 from rhubarbe.frisbee.errors import UsageError
 
 
@@ -99,3 +101,15 @@ def _letters(word: str, rest: Iterator[str], flags: str, valued: str) -> Iterato
             return
         else:
             raise UsageError(f"invalid option -- '{letter}'")
+
+
+def explanation(words: list[str], program: str, usage: str) -> str | None:
+    """Return what ``--help`` or ``--version`` asks for, if one is the first word; else None."""
+    match words[:1]:
+        case ["--help"]:
+            return usage
+        case ["--version"]:
+            version = (Path(rhubarbe.__file__).parent / "VERSION").read_text(encoding="ascii")
+            return f"{program} {version.strip()}\n"
+        case _:
+            return None

@@ -76,7 +76,7 @@ def read_settings(words: list[str]) -> Settings:
         UsageError: it cannot be understood, or lacks image, group or port.
 
     """
-    given = options.parse(words, "dhbDt", "pkmiTRBGWKA", {"help": "h"})
+    given = options.parse(words, "dhbDt", "pkmiTRBGWKA", {})
     if given.has("h"):
         raise UsageError
     if len(given.arguments) != 1:
@@ -178,8 +178,12 @@ def _serve(settings: Settings, log: report.Report) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the server; return its exit status."""
     log = report.Report(2, time.monotonic())
+    words = sys.argv[1:] if argv is None else argv
+    if text := options.explanation(words, "rhubarbe-frisbeed", USAGE):
+        sys.stdout.write(text)
+        return 0
     try:
-        _serve(read_settings(sys.argv[1:] if argv is None else argv), log)
+        _serve(read_settings(words), log)
     except UsageError as error:
         log.write((f"rhubarbe-frisbeed: {error}\n" if error.args else "") + USAGE)
         return error.exit_status
