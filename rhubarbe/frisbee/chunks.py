@@ -56,10 +56,10 @@ class ChunkBuffers:
         return self._spare[-1]
 
     def release(self, chunk: int) -> None:
-        """Take the buffer of ``chunk`` back."""
+        """Take the buffer of ``chunk`` back, to be used after that which is ``upcoming``."""
         buffer = self._buffers.pop(chunk, None)
         if buffer is not None:
-            self._spare.append(buffer)
+            self._spare.insert(0, buffer)
 
 
 class LandingStrip:

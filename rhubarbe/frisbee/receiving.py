@@ -135,6 +135,11 @@ class Receiver:
     def _free(self) -> int:
         return self.tuning.buffers - len(self._filling) - self._full
 
+    @property
+    def _sated(self) -> bool:
+        """Whether half of the buffers wait for the disk: the others are for what others ask for."""
+        return self._full >= max(1, self.tuning.buffers // 2)
+
     def valid(self, chunk: int) -> int:
         """Map of the blocks that ``chunk`` has: all but in a short last chunk."""
         if chunk < self.chunks - 1:
@@ -348,7 +353,7 @@ class Receiver:
         for chunk, filling in self._filling.items():
             if timed_out or now - filling.asked_at >= self.tuning.redo:
                 self._ask_part(packets, chunk, filling.missing, now)
-        if self._free <= 0 or len(self._filling) >= self.tuning.in_progress:
+        if self._free <= 0 or len(self._filling) >= self.tuning.in_progress or self._sated:
             return
         for chunk in self._next_unseen(min(self.tuning.read_ahead, self._free)):
             if timed_out or now - self._asked_at.get(chunk, _NEVER) >= self.tuning.redo:
