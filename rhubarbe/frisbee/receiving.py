@@ -137,8 +137,8 @@ class Receiver:
 
     @property
     def _sated(self) -> bool:
-        """Whether half of the buffers wait for the disk: the others are for what others ask for."""
-        return self._full >= max(1, self.tuning.buffers // 2)
+        """Whether enough waits for the disk: the other buffers are for what other clients ask for."""
+        return self._full >= max(2, self.tuning.buffers // 8)
 
     def valid(self, chunk: int) -> int:
         """Map of the blocks that ``chunk`` has: all but in a short last chunk."""
