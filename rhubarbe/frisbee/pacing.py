@@ -5,7 +5,10 @@ Ethernet framing, as the original counts them.
 """
 
 BITS_PER_BLOCK = 8976
-_CATCH_UP = 0.04  # seconds of delay that may be made up for; 4 % of one second
+_DEBT = 1.0  # seconds of delay that may be made up for, little by little
+_PAUSE = 0.25  # seconds without anything to send that still count as delay
+_HASTE, _SLACK = 1.025, 0.02  # how: at this many times the rate, and this many seconds at once;
+# no second has more than 4.6 % above what was asked for
 _HURRY = 0.5  # part of the nominal gap that is kept while catching up, for the switch's buffers
 
 
@@ -21,6 +24,7 @@ class Pacer:
         self.missed = 0
         self.intervals = 0
         self._due = 0.0
+        self._limit = 0.0
         self._earliest = 0.0
 
     @classmethod
@@ -41,11 +45,14 @@ class Pacer:
 
     def wait(self, now: float) -> float:
         """Seconds until the next burst may leave; 0 when it may leave now."""
-        return max(0.0, max(self._due, self._earliest) - now) if self.rate else 0.0
+        if not self.rate:
+            return 0.0
+        return max(0.0, max(self._due, self._limit - _SLACK, self._earliest) - now)
 
     def start(self, now: float) -> None:
-        """Forget the past: the queue was empty, nothing is owed for it."""
-        self._due = max(self._due, now)
+        """Forget the past: nothing is owed for the time that the queue was empty, but briefly."""
+        if now - self._due > _PAUSE:
+            self._due = now
 
     def sent(self, blocks: int, now: float) -> None:
         """Account for a burst that left at ``now``."""
@@ -53,10 +60,11 @@ class Pacer:
         if not self.rate:
             return
         nominal = blocks / self.rate
-        if self._due < now - _CATCH_UP:
+        if self._due < now - _DEBT:
             self.missed += 1
-            self._due = now - _CATCH_UP
+            self._due = now - _DEBT
         self._due += nominal
+        self._limit = max(self._limit, now) + nominal / _HASTE
         self._earliest = now + nominal * _HURRY
 
     def adapt(self, *, trouble: bool) -> None:

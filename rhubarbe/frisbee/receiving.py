@@ -137,7 +137,7 @@ class Receiver:
 
     @property
     def _sated(self) -> bool:
-        """Whether enough waits for the disk: the other buffers are for what other clients ask for."""
+        """Whether enough waits for the disk: the other buffers are for what others ask for."""
         return self._full >= max(2, self.tuning.buffers // 8)
 
     def valid(self, chunk: int) -> int:

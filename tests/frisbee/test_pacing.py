@@ -38,6 +38,25 @@ def test_waking_late_costs_no_bandwidth_and_no_second_has_too_much():
     assert max(_megabits(sent, second, second + 1) for second in range(10)) <= 525
 
 
+def test_frequent_long_delays_are_made_up_for_within_the_bound():
+    chance = random.Random(2)
+    pacer = Pacer.of_bandwidth(1_000_000_000, 62)
+    late = lambda: 0.1 if chance.random() < 0.0001 else chance.random() * 0.0004  # noqa: E731
+    sent = _send(pacer, 10, late=late)
+    assert _megabits(sent, 0, 10) == pytest.approx(1000, rel=0.02)
+    assert max(_megabits(sent, at / 4, at / 4 + 1) for at in range(36)) <= 1050
+
+
+def test_a_short_lack_of_requests_is_made_up_for():
+    pacer = Pacer.of_bandwidth(100_000_000, 62)
+    pacer.start(50.0)
+    pacer.sent(pacer.burst, 50.0)
+    pacer.start(50.1)
+    assert pacer.wait(50.1) == 0
+    pacer.sent(pacer.burst, 50.1)
+    assert pacer.wait(50.1) == pytest.approx(pacer.interval / 2)
+
+
 def test_a_long_stop_is_not_made_up_for():
     pacer = Pacer.of_bandwidth(100_000_000, 62)
     pacer.sent(pacer.burst, 0.0)
