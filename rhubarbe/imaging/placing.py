@@ -83,6 +83,8 @@ class ChunkPlacer:
 
     def _write(self, pieces: Iterator[bytes], header: ChunkHeader, seal: Seal | None) -> Placed:
         end = short_end(header)
+        reach = header.regions[-1].end * SECTOR if header.regions else 0
+        self._target.check_room(reach if end is None else min(reach, end))
         cursor = _Cursor(header.regions)
         sealed = check = data_bytes = writes = 0
         for piece in pieces:

@@ -110,6 +110,11 @@ class Target:
             os.close(self.descriptor)
             self.descriptor = -1
 
+    def check_room(self, end: int) -> None:
+        """Raise TargetError where bytes up to `end` do not fit; a slice takes what does."""
+        if self.size is not None and end > self.size and not self.is_slice:
+            raise self._error(errno.ENOSPC)
+
     def write(self, offset: int, data: Buffer) -> int:
         """Write data at a byte offset, all of it; return how much was not beyond a slice's end.
 
