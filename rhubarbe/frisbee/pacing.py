@@ -53,6 +53,7 @@ class Pacer:
         """Forget the past: nothing is owed for the time that the queue was empty, but briefly."""
         if now - self._due > _PAUSE:
             self._due = now
+        self._limit = max(self._limit, now + _SLACK)  # what is made up for comes without a burst
 
     def sent(self, blocks: int, now: float) -> None:
         """Account for a burst that left at ``now``."""
