@@ -78,7 +78,8 @@ def failed(number):
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
+@pytest.mark.timeout(60)
 @given(
     st.lists(EVENTS, max_size=40),
     st.integers(0, 140),
