@@ -25,7 +25,8 @@ class Site:
         return self.farm.machines[node].hardware
 
     def card_address(self, node):
-        return self.hardware(node).address.replace(".128.", ".0.")
+        first, network, row, place = self.hardware(node).address.split(".")
+        return f"{first}.{network}.{int(row) - 128}.{place}"
 
     async def card(self, node, verb, limit=BOUND):
         """The status and the body of what the card answers."""
