@@ -17,21 +17,21 @@ from rhubarbe.events import NodeResult
 
 # Everybody may add a database; nobody may remove another's.
 SHARED = 0o1777
-LOCK_PATIENCE = 1.0
+LOCK_PATIENCE = 5.0
 KEPT_SECONDS = 400 * 86400
 # Rows of other users are read: a view or trigger planted among them must not run anything.
 GUARDED = "PRAGMA trusted_schema = OFF"
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    id INTEGER PRIMARY KEY, started REAL, command TEXT, exit_code INTEGER, seconds REAL);
-CREATE TABLE IF NOT EXISTS nodes (
-    run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, ok INTEGER, attempts INTEGER,
-    seconds REAL, phase TEXT, reason TEXT);
-CREATE TABLE IF NOT EXISTS phases (
-    run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, phase TEXT, seconds REAL);
-CREATE INDEX IF NOT EXISTS nodes_of_run ON nodes (run);
-CREATE INDEX IF NOT EXISTS phases_of_run ON phases (run);
-"""
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS runs (
+        id INTEGER PRIMARY KEY, started REAL, command TEXT, exit_code INTEGER, seconds REAL)""",
+    """CREATE TABLE IF NOT EXISTS nodes (
+        run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, ok INTEGER, attempts INTEGER,
+        seconds REAL, phase TEXT, reason TEXT)""",
+    """CREATE TABLE IF NOT EXISTS phases (
+        run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, phase TEXT, seconds REAL)""",
+    "CREATE INDEX IF NOT EXISTS nodes_of_run ON nodes (run)",
+    "CREATE INDEX IF NOT EXISTS phases_of_run ON phases (run)",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +76,13 @@ class History:
         if not self._directory.is_dir():
             self._directory.mkdir(parents=True, exist_ok=True)
             self._directory.chmod(SHARED)
-        with self._open_ours() as database:
-            database.executescript(SCHEMA)
-            with database:
-                database.execute("DELETE FROM runs WHERE started < ?", [run.started - KEPT_SECONDS])
-                _insert(database, run)
+        with self._open_ours() as database, database:
+            # The lock comes first: a reader that turns writer is refused at once, not made to wait.
+            database.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA:
+                database.execute(statement)
+            database.execute("DELETE FROM runs WHERE started < ?", [run.started - KEPT_SECONDS])
+            _insert(database, run)
 
     @contextlib.contextmanager
     def _open_ours(self) -> Iterator[sqlite3.Connection]:

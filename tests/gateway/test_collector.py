@@ -100,7 +100,7 @@ async def test_a_sender_that_never_closes_is_not_waited_for(open_collector, imag
     async with open_collector() as collector, node(collector, image) as (reader, _):
         assert await collector.complete(len(image)) == len(image)
         await collector.close()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
 
@@ -173,7 +173,7 @@ async def test_where_nobody_came_nothing_is_left(open_collector, impatient, part
 async def test_another_sender_is_turned_away(open_collector, image):
     async with open_collector() as collector:
         async with node(collector, b"x" * 5000, source="127.0.0.9") as (reader, _):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 with contextlib.suppress(ConnectionError):
                     assert await reader.read() == b""
         await send(collector, image)

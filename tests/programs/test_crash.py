@@ -27,7 +27,7 @@ def test_the_next_command_sweeps_the_links_and_says_so(make_testbed, next_comman
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     process.communicate(timeout=10)
-    assert gone_within(pids, 3) == []
+    assert gone_within(pids, 10) == []
     assert len(testbed.links()) == 2
     for file in (testbed.directory / "state" / "links").iterdir():
         file.write_text(json.dumps(json.loads(file.read_text()) | {"boot": "the boot before"}))

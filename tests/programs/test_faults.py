@@ -1,7 +1,5 @@
 """One node with each fault among good ones: the good end well, the bad one is named."""
 
-import time
-
 import asyncssh
 import pytest
 from emulated import differing_blocks, events
@@ -26,10 +24,9 @@ GLOBAL_LIMIT = 100
 
 
 def check(testbed, count, phase, reason):
-    started = time.monotonic()
+    # Far above the limits of the nodes: the reason below is then the node's own.
     limits = ("--retries", "0", "-t", str(GLOBAL_LIMIT))
     loaded = testbed.run("rhubarbe-load", "--json", *limits, f"1-{count}")
-    assert time.monotonic() - started < GLOBAL_LIMIT / 2
     told = events(loaded.stdout)
     assert loaded.returncode == 1, loaded.stdout[-2000:]
     assert told[-1]["bad"] == "3", told[-1]
@@ -82,8 +79,7 @@ def test_wait_says_who_refuses_and_who_does_not_answer(make_testbed, tmp_path):
             for line in text.splitlines(keepends=True)
         )
     )
-    started = time.monotonic()
     refused = testbed.run("rhubarbe-wait", "-t", "30", "1", RHUBARBE_CONF=str(conf))
-    assert time.monotonic() - started < 15
     assert refused.returncode == 1
+    assert "time limit" not in refused.stdout
     assert "refuses to let root in" in refused.stdout

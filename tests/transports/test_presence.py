@@ -43,7 +43,7 @@ async def test_accepts_tells_who_listens(open_port, free_port):
 
 
 async def test_a_look_leaves_no_connection(open_port):
-    async with open_port() as port, asyncio.timeout(2):
+    async with open_port() as port, asyncio.timeout(10):
         assert await accepts(IP, port.number, 1)
         await port.closed.wait()
 
@@ -53,7 +53,7 @@ async def test_a_look_is_bounded(monkeypatch):
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio, "open_connection", never)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         assert not await accepts(IP, 1, 0.05)
 
 

@@ -93,7 +93,7 @@ async def test_the_user_is_the_one_asked_for(keys):
 
 
 async def test_a_refused_key_is_an_answer_at_once(keys):
-    async with node(keys) as port, asyncio.timeout(4):
+    async with node(keys) as port, asyncio.timeout(10):
         assert "ssh refuses to let root in" in await failure(Refused, port, keys / "unknown", 30)
 
 
@@ -112,7 +112,7 @@ async def test_a_silent_port_is_bounded(keys, listening):
     async def silent(reader, writer):
         await reader.read()
 
-    async with listening(silent) as port, asyncio.timeout(3):
+    async with listening(silent) as port, asyncio.timeout(10):
         says = await failure(Unreachable, port, keys / "known", 0.3)
     assert says == "no answer on ssh in 0.3 s"
 

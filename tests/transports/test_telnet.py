@@ -86,7 +86,7 @@ async def test_a_silent_server_is_a_session_that_opens_within_a_bound(listening)
 
     async with (
         listening(silent) as port,
-        asyncio.timeout(3),
+        asyncio.timeout(10),
         open_session(IP, port, 0.5) as session,
     ):
         with pytest.raises(TimeoutError):
