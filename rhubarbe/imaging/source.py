@@ -11,7 +11,6 @@ from rhubarbe.ndz.header import SECTOR, Region
 STDIN = "-"
 _RETRIES = 3
 _SCAN = 1 << 20
-_ZEROS = memoryview(bytes(_SCAN))
 
 
 class Source:
@@ -47,20 +46,18 @@ class Source:
         except OSError as error:
             raise self._error(offset, error) from error
 
-    def read_sectors(self, extents: tuple[Region, ...]) -> tuple[memoryview, tuple[Region, ...]]:
-        """Return the data of all the extents, padded with zeros at the end of the input.
+    def read_sectors(self, extents: tuple[Region, ...], into: memoryview) -> tuple[Region, ...]:
+        """Read all the extents, one after the other; zeros are put past the end of the input.
 
-        The second value are the ranges that could not be read. Raises SourceError, which names
-        the sector.
+        Returns the ranges that could not be read. Raises SourceError, which names the sector.
         """
-        size = sum(extent.size for extent in extents) * SECTOR
-        if self._has_holes and size <= len(_ZEROS) and self._are_holes(extents):
-            return _ZEROS[:size], ()
-        data = bytearray(size)
-        view, at = memoryview(data), 0
+        if self._has_holes and self._are_holes(extents):
+            into[:] = bytes(len(into))
+            return ()
+        at = 0
         untrue: list[Region] = []
         for extent in extents:
-            part = view[at : at + extent.size * SECTOR]
+            part = into[at : at + extent.size * SECTOR]
             at += len(part)
             try:
                 self._fill(part, extent.start * SECTOR)
@@ -68,7 +65,7 @@ class Source:
                 if not self._replaces_errors:
                     raise self._error(self._find_bad(part, extent), error) from error
                 untrue.extend(self._fill_singly(part, extent))
-        return view, tuple(untrue)
+        return tuple(untrue)
 
     def read_next(self, count: int) -> bytes:
         """Return the next bytes of a stream: fewer than `count` only at its end."""
@@ -108,6 +105,7 @@ class Source:
         while filled < len(part):
             got = os.preadv(self.descriptor, [part[filled:]], offset + filled)
             if got == 0:
+                part[filled:] = bytes(len(part) - filled)
                 return
             filled += got
 

@@ -5,28 +5,33 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from queue import SimpleQueue
 from typing import Self
 
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.filesystems.usage import Range
 from rhubarbe.imaging.source import Source
-from rhubarbe.ndz.deflate import BATCH, BATCH_EXTENTS, Batch, deflate
+from rhubarbe.ndz.deflate import BATCH, BATCH_EXTENTS, Batch, Deflater
 from rhubarbe.ndz.header import SECTOR, Region
 
 _BATCH_SECTORS = BATCH // SECTOR
-_BATCHES_A_MIB = 3
-"""Read and deflated batches that one MiB holds, with what Python adds to them."""
+_BATCHES_A_JOB = 4
+"""What a thread takes at a time: less, and threads that hand over take a good part of the time."""
+
+_JOB = BATCH * _BATCHES_A_JOB
+_JOBS_A_MIB = 1
+"""Jobs, read and deflated, that one MiB holds, with what Python adds to them."""
 
 
 @dataclass(slots=True)
 class _Job:
-    """One batch on its way through the threads."""
+    """Some batches on their way through the threads, with the memory that they are read into."""
 
-    extents: tuple[Region, ...]
-    data: bytes | None = None
-    result: Batch | None = None
+    batches: list[Batch]
+    buffer: bytearray | None = None
+    is_done: bool = False
     error: ImagingError | OSError | None = None
 
 
@@ -67,9 +72,11 @@ class Zipper:
         self._level = level
         self._base = base
         self._blank = blank or []
-        self._ahead = max(memory_mib, 8) * _BATCHES_A_MIB
+        self._ahead = max(memory_mib, 8) * _JOBS_A_MIB
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._changed = threading.Condition()
+        self._under_way: deque[_Job] = deque()
+        self._spare_buffers: list[bytearray] = []
         count = len(os.sched_getaffinity(0))
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
 
@@ -86,64 +93,85 @@ class Zipper:
                 thread.join()
 
     def zip(self, ranges: list[Range]) -> Iterator[Batch]:
-        """Yield the ranges' batches in order, deflated; raise SourceError."""
-        yield from self._in_order(_Job(extents) for extents in batches_of(ranges))
+        """Yield the ranges' batches in order, deflated; raise SourceError.
+
+        The data of a batch is valid until the next one is asked for.
+        """
+        batches = (Batch(extents, memoryview(b"")) for extents in batches_of(ranges))
+        while some := list(islice(batches, _BATCHES_A_JOB)):
+            yield from self._put(_Job(some, self._buffer()))
+        yield from self._rest()
 
     def zip_stream(self) -> Iterator[Batch]:
         """Yield what the source, a stream, holds, from sector 0; its end is padded with zeros."""
-        yield from self._in_order(self._stream_jobs())
-
-    def _stream_jobs(self) -> Iterator[_Job]:
         sector = 0
         while data := self._source.read_next(BATCH):
             size = -(-len(data) // SECTOR)
-            yield _Job((Region(sector, size),), data.ljust(size * SECTOR, b"\0"))
+            padded = memoryview(data.ljust(size * SECTOR, b"\0"))
             self._source.size += len(data)
+            yield from self._put(_Job([Batch((Region(sector, size),), padded)]))
             sector += size
+        yield from self._rest()
 
-    def _in_order(self, jobs: Iterator[_Job]) -> Iterator[Batch]:
-        under_way: deque[_Job] = deque()
-        for job in jobs:
-            under_way.append(job)
-            self._jobs.put(job)
-            while under_way and (len(under_way) >= self._ahead or under_way[0].result):
-                yield self._take(under_way.popleft())
-        while under_way:
-            yield self._take(under_way.popleft())
+    def _buffer(self) -> bytearray:
+        # Used again and again: new memory costs the kernel as much time as reading into it.
+        return self._spare_buffers.pop() if self._spare_buffers else bytearray(_JOB)
 
-    def _take(self, job: _Job) -> Batch:
+    def _put(self, job: _Job) -> Iterator[Batch]:
+        self._under_way.append(job)
+        self._jobs.put(job)
+        while self._under_way and (
+            len(self._under_way) >= self._ahead or self._under_way[0].is_done
+        ):
+            yield from self._take()
+
+    def _rest(self) -> Iterator[Batch]:
+        while self._under_way:
+            yield from self._take()
+
+    def _take(self) -> Iterator[Batch]:
+        job = self._under_way.popleft()
         with self._changed:
-            self._changed.wait_for(lambda: job.result or job.error)
+            self._changed.wait_for(lambda: job.is_done)
         if job.error:
             self._drop_waiting()
             raise job.error
-        assert job.result is not None  # noqa: S101
-        return job.result
+        yield from job.batches
+        if job.buffer:
+            self._spare_buffers.append(job.buffer)
 
     def _drop_waiting(self) -> None:
         while not self._jobs.empty():
             self._jobs.get()
 
     def _work(self) -> None:
+        deflater = Deflater(self._level)
         while (job := self._jobs.get()) is not None:
-            result, error = None, None
             try:
-                result = deflate(self._read(job), self._level)
-            except (ImagingError, OSError) as caught:
-                error = caught
+                if job.buffer:
+                    job.batches = self._read(job.batches, memoryview(job.buffer))
+                job.batches = [deflater.deflate(batch) for batch in job.batches]
+            except (ImagingError, OSError) as error:
+                job.error = error
             with self._changed:
-                job.data, job.result, job.error = None, result, error
+                job.is_done = True
                 self._changed.notify()
 
-    def _read(self, job: _Job) -> Batch:
-        if job.data is not None:
-            return Batch(job.extents, memoryview(job.data))
-        placed = tuple(Region(e.start + self._base, e.size) for e in job.extents)
-        data, untrue = self._source.read_sectors(placed)
-        if self._blank and not data.readonly:
-            self._make_blank(job.extents, data)
+    def _read(self, batches: list[Batch], buffer: memoryview) -> list[Batch]:
+        read = []
+        for batch in batches:
+            part = buffer[: batch.sectors * SECTOR]
+            buffer = buffer[len(part) :]
+            read.append(self._read_one(batch.extents, part))
+        return read
+
+    def _read_one(self, extents: tuple[Region, ...], part: memoryview) -> Batch:
+        placed = tuple(Region(e.start + self._base, e.size) for e in extents)
+        untrue = self._source.read_sectors(placed, part)
+        if self._blank:
+            self._make_blank(extents, part)
         moved = tuple(Region(run.start - self._base, run.size) for run in untrue)
-        return replace(Batch(job.extents, data), untrue=moved)
+        return Batch(extents, part, untrue=moved)
 
     def _make_blank(self, extents: tuple[Region, ...], data: memoryview) -> None:
         at = 0

@@ -8,12 +8,9 @@ checksum. So the chunks do not depend on how many threads there are.
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 
 from rhubarbe.ndz.errors import ImageTooLarge
 from rhubarbe.ndz.header import (
-    CHUNK,
-    HEADER_AREA,
     SECTOR,
     SECTORS_MAX,
     STREAM_MAX,
@@ -56,6 +53,11 @@ class Batch:
     deflated: bytes = b""
     untrue: tuple[Region, ...] = ()
 
+    @property
+    def sectors(self) -> int:
+        """How many sectors all its runs have."""
+        return sum(extent.size for extent in self.extents)
+
     def split(self, sectors: int) -> tuple["Batch", "Batch"]:
         """Return the first so many sectors, and the rest, neither deflated yet."""
         first: list[Region] = []
@@ -85,24 +87,30 @@ def _within(untrue: tuple[Region, ...], extents: list[Region]) -> tuple[Region, 
     return tuple(Region(start, end - start) for start, end in parts if start < end)
 
 
-def deflate(batch: Batch, level: int = LEVEL) -> Batch:
-    """Return the batch with its data deflated; safe from any thread.
+class Deflater:
+    """Deflates batches, for one thread.
 
     Levels 1 to 3 are those of isal, 0 (which stores) and those above 4 those of zlib. Level 4
     is isal's 3, and zlib's 4 for what compresses well: there it is worth its time.
     """
-    if level == 0 or level > MIXED_LEVEL:
-        return replace(batch, deflated=_deflate_by(zlib, batch.data, level))
-    deflated = _deflate_by(engine, batch.data, min(level, _ISAL_LEVEL_MAX))
-    if level == MIXED_LEVEL and len(deflated) < _WELL_COMPRESSED * len(batch.data):
-        deflated = _deflate_by(zlib, batch.data, level)
-    return replace(batch, deflated=deflated)
 
+    def __init__(self, level: int = LEVEL) -> None:
+        self._level = level
+        # Kept from batch to batch for its memory: a full flush makes it forget all else.
+        self._isal = engine.compressobj(min(level, _ISAL_LEVEL_MAX), zlib.DEFLATED, -15)
 
-def _deflate_by(library: ModuleType, data: memoryview, level: int) -> bytes:
-    packer = library.compressobj(level, zlib.DEFLATED, -15)
-    deflated: bytes = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
-    return deflated
+    def deflate(self, batch: Batch) -> Batch:
+        """Return the batch with its data deflated."""
+        if self._level == 0 or self._level > MIXED_LEVEL:
+            return replace(batch, deflated=self._by_zlib(batch.data))
+        deflated = self._isal.compress(batch.data) + self._isal.flush(zlib.Z_FULL_FLUSH)
+        if self._level == MIXED_LEVEL and len(deflated) < _WELL_COMPRESSED * len(batch.data):
+            deflated = self._by_zlib(batch.data)
+        return replace(batch, deflated=deflated)
+
+    def _by_zlib(self, data: memoryview) -> bytes:
+        packer = zlib.compressobj(self._level, zlib.DEFLATED, -15)
+        return packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
 
 
 _ADLER_START = 1
@@ -159,7 +167,7 @@ class Packer:
     ) -> None:
         self.chunks = 0
         self._image_id = image_id
-        self._level = level
+        self._deflater = Deflater(level)
         self._uuid = uuid
         self._relocation = relocation
         self._draft = _Draft(0)
@@ -200,14 +208,13 @@ class Packer:
         """Put as much of the batch into the draft as fits; return the rest, deflated."""
         if draft.room() < _TOO_LITTLE_ROOM:
             return batch
-        sectors = len(batch.data) // SECTOR
         for share in _SPLIT_SHARES:
-            count = int(sectors * draft.room() / len(batch.deflated) * share)
+            count = int(batch.sectors * draft.room() / len(batch.deflated) * share)
             first, rest = batch.split(count)
-            first = deflate(first, self._level)
+            first = self._deflater.deflate(first)
             if first.extents and len(first.deflated) <= draft.room():
                 draft.add(first)
-                return deflate(rest, self._level)
+                return self._deflater.deflate(rest)
         return batch
 
     def _turn_page(self, start: int) -> Iterator[bytearray]:
@@ -217,12 +224,10 @@ class Packer:
         self._complete, self._draft = self._draft, _Draft(start)
 
     def _seal(self, draft: _Draft, last: int, *, is_last: bool = False) -> bytearray:
-        stream = b"".join(
-            [_STREAM_START, *draft.parts, _STREAM_END, draft.adler.to_bytes(4, "big")]
-        )
+        size = len(_STREAM_START) + draft.used + len(_STREAM_END) + _CHECKSUM_SIZE
         header = ChunkHeader(
             version=4 if self._uuid else 3,
-            size=len(stream),
+            size=size,
             index=self.chunks,
             first=draft.first,
             last=last,
@@ -230,8 +235,16 @@ class Packer:
             relocations=(self._relocation,) if is_last and self._relocation else (),
             security=Security(image_id=self._uuid) if self._uuid else Security(),
         )
-        chunk = bytearray(CHUNK)
-        chunk[: HEADER_AREA + len(stream)] = header.pack() + stream
+        chunk = bytearray().join(
+            (
+                header.pack(),
+                _STREAM_START,
+                *draft.parts,
+                _STREAM_END,
+                draft.adler.to_bytes(_CHECKSUM_SIZE, "big"),
+                bytes(STREAM_MAX - size),
+            )
+        )
         self.chunks += 1
         seal = Seal(
             image_id=self._image_id,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhubarbe.ndz.check import ChunkSet, ImageChecker, check_chunk, check_file
-from rhubarbe.ndz.deflate import BATCH_EXTENTS, Batch, Packer, deflate
+from rhubarbe.ndz.deflate import BATCH_EXTENTS, Batch, Deflater, Packer
 from rhubarbe.ndz.errors import DamagedChunk, ImageTooLarge, NdzError
 from rhubarbe.ndz.header import SECTORS_MAX, Region, parse_header
 from rhubarbe.ndz.inflate import inflate
@@ -28,7 +28,7 @@ def pack(batches, *, end, level=1, image_id=b"i" * 16, **options):
     packer = Packer(image_id=image_id, level=level, **options)
     chunks = []
     for batch in batches:
-        chunks.extend(packer.add(deflate(batch, level)))
+        chunks.extend(packer.add(Deflater(level).deflate(batch)))
     chunks.extend(packer.finish(end))
     return [bytes(chunk) for chunk in chunks]
 
@@ -117,7 +117,7 @@ def test_free_space_before_the_first_data_is_covered():
 
 
 def test_what_32_bits_cannot_count_is_refused():
-    batch = deflate(Batch((Region(SECTORS_MAX, 1),), memoryview(bytes(512))))
+    batch = Deflater().deflate(Batch((Region(SECTORS_MAX, 1),), memoryview(bytes(512))))
     with pytest.raises(ImageTooLarge, match=f"sector {SECTORS_MAX}"):
         list(Packer(image_id=bytes(16)).add(batch))
 
