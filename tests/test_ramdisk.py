@@ -120,13 +120,13 @@ def test_hostile_words_are_stamped_as_they_are(with_mount, with_debugfs, words):
     stamped(with_debugfs, "disk'1", words)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(words=hostile)
 def test_any_words_are_stamped_as_they_are(with_mount, words):
     stamped(with_mount, "mnt/etc/rhubarbe-image", words)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(words=hostile)
 def test_any_words_are_stamped_without_mount(with_debugfs, words):
     stamped(with_debugfs, "disk'1", words)

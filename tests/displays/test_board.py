@@ -78,7 +78,7 @@ def failed(number):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @pytest.mark.timeout(60)
 @given(
     st.lists(EVENTS, max_size=40),
@@ -96,7 +96,6 @@ def test_any_events_fit_any_window(told, width, height, elapsed):
     assert all(row.isprintable() for row in drawn)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(20, 120), st.integers(4, 40), st.integers(0, 100))
 def test_every_node_is_shown_or_counted(number, width, height, elapsed):
     drawn = rows(board_of(number), width, height, float(elapsed))

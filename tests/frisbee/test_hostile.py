@@ -108,7 +108,7 @@ def _arrive(fetching, channel, data, *, segment=1048, address=SERVER, port=None)
     fetching._take(arrival, 1.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(HOSTILE, max_size=20), st.integers(0, 2**32))
 def test_no_hostile_packet_writes_a_byte(channel, datagrams, seed):
     chance = random.Random(seed)

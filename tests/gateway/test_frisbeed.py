@@ -146,7 +146,7 @@ async def test_the_guardian_knows_a_server_that_is_not_ready_yet(gateway):
     guardian = Recorder()
 
     async def go():
-        while not gateway.starts():  # noqa: ASYNC110 - another process writes it
+        while not (gateway.starts() and guardian.guarded):  # noqa: ASYNC110 - a process writes it
             await asyncio.sleep(0.02)
         assert guardian.guarded == [int(gateway.starts()[0][0])]
         await asyncio.to_thread((gateway.directory / "go").write_text, "go")

@@ -69,7 +69,7 @@ def batches(draw):
     return made
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(batches(), st.sampled_from([0, 1, 2, 3, 4, 9]), st.integers(0, 1000))
 def test_any_regions_and_data_survive(made, level, tail):
     expected = {}
@@ -146,7 +146,7 @@ def check(data, tmp_path):
     return check_file(path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bit=st.integers(0, 4 * CHUNK * 8 - 1))
 def test_any_flipped_bit_is_found_and_named(sealed, tmp_path_factory, bit):
     data = bytearray(b"".join(sealed))
@@ -163,7 +163,7 @@ def test_any_flipped_bit_of_a_header_area_is_found(sealed):
             check_chunk(chunk, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=st.integers(0, 4 * CHUNK - 1))
 def test_any_truncation_is_found_and_named(sealed, tmp_path_factory, size):
     expected = rf"chunk {size // CHUNK}: (cut short|missing)" if size else "empty"
