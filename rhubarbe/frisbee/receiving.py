@@ -44,6 +44,7 @@ class Tuning(NamedTuple):
     idle_ticks: int = 3
     silence: float = 0.0
     randomize: bool = True
+    last_first: bool = False  # the last chunk says how large a disk the image needs
 
     def capped(self, chunks: int) -> "Tuning":
         """Fit these to a file of so many chunks; 0 buffers means one for each."""
@@ -112,7 +113,7 @@ class Receiver:
         self._ours: set[int] = set()
         self._short_of_buffer: set[int] = set()
         self._repair_at: dict[int, float] = {}
-        self._passing = -1
+        self._passing = self._urgent = -1
 
     # -- what the outside asks -------------------------------------------------------------------
 
@@ -233,6 +234,10 @@ class Receiver:
         self._order = array("I", range(self.chunks))
         if self.tuning.randomize:
             self._random.shuffle(self._order)
+        if self.tuning.last_first:
+            self._urgent = self.chunks - 1
+            self._order.remove(self._urgent)
+            self._order.insert(0, self._urgent)
         self._heard = now
         self._idle_at = now + TICK
 
@@ -353,11 +358,16 @@ class Receiver:
         for chunk, filling in self._filling.items():
             if timed_out or now - filling.asked_at >= self.tuning.redo:
                 self._ask_part(packets, chunk, filling.missing, now)
-        if self._free <= 0 or len(self._filling) >= self.tuning.in_progress or self._sated:
+        if self._free <= 0 or len(self._filling) >= self.tuning.in_progress:
             return
-        for chunk in self._next_unseen(min(self.tuning.read_ahead, self._free)):
+        for chunk in self._wanted():
             if timed_out or now - self._asked_at.get(chunk, _NEVER) >= self.tuning.redo:
                 self._ask(packets, chunk, now)
+
+    def _wanted(self) -> list[int]:
+        if not self._sated:
+            return self._next_unseen(min(self.tuning.read_ahead, self._free))
+        return [self._urgent] if self._urgent >= 0 and self.is_unseen(self._urgent) else []
 
     def _next_unseen(self, count: int) -> list[int]:
         state, order = self._state, self._order
