@@ -3,120 +3,107 @@
 import random
 import signal
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
 
 from rhubarbe.frisbee import options, report
-from rhubarbe.frisbee.disks import ImageDisk, RawDisk
-from rhubarbe.frisbee.errors import FrisbeeError, UsageError
+from rhubarbe.frisbee.disks import (
+    Disk,
+    Figures,
+    ImageDisk,
+    OnChunk,
+    RawDisk,
+    refuse_slice_type,
+    set_slice_type,
+)
+from rhubarbe.frisbee.errors import FrisbeeError, NotOffered, UsageError
 from rhubarbe.frisbee.fetching import Fetching
 from rhubarbe.frisbee.inuse import refuse_if_in_use
-from rhubarbe.frisbee.multicast import RECEIVE_BUFFER, Channel, Session, own_address
+from rhubarbe.frisbee.multicast import Channel, Session, own_address
 from rhubarbe.frisbee.receiving import Tuning
+from rhubarbe.frisbee.settings import USAGE, Settings, read_settings
 from rhubarbe.imaging.errors import ImagingError
+from rhubarbe.imaging.restore import Target
 from rhubarbe.ndz.errors import NdzError, NotAnImage
 
-USAGE = """\
-usage: rhubarbe-frisbee [-bdfnNOqz] [-i interface] [-k sockbuf_kb] [-T silence_s] [-K keepalive_s]
-           [-C chunk_mb] [-W write_mb] [-M total_mb] [-R chunks] [-I redo_ms] [-r delay_s]
-           [-s slice] [-S server] [--as-device] [--force] [--verify] -m group -p port disk
 
-Receive an image from a frisbee server onto a disk, a file, or - for the standard output.
-  -m group     multicast group, or the address of the server; -p port
-  -i address   interface to use, by its address
-  -S address   take blocks from this server only
-  -N           write the file as it is: it is not an image, or is to be kept as one
-  -z           make free space zero; -f: bypass the page cache; -s n: into slice n
-  -T s         give up when the server is silent for s seconds (60); 0: never
-  -K s         remind switches of the group after s idle seconds
-  -C mb        memory for chunks (64), -W mb: for writing (64), -M mb: half for each
-  -R n         chunks asked for ahead (4); -I ms: before asking again (1000); -O: in order
-  -r s         wait up to s seconds before joining
-  -q           no dots, no statistics; -b: broadcast; -d: debug; -n: accepted for compatibility
-  --as-device  a regular file is a disk: its size and other content stay
-  --force      write also to a device that is in use
-  --verify     read back from the disk what was written, and compare
+class _Teller:
+    """Tells programs how a client gets on; `chunk_done` is called from the threads of its disk."""
 
-Example: rhubarbe-frisbee -i 192.168.3.4 -m 234.5.6.1 -p 10001 /dev/sda
-"""
-_SILENCE = 60
+    def __init__(self, fetching: Fetching, events: report.Events) -> None:
+        self._fetching = fetching
+        self._events = events
+        self._start = time.monotonic()
+        self._lock = threading.Lock()
+        self._chunks = self._effective = 0
 
+    @property
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._start, 3)
 
-@dataclass(frozen=True)
-class Settings:
-    """The command line, understood; memory in MiB, times in seconds."""
+    def joined(self) -> None:
+        """Tell that the size of the file is known: seconds count from now on."""
+        self._start = time.monotonic()
+        size, chunks = self._fetching.receiver.size, self._fetching.receiver.chunks
+        self._events.tell("Joined", client=self._fetching.id, chunks=chunks, bytes=size)
 
-    disk: str
-    group: str
-    port: int
-    interface: str
-    server: str
-    tuning: Tuning
-    write_mib: int
-    buffer_bytes: int
-    keep_alive: int
-    delay: int
-    slice_number: int | None
-    given: options.Given
+    def chunk_done(self, index: int, effective: int, kind: str) -> None:
+        """Note that a chunk is written, which settles ``effective`` bytes of the disk."""
+        with self._lock:
+            self._chunks += 1
+            self._effective += effective
+            self._events.progress(
+                self._seconds,
+                self._fetching.receiver.chunks - self._chunks,
+                chunks_done=self._chunks,
+                bytes_effective=self._effective,
+                seconds=self._seconds,
+            )
+        self._fetching.chunk_done(index, effective, kind)
 
+    def verified(self, compared: int, *, from_disk: bool) -> None:
+        """Tell how many bytes were read back, and whether all of them past the page cache."""
+        self._events.tell("Verified", bytes=compared, from_disk=from_disk, seconds=self._seconds)
 
-def read_settings(words: list[str]) -> Settings:
-    """Read the command line.
-
-    Raises:
-        UsageError: it cannot be understood, or lacks disk, group or port.
-
-    """
-    long_flags = {"as-device": "as-device", "verify": "verify", "force": "force"}
-    given = options.parse(words, "bdfhnNOqtz", "mpiSCWMTKRIrsk", long_flags)
-    if given.has("h"):
-        raise UsageError
-    if len(given.arguments) != 1:
-        raise UsageError(f"one disk is needed, not {len(given.arguments)}")
-    if not given.has("m") or not given.has("p"):
-        raise UsageError("-m GROUP and -p PORT are needed")
-    half = given.number("M", 128, 2, 262144) // 2
-    return Settings(
-        disk=given.arguments[0],
-        group=given.address("m"),
-        port=given.number("p", 0, 1, 65535),
-        interface=given.address("i"),
-        server=given.address("S"),
-        tuning=Tuning(
-            buffers=given.number("C", half),
-            read_ahead=given.number("R", 4, 1),
-            redo=given.number("I", 1000) / 1000,
-            silence=float(given.number("T", _SILENCE)),
-            randomize=not given.has("O"),
-        ),
-        write_mib=given.number("W", half),
-        buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,
-        keep_alive=given.number("K", 0),
-        delay=given.number("r", 0),
-        slice_number=given.number("s", 1, 1, 128) if given.has("s") else None,
-        given=given,
-    )
+    def finished(self, figures: Figures) -> None:
+        """Tell that all is on the disk, and what it took."""
+        receiver = self._fetching.receiver
+        counts = receiver.counts
+        self._events.tell(
+            "Finished",
+            ok=True,
+            exit_status=0,
+            seconds=self._seconds,
+            chunks=receiver.chunks,
+            bytes=receiver.size,
+            bytes_effective=figures.effective,
+            bytes_actual=figures.actual,
+            writes=figures.writes,
+            joins=counts.joins,
+            requests=counts.requests,
+            requests_repeated=counts.repeated_requests,
+            blocks_lost=counts.lost_blocks,
+            blocks_twice=counts.duplicate_block + counts.duplicate_chunk,
+        )
 
 
-def _receive(settings: Settings, log: report.Report) -> None:
+def _receive(settings: Settings, log: report.Report, events: report.Events) -> None:
     interface = settings.interface or own_address(settings.group)
     session = Session(settings.group, settings.port, interface, settings.given.has("b"))
     delay = random.random() * settings.delay  # noqa: S311 - spreads the joins
     with Channel(session, exclusive=False, buffer_bytes=settings.buffer_bytes) as channel:
         _announce(settings, channel, log)
         time.sleep(delay)
-        fetching = Fetching(
-            channel,
-            settings.tuning,
-            log,
-            raw=settings.given.has("N"),
-            server=settings.server,
-            keep_alive=settings.keep_alive,
-            quiet=settings.given.has("q"),
-            debug=settings.given.has("d"),
-        )
-        with fetching:
-            _run(settings, fetching, log, delay)
+        if not settings.given.has("force"):
+            refuse_if_in_use(settings.disk)
+        target = None if settings.given.has("N") else _open_target(settings)
+        with target or nullcontext(), _fetching(settings, channel, log, target) as fetching:
+            teller = _Teller(fetching, events)
+            with _disk(settings, target, teller.chunk_done) as disk:
+                figures = _fetch(settings, fetching, disk, log, teller)
+                fetching.leave(figures, write_mib=settings.write_mib, delay=delay)
+                teller.finished(figures)
 
 
 def _announce(settings: Settings, channel: Channel, log: report.Report) -> None:
@@ -131,35 +118,83 @@ def _announce(settings: Settings, channel: Channel, log: report.Report) -> None:
         log.line(f"Enabling MC keepalive at {settings.keep_alive} seconds")
 
 
-def _run(settings: Settings, fetching: Fetching, log: report.Report, delay: float) -> None:
+def _open_target(settings: Settings) -> Target:
+    if settings.slice_type:
+        refuse_slice_type(settings.disk, settings.slice_number or 0)
+    return Target.open(
+        settings.disk,
+        zero_free=settings.given.has("z"),
+        keep_size=settings.given.has("as-device"),
+        slice_number=settings.slice_number,
+        direct=settings.given.has("f"),
+    )
+
+
+def _tuning(settings: Settings, target: Target | None) -> Tuning:
+    if target is None or not target.is_ordered:
+        return settings.tuning
+    # Others' chunks come in any order, and all of them must wait for the first.
+    return settings.tuning._replace(buffers=0, randomize=False, last_first=False)
+
+
+def _fetching(
+    settings: Settings, channel: Channel, log: report.Report, target: Target | None
+) -> Fetching:
+    return Fetching(
+        channel,
+        _tuning(settings, target),
+        log,
+        raw=settings.given.has("N"),
+        server=settings.server,
+        keep_alive=settings.keep_alive,
+        quiet=settings.given.has("q"),
+        debug=settings.given.has("d"),
+    )
+
+
+def _disk(settings: Settings, target: Target | None, on_chunk: OnChunk) -> Disk:
     given = settings.given
-    if not given.has("force"):
-        refuse_if_in_use(settings.disk)
-    disk: ImageDisk | RawDisk
-    if given.has("N"):
-        disk = RawDisk(settings.disk, fetching.chunk_done, verify=given.has("verify"))
-    else:
-        disk = ImageDisk(
-            settings.disk,
-            fetching.chunk_done,
-            memory_mib=(settings.write_mib or 1024) + settings.tuning.buffers,
-            zero_free=given.has("z"),
-            as_device=given.has("as-device"),
-            slice_number=settings.slice_number,
-            direct=given.has("f"),
-            verify=given.has("verify"),
-        )
-    with disk:
-        fetching.join()
-        disk.start(fetching.receiver.size)
-        fetching.fetch(disk)
-        figures = disk.finish()
-        if given.has("verify"):
-            compared, from_disk = disk.verify()
-            log.line(
-                f"Verified {compared} bytes" + ("" if from_disk else " (perhaps of the page cache)")
-            )
-        fetching.leave(figures, write_mib=settings.write_mib, delay=delay)
+    verify = given.has("verify")
+    if target is None:
+        return RawDisk(settings.disk, on_chunk, keep_size=given.has("as-device"), verify=verify)
+    return ImageDisk(
+        target,
+        on_chunk,
+        settings.expected,
+        memory_mib=(settings.write_mib or 1024) + settings.tuning.buffers,
+        verify=verify,
+    )
+
+
+def _fetch(
+    settings: Settings, fetching: Fetching, disk: Disk, log: report.Report, teller: _Teller
+) -> Figures:
+    """Receive all of it onto the disk, and do with it what else was asked for."""
+    fetching.join()
+    teller.joined()
+    disk.start(fetching.receiver.size, fetching.receiver.tuning.buffers)
+    fetching.fetch(disk)
+    figures = disk.finish()
+    if settings.given.has("verify"):
+        compared, from_disk = disk.verify()
+        doubt = "" if from_disk else " (perhaps of the page cache)"
+        log.line(f"Verified {compared} bytes{doubt}")
+        teller.verified(compared, from_disk=from_disk)
+    if settings.slice_type:
+        set_slice_type(settings.disk, settings.slice_number or 0, settings.slice_type)
+        log.line(f"Set partition {settings.slice_number} type to 0x{settings.slice_type:04X}")
+    return figures
+
+
+def _failure(error: Exception) -> tuple[str, int]:
+    """Return what is said of an error, and the exit status."""
+    match error:
+        case FrisbeeError():
+            return str(error), error.exit_status
+        case NotAnImage():
+            return f"Bad Magic Number! {error}", 1
+        case _:
+            return str(error), 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -172,17 +207,22 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(text)
         return 0
     try:
-        _receive(read_settings(words), log)
+        settings = read_settings(words)
+    except NotOffered as error:
+        log.line(f"rhubarbe-frisbee: {error}")
+        return error.exit_status
     except UsageError as error:
         log.write((f"rhubarbe-frisbee: {error}\n" if error.args else "") + USAGE)
         return error.exit_status
-    except FrisbeeError as error:
-        log.line(str(error))
-        return error.exit_status
-    except NotAnImage as error:
-        log.line(f"Bad Magic Number! {error}")
-        return 1
-    except (ImagingError, NdzError, OSError) as error:
-        log.line(str(error))
-        return 1
+    return _run(settings, log, report.Events(1 if settings.given.has("json") else None))
+
+
+def _run(settings: Settings, log: report.Report, events: report.Events) -> int:
+    try:
+        _receive(settings, log, events)
+    except (FrisbeeError, ImagingError, NdzError, OSError) as error:
+        text, status = _failure(error)
+        log.line(text)
+        events.tell("Failed", ok=False, exit_status=status, error=text)
+        return status
     return 0

@@ -1,10 +1,14 @@
 """Where full chunks go: a disk that takes an image, or a file that takes them as they are."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
+from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.packets import CHUNK_SIZE
 from rhubarbe.frisbee.rawdisk import RawWriter
+from rhubarbe.imaging.errors import PartitionError
 from rhubarbe.imaging.restore import Restorer, Target, Written
 
 OnChunk = Callable[[int, int, str], None]
@@ -22,6 +26,15 @@ class Figures(NamedTuple):
 class Disk(Protocol):
     """Where full chunks go; ``submit``, ``check`` and ``finish`` raise what went wrong."""
 
+    def __enter__(self) -> Self:
+        """Enter: the threads end on the way out."""
+
+    def __exit__(self, *_: object) -> None:
+        """Drop what is not yet written."""
+
+    def start(self, size: int, buffers: int) -> None:
+        """Start, for a file of ``size`` bytes, of which ``buffers`` chunks may wait to be done."""
+
     def submit(self, index: int, chunk: memoryview) -> None:
         """Take a chunk, whose buffer stays the disk's until it is reported done."""
 
@@ -38,44 +51,40 @@ class Disk(Protocol):
 class ImageDisk:
     """A disk that takes the chunks of an image; one that is written in order gets them in order."""
 
-    def __init__(  # noqa: PLR0913 - one argument an option
+    def __init__(
         self,
-        path: str,
+        target: Target,
         on_chunk: OnChunk,
+        expected: Expected,
         *,
         memory_mib: int,
-        zero_free: bool = False,
-        as_device: bool = False,
-        slice_number: int | None = None,
-        direct: bool = False,
         verify: bool = False,
     ) -> None:
-        self._target = Target.open(
-            path,
-            zero_free=zero_free,
-            keep_size=as_device,
-            slice_number=slice_number,
-            direct=direct,
-        )
+        self._target = target
         self._on_chunk = on_chunk
+        self._expected = expected
         self._memory_mib = memory_mib
         self._verify = verify
         self._restorer: Restorer | None = None
+        self._gate: Gate | None = None
         self._early: dict[int, memoryview] = {}
         self._next = 0
 
     def __enter__(self) -> Self:
-        """Enter: the threads end and the disk is closed on the way out."""
+        """Enter: the threads end on the way out; the target stays its owner's."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Drop what is not yet written, and close the disk."""
+        """Drop what is not yet written."""
         if self._restorer is not None:
             self._restorer.abort()
-        self._target.close()
 
-    def start(self, _size: int) -> None:
-        """Start the threads."""
+    def start(self, size: int, buffers: int) -> None:
+        """Start the threads, for an image of ``size`` bytes of which ``buffers`` chunks may wait.
+
+        Half of these may wait for the last chunk; the other half is for what comes meanwhile.
+        """
+        self._gate = Gate(self._target, -(-size // CHUNK_SIZE) - 1, buffers // 2)
         self._restorer = Restorer(
             self._target,
             memory_mib=self._memory_mib,
@@ -95,7 +104,14 @@ class ImageDisk:
         return self._restorer
 
     def submit(self, index: int, chunk: memoryview) -> None:
-        """Give a chunk to the threads."""
+        """Check a chunk, and give it to the threads, now or when the last one has come."""
+        self._expected.check(index, chunk)
+        if self._gate is None:
+            raise RuntimeError("the disk was not started")
+        for admitted in self._gate.admit(index, chunk):
+            self._put(*admitted)
+
+    def _put(self, index: int, chunk: memoryview) -> None:
         if not self._target.is_ordered:
             self._running.submit(index, chunk)
             return
@@ -122,8 +138,11 @@ class ImageDisk:
 class RawDisk:
     """A file that takes chunks as they are."""
 
-    def __init__(self, path: str, on_chunk: OnChunk, *, verify: bool = False) -> None:
+    def __init__(
+        self, path: str, on_chunk: OnChunk, *, keep_size: bool = False, verify: bool = False
+    ) -> None:
         self._path = path
+        self._keep_size = keep_size
         self._verify = verify
         self._on_chunk = on_chunk
         self._size = 0
@@ -138,10 +157,12 @@ class RawDisk:
         if self._writer is not None:
             self._writer.abort()
 
-    def start(self, size: int) -> None:
-        """Open the file, which will have ``size`` bytes, and start the thread."""
+    def start(self, size: int, _buffers: int) -> None:
+        """Open the file, which is to take ``size`` bytes, and start the thread."""
         self._size = size
-        self._writer = RawWriter(self._path, size, self._chunk_done, verify=self._verify)
+        self._writer = RawWriter(
+            self._path, size, self._chunk_done, keep_size=self._keep_size, verify=self._verify
+        )
 
     def _chunk_done(self, index: int) -> None:
         length = min(CHUNK_SIZE, self._size - index * CHUNK_SIZE)
@@ -168,4 +189,24 @@ class RawDisk:
 
     def verify(self) -> tuple[int, bool]:
         """Read the file back and compare."""
-        return self._running.verify(), False
+        return self._running.verify()
+
+
+def refuse_slice_type(path: str, number: int) -> None:
+    """Raise PartitionError where slice ``number`` of a disk has no type that can be set."""
+    from rhubarbe.imaging.partitions import MBR_ENTRIES, read_partitions
+
+    with Path(path).open("rb", buffering=0) as disk:
+        descriptor = disk.fileno()
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        table = read_partitions(lambda at, count: os.pread(descriptor, count, at), size)
+    if table.scheme != "mbr" or number > MBR_ENTRIES:
+        raise PartitionError(f"-D: only the slices 1 to {MBR_ENTRIES} of an MBR have a type to set")
+
+
+def set_slice_type(path: str, number: int, kind: int) -> None:
+    """Set the type of slice ``number`` in the MBR of a disk; raise PartitionError."""
+    from rhubarbe.imaging.partitions import set_mbr_type
+
+    with Path(path).open("r+b", buffering=0) as disk:
+        set_mbr_type(disk.fileno(), number, kind)

@@ -13,6 +13,10 @@ class UsageError(FrisbeeError):
     exit_status = 1
 
 
+class NotOffered(UsageError):
+    """An option of the original program that this one does not have; the message says why."""
+
+
 class MalformedPacket(FrisbeeError):
     """A datagram is not a packet of this protocol; it is dropped and counted."""
 

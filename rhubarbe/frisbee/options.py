@@ -4,11 +4,11 @@
 more time to import than a client has.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import rhubarbe
-from rhubarbe.frisbee.errors import UsageError
+from rhubarbe.frisbee.errors import NotOffered, UsageError
 
 
 class Given:
@@ -61,16 +61,24 @@ def number(letter: str, text: str, lowest: int, highest: int) -> int:
     return value
 
 
-def parse(words: list[str], flags: str, valued: str, long_flags: Mapping[str, str]) -> Given:
+def parse(
+    words: list[str],
+    flags: str,
+    valued: str,
+    long_flags: Collection[str] = (),
+    refused: Mapping[str, str] | None = None,
+) -> Given:
     """Split ``words`` into options and arguments.
 
     ``flags`` and ``valued`` are the letters of options without and with a value; ``long_flags``
-    gives each long option, which takes no value, its own name or that of a letter.
+    are the long options, which take no value; ``refused`` says of other letters why not.
 
     Raises:
         UsageError: unknown option, or a value is missing.
+        NotOffered: one of those ``refused``.
 
     """
+    refused = refused or {}
     options: list[tuple[str, str]] = []
     arguments: list[str] = []
     rest = iter(words)
@@ -80,15 +88,17 @@ def parse(words: list[str], flags: str, valued: str, long_flags: Mapping[str, st
         elif word.startswith("--"):
             if word[2:] not in long_flags:
                 raise UsageError(f"unrecognized option '{word}'")
-            options.append((long_flags[word[2:]], ""))
+            options.append((word[2:], ""))
         elif word.startswith("-") and word != "-":
-            options.extend(_letters(word[1:], rest, flags, valued))
+            options.extend(_letters(word[1:], rest, flags, valued, refused))
         else:
             arguments.append(word)
     return Given(options, arguments)
 
 
-def _letters(word: str, rest: Iterator[str], flags: str, valued: str) -> Iterator[tuple[str, str]]:
+def _letters(
+    word: str, rest: Iterator[str], flags: str, valued: str, refused: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     while word:
         letter, word = word[0], word[1:]
         if letter in flags:
@@ -99,6 +109,8 @@ def _letters(word: str, rest: Iterator[str], flags: str, valued: str) -> Iterato
                 raise UsageError(f"option requires an argument -- '{letter}'")
             yield letter, value
             return
+        elif letter in refused:
+            raise NotOffered(f"option -{letter}: {refused[letter]}")
         else:
             raise UsageError(f"invalid option -- '{letter}'")
 

@@ -3,25 +3,55 @@
 import errno
 import os
 import queue
+import stat
 import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.errors import TransferFailed
 from rhubarbe.frisbee.packets import CHUNK_SIZE
 
+if TYPE_CHECKING:
+    from rhubarbe.imaging.verify import DiskReader
+
 Chunk = bytes | bytearray | memoryview
+
+
+def _open(path: str, size: int, *, keep_size: bool) -> int:
+    """Open what is to take ``size`` bytes; raise TransferFailed where that cannot be."""
+    flags = os.O_RDWR | os.O_CLOEXEC | (0 if keep_size else os.O_CREAT | os.O_TRUNC)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise TransferFailed(f"opening output file {path}: {error.strerror}") from error
+    if keep_size or stat.S_ISBLK(os.fstat(descriptor).st_mode):
+        there = os.lseek(descriptor, 0, os.SEEK_END)
+        if size > there:
+            os.close(descriptor)
+            raise TransferFailed(
+                f"{path}: too small, nothing was written: write error: No space left on device "
+                f"(the file has {size} bytes, the disk {there})"
+            )
+    return descriptor
 
 
 class RawWriter:
     """Writes chunk after chunk of a file of ``size`` bytes to ``path``, which is made or emptied.
 
-    A chunk's buffer is kept until ``on_chunk`` is called with its number, from the thread.
+    With ``keep_size`` it is a disk of the size that it has, whose other content stays. A chunk's
+    buffer is kept until ``on_chunk`` is called with its number, from the thread.
     """
 
     def __init__(
-        self, path: str, size: int, on_chunk: Callable[[int], None], *, verify: bool
+        self,
+        path: str,
+        size: int,
+        on_chunk: Callable[[int], None],
+        *,
+        keep_size: bool = False,
+        verify: bool = False,
     ) -> None:
         self._size = size
         self._on_chunk = on_chunk
@@ -31,10 +61,7 @@ class RawWriter:
         self._verify = verify
         self._checks: dict[int, int] = {}
         self.writes = 0
-        try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        except OSError as error:
-            raise TransferFailed(f"opening output file {path}: {error.strerror}") from error
+        self._descriptor = _open(path, size, keep_size=keep_size)
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -63,21 +90,32 @@ class RawWriter:
         self._stop()
         self.check()
 
-    def verify(self) -> int:
-        """Read back what was written and compare; return how many bytes.
+    def verify(self) -> tuple[int, bool]:
+        """Read back what was written; return how many bytes, and whether all past the page cache.
 
         Raises:
             TransferFailed: the file holds anything else.
 
         """
+        from rhubarbe.imaging.verify import DiskReader  # only on demand
+
         compared = 0
-        with Path(self._path).open("rb", buffering=0) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # no more than advice
+        with (
+            Path(self._path).open("rb", buffering=0) as file,
+            DiskReader(file.fileno(), self._path) as reader,
+        ):
             for index in range(-(-self._size // CHUNK_SIZE)):
-                data = os.pread(file.fileno(), CHUNK_SIZE, index * CHUNK_SIZE)
-                if zlib.crc32(data) != self._checks[index]:
-                    raise TransferFailed(f"{self._path}: chunk {index} is not what was received")
-                compared += len(data)
+                compared += self._verify_chunk(reader, index)
+            return compared, reader.is_proven
+
+    def _verify_chunk(self, reader: "DiskReader", index: int) -> int:
+        check = compared = 0
+        start = index * CHUNK_SIZE
+        for part in reader.read(start, min(CHUNK_SIZE, self._size - start)):
+            check = zlib.crc32(part, check)
+            compared += len(part)
+        if check != self._checks[index]:
+            raise TransferFailed(f"{self._path}: chunk {index} is not what was received")
         return compared
 
     def abort(self) -> None:

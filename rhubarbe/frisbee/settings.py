@@ -1,0 +1,126 @@
+"""The client's command line, and how it is understood."""
+
+from dataclasses import dataclass
+
+from rhubarbe.frisbee import options
+from rhubarbe.frisbee.admission import Expected
+from rhubarbe.frisbee.errors import UsageError
+from rhubarbe.frisbee.multicast import RECEIVE_BUFFER
+from rhubarbe.frisbee.receiving import Tuning
+
+USAGE = """\
+usage: rhubarbe-frisbee [-bdfhnNOqtz] [-i interface] [-k sockbuf_kb] [-T silence_s] [-K keepalive_s]
+           [-C chunk_mb] [-W write_mb] [-M total_mb] [-R chunks] [-I redo_ms] [-r delay_s]
+           [-s slice [-D type]] [-S server] [-u uuid] [-c keyfile]
+           [--as-device] [--force] [--verify] [--json] -m group -p port disk
+
+Receive an image from a frisbee server onto a disk, a file, or - for the standard output.
+  -m group     multicast group, or the address of the server; -p port
+  -i address   interface to use, by its address
+  -S address   take blocks from this server only
+  -N           write the file as it is: it is not an image, or is to be kept as one
+  -z           make free space zero; -f: bypass the page cache
+  -s n         write into slice n; -D type: then set its type in the MBR, such as 0x83
+  -u uuid      refuse an image of another UUID; -c keyfile: or not signed with this public key
+  -T s         give up when the server is silent for s seconds (60), also while joining; 0: never
+  -K s         remind switches of the group after s idle seconds
+  -C mb        memory for chunks (64), 0: for all of them; -W mb: for writing (64); -M mb: half each
+  -R n         chunks asked for ahead (4); -I ms: before asking again (1000); -O: in order
+  -r s         wait up to s seconds before joining; -k kb: socket buffers (16384)
+  -q           no dots, no statistics; -b: broadcast; -d: debug; -n, -t: accepted, without effect
+  --as-device  a regular file is a disk: its size and other content stay
+  --force      write also to a device that is in use
+  --verify     read back from the disk what was written, and compare
+  --json       tell on standard output what happens, one JSON object a line: Joined, Progress,
+               Verified, and Finished or Failed; for people, standard error stays as it is
+  --help, --version
+
+A disk that is too small is refused before anything is written, as far as memory for chunks allows.
+Exit status: 0 all is on the disk; 1 wrong usage, not this image, or the disk does not take it;
+98 the port is in use; 110 the server was silent; 255 other network errors.
+
+Example: rhubarbe-frisbee -i 192.168.3.4 -m 234.5.6.1 -p 10001 /dev/sda
+"""
+_MASTER = "image names are for master servers, which this client does not ask; give -m and -p"
+_REFUSED = {
+    "e": "encrypted images use an obsolete cipher (Blowfish); make the image again without it",
+    "E": "events are not sent; --json tells what happens",
+    "U": "traces are not kept; -d tells what is wrong, --json what happens",
+    **dict.fromkeys("FQPXB", _MASTER),
+}
+_ONLY_IMAGES = "zsDuc"
+STDOUT = "-"
+_SILENCE = 60
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The command line, understood; memory in MiB, times in seconds."""
+
+    disk: str
+    group: str
+    port: int
+    interface: str
+    server: str
+    tuning: Tuning
+    write_mib: int
+    buffer_bytes: int
+    keep_alive: int
+    delay: int
+    slice_number: int | None
+    slice_type: int
+    expected: Expected
+    given: options.Given
+
+
+def read_settings(words: list[str]) -> Settings:
+    """Read the command line.
+
+    Raises:
+        UsageError: it cannot be understood, or lacks disk, group or port.
+
+    """
+    long_flags = ("as-device", "verify", "force", "json")
+    given = options.parse(words, "bdfhnNOqtz", "mpiSCWMTKRIrskDuc", long_flags, _REFUSED)
+    if given.has("h"):
+        raise UsageError
+    _check_together(given)
+    half = given.number("M", 128, 2, 262144) // 2
+    return Settings(
+        disk=given.arguments[0],
+        group=given.address("m"),
+        port=given.number("p", 0, 1, 65535),
+        interface=given.address("i"),
+        server=given.address("S"),
+        tuning=Tuning(
+            buffers=given.number("C", half),
+            read_ahead=given.number("R", 4, 1),
+            redo=given.number("I", 1000) / 1000,
+            silence=float(given.number("T", _SILENCE)),
+            randomize=not given.has("O"),
+            last_first=not given.has("N"),
+        ),
+        write_mib=given.number("W", half),
+        buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,
+        keep_alive=given.number("K", 0),
+        delay=given.number("r", 0),
+        slice_number=given.number("s", 1, 1, 128) if given.has("s") else None,
+        slice_type=given.number("D", 0, 1, 255),
+        expected=Expected(given.text("u"), given.text("c")),
+        given=given,
+    )
+
+
+def _check_together(given: options.Given) -> None:
+    """Raise UsageError where something is lacking, or does not go with something else."""
+    if len(given.arguments) != 1:
+        raise UsageError(f"one disk is needed, not {len(given.arguments)}")
+    if not given.has("m") or not given.has("p"):
+        raise UsageError("-m GROUP and -p PORT are needed")
+    if given.has("D") and not given.has("s"):
+        raise UsageError("-D sets the type of a slice: -s is needed with it")
+    for letter in _ONLY_IMAGES if given.has("N") else "":
+        if given.has(letter):
+            raise UsageError(f"-{letter} is for images, -N for files as they are")
+    if given.arguments[0] == STDOUT and (given.has("N") or given.has("json")):
+        raise UsageError("neither -N nor --json goes with - for the standard output")
