@@ -82,9 +82,11 @@ class ImageDisk:
     def start(self, size: int, buffers: int) -> None:
         """Start the threads, for an image of ``size`` bytes of which ``buffers`` chunks may wait.
 
-        Half of these may wait for the last chunk; the other half is for what comes meanwhile.
+        Half of these may wait for the last chunk, and the other half is for what comes meanwhile,
+        unless there is one for each.
         """
-        self._gate = Gate(self._target, -(-size // CHUNK_SIZE) - 1, buffers // 2)
+        chunks = -(-size // CHUNK_SIZE)
+        self._gate = Gate(self._target, chunks - 1, chunks if buffers >= chunks else buffers // 2)
         self._restorer = Restorer(
             self._target,
             memory_mib=self._memory_mib,
