@@ -54,9 +54,9 @@ class Network:
                 process.said = process.stderr.read().decode()
                 process.wait(10)
 
-    def start_client(self, number, disk, *options):
+    def start_client(self, number, disk, *options, **pipes):
         line = [*program("frisbee"), "-i", self.client(number), *self.session, *options]
-        return subprocess.Popen([*line, str(disk)], stderr=subprocess.PIPE)
+        return subprocess.Popen([*line, str(disk)], stderr=subprocess.PIPE, **pipes)
 
     def load(self, disks, *options):
         """Run a client for each disk at once; return their (status, standard error)."""
@@ -72,6 +72,23 @@ class Network:
                     each.kill()
                     each.communicate()
         return ends
+
+
+def change_behind(client, disk, chunk_bytes, noise_bytes):
+    """Change a chunk that a client, run with --json, has written on a disk of zeroes.
+
+    Each starts with noise. Returns its number; it is not 0, whose start is written last.
+    """
+    while True:
+        assert client.stdout.readline(), client.stderr.read()
+        content = disk.read_bytes()
+        for chunk in range(1, len(content) // chunk_bytes):
+            start = chunk * chunk_bytes
+            if any(content[start + noise_bytes - 64 : start + noise_bytes]):
+                with disk.open("r+b") as behind:
+                    behind.seek(start + 1000)
+                    behind.write(b"changed")
+                return chunk
 
 
 def wait_for(process, text):

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 from images import KEY, UUID, signed_image
-from programs import Network, program
+from programs import Network, change_behind, program
 
-from rhubarbe.frisbee import client
+from rhubarbe.frisbee.client import main
 
 
 @pytest.fixture
@@ -25,16 +25,10 @@ def signed(tmp_path):
     return path, key, disk
 
 
-def _start(network, number, disk, *options):
-    line = [*program("frisbee"), "-i", network.client(number), *network.session, *options]
-    return subprocess.Popen(
-        [*line, str(disk)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def _run(network, disk, *options):
     """Run a client; return status, standard output and standard error."""
-    with _start(network, 0, disk, *options) as process:
+    pipes = {"stdout": subprocess.PIPE, "text": True}
+    with network.start_client(0, disk, *options, **pipes) as process:
         try:
             out, said = process.communicate(timeout=30)
         finally:
@@ -131,29 +125,21 @@ def test_a_pipe_gets_the_disk_in_order(network, signed):
     assert done.stdout == expected
 
 
-def test_a_disk_that_changes_behind_the_client_is_noticed(network, large_image, tmp_path):
+def test_a_file_that_changes_behind_the_client_is_noticed(network, large_image, tmp_path):
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(8601600))
-    step, noise = 1400 << 10, 200 << 10
+    options = ["--as-device", "--verify", "--json", "-q"]
     with (
         network.serving(large_image[0], "-W", "20000000"),
-        _start(network, 0, disk, "--as-device", "--verify", "--json", "-q") as process,
+        network.start_client(0, disk, *options, stdout=subprocess.PIPE) as client,
     ):
         try:
-            changed = None
-            while changed is None:
-                assert process.stdout.readline(), process.stderr.read()
-                content = disk.read_bytes()
-                written = [n for n in range(1, 6) if any(content[n * step + noise - 64 :][:64])]
-                changed = written[0] if written else None
-            with disk.open("r+b") as behind:
-                behind.seek(changed * step + 1000)
-                behind.write(b"changed")
-            said = process.communicate(timeout=30)[1]
+            changed = change_behind(client, disk, 1400 << 10, 200 << 10)
+            said = client.communicate(timeout=30)[1].decode()
         finally:
-            process.kill()
-    assert process.returncode == 1
-    assert f"verify error: chunk {changed}, in sectors {changed * step // 512} to" in said
+            client.kill()
+    assert client.returncode == 1
+    assert f"verify error: chunk {changed}, in sectors {changed * 2800} to" in said
     assert "Left the team" not in said
 
 
@@ -230,7 +216,7 @@ def test_a_type_that_cannot_be_set_is_refused_before_anything_is_written(network
     ],
 )
 def test_an_option_of_the_original_that_is_refused_says_why(options, message, capfd):
-    assert client.main([*options.split(), "-m", "234.5.6.1", "-p", "9", "/dev/null"]) == 1
+    assert main([*options.split(), "-m", "234.5.6.1", "-p", "9", "/dev/null"]) == 1
     said = capfd.readouterr().err
     assert said.startswith(f"rhubarbe-frisbee: {message}")
     assert said.count("\n") == 1
@@ -249,12 +235,12 @@ def test_an_option_of_the_original_that_is_refused_says_why(options, message, ca
     ],
 )
 def test_what_the_client_cannot_understand(line, message, capfd):
-    assert client.main([*line.split(), "-m", "234.5.6.1", "-p", "9"]) == 1
+    assert main([*line.split(), "-m", "234.5.6.1", "-p", "9"]) == 1
     assert message in capfd.readouterr().err
 
 
 def test_help_names_every_option(capsys):
-    assert client.main(["--help"]) == 0
+    assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     for letter in "bdfnNOqtziSkTKCWMRIrsDucmp":
         assert f"-{letter}" in shown.split("\n\n")[1], letter

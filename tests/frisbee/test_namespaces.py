@@ -55,6 +55,23 @@ def test_every_disk_is_what_the_image_says(switch, loss, large_image, tmp_path):
     assert sent < 4 * 6 * 1024
 
 
+@pytest.mark.parametrize("switch", [2], indirect=True)
+def test_what_was_received_with_loss_is_verified_on_the_disk(switch, large_image, tmp_path):
+    path, expected = large_image
+    disks = [tmp_path / "file", tmp_path / "disk"]
+    disks[1].write_bytes(bytes(8601600))
+    switch.lose(0.05)
+    with switch.serving(path, "-W", "100000000"):
+        said = _end(
+            [
+                switch.client(1, disks[0], "-T", "20", "--verify"),
+                switch.client(2, disks[1], "-T", "20", "--verify", "--as-device", "-f"),
+            ]
+        )
+    assert all(re.search(r"^Verified 8601600 bytes", text, re.M) for text in said)
+    assert _hashes(disks) == {expected}
+
+
 @pytest.mark.parametrize("switch", [4], indirect=True)
 def test_one_late_one_stopped_one_killed(switch, large_image, tmp_path):
     path, expected = large_image
