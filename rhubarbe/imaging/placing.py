@@ -1,5 +1,6 @@
 """Where the sectors of a chunk go on the target, whatever order the chunks come in."""
 
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +13,27 @@ from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, Region
 from rhubarbe.ndz.inflate import engine, inflate
 from rhubarbe.ndz.seal import Seal
 
+_PACKED = struct.Struct("<II")
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What was written for one chunk: the checksum is of the sectors as they now must be."""
+    """What was written for one chunk: the checksum is of the sectors as they now must be.
+
+    The regions are kept packed: all chunks of a large image stay in memory until it is verified.
+    """
 
     index: int
-    regions: tuple[Region, ...]
+    packed: bytes
     data_bytes: int
     check: int
     writes: int
     short_end: int | None = None
+
+    @property
+    def regions(self) -> Iterator[Region]:
+        """The sectors that were written, ascending."""
+        return map(Region._make, _PACKED.iter_unpack(self.packed))
 
 
 class ChunkPlacer:
@@ -100,7 +111,8 @@ class ChunkPlacer:
         is_relocated = header.relocations and self._target.is_slice
         if seal and sealed != seal.data_check and not is_relocated:
             raise DamagedChunk(header.index, "its sectors are not those that were sealed")
-        return Placed(header.index, header.regions, data_bytes, check, writes, end)
+        packed = b"".join(_PACKED.pack(*region) for region in header.regions)
+        return Placed(header.index, packed, data_bytes, check, writes, end)
 
     def _relocated(self, pieces: Iterator[bytes], header: ChunkHeader) -> Iterator[bytes]:
         data = bytearray().join(pieces)

@@ -102,7 +102,8 @@ def _verify_chunk(reader: DiskReader, target: Target, placed: Placed) -> int:
             check = engine.crc32(part, check)
             compared += len(part)
     if check != placed.check:
-        first, last = placed.regions[0].start, placed.regions[-1].end - 1
+        regions = list(placed.regions)
+        first, last = regions[0].start, regions[-1].end - 1
         raise VerifyError(
             f"{target.name}: verify error: chunk {placed.index}, in sectors {first} to {last}: "
             "the disk does not hold what was written"
