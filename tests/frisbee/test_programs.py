@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 
 import pytest
 from captures import DATA, stored_image
@@ -256,27 +255,3 @@ def test_an_image_that_shrinks_under_the_server_ends_it(network, large_image, tm
         client.communicate(timeout=15)
     assert re.search(r"Cannot read chunk \d of \S+large.ndz: the file is cut short", server.said)
     assert client.returncode == errno.ETIMEDOUT
-
-
-PEAK = """
-import sys
-from pathlib import Path
-from rhubarbe.frisbee.client import main
-status = main(sys.argv[1:])
-peak, = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-print(peak.split()[1])
-sys.exit(status)
-"""
-
-
-def test_memory_stays_within_the_options(network, large_image, tmp_path):
-    path, expected = large_image
-    disk = tmp_path / "disk"
-    line = [sys.executable, "-c", PEAK, "-i", network.client(0), *network.session]
-    with network.serving(path, "-W", "300000000"):
-        done = subprocess.run(
-            [*line, "-C", "2", "-W", "8", str(disk)], capture_output=True, timeout=15
-        )
-    assert done.returncode == 0
-    assert _hash(disk) == expected
-    assert int(done.stdout) / 1024 < 2 + 8 + 60
