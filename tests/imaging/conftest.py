@@ -1,5 +1,6 @@
 """Disks made with the real mkfs, and restores onto targets full of junk."""
 
+import contextlib
 import lzma
 import os
 import random
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.imaging import imagedump, imageunzip, imagezip
+from rhubarbe.ndz.deflate import BATCH, Batch, Deflater
+from rhubarbe.ndz.header import CHUNK, HEADER_AREA, Region, parse_header
 
 DATA = Path(__file__).parents[1] / "data"
 JUNK = b"\xaa" * 512
@@ -48,16 +51,60 @@ class Tools:
         return random.Random(seed).randbytes(count)
 
     @staticmethod
-    def files(directory, *, count=40, seed=0):
-        """Fill a directory with files of many sizes; return name -> bytes."""
+    def noisy(path, size):
+        """Make a file full of what does not compress: whoever stores all of it is found out."""
+        mib = random.Random(size).randbytes(1 << 20)
+        with path.open("wb") as file:
+            for start in range(0, size, len(mib)):
+                file.write(mib[: size - start])
+        return path
+
+    @staticmethod
+    def headers(image):
+        """The header of each chunk of an image."""
+        data = image.read_bytes()
+        areas = (data[at : at + HEADER_AREA] for at in range(0, len(data), CHUNK))
+        return [parse_header(area, place) for place, area in enumerate(areas)]
+
+    @staticmethod
+    def share(image, disk, used):
+        """How large the image is, as a multiple of what the used bytes alone deflate to.
+
+        `used` are (start, end) in bytes of the disk. The padding of the chunks does not count.
+        """
+        with disk.open("rb") as file:
+            data = bytearray()
+            for start, end in used:
+                file.seek(start)
+                data += file.read(end - start)
+        deflater, alone = Deflater(), 0
+        for start in range(0, len(data), BATCH):
+            part = memoryview(data)[start : start + BATCH]
+            alone += len(deflater.deflate(Batch((Region(0, len(part) // 512),), part)).deflated)
+        return sum(header.size for header in Tools.headers(image)) / alone
+
+    @staticmethod
+    def rest(free, size):
+        """The ranges between the free ones, which ascend, up to `size`."""
+        reach, used = 0, []
+        for start, end in [*free, (size, size)]:
+            if start > reach:
+                used.append((reach, start))
+            reach = max(reach, end)
+        return used
+
+    @staticmethod
+    def files(directory=None, *, count=40, seed=0, largest=60000):
+        """Make files of many sizes, in the directory if given; return name -> bytes."""
         made = {}
         for number in range(count):
             chance = random.Random(seed * 1000 + number)
             text = b"%d %d\n" % (seed, number) * chance.randrange(1, 3000)
-            made[f"f{number}"] = chance.randbytes(chance.randrange(1, 60000)) + text
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, data in made.items():
-            (directory / name).write_bytes(data)
+            made[f"f{number}"] = chance.randbytes(chance.randrange(1, largest)) + text
+        if directory:
+            directory.mkdir(parents=True, exist_ok=True)
+            for name, data in made.items():
+                (directory / name).write_bytes(data)
         return made
 
 
@@ -72,6 +119,35 @@ def small_image():
         return lzma.decompress((DATA / "ndz" / f"{name}.ndz.xz").read_bytes())
 
     return read
+
+
+@contextlib.contextmanager
+def _attached(path):
+    command = ["losetup", "-f", "--show", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop devices on this machine: {done.stderr.strip()}")
+    device = done.stdout.strip()
+    try:
+        yield device
+    finally:
+        Tools.run("losetup", "-d", device)
+
+
+@pytest.fixture
+def attached():
+    """Attach a file to a loop device: a context manager that gives the device."""
+    Tools.need("losetup")
+    if os.getuid():
+        pytest.skip("needs root for loop devices")
+    return _attached
+
+
+@pytest.fixture
+def loop(attached):
+    """Attach files to loop devices, for the length of the test."""
+    with contextlib.ExitStack() as devices:
+        yield lambda path: devices.enter_context(attached(path))
 
 
 @pytest.fixture

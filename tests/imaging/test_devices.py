@@ -1,6 +1,5 @@
 """What takes root: block devices as targets, and a machine whose plug was pulled."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -12,22 +11,6 @@ from rhubarbe.ndz.check import check_file
 
 MIB = 1 << 20
 pytestmark = pytest.mark.full
-
-
-@pytest.fixture
-def loop(tools):
-    """Attach files to loop devices."""
-    if os.getuid():
-        pytest.skip("needs root for loop devices")
-    tools.need("losetup")
-    with contextlib.ExitStack() as devices:
-
-        def attach(path):
-            device = tools.run("losetup", "-f", "--show", path).strip()
-            devices.callback(tools.run, "losetup", "-d", device)
-            return device
-
-        yield attach
 
 
 def test_a_device_keeps_what_the_image_does_not_cover(

@@ -12,6 +12,10 @@ KINDS = {
     "debian default": (96, []),
     "1k blocks": (64, ["-b", "1024"]),
     "2k blocks": (64, ["-b", "2048"]),
+    "8k blocks": (96, ["-b", "8192"]),
+    "16k blocks": (96, ["-b", "16384"]),
+    "64k blocks": (160, ["-b", "65536"]),
+    "Debian 13, Ubuntu, Fedora": (96, ["-b", "4096", "-O", "metadata_csum_seed,orphan_file"]),
     "no 64bit": (64, ["-b", "1024", "-O", "^64bit"]),
     "no metadata_csum": (64, ["-b", "1024", "-O", "^metadata_csum"]),
     "uninit_bg": (64, ["-b", "1024", "-O", "^metadata_csum,uninit_bg"]),
@@ -30,6 +34,16 @@ KINDS = {
     "ext3": (64, ["-t", "ext3", "-b", "1024"]),
     "quota and project": (64, ["-O", "quota,project"]),
     "casefold": (64, ["-O", "casefold"]),
+    "encryption and verity": (64, ["-O", "encrypt,verity,stable_inodes"]),
+    "fast_commit": (64, ["-O", "fast_commit"]),
+    "values in inodes, large directories": (64, ["-O", "ea_inode,large_dir"]),
+    "no journal": (64, ["-b", "1024", "-O", "^has_journal"]),
+    "multiple mount protection": (100, ["-O", "mmp"]),  # whoever opens it waits for some seconds
+    "metadata packed at the start": (64, ["-b", "1024"], "packed_meta_blocks=1"),
+    "no lazy inode tables": (64, ["-b", "1024"], "lazy_itable_init=0"),
+    "small inodes": (64, ["-b", "1024", "-I", "128"]),
+    "a stride of a raid": (64, ["-b", "1024"], "stride=16,stripe_width=64"),
+    "journal at the start": (64, ["-b", "1024", "-J", "location=2048,size=4"]),
     "large inodes": (64, ["-I", "1024"]),
     "many groups at odd size": (333, ["-b", "1024", "-g", "2048"]),
 }
@@ -37,12 +51,12 @@ KINDS = {
 
 @pytest.fixture
 def make_ext(tools, tmp_path):
-    def make(mib, options, *, count=40):
+    def make(mib, options, extended=""):
         tools.need("mke2fs", "debugfs", "e2fsck", "dumpe2fs")
-        files = tools.files(tmp_path / "files", count=count)
-        disk = tools.junk(tmp_path / "disk.img", mib * MIB)
+        files = tools.files(tmp_path / "files", count=40, largest=150_000)
+        disk = tools.noisy(tmp_path / "disk.img", mib * MIB)
         base = [] if "-t" in options else ["-t", "ext4"]
-        command = ["mke2fs", "-q", "-F", "-E", "nodiscard", *base, *options]
+        command = ["mke2fs", "-q", "-F", "-E", f"nodiscard,{extended}", *base, *options]
         done = subprocess.run(
             [*command, "-d", tmp_path / "files", disk], capture_output=True, text=True, check=False
         )
@@ -84,7 +98,7 @@ def kinds():
     """The small ones always, the others in a full run."""
     return [
         pytest.param(kind, marks=[pytest.mark.full] if mib > 96 else [])
-        for kind, (mib, _) in KINDS.items()
+        for kind, (mib, *_) in KINDS.items()
     ]
 
 
@@ -115,9 +129,38 @@ def test_used_blocks_come_back_and_free_ones_are_left_out(
             for file in (source, restored):
                 file.seek(at * block)
             assert source.read(block) == restored.read(block), (kind, at)
+    used = tools.rest([(s * block, e * block) for s, e in free], disk.stat().st_size)
+    share = tools.share(image, disk, used)
+    assert share < 1.1
     kept = sum(end - start for start, end in free if (end - start) * block < 64 * 512) * block
     used = disk.stat().st_size - sum(end - start for start, end in free) * block
     assert check_file(image).data_bytes <= used + kept + 64 * 512
+
+
+@pytest.mark.parametrize(
+    ("made", "then", "options"),
+    [(48, 200, []), (200, 40, []), (48, 200, ["-O", "meta_bg,^resize_inode"])],
+)
+def test_a_filesystem_that_was_resized(  # noqa: PLR0917
+    make_ext, tools, programs, tmp_path, made, then, options
+):
+    """Its last groups are as resize2fs makes them; what is left behind of a shrunk one is kept."""
+    tools.need("resize2fs")
+    disk, files = make_ext(made, ["-b", "1024", *options])
+    with disk.open("r+b") as file:
+        file.truncate(max(made, then) * MIB)
+    tools.run("e2fsck", "-fp", disk)
+    tools.run("resize2fs", disk, f"{then}M")
+    programs.zip("-x", disk, tmp_path / "image.ndz")
+    target = programs.restore_on_junk(tmp_path / "image.ndz", disk.stat().st_size)
+    tools.run("e2fsck", "-fn", target)
+    assert same_files(tools, target, files, tmp_path)
+    block, free, backups = free_blocks(tools, disk)
+    used = tools.rest([(s * block, e * block) for s, e in free], then * MIB)
+    assert tools.share(tmp_path / "image.ndz", disk, used) < 1.1
+    source, restored = disk.read_bytes(), target.read_bytes()
+    for start, end in [*used, *((at * block, (at + 1) * block) for at in backups)]:
+        assert source[start:end] == restored[start:end], start
 
 
 def test_a_filesystem_with_a_journal_to_replay_is_stored_whole(

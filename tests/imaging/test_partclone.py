@@ -1,0 +1,178 @@
+"""What partclone knows: files put there and deleted, imaged, restored onto junk, compared."""
+
+import contextlib
+import os
+import re
+import subprocess
+from dataclasses import dataclass, field
+
+import pytest
+
+from rhubarbe.ndz.check import check_file
+
+MIB = 1 << 20
+
+
+def free_of_xfs(tools, disk):
+    """The free ranges in bytes, as xfs_db reads the trees of free space."""
+    read = ["xfs_db", "-r", "-c"]
+    facts = tools.run(*read, "sb 0", "-c", "print blocksize agblocks", disk)
+    block, group = (int(line.rpartition("=")[2]) for line in facts.splitlines())
+    runs = re.findall(r"^ +(\d+) +(\d+) +(\d+)$", tools.run(*read, "freesp -d", disk), re.M)
+    for number, start, count in sorted(tuple(map(int, run)) for run in runs):
+        at = (number * group + start) * block
+        yield at, at + count * block
+
+
+def free_of_ntfs(_tools, disk):
+    """The free ranges in bytes, by the bits of the file $Bitmap as ntfscat reads it."""
+    bitmap = subprocess.run(["ntfscat", disk, "$Bitmap"], capture_output=True, check=True).stdout
+    with disk.open("rb") as file:
+        boot = file.read(48)
+    cluster = int.from_bytes(boot[11:13], "little") * boot[13]
+    count = int.from_bytes(boot[40:48], "little") * 512 // cluster
+    bits = "".join(f"{byte:08b}"[::-1] for byte in bitmap)[:count]
+    for run in re.finditer("0+", bits):
+        yield run.start() * cluster, run.end() * cluster
+
+
+def free_by_partclone(kind):
+    """The free ranges in bytes of what has no tool of its own that tells them."""
+
+    def find(tools, disk):
+        domain, log = disk.with_suffix(".domain"), disk.with_suffix(".log")
+        tools.run(f"partclone.{kind}", "-D", "-s", disk, "-o", domain, "-L", log)
+        for line in domain.read_text().splitlines():
+            if line.startswith("0x") and line.endswith("?") and len(line.split()) == 3:
+                start, size = (int(word, 16) for word in line.split()[:2])
+                yield start, start + size
+
+    return find
+
+
+@dataclass
+class Kind:
+    """How one kind is made, mounted and checked."""
+
+    mib: int
+    make: list
+    check: list
+    free: object
+    mount: list = field(default_factory=lambda: ["mount", "-o", "nodiscard"])
+    needs: list = field(default_factory=list)
+
+
+KINDS = {
+    "xfs": Kind(320, ["mkfs.xfs", "-qfK"], ["xfs_repair", "-n"], free_of_xfs, needs=["xfs_db"]),
+    "btrfs": Kind(
+        200, ["mkfs.btrfs", "-qfK"], ["btrfs", "check", "--check-data-csum"],
+        free_by_partclone("btrfs"),
+    ),
+    "ntfs": Kind(
+        64, ["mkfs.ntfs", "-qFf"], ["ntfsfix", "-n"], free_of_ntfs, ["ntfs-3g"], ["ntfscat"]
+    ),
+    "exfat": Kind(
+        64, ["mkfs.exfat"], ["fsck.exfat", "-n"], free_by_partclone("exfat"), ["mount.exfat-fuse"]
+    ),
+    "f2fs": Kind(128, ["mkfs.f2fs", "-qf", "-t0"], ["fsck.f2fs", "--dry-run"],
+                 free_by_partclone("f2fs"), needs=["sload.f2fs", "dump.f2fs"]),
+}  # fmt: skip
+
+
+class Mounted:
+    """Files by mounting the filesystem, in a file, on a loop device."""
+
+    def __init__(self, tools, kind, attached, point):
+        self._tools, self._command = tools, KINDS[kind].mount
+        self._attached, self._point = attached, point
+
+    def put(self, disk, files):
+        """Write the files; delete a third of them, once they are on the disk."""
+        with self._mounted(disk, may_skip=True) as point:
+            for name, data in files.items():
+                (point / name).write_bytes(data)
+            os.sync()
+            for name in list(files)[::3]:
+                (point / name).unlink()
+                del files[name]
+
+    def get(self, disk, _count):
+        """Return all the files: name -> bytes."""
+        with self._mounted(disk) as point:
+            return {path.name: path.read_bytes() for path in point.iterdir() if path.is_file()}
+
+    @contextlib.contextmanager
+    def _mounted(self, disk, *, may_skip=False):
+        self._point.mkdir(exist_ok=True)
+        with self._attached(disk) as device:
+            command = [*self._command, device, self._point]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode and may_skip:
+                pytest.skip(f"this machine cannot {command[0]} it: {done.stderr.strip()}")
+            assert done.returncode == 0, done.stderr
+            try:
+                yield self._point
+            finally:
+                self._tools.run("umount", self._point)
+
+
+class ByF2fsTools:
+    """Files of f2fs, which few kernels know, by its own tools; none of them deletes."""
+
+    def __init__(self, tools, directory):
+        self._tools, self._directory = tools, directory
+
+    def put(self, disk, files):
+        source = self._directory / "source"
+        source.mkdir()
+        for name, data in files.items():
+            (source / name).write_bytes(data)
+        self._tools.run("sload.f2fs", "-f", source, disk)
+
+    def get(self, disk, count):
+        """Dump the inodes after that of the root, which is 3."""
+        for inode in range(4, 4 + count):
+            command = ["dump.f2fs", "-i", f"{inode:#x}", disk.resolve()]
+            self._tools.run(*command, cwd=self._directory, input="y\n")
+        found = self._directory / "lost_found"
+        return {path.name: path.read_bytes() for path in found.iterdir()}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_come_back_and_free_space_is_left_out(
+    kind, attached, tools, programs, tmp_path, capsys
+):
+    it = KINDS[kind]
+    tools.need(it.make[0], it.check[0], it.mount[0], f"partclone.{kind}", *it.needs)
+    disk = tools.noisy(tmp_path / "disk.img", it.mib * MIB)
+    tools.run(*it.make, disk)
+    files = tools.files(count=150, seed=1)
+    reach = (
+        ByF2fsTools(tools, tmp_path)
+        if kind == "f2fs"
+        else Mounted(tools, kind, attached, tmp_path / "point")
+    )
+    reach.put(disk, files)
+
+    image = tmp_path / "image.ndz"
+    programs.zip("-l", disk, image)
+    target = programs.restore_on_junk(image, disk.stat().st_size)
+    assert "stored" not in capsys.readouterr().err
+    tools.run(*it.check, target)
+    assert reach.get(target, len(files)) == files
+    share = tools.share(image, disk, tools.rest(it.free(tools, disk), it.mib * MIB))
+    assert share < 1.1
+
+
+def test_a_kind_that_partclone_cannot_tell_is_stored_raw(
+    tools, programs, tmp_path, monkeypatch, capsys
+):
+    disk = tools.junk(tmp_path / "disk.img", MIB)
+    with disk.open("r+b") as file:
+        file.write(b"XFSB")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("rhubarbe.imaging.filesystems.partclone._ADMIN_PATH", "/nowhere")
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    assert "xfs, but partclone.xfs is not installed: stored raw" in capsys.readouterr().err
+    assert check_file(tmp_path / "image.ndz").data_bytes == MIB
