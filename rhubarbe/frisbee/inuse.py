@@ -29,11 +29,12 @@ def use_of(number: str, proc: Path, sysfs: Path) -> str:
     """Say what the device ``number`` (major:minor) is used for; nothing when it is not."""
     device = sysfs / "dev" / "block" / number
     numbers = {number} | {each.read_text().strip() for each in device.glob("*/dev")}
+    names = {(sysfs / "dev" / "block" / each).resolve().name for each in numbers}
     for line in (proc / "self" / "mountinfo").read_text().splitlines():
         words = line.split()
-        if words[2] in numbers:
+        source = Path(words[words.index("-") + 2])  # btrfs has numbers of its own
+        if words[2] in numbers or (source.is_absolute() and source.name in names):
             return f"mounted on {words[4]}"
-    names = {(sysfs / "dev" / "block" / each).resolve().name for each in numbers}
     for line in (proc / "swaps").read_text().splitlines()[1:]:
         if Path(line.split()[0]).name in names:
             return f"swap on {line.split()[0]}"
