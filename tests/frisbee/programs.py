@@ -64,7 +64,7 @@ class Network:
         ends = []
         try:
             for each in clients:
-                said = each.communicate(timeout=15)[1].decode()
+                said = each.communicate(timeout=45)[1].decode()
                 ends.append((each.returncode, said))
         finally:
             for each in clients:

@@ -30,7 +30,7 @@ def _run(network, disk, *options):
     pipes = {"stdout": subprocess.PIPE, "text": True}
     with network.start_client(0, disk, *options, **pipes) as process:
         try:
-            out, said = process.communicate(timeout=30)
+            out, said = process.communicate(timeout=45)
         finally:
             process.kill()
     return process.returncode, out, said
@@ -120,7 +120,7 @@ def test_a_pipe_gets_the_disk_in_order(network, signed):
     path, _, expected = signed
     line = [*program("frisbee"), "-i", network.client(0), *network.session, "-C", "1", "-"]
     with network.serving(path, "-W", "300000000"):
-        done = subprocess.run(line, capture_output=True, timeout=30)
+        done = subprocess.run(line, capture_output=True, timeout=45)
     assert done.returncode == 0
     assert done.stdout == expected
 
@@ -135,7 +135,7 @@ def test_a_file_that_changes_behind_the_client_is_noticed(network, large_image, 
     ):
         try:
             changed = change_behind(client, disk, 1400 << 10, 200 << 10)
-            said = client.communicate(timeout=30)[1].decode()
+            said = client.communicate(timeout=45)[1].decode()
         finally:
             client.kill()
     assert client.returncode == 1

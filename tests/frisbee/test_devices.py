@@ -99,7 +99,7 @@ def test_what_changes_behind_a_device_is_noticed(network, large_image, tmp_path)
     ):
         try:
             changed = change_behind(client, disk, 1400 << 10, 200 << 10)
-            said = client.communicate(timeout=30)[1].decode()
+            said = client.communicate(timeout=45)[1].decode()
         finally:
             client.kill()
     assert client.returncode == 1

@@ -128,7 +128,7 @@ def test_unicast(network, large_image, tmp_path):
     with subprocess.Popen([*server, *port, str(path)], stderr=subprocess.PIPE) as serving:
         try:
             wait_for(serving, "Serving")
-            done = subprocess.run([*client, *port, str(disk)], capture_output=True, timeout=15)
+            done = subprocess.run([*client, *port, str(disk)], capture_output=True, timeout=45)
         finally:
             serving.terminate()
     assert done.returncode == 0
@@ -139,7 +139,7 @@ def test_a_client_may_come_before_its_server(network, image, tmp_path):
     client = network.start_client(0, tmp_path / "disk")
     wait_for(client, "Bound to")
     with network.serving(image):
-        client.communicate(timeout=15)
+        client.communicate(timeout=45)
     assert client.returncode == 0
 
 
@@ -202,7 +202,7 @@ def test_clients_give_up_on_a_dead_server(network, large_image, tmp_path):
         for each in clients:
             wait_for(each, "Joined")
         server.kill()
-        said = [each.communicate(timeout=15)[1].decode() for each in clients]
+        said = [each.communicate(timeout=45)[1].decode() for each in clients]
     assert [each.returncode for each in clients] == [errno.ETIMEDOUT] * 3
     assert all("*** No messages from server after 1 seconds, exiting" in text for text in said)
 
@@ -252,6 +252,6 @@ def test_an_image_that_shrinks_under_the_server_ends_it(network, large_image, tm
         wait_for(client, "Joined")
         os.truncate(path, 4096)
         assert server.wait(10) == 255
-        client.communicate(timeout=15)
+        client.communicate(timeout=45)
     assert re.search(r"Cannot read chunk \d of \S+large.ndz: the file is cut short", server.said)
     assert client.returncode == errno.ETIMEDOUT
