@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 
@@ -88,7 +89,7 @@ class Mounted:
 
     def put(self, disk, files):
         """Write the files; delete a third of them, once they are on the disk."""
-        with self._mounted(disk, may_skip=True) as point:
+        with self.mounted(disk, may_skip=True) as point:
             for name, data in files.items():
                 (point / name).write_bytes(data)
             os.sync()
@@ -98,11 +99,11 @@ class Mounted:
 
     def get(self, disk, _count):
         """Return all the files: name -> bytes."""
-        with self._mounted(disk) as point:
+        with self.mounted(disk) as point:
             return {path.name: path.read_bytes() for path in point.iterdir() if path.is_file()}
 
     @contextlib.contextmanager
-    def _mounted(self, disk, *, may_skip=False):
+    def mounted(self, disk, *, may_skip=False):
         self._point.mkdir(exist_ok=True)
         with self._attached(disk) as device:
             command = [*self._command, device, self._point]
@@ -163,6 +164,62 @@ def test_files_come_back_and_free_space_is_left_out(
     assert reach.get(target, len(files)) == files
     share = tools.share(image, disk, tools.rest(it.free(tools, disk), it.mib * MIB))
     assert share < 1.1
+
+
+@pytest.mark.full
+def test_a_partition_of_a_disk(attached, tools, programs, tmp_path, capsys):
+    """Partclone wants a device, so it gets a loop device that shows the partition only."""
+    tools.need("sfdisk", "mkfs.ntfs", "ntfscp", "ntfscat", "ntfsfix", "partclone.ntfs")
+    part = tools.noisy(tmp_path / "part.img", 24 * MIB)
+    tools.run(*KINDS["ntfs"].make, part)
+    (tmp_path / "file").write_bytes(tools.noise(3 * MIB))
+    tools.run("ntfscp", part, tmp_path / "file", "file")
+    used = tools.rest(free_of_ntfs(tools, part), part.stat().st_size)
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(2 * MIB) + part.read_bytes() + tools.noise(6 * MIB))
+    script = "label: gpt\n4096,49152,EBD0A0A2-B9E5-4433-87C0-68B6B72699C7\n"
+    tools.run("sfdisk", "-q", "--wipe", "never", disk, input=script)
+    with attached(part):
+        pass  # skips where there are no loop devices
+
+    programs.zip(disk, tmp_path / "image.ndz")
+    target = programs.restore_on_junk(tmp_path / "image.ndz", 32 * MIB)
+    assert "stored" not in capsys.readouterr().err
+    assert tools.share(tmp_path / "image.ndz", part, used) < 1.1
+    part.write_bytes(target.read_bytes()[2 * MIB : 26 * MIB])
+    tools.run("ntfsfix", "-n", part)
+    found = subprocess.run(["ntfscat", part, "file"], capture_output=True, check=True).stdout
+    assert found == (tmp_path / "file").read_bytes()
+    assert "loop" not in tools.run("losetup", "-j", disk)  # and it is gone again
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_a_log_that_is_yet_to_be_replayed_makes_it_stored_whole(
+    kind, attached, tools, programs, tmp_path, capsys
+):
+    """The plug is pulled while it is mounted: what the log holds, the used map does not."""
+    it = KINDS[kind]
+    tools.need(it.make[0], it.check[0], f"partclone.{kind}", "xfs_logprint")
+    disk, pulled = tmp_path / "disk.img", tmp_path / "pulled.img"
+    with disk.open("wb") as file:
+        file.truncate(it.mib * MIB)
+    tools.run(*it.make, disk)
+    files = tools.files(count=20)
+    reach = Mounted(tools, kind, attached, tmp_path / "point")
+    with reach.mounted(disk, may_skip=True) as point:
+        for name, data in files.items():
+            with (point / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        shutil.copyfile(disk, pulled)
+    programs.zip("-l", pulled, tmp_path / "image.ndz")
+    assert (
+        f"{kind}, but its {kind} log is yet to be replayed: stored raw" in capsys.readouterr().err
+    )
+    target = programs.restore_on_junk(tmp_path / "image.ndz", pulled.stat().st_size)
+    assert reach.get(target, len(files)) == files
 
 
 def test_a_kind_that_partclone_cannot_tell_is_stored_raw(
