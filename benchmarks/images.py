@@ -45,7 +45,7 @@ CONTENDERS = [
     *[
         Contender(f"rhubarbe -z {n}", (), f"{ZIP} -z{n} {{disk}} {{image}}",
                   f"{UNZIP} {{image}} {{out}}")
-        for n in (2, 3, 4)
+        for n in (1, 3, 4)
     ],
     Contender(
         "partclone | zstd -1 -T0", ("partclone.ext4", "zstd"),

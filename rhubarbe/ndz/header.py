@@ -149,12 +149,13 @@ def tables_end(version: int, regions: int, relocations: int = 0) -> int:
     return _FIXED_SIZE[version] + regions * _REGION.size + relocations * _RELOCATION.size
 
 
-def version_of(area: Buffer) -> int:
-    """Return the version (1 to 4) that the magic says; raise NotAnImage."""
+def version_of(area: Buffer, place: int = 0) -> int:
+    """Return the version (1 to 4) that the magic says; raise NotAnImage, naming a later chunk."""
     magic = int.from_bytes(bytes(area[:4]), "little")
     version = magic - MAGIC + 1
     if len(area) < HEADER_AREA or version not in VERSIONS:
-        raise NotAnImage(f"not an ndz image: bad magic 0x{magic:08x}")
+        what = f"chunk {place}: " if place else "not an ndz image: "
+        raise NotAnImage(f"{what}bad magic 0x{magic:08x}")
     return version
 
 
@@ -164,7 +165,7 @@ def parse_header(area: Buffer, place: int) -> ChunkHeader:
     Raises NotAnImage for a bad magic, DamagedChunk for anything else that cannot be: a count
     that does not fit, regions that are empty, not ascending or outside of the covered range.
     """
-    version = version_of(area)
+    version = version_of(area, place)
     _, size, index, total, area_size, region_count = _COMMON.unpack_from(area)
     first, last, relocation_count = _COVERED.unpack_from(area, 24) if version > 1 else (0, 0, 0)
     if area_size != HEADER_AREA:

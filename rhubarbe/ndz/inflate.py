@@ -1,4 +1,4 @@
-"""A chunk's stream as the sectors that it stores, a few MiB at a time."""
+"""A chunk's stream as the sectors that it stores, piece by piece."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -21,12 +21,12 @@ def _load_engine() -> ModuleType:
 engine = _load_engine()
 """`isal.isal_zlib`, or `zlib` where that is not installed: the two have the same functions."""
 
-PIECE = 1 << 20
-"""Most bytes that one step gives out: what bounds the memory of a reader."""
+PIECE = 256 << 10
+"""Most bytes that one step gives out: it bounds the memory of a reader, and stays in a cache."""
 
 
 def inflate(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
-    """Yield the chunk's sectors in order; every piece but the last is exactly 1 MiB.
+    """Yield the chunk's sectors in order; every piece but the last is exactly 256 KiB.
 
     Raises DamagedChunk where the stream is not one zlib stream of exactly `header.size` bytes
     that fills the regions exactly, UnsupportedImage where it is encrypted.
