@@ -63,6 +63,25 @@ def test_containers_are_stored_raw_whatever_else_they_resemble(
     assert target.read_bytes() == disk.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("bits", "at", "value"), [(16, 0x25, 1), (32, 0x41, 1), (16, -1, 0x7F), (32, -1, 0x07)]
+)
+def test_a_fat_that_was_not_unmounted_is_stored_whole(  # noqa: PLR0917
+    tools, programs, tmp_path, capsys, bits, at, value
+):
+    tools.need("mkfs.vfat")
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(40 * MIB))
+    tools.run("mkfs.vfat", "-F", bits, "-s", 1 if bits == 32 else 4, disk)
+    with disk.open("r+b") as file:
+        reserved = int.from_bytes(file.read(16)[14:16], "little")
+        file.seek(at if at > 0 else reserved * 512 + bits // 4 - 1)
+        file.write(bytes([value]))
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    assert "its FAT filesystem was not unmounted: stored whole" in capsys.readouterr().err
+    assert check_file(tmp_path / "image.ndz").data_bytes == 40 * MIB
+
+
 def same_on_junk(disk, programs, tmp_path):
     """Image the disk, restore it onto junk; return the target, which must be equal."""
     programs.zip("-l", disk, tmp_path / "image.ndz")

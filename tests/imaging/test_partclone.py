@@ -222,6 +222,49 @@ def test_a_log_that_is_yet_to_be_replayed_makes_it_stored_whole(
     assert reach.get(target, len(files)) == files
 
 
+def alter_checkpoint(file, at, change):
+    """Change a byte of the head of both checkpoints of an f2fs."""
+    file.seek(1024 + 76)
+    first = int.from_bytes(file.read(4), "little") * 4096
+    for pack in (first, first + 512 * 4096):
+        file.seek(pack + at)
+        byte = file.read(1)[0]
+        file.seek(pack + at)
+        file.write(bytes([change(byte)]))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("kind", "alter", "words"),
+    [
+        ("ntfs", None, "partclone.ntfs refused it (uncleanly. Please boot Windows"),
+        ("exfat", lambda file: (file.seek(106), file.write(b"\2")), "was not unmounted"),
+        ("f2fs", lambda file: alter_checkpoint(file, 132, lambda b: b & ~1), "was not unmounted"),
+        ("f2fs", lambda file: alter_checkpoint(file, 0, lambda b: b ^ 1), "was not unmounted"),
+    ],
+)
+def test_what_was_not_unmounted_is_stored_whole(  # noqa: PLR0917
+    kind, alter, words, tools, programs, tmp_path, capsys
+):
+    it = KINDS[kind]
+    tools.need(it.make[0], f"partclone.{kind}", "ntfsfix")
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(it.mib * MIB)
+    tools.run(*it.make, disk)
+    if alter:
+        with disk.open("r+b") as file:
+            alter(file)
+    else:
+        tools.run("ntfsfix", disk)  # which asks Windows for a check
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    error = capsys.readouterr().err
+    assert f"{kind}, but " in error
+    assert words in error
+    assert ": stored raw" in error
+    assert check_file(tmp_path / "image.ndz").data_bytes == it.mib * MIB
+
+
 def test_a_kind_that_partclone_cannot_tell_is_stored_raw(
     tools, programs, tmp_path, monkeypatch, capsys
 ):

@@ -8,13 +8,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rhubarbe.imaging.errors import FilesystemError
-from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge, to_sectors
+from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge, to_sectors, whole
 from rhubarbe.ndz.header import SECTOR
 
 _FAT12_CLUSTERS, _FAT16_CLUSTERS = 4085, 65525
 _FIRST_CLUSTER = 2
 _TABLE_PART = 1 << 20
 _SECTOR_SIZES = (512, 1024, 2048, 4096)
+_STATE_AT = {16: 0x25, 32: 0x41}
+_DIRTY = 1
+_SOUND = {16: 0xC000, 32: 0x0C000000}
+"""Bits of the table's second entry: it was unmounted, and without errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ def is_fat(boot: bytes) -> bool:
 
 def find_usage(read_at: ReadAt, sectors: int) -> Usage:
     """Return the used ranges; raise FilesystemError where the filesystem makes no sense."""
-    boot = _parse(read_at(0, SECTOR))
+    first = read_at(0, SECTOR)
+    boot = _parse(first)
     factor = boot.sector_bytes // SECTOR
     end = boot.sectors * factor
     if end > sectors:
@@ -74,6 +79,8 @@ def find_usage(read_at: ReadAt, sectors: int) -> Usage:
     table_at = (boot.reserved + boot.active_table * boot.table_sectors) * boot.sector_bytes
     if read_at(table_at, 1) != bytes([boot.media]):
         raise FilesystemError("its FAT does not begin with the media byte")
+    if _is_dirty(first, boot, read_at(table_at, 8)):
+        return whole("fat", sectors, "its FAT filesystem was not unmounted: stored whole")
     used = [(0, boot.data_start * factor)]
     cluster_bytes = boot.cluster_sectors * boot.sector_bytes
     clusters = _used_clusters(read_at, boot, table_at)
@@ -104,6 +111,18 @@ def _parse(data: bytes) -> BootSector:
     if -(-(boot.clusters + _FIRST_CLUSTER) * boot.bits // 8) > boot.table_sectors * sector_bytes:
         raise FilesystemError("its FAT is too small for its clusters")
     return boot
+
+
+def _is_dirty(first: bytes, boot: BootSector, table: bytes) -> bool:
+    """Whether a file may have clusters that the table does not know; FAT12 has no mark for it.
+
+    Linux marks the first sector, Windows the table.
+    """
+    if boot.bits not in _SOUND:
+        return False
+    size = boot.bits // 8
+    entry, sound = int.from_bytes(table[size : 2 * size], "little"), _SOUND[boot.bits]
+    return bool(first[_STATE_AT[boot.bits]] & _DIRTY) or entry & sound != sound
 
 
 def _used_clusters(read_at: ReadAt, boot: BootSector, table_at: int) -> Iterator[Range]:

@@ -6,6 +6,7 @@ position and size in bytes, and `+` where it is used.
 
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,9 +19,12 @@ from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge
 from rhubarbe.ndz.header import SECTOR
 
 _RANGE = re.compile(r"^0x([0-9A-Fa-f]+)\s+0x([0-9A-Fa-f]+)\s+(\S)$", re.MULTILINE)
+_EMPTY_WORDS = re.compile("Partclone fail|Error exit")
 _ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _BTRFS_LOG_ROOT = 65536 + 0x60
 _NTFS_SECTORS = 0x28
+_EXFAT_FLAGS, _EXFAT_UNSOUND = 106, 0x6
+_F2FS_SUPERBLOCK, _F2FS_BLOCK, _F2FS_UNMOUNTED = 1024, 4096, 0x1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,8 @@ class Place:
 def find_usage(kind: str, read_at: ReadAt, place: Place) -> Usage:
     """Return the used ranges of a filesystem of that kind; raise FilesystemError saying why not."""
     program = _find(f"partclone.{kind}")
-    if kind == "btrfs" and any(read_at(_BTRFS_LOG_ROOT, 8)):
-        raise FilesystemError("its btrfs log is yet to be replayed")
+    if reason := _distrust(kind, read_at):
+        raise FilesystemError(reason)
     with _device(place) as device, tempfile.TemporaryDirectory() as directory:
         if kind == "xfs":
             _check_xfs_log(device)
@@ -49,6 +53,40 @@ def find_usage(kind: str, read_at: ReadAt, place: Place) -> Usage:
     if not used or used[-1][1] > sectors:
         raise FilesystemError(f"partclone.{kind} gave no sensible answer")
     return Usage(kind, tuple(used), sectors)
+
+
+def _distrust(kind: str, read_at: ReadAt) -> str:
+    """Return why the used map may lack what is used; '' where partclone itself asks (ntfs)."""
+    if kind == "btrfs" and any(read_at(_BTRFS_LOG_ROOT, 8)):
+        return "its btrfs log is yet to be replayed"
+    if kind == "exfat" and int.from_bytes(read_at(_EXFAT_FLAGS, 2), "little") & _EXFAT_UNSOUND:
+        return "its exfat filesystem was not unmounted, or has errors"
+    if kind == "f2fs" and not _is_f2fs_unmounted(read_at):
+        return "its f2fs filesystem was not unmounted"
+    return ""
+
+
+def _is_f2fs_unmounted(read_at: ReadAt) -> bool:
+    """Whether the newest of the two checkpoints is whole, and was made by an unmount.
+
+    What was written after any other one is found by rolling forward, not by its used map.
+    Source: the Linux kernel's include/linux/f2fs_fs.h.
+    """
+    superblock = read_at(_F2FS_SUPERBLOCK, 96).ljust(96, b"\0")
+    (log_segment,) = struct.unpack_from("<I", superblock, 20)
+    (first,) = struct.unpack_from("<I", superblock, 76)
+    packs = []
+    for block in (first, first + (1 << min(log_segment, 16))):
+        head = read_at(block * _F2FS_BLOCK, 140).ljust(140, b"\0")
+        flags, blocks = struct.unpack_from("<II", head, 132)
+        tail = read_at((block + max(blocks, 1) - 1) * _F2FS_BLOCK, 8)
+        packs.append((int.from_bytes(head[:8], "little"), head[:8] == tail, flags))
+    newest = max(version for version, _, _ in packs)
+    return all(
+        is_whole and flags & _F2FS_UNMOUNTED
+        for version, is_whole, flags in packs
+        if version == newest
+    )
 
 
 def _beyond(kind: str, read_at: ReadAt) -> list[Range]:
@@ -81,9 +119,10 @@ def _run(command: list[str]) -> str:
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+        lines = (done.stderr or done.stdout).splitlines()
+        said = [line.strip() for line in lines if line.strip() and not _EMPTY_WORDS.match(line)]
         name = Path(command[0]).name
-        raise FilesystemError(f"{name} refused it ({words[-1].strip()[-120:]})")
+        raise FilesystemError(f"{name} refused it ({(said or ['no reason given'])[-1][-120:]})")
     return done.stdout
 
 
