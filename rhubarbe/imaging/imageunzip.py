@@ -13,7 +13,7 @@ from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.target import STDOUT, Target
-from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage
+from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ def _work(line: CommandLine) -> int:
             _restore(line, image, target)
             if line.has("dos-type"):
                 _set_type(line, target)
+    except NdzError as error:
+        if not str(error).startswith(image.name):
+            error.args = (f"{image.name}: {error}",)
+        raise
     finally:
         image.close()
     return 0

@@ -150,12 +150,14 @@ def tables_end(version: int, regions: int, relocations: int = 0) -> int:
 
 
 def version_of(area: Buffer, place: int = 0) -> int:
-    """Return the version (1 to 4) that the magic says; raise NotAnImage, naming a later chunk."""
+    """Return the version (1 to 4) that the magic says; raise NotAnImage, which names the chunk."""
     magic = int.from_bytes(bytes(area[:4]), "little")
     version = magic - MAGIC + 1
     if len(area) < HEADER_AREA or version not in VERSIONS:
-        what = f"chunk {place}: " if place else "not an ndz image: "
-        raise NotAnImage(f"{what}bad magic 0x{magic:08x}")
+        words = f"bad magic 0x{magic:08x}"
+        raise NotAnImage(
+            f"chunk {place}: {words}" if place else f"not an ndz image: {words} in chunk 0"
+        )
     return version
 
 

@@ -151,7 +151,7 @@ def check(data, tmp_path):
 def test_any_flipped_bit_is_found_and_named(sealed, tmp_path_factory, bit):
     data = bytearray(b"".join(sealed))
     data[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(NdzError, match=rf"some.ndz: .*(chunk {bit // 8 // CHUNK}:|bad magic)"):
+    with pytest.raises(NdzError, match=rf"some.ndz: .*chunk {bit // 8 // CHUNK}\b"):
         check(data, tmp_path_factory.mktemp("flipped"))
 
 
