@@ -13,6 +13,7 @@ from rhubarbe.ndz.header import SECTOR
 from rhubarbe.ndz.inflate import engine
 
 _WINDOW = 1 << 20
+_LEAST = 1 << 16
 _ALIGN = 4096
 
 
@@ -27,6 +28,7 @@ class DiskReader:
         self.name = name
         self.is_proven = True
         self._buffer = mmap.mmap(-1, _WINDOW)
+        self._start = self._got = 0  # what the buffer holds of the disk
         path = f"/proc/self/fd/{descriptor}"
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
@@ -43,12 +45,19 @@ class DiskReader:
         self._buffer.close()
 
     def read(self, offset: int, length: int) -> Iterator[bytes]:
-        """Yield the bytes of a range, which may end early where the disk does."""
+        """Yield the bytes of a range, which may end early where the disk does.
+
+        Small ranges that follow each other closely are read together, so each is to be asked for
+        once.
+        """
         end = offset + length
         while offset < end:
-            start = offset - offset % _ALIGN
-            got = self._fill(start, min(_WINDOW, -(-(end - start) // _ALIGN) * _ALIGN))
-            part = self._buffer[offset - start : min(got, end - start)]
+            if not self._start <= offset < self._start + self._got:
+                self._start = offset - offset % _ALIGN
+                wanted = max(_LEAST, -(-(end - self._start) // _ALIGN) * _ALIGN)
+                self._got = self._fill(self._start, min(_WINDOW, wanted))
+            at = offset - self._start
+            part = self._buffer[at : min(self._got, end - self._start)]
             if not part:
                 return
             yield part

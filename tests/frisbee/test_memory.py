@@ -84,8 +84,8 @@ def test_it_is_the_same_for_many_regions_that_are_verified(network, tmp_path):
 @pytest.mark.full
 def test_a_disk_much_slower_than_the_others_fills_no_more_than_its_buffers(network, tmp_path):
     """Chunks that take long to inflate here, while another client asks for all of them."""
-    image = _image(tmp_path / "image.ndz", 100, 512 << 10, 16 << 20, 1)
-    with network.serving(image, "-W", "400000000"):
+    image = _image(tmp_path / "image.ndz", 100, 512 << 10, 64 << 20, 1)
+    with network.serving(image, "-G", "0"):
         line = [*program("frisbee"), "-q", "-N", "-i", network.client(1), *network.session]
         with subprocess.Popen([*line, os.devnull], stderr=subprocess.DEVNULL) as other:
             try:
