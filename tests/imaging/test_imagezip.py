@@ -1,12 +1,14 @@
 """Whole disks: partition tables, gaps, slices, options, ways out."""
 
 import os
+import re
 import select
 import signal
 import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +23,11 @@ CODE = "import sys; from rhubarbe.imaging.imagezip import main; sys.exit(main())
 def make_disk(tools, tmp_path):
     """Make a disk of noise with the partition table of an sfdisk script."""
 
-    def make(mib, script):
+    def make(mib, script, length=0):
         tools.need("sfdisk")
         disk = tmp_path / "disk.img"
         disk.write_bytes(bytes(MIB) + tools.noise((mib - 1) * MIB))
+        os.truncate(disk, length or mib * MIB)
         tools.run("sfdisk", "-q", "--wipe", "never", disk, input=script)
         return disk
 
@@ -242,16 +245,40 @@ def test_a_uuid_makes_version_4(tools, programs, tmp_path):
     assert header.security.image_id == bytes(15) + b"*"
 
 
-def test_a_large_sparse_disk_takes_time_for_what_is_used(tools, programs, tmp_path):
-    disk = tmp_path / "large.img"
+def bytes_read():
+    """How much this process has asked for so far, holes of files included."""
+    return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])
+
+
+def test_of_a_large_sparse_disk_only_what_is_used_is_read(tools, programs, tmp_path):
+    tools.need("mke2fs", "debugfs")
+    disk, out = tmp_path / "large.img", tmp_path / "out.img"
     with disk.open("wb") as file:
         file.truncate(100 << 30)
-    tools.need("mke2fs")
-    tools.run("mke2fs", "-q", "-F", "-t", "ext4", "-N", "100000", disk)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_bytes(tools.noise(50 * MIB))
+    options = ["-N", "20000", "-J", "size=16", "-d", source]
+    tools.run("mke2fs", "-q", "-F", "-t", "ext4", *options, disk)
+    before = bytes_read()
     programs.zip(disk, tmp_path / "image.ndz")
+    was_read = bytes_read() - before
     summary = check_file(tmp_path / "image.ndz")
     assert summary.sectors == (100 << 30) // 512
-    assert summary.data_bytes < 1 << 30
+    assert 50 * MIB < summary.data_bytes < 200 * MIB
+    assert was_read < summary.data_bytes + 50 * MIB
+    programs.unzip("-z", tmp_path / "image.ndz", out)
+    assert (out.stat().st_size, out.stat().st_blocks * 512 < 200 * MIB) == (100 << 30, True)
+    tools.run("debugfs", "-R", f"dump file {tmp_path}/back", out)
+    assert (tmp_path / "back").read_bytes() == (source / "file").read_bytes()
+
+
+def test_a_large_gap_is_not_read(make_disk, programs, tmp_path):
+    disk = make_disk(2, "label: dos\n2048,2048,da\n200000000,2048,da\n", length=100 << 30)
+    before = bytes_read()
+    programs.zip(disk, tmp_path / "image.ndz")
+    assert bytes_read() - before < 20 * MIB
+    assert stored(tmp_path / "image.ndz") == [(0, 4096), (200000000, 200002048)]
 
 
 def test_used_sectors_beyond_2_tib_are_refused_before_reading(programs, tmp_path, capsys):

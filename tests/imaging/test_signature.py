@@ -21,6 +21,7 @@ def signed(small_image):
     fields = {name: getattr(old, name) for name in old.__slots__}
     fields |= {"version": 4, "security": Security(checksum_type=0x8001)}
     area = bytearray(type(old)(**fields).pack())
+    area[200:210] = b"not zeroed"  # of the checksum's field, only the first 64 bytes are
     digest = hashlib.sha1(area + chunk[4096 : 4096 + old.size]).digest()
     content = b"\0\1" + b"\xff" * 8 + b"\0" + digest + b"?" * 33
     signature = pow(int.from_bytes(content, "big"), D, N)
