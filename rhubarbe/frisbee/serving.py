@@ -30,6 +30,7 @@ from rhubarbe.frisbee.trains import BlockPackets
 _TICK = 0.1  # seconds between looks at the clock while idle
 _DYNAMIC_INTERVAL = 0.5
 _ARRIVALS_PER_TURN = 64
+_TRAINS_PER_TURN = 8  # at full speed: about a millisecond
 _REMARKS_PER_SECOND = 20
 
 
@@ -130,8 +131,15 @@ class Serving:
 
     def _work(self, now: float) -> float:
         """Send what may be sent now; return for how many seconds nothing is to be done."""
-        if self._runs:
-            return self._push()
+        for _ in range(_TRAINS_PER_TURN):
+            wait = self._push() if self._runs else self._send_next(now)
+            if wait:
+                return wait
+            now = time.monotonic()
+        return 0.0
+
+    def _send_next(self, now: float) -> float:
+        """Send the next train, if it is time; return how long to wait when it is not."""
         wait = self._pacer.wait(now)
         if wait:
             return wait
@@ -144,7 +152,7 @@ class Serving:
             self._idle = False
         self._load(train)
         self._pacer.sent(len(train.blocks), now)
-        return self._push() or self._pacer.wait(now)
+        return self._push()
 
     def _load(self, train: Train) -> None:
         if train.chunk != self._chunk:
