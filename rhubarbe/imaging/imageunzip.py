@@ -10,7 +10,7 @@ from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import TargetTooSmall, UsageError
 from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
-from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots
+from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, shown
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.target import STDOUT, Target
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
@@ -124,8 +124,8 @@ def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
         on_chunk=_Pace(progress, image.count).count,
         verify=line.has("verify"),
     )
-    totals = _submit_all(restorer, line, image)
-    progress.finish()
+    with shown(progress):
+        totals = _submit_all(restorer, line, image)
     for kind in restorer.unknown_relocations:
         say(f"Ignoring unknown relocation type {kind}")
     if target.is_truncated:

@@ -10,7 +10,7 @@ from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
 from rhubarbe.imaging.output import STDOUT, Output, open_output
-from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots
+from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, shown
 from rhubarbe.imaging.relocations import SHORT_SECTOR
 from rhubarbe.imaging.source import STDIN, Source
 from rhubarbe.imaging.zipper import Zipper
@@ -134,7 +134,7 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         base=layout.base,
         blank=layout.blank if line.has("zero-short") else None,
     )
-    with open_output(path, syncs=not line.has("no-sync")) as output, zipper:
+    with open_output(path, syncs=not line.has("no-sync")) as output, zipper, shown(progress):
         batches = zipper.zip_stream() if source.is_stream else zipper.zip(layout.ranges)
         packing = _Packing(packer, output, progress)
         packing.run(batches)
@@ -178,7 +178,6 @@ class _Packing:
             if number:
                 self._progress.advance(self.input_end)
             self.output.write(chunk)
-        self._progress.finish()
 
     def _write(self, chunks: Iterator[bytearray]) -> None:
         for chunk in chunks:

@@ -3,6 +3,8 @@
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 GIGABYTE = 10**9
@@ -17,7 +19,21 @@ class Progress(Protocol):
         """One more chunk is done."""
 
     def finish(self) -> None:
-        """Nothing follows."""
+        """All is done."""
+
+    def stop(self) -> None:
+        """No more will be done: leave the cursor on a line of its own."""
+
+
+@contextmanager
+def shown(progress: Progress) -> Iterator[None]:
+    """Finish the progress after work that ends well, stop it before an error is told."""
+    try:
+        yield
+    except BaseException:
+        progress.stop()
+        raise
+    progress.finish()
 
 
 class Silence:
@@ -27,6 +43,9 @@ class Silence:
         """Say nothing."""
 
     def finish(self) -> None:
+        """Say nothing."""
+
+    def stop(self) -> None:
         """Say nothing."""
 
 
@@ -41,11 +60,15 @@ class ZipDots:
         """Print one dot; `done` is the offset in the input."""
         _write(kind)
         self._column += 1
-        if self._column > _ZIP_COLUMNS:
+        if self._column == _ZIP_COLUMNS:
             self._column = 0
             _write(f" {done:12d} {int(time.monotonic() - self._started):4d}\n")
 
     def finish(self) -> None:
+        """End the line."""
+        self.stop()
+
+    def stop(self) -> None:
         """End the line."""
         if self._column:
             _write("\n")
@@ -77,6 +100,11 @@ class UnzipDots:
         """Fill the line up to the last column."""
         _write(" " * (_UNZIP_COLUMNS - self._column))
         _write(f"{int(time.monotonic() - self._started):4d} {0:6d}\n")
+
+    def stop(self) -> None:
+        """End the line."""
+        if self._column:
+            _write("\n")
 
     def _dot(self, dot: str, remaining: int) -> None:
         _write(dot)
@@ -113,7 +141,11 @@ class Bar:
             self._bar.update(done)
 
     def finish(self) -> None:
-        """Leave the bar where it is, on a line of its own."""
+        """Leave a full bar, on a line of its own."""
+        self._bar.finish()
+
+    def stop(self) -> None:
+        """Leave the bar where it is, on a line of its own, if it was drawn."""
         self._bar.finish(dirty=True)
 
 
