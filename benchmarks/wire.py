@@ -4,7 +4,7 @@
 Usage: wire.py [IMAGE [MEGABITS]]. For 1 and 4 receivers, network only and with the restore to a
 tmpfs: wall time, MB of image a second, CPU seconds of the sender and of one receiver per GB, and
 how that compares to the original programs on such a machine, in a run of their own.
-Without an image, one of about 160 MB is made. What is not installed is left out.
+Without an image, one of about 600 MB is made. What is not installed is left out.
 """
 
 import os
@@ -33,7 +33,7 @@ def ours(name: str) -> list[str]:
     return [sys.executable, str(ROOT / "bin" / f"rhubarbe-{name}")]
 
 
-def make_image(path: Path, chunks: int = 150) -> None:
+def make_image(path: Path, chunks: int = 570) -> None:
     """Write an image whose content deflates to two fifths, as a system's does."""
     chance = random.Random(1)
     with path.open("wb") as file:
