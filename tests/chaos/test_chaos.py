@@ -12,7 +12,7 @@ SEEDS = range(25)
 REMEMBERED = [5, 12, 30, 33, 211]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_25_seeds():
     broken, share = soak(SEEDS, side_by_side=4)
     assert broken == []

@@ -154,6 +154,14 @@ def differing_blocks(disk, source):
     return differing
 
 
+def wait_until(condition, within=40):
+    """Wait until a condition holds; fail where it does not in so many seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {within} s"
+        time.sleep(0.02)
+
+
 def wait_for_event(process, name, within=40):
     """Read JSON lines of a running command up to the first event of this name; return it."""
     deadline = time.monotonic() + within

@@ -9,7 +9,7 @@ import pytest
 from emulated import wait_for_event
 from test_ways_out import children, gone_within
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize("next_command", ["rhubarbe-wait", "rhubarbe-load"])

@@ -4,7 +4,7 @@ import asyncssh
 import pytest
 from emulated import differing_blocks, events
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 # Each fault with the phase in which the node is given up, and words of the reason.
 FAULTS = {

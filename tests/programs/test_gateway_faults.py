@@ -1,11 +1,12 @@
 """What is missing or busy on the gateway is said before any node is touched."""
 
+import signal
 import subprocess
 
 import pytest
-from emulated import events, wait_for_event
+from emulated import events, wait_until
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +50,14 @@ def test_two_commands_on_overlapping_nodes(pair):
     first = pair.start("rhubarbe-load", "--json", "-b", "15", "1-2", stderr=subprocess.DEVNULL)
     with first:
         try:
-            wait_for_event(first, "Progress")
+            wait_until(lambda: list((pair.directory / "state").rglob("*.progress.*")))
+            first.send_signal(signal.SIGSTOP)  # however slow the others are, it is not over
             for second in (["rhubarbe-load", "2"], ["rhubarbe-save", "2", "-o", "other"]):
                 refused = pair.run(*second)
                 assert refused.returncode == 1
                 assert f"load (pid {first.pid}, since" in refused.stderr
                 assert "% of the image: nothing was touched" in refused.stderr
+            first.send_signal(signal.SIGCONT)
             patient = pair.run("rhubarbe-load", "--json", "--wait-for-lock", "40", "2")
             assert events(first.communicate(timeout=30)[0])[-1]["good"] == "1-2"
             assert first.returncode == 0

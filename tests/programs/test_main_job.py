@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from emulated import PARTITION, differing_blocks, events, tool
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 
 def stamp(disk):

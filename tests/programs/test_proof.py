@@ -5,7 +5,7 @@ import re
 import pytest
 from emulated import differing_blocks
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 
 def test_verify_and_wait(make_testbed):

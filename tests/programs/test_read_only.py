@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 
 def lines(result):

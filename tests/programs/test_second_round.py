@@ -6,7 +6,7 @@ import re
 import pytest
 from emulated import differing_blocks, events
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 ONCE = {
     "telnet-drops": "image",

@@ -8,7 +8,7 @@ import time
 import pytest
 from emulated import differing_blocks
 
-pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(300)]
 
 TRIALS = 10
 NOBODY = 65534

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from emulated import BIN, events, wait_for_event
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
