@@ -23,7 +23,7 @@ from schedule import Step  # noqa: E402
 from trials import MARK, Command, disturb, processes  # noqa: E402
 
 NODES = 6
-LATEST = 6.0
+LATEST = 7.0
 
 
 def end_one(testbed, kind, instant):
@@ -71,7 +71,7 @@ def main():
     arguments = parser.parse_args()
     choose, phases, failed = random.Random(arguments.seed), Counter(), 0
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        options = ("--nodes", str(NODES), "--boot-time", "0.6", "--sample-size", "6")
+        options = ("--nodes", str(NODES), "--boot-time", "1.5", "--sample-size", "6")
         testbed = start_testbed(Path(name), *options)
         try:
             for _ in range(arguments.trials):
