@@ -15,8 +15,9 @@ from typing import Any, Self
 
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
 from rhubarbe.frisbee.packets import BLOCKS_PER_CHUNK, CHUNK_SIZE, Ask, AskPart, Leave, Packet
-from rhubarbe.frisbee.receiving import Receiver, Tuning
+from rhubarbe.frisbee.receiving import Receiver
 from rhubarbe.frisbee.sending import Sender
+from rhubarbe.frisbee.tuning import Tuning
 
 LATENCY = 0.0005
 QUIET = 0.02

@@ -21,8 +21,8 @@ from rhubarbe.frisbee.errors import FrisbeeError, NotOffered, UsageError
 from rhubarbe.frisbee.fetching import Fetching
 from rhubarbe.frisbee.inuse import refuse_if_in_use
 from rhubarbe.frisbee.multicast import Channel, Session, own_address
-from rhubarbe.frisbee.receiving import Tuning
 from rhubarbe.frisbee.settings import USAGE, Settings, read_settings
+from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.restore import Target
 from rhubarbe.ndz.errors import NdzError, NotAnImage

@@ -26,7 +26,8 @@ from rhubarbe.frisbee.packets import (
     decode,
     encode,
 )
-from rhubarbe.frisbee.receiving import TICK, Receiver, Tuning
+from rhubarbe.frisbee.receiving import TICK, Receiver
+from rhubarbe.frisbee.tuning import Tuning
 
 if TYPE_CHECKING:
     import socket

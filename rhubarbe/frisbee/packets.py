@@ -111,9 +111,7 @@ class Joined(NamedTuple):
         return _I32.pack(self.blocks)
 
 
-class Join2(NamedTuple):
-    """A client asks to join (second version); the original leaves garbage in two of them."""
-
+class _SecondJoin(NamedTuple):
     client: int
     blocks: int = 0
     chunk_blocks: int = BLOCKS_PER_CHUNK
@@ -125,18 +123,16 @@ class Join2(NamedTuple):
         return _JOIN2.pack(*self)
 
 
-class Joined2(NamedTuple):
+class Join2(_SecondJoin):
+    """A client asks to join (second version); the original leaves garbage in two of the fields."""
+
+    __slots__ = ()
+
+
+class Joined2(_SecondJoin):
     """Reply to the `Join2` of one client: the exact size of the file in bytes."""
 
-    client: int
-    blocks: int = 0
-    chunk_blocks: int = BLOCKS_PER_CHUNK
-    block_bytes: int = BLOCK_SIZE
-    size: int = 0
-
-    def body(self) -> bytes:
-        """Bytes after the header."""
-        return _JOIN2.pack(*self)
+    __slots__ = ()
 
 
 class Leave(NamedTuple):

@@ -7,11 +7,10 @@ the same blocks meanwhile.
 """
 
 import random
-from array import array
 from collections.abc import Callable
-from typing import NamedTuple
 
 from rhubarbe.frisbee.errors import ServerSilent, TransferFailed
+from rhubarbe.frisbee.ordering import ChunkOrder
 from rhubarbe.frisbee.packets import (
     BLOCK_SIZE,
     BLOCKS_PER_CHUNK,
@@ -24,6 +23,7 @@ from rhubarbe.frisbee.packets import (
     Joined2,
     Packet,
 )
+from rhubarbe.frisbee.tuning import Counts, Tuning
 
 TICK = 0.03  # seconds; the receive time-out of the original, in which idleness is counted
 JOIN_INTERVAL = 0.5
@@ -31,36 +31,6 @@ REPAIR_DELAY = 0.02
 _LONGEST_BACK_OFF = 33
 _MOST_BLOCKS = 1 << 31
 _NEVER = float("-inf")
-_UNSEEN, _FILLING, _FULL = 0, 1, 2
-
-
-class Tuning(NamedTuple):
-    """How eager a client is; chunks, but ``redo`` and ``silence`` in seconds."""
-
-    buffers: int = 64
-    read_ahead: int = 2
-    in_progress: int = 8
-    redo: float = 1.0
-    idle_ticks: int = 3
-    silence: float = 0.0
-    randomize: bool = True
-    last_first: bool = False  # the last chunk says how large a disk the image needs
-
-    def capped(self, chunks: int) -> "Tuning":
-        """Fit these to a file of so many chunks; 0 buffers means one for each."""
-        buffers = min(self.buffers or chunks, chunks)
-        ahead = min(self.read_ahead, chunks)
-        progress = min(max(self.in_progress, 4 * self.read_ahead), buffers)
-        return self._replace(buffers=buffers, read_ahead=ahead, in_progress=progress)
-
-
-class Counts:
-    """What is told in the statistics."""
-
-    def __init__(self) -> None:
-        self.joins = self.requests = self.partial_requests = self.lost_blocks = 0
-        self.repeated_requests = self.full_repeats = self.idles = 0
-        self.duplicate_chunk = self.duplicate_block = self.no_free_chunks = self.partial_drops = 0
 
 
 class _Filling:
@@ -103,10 +73,7 @@ class Receiver:
         self._idle_at = now
         self._back_off = 0
         self._pass_due = False
-        self._order = array("I")
-        self._position = 0
-        self._again: list[int] = []
-        self._state = bytearray()
+        self._order = ChunkOrder(0)
         self._filling: dict[int, _Filling] = {}
         self._full = 0
         self._asked_at: dict[int, float] = {}
@@ -149,7 +116,7 @@ class Receiver:
 
     def is_unseen(self, chunk: int) -> bool:
         """Whether ``chunk`` is one of the file's, and has no buffer yet."""
-        return chunk < self.chunks and self._state[chunk] == _UNSEEN
+        return chunk < self.chunks and self._order.is_unseen(chunk)
 
     def missing(self, chunk: int) -> int:
         """Map of the blocks that ``chunk`` still lacks; 0 where it has no buffer."""
@@ -158,7 +125,7 @@ class Receiver:
 
     def is_full(self, chunk: int) -> bool:
         """Whether all the blocks of ``chunk`` have come."""
-        return self._state[chunk] == _FULL
+        return self._order.is_full(chunk)
 
     def deadline(self) -> float:
         """When ``poll`` has something to do if nothing arrives until then."""
@@ -230,14 +197,10 @@ class Receiver:
         self.size, self.blocks = size, blocks
         self.chunks = -(-blocks // BLOCKS_PER_CHUNK)
         self.tuning = self.tuning.capped(self.chunks)
-        self._state = bytearray(self.chunks)
-        self._order = array("I", range(self.chunks))
-        if self.tuning.randomize:
-            self._random.shuffle(self._order)
+        shuffle = self._random.shuffle if self.tuning.randomize else None
+        self._order = ChunkOrder(self.chunks, shuffle, last_first=self.tuning.last_first)
         if self.tuning.last_first:
             self._urgent = self.chunks - 1
-            self._order.remove(self._urgent)
-            self._order.insert(0, self._urgent)
         self._heard = now
         self._idle_at = now + TICK
 
@@ -264,7 +227,7 @@ class Receiver:
 
     def _open(self, chunk: int, blocks: int, now: float) -> _Filling | None:
         """Give a chunk a buffer, if there is one."""
-        if self._state[chunk] != _UNSEEN:
+        if not self._order.is_unseen(chunk):
             self.counts.duplicate_chunk += blocks.bit_count()
             return None
         if self._free <= 0 and not (blocks & 1 and self._recycle()):
@@ -274,7 +237,7 @@ class Receiver:
         dubious = chunk in self._short_of_buffer
         self._short_of_buffer.discard(chunk)
         filling = _Filling(self.valid(chunk), self._asked_at.pop(chunk, now), dubious=dubious)
-        self._state[chunk] = _FILLING
+        self._order.open(chunk)
         self._filling[chunk] = filling
         return filling
 
@@ -285,8 +248,7 @@ class Receiver:
             return False
         del self._filling[chunk]
         self._repair_at.pop(chunk, None)
-        self._state[chunk] = _UNSEEN
-        self._again.append(chunk)
+        self._order.put_back(chunk)
         self.counts.partial_drops += 1
         self._forget(chunk)
         return True
@@ -298,7 +260,7 @@ class Receiver:
         if not filling.missing:
             del self._filling[chunk]
             self._repair_at.pop(chunk, None)
-            self._state[chunk] = _FULL
+            self._order.complete(chunk)
             self._full += 1
             self._pass_due = True
         elif not filling.missing >> fresh.bit_length():
@@ -330,7 +292,7 @@ class Receiver:
                 filling.asked_at = now
         else:
             valid = self.valid(packet.chunk)
-            needed = self._state[packet.chunk] == _UNSEEN and packet.blocks & valid == valid
+            needed = self._order.is_unseen(packet.chunk) and packet.blocks & valid == valid
             if needed:
                 self._asked_at[packet.chunk] = now
         if needed:
@@ -366,21 +328,8 @@ class Receiver:
 
     def _wanted(self) -> list[int]:
         if not self._sated:
-            return self._next_unseen(min(self.tuning.read_ahead, self._free))
+            return self._order.next(min(self.tuning.read_ahead, self._free))
         return [self._urgent] if self._urgent >= 0 and self.is_unseen(self._urgent) else []
-
-    def _next_unseen(self, count: int) -> list[int]:
-        state, order = self._state, self._order
-        while self._position < self.chunks and state[order[self._position]] != _UNSEEN:
-            self._position += 1
-        self._again = [chunk for chunk in self._again if state[chunk] == _UNSEEN]
-        found = self._again[:count]
-        position = self._position
-        while len(found) < count and position < self.chunks:
-            if state[order[position]] == _UNSEEN and order[position] not in found:
-                found.append(order[position])
-            position += 1
-        return found
 
     def _ask(self, packets: list[Packet], chunk: int, now: float) -> None:
         if chunk in self._ours:

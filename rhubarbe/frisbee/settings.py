@@ -6,7 +6,7 @@ from rhubarbe.frisbee import options
 from rhubarbe.frisbee.admission import Expected
 from rhubarbe.frisbee.errors import UsageError
 from rhubarbe.frisbee.multicast import RECEIVE_BUFFER
-from rhubarbe.frisbee.receiving import Tuning
+from rhubarbe.frisbee.tuning import Tuning
 
 USAGE = """\
 usage: rhubarbe-frisbee [-bdfhnNOqtz] [-i interface] [-k sockbuf_kb] [-T silence_s] [-K keepalive_s]

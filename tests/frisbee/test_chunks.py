@@ -6,9 +6,10 @@ import pytest
 
 from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_train
 from rhubarbe.frisbee.packets import Ask, Joined
-from rhubarbe.frisbee.receiving import Receiver, Tuning
+from rhubarbe.frisbee.receiving import Receiver
 from rhubarbe.frisbee.sending import Sender, Train
 from rhubarbe.frisbee.trains import BlockPackets
+from rhubarbe.frisbee.tuning import Tuning
 
 SERVER = bytes((10, 0, 0, 1))
 FOREIGN = bytes((10, 0, 0, 2))

@@ -24,10 +24,11 @@ from rhubarbe.frisbee.packets import (
     decode,
     encode,
 )
-from rhubarbe.frisbee.receiving import Receiver, Tuning
+from rhubarbe.frisbee.receiving import Receiver
 from rhubarbe.frisbee.report import Report
 from rhubarbe.frisbee.sending import Sender
 from rhubarbe.frisbee.trains import BlockHeaders
+from rhubarbe.frisbee.tuning import Tuning
 
 SERVER, FOREIGN = "127.0.0.1", "127.6.6.6"
 HOSTILE = st.one_of(

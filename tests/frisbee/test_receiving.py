@@ -12,7 +12,8 @@ from rhubarbe.frisbee.packets import (
     Joined,
     Joined2,
 )
-from rhubarbe.frisbee.receiving import REPAIR_DELAY, TICK, Receiver, Tuning
+from rhubarbe.frisbee.receiving import REPAIR_DELAY, TICK, Receiver
+from rhubarbe.frisbee.tuning import Tuning
 
 TAIL = WHOLE_CHUNK & ~((1 << 500) - 1)
 

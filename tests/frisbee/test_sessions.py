@@ -20,9 +20,10 @@ from rhubarbe.frisbee.packets import (
     decode,
     encode,
 )
-from rhubarbe.frisbee.receiving import Receiver, Tuning
+from rhubarbe.frisbee.receiving import Receiver
 from rhubarbe.frisbee.sending import Sender
 from rhubarbe.frisbee.trains import BlockHeaders
+from rhubarbe.frisbee.tuning import Tuning
 
 ADDRESS = socket.inet_aton(SERVER)
 SIZES = {"s1": 1 << 20, "s5": 4 << 20, "s7": 3_000_000, "s8": 2_098_176, "s12": 5 << 20}

@@ -1,0 +1,65 @@
+"""In which order a client asks for chunks: at random as a rule, so that clients help each other."""
+
+from array import array
+from collections.abc import Callable
+
+_UNSEEN, _FILLING, _FULL = 0, 1, 2
+
+
+class ChunkOrder:
+    """The chunks of a file, each unseen, filling or full, and which of them come next.
+
+    ``shuffle`` puts a sequence in an order of its own; ``last_first`` puts the last chunk in front.
+    """
+
+    def __init__(
+        self,
+        chunks: int,
+        shuffle: Callable[["array[int]"], None] | None = None,
+        *,
+        last_first: bool = False,
+    ) -> None:
+        self._state = bytearray(chunks)
+        self._order = array("I", range(chunks))
+        self._position = 0
+        self._again: list[int] = []
+        if shuffle:
+            shuffle(self._order)
+        if last_first:
+            self._order.remove(chunks - 1)
+            self._order.insert(0, chunks - 1)
+
+    def is_unseen(self, chunk: int) -> bool:
+        """Whether nothing of ``chunk`` has come."""
+        return self._state[chunk] == _UNSEEN
+
+    def is_full(self, chunk: int) -> bool:
+        """Whether all of ``chunk`` has come."""
+        return self._state[chunk] == _FULL
+
+    def open(self, chunk: int) -> None:
+        """Note that ``chunk`` has a buffer."""
+        self._state[chunk] = _FILLING
+
+    def complete(self, chunk: int) -> None:
+        """Note that all of ``chunk`` has come."""
+        self._state[chunk] = _FULL
+
+    def put_back(self, chunk: int) -> None:
+        """Note that what had come of ``chunk`` was dropped."""
+        self._state[chunk] = _UNSEEN
+        self._again.append(chunk)
+
+    def next(self, count: int) -> list[int]:
+        """Return up to ``count`` unseen chunks, those that were put back first."""
+        state, order = self._state, self._order
+        while self._position < len(order) and state[order[self._position]] != _UNSEEN:
+            self._position += 1
+        self._again = [chunk for chunk in self._again if state[chunk] == _UNSEEN]
+        found = self._again[:count]
+        position = self._position
+        while len(found) < count and position < len(order):
+            if state[order[position]] == _UNSEEN and order[position] not in found:
+                found.append(order[position])
+            position += 1
+        return found
