@@ -10,7 +10,7 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
@@ -18,9 +18,11 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Unreachable
 from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
 from rhubarbe.inventory import Entry
-from rhubarbe.transports import telnet
 from rhubarbe.transports.presence import Presence, accepts
 from rhubarbe.transports.pxe import NextBoot
+
+if TYPE_CHECKING:
+    from rhubarbe.transports import telnet
 
 # A look at a port: on the control network an answer takes milliseconds.
 LOOK = 1.0
@@ -39,6 +41,9 @@ async def backoff(mean: float) -> AsyncIterator[int]:
 
 class PowerCards(Protocol):
     """What a node needs of its power card; the cards are told apart by IP address."""
+
+    async def ask(self, ip: str, verb: str) -> str:
+        """Send a question or an order, and return the answer."""
 
     async def is_on(self, ip: str) -> bool:
         """Ask for the power state."""
@@ -111,11 +116,11 @@ class Node:
                 raise CardError(f"power card {self.entry.cmc.hostname} {error}") from error
 
     async def _restart(self) -> None:
-        if not await self._settled_power():
-            await self._send("on")
+        if not await self.settled_power():
+            await self.send("on")
             return
-        presence = await self._presence()
-        await self._send("reset")
+        presence = await self.presence()
+        await self.send("reset")
         if not presence:
             self.note("answered nowhere before the reset")
             return
@@ -128,7 +133,7 @@ class Node:
 
     async def _off_and_on(self, presence: Presence) -> None:
         """Restart a node whose card ignored the reset, or only said that it did it."""
-        await self._send("off")
+        await self.send("off")
         try:
             async with asyncio.timeout(self._settings.nodes.idle_after_reset):
                 await presence.departed(self._settings.nodes.probe_interval)
@@ -137,11 +142,15 @@ class Node:
                 f"power card {self.entry.cmc.hostname} says ok to reset and to off,"
                 " but the node stays up"
             ) from None
-        if await self._settled_power():
+        if await self.settled_power():
             raise CardError("says ok to off, but that the node is on")
-        await self._send("on")
+        await self.send("on")
 
-    async def _settled_power(self) -> bool:
+    async def ask(self, verb: str) -> str:
+        """Return what the power card answers to a question; raises CardError."""
+        return await self._cards.ask(self.entry.cmc.ip, verb)
+
+    async def settled_power(self) -> bool:
         """Return whether the node is on, once two readings agree."""
         reading = await self._cards.is_on(self.entry.cmc.ip)
         while True:
@@ -151,11 +160,13 @@ class Node:
                 return reading
             reading = again
 
-    async def _send(self, verb: str) -> None:
+    async def send(self, verb: str) -> None:
+        """Give the power card an order; raises CardError unless it says ok."""
         await self._cards.send(self.entry.cmc.ip, verb)
         self.note(f"{self.entry.cmc.hostname} says ok to {verb}")
 
-    async def _presence(self) -> Presence:
+    async def presence(self) -> Presence:
+        """Look where the node answers now: on telnet, on ssh."""
         ports = self._settings.networking
         return await Presence.observe(
             self.entry.control.ip, (ports.telnet_port, ports.ssh_port), LOOK
@@ -183,9 +194,7 @@ class Node:
         if not await accepts(ip, networking.telnet_port, networking.telnet_timeout):
             return False
         try:
-            async with telnet.open_session(
-                ip, networking.telnet_port, networking.telnet_timeout
-            ) as session:
+            async with self._open_session() as session:
                 await self._converse(session, ramdisk.Transcript(), "true", SHELL_ANSWERS)
         except NodeError as error:
             self.note(f"telnet not ready: {error}")
@@ -232,15 +241,21 @@ class Node:
 
     async def _run(self, command: str, transcript: ramdisk.Transcript, limit: float) -> None:
         """Run a command in the ramdisk's shell, in a session of its own; raises NodeError."""
-        networking = self._settings.networking
-        async with telnet.open_session(
-            self.entry.control.ip, networking.telnet_port, networking.telnet_timeout
-        ) as session:
+        async with self._open_session() as session:
             await self._converse(session, transcript, command, limit)
+
+    def _open_session(self) -> "contextlib.AbstractAsyncContextManager[telnet.Session]":
+        # Only here, since it takes a tenth of a second that a power verb has no use for.
+        from rhubarbe.transports import telnet
+
+        networking = self._settings.networking
+        return telnet.open_session(
+            self.entry.control.ip, networking.telnet_port, networking.telnet_timeout
+        )
 
     async def _converse(
         self,
-        session: telnet.Session,
+        session: "telnet.Session",
         transcript: ramdisk.Transcript,
         command: str,
         limit: float,

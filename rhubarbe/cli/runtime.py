@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rhubarbe.bus import Bus
-from rhubarbe.displays.bar import Bar
 from rhubarbe.displays.display import Display
 from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.logfile import LogFile
@@ -37,10 +36,12 @@ def run_command(
     json: bool,
     verbose: bool = False,
     report: Path | None = None,
+    window: Callable[[], Display] | None = None,
 ) -> int:
     """Run an operation under the chosen display; return the exit code.
 
-    Its outcome is also written into the file `report`.
+    The display is `window` where that is given, and neither a screen nor JSON is asked for. The
+    outcome is also written into the file `report`.
     """
     # Before the loop and its handlers are there, these would kill us with the default action.
     for each in (signal.SIGTERM, signal.SIGHUP):
@@ -50,7 +51,7 @@ def run_command(
         notices = [
             Notice(text=text)
             for text in (
-                _add_display(displays, curses=curses, json=json, verbose=verbose),
+                _add_display(displays, window or _bar(verbose=verbose), curses=curses, json=json),
                 _add_log(displays),
             )
             if text
@@ -94,7 +95,20 @@ def _ignore_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _add_display(displays: list[Display], *, curses: bool, json: bool, verbose: bool) -> str | None:
+def _bar(*, verbose: bool) -> Callable[[], Display]:
+    """Return what opens the usual display, whose library is imported no sooner."""
+
+    def window() -> Display:
+        from rhubarbe.displays.bar import Bar
+
+        return Bar(sys.stdout, verbose=verbose)
+
+    return window
+
+
+def _add_display(
+    displays: list[Display], window: Callable[[], Display], *, curses: bool, json: bool
+) -> str | None:
     """Open the display that was asked for; return what there is to say about it."""
     if json:
         from rhubarbe.displays.jsonlines import JsonLines
@@ -107,10 +121,10 @@ def _add_display(displays: list[Display], *, curses: bool, json: bool, verbose: 
         try:
             displays.append(Monitor())
         except NoTerminal as error:
-            displays.append(Bar(sys.stdout, verbose=verbose))
+            displays.append(window())
             return f"no full screen: {error}"
         return None
-    displays.append(Bar(sys.stdout, verbose=verbose))
+    displays.append(window())
     return None
 
 
