@@ -33,14 +33,14 @@ from rhubarbe.ndz.header import (
     Region,
 )
 from rhubarbe.ndz.inflate import engine
+from rhubarbe.ndz.mark import MARK, SEAL_AT
 
-MARK = b"NDZSEAL\0"
 VERSION = 1
 LAST = 1
 
 _SEAL = struct.Struct("<8sIHH16sIIII16x")
 _RANGE = struct.Struct("<II")
-_AT = HEADER_AREA - _SEAL.size
+_AT = SEAL_AT
 _CHECK_AT = _AT + 8
 _AFTER_CHECK = _CHECK_AT + 4
 _NO_CHECK = bytes(4)

@@ -1,0 +1,25 @@
+"""Where images live, how they are named and found, and what they say of themselves.
+
+Images are `NAME.ndz`. `-i NAME` is a path, or a name looked for in the current directory, then in
+the repository, with or without `.ndz`. A name that ends in `.partial` is an image in the making,
+or what is left of one: never taken for an image.
+"""
+
+from rhubarbe.images.checking import check_image
+from rhubarbe.images.finding import find_image, known_names, near_names
+from rhubarbe.images.listing import Image, list_images
+from rhubarbe.images.naming import PARTIAL, SUFFIX, new_image_path, partial_path, publish
+
+__all__ = [
+    "PARTIAL",
+    "SUFFIX",
+    "Image",
+    "check_image",
+    "find_image",
+    "known_names",
+    "list_images",
+    "near_names",
+    "new_image_path",
+    "partial_path",
+    "publish",
+]

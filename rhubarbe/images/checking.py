@@ -1,0 +1,27 @@
+"""Whether a whole image is undamaged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rhubarbe.errors import ImageError
+
+if TYPE_CHECKING:
+    from rhubarbe.ndz.check import ImageSummary
+
+
+def check_image(path: Path) -> "ImageSummary":
+    """Read and check a whole image; raises ImageError naming the chunk that is missing or bad.
+
+    Takes its time and all cores: to be called in a thread.
+    """
+    # Most of those who ask about images check none: they need not wait for this.
+    from rhubarbe.ndz.check import check_file
+    from rhubarbe.ndz.errors import NdzError
+
+    try:
+        return check_file(path)
+    except (NdzError, OSError) as error:
+        text = str(error)
+        raise ImageError(
+            text if text.startswith(str(path)) else f"{path}: damaged image: {text}"
+        ) from error

@@ -1,0 +1,61 @@
+"""The images of a directory."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rhubarbe.images.naming import SUFFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of a directory; `aliases` are the names of links to it."""
+
+    path: Path
+    size: int
+    modified: datetime
+    aliases: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The image's name without its suffix."""
+        return self.path.name.removesuffix(SUFFIX)
+
+
+def list_images(directory: Path) -> list[Image]:
+    """Return the images of a directory by name; links count as aliases, dangling ones as nothing.
+
+    A directory that does not exist or cannot be read has none.
+    """
+    try:
+        paths = sorted(path for path in directory.iterdir() if path.name.endswith(SUFFIX))
+    except OSError:
+        return []
+    aliases: dict[Path, list[str]] = defaultdict(list)
+    files: dict[Path, os.stat_result] = {}
+    for path, status in _readable(paths):
+        if path.is_symlink():
+            aliases[path.resolve()].append(path.name.removesuffix(SUFFIX))
+        else:
+            files[path] = status
+    return [
+        Image(
+            path,
+            status.st_size,
+            datetime.fromtimestamp(status.st_mtime, tz=UTC).astimezone(),
+            tuple(aliases.get(path.resolve(), ())),
+        )
+        for path, status in files.items()
+    ]
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        yield path, status

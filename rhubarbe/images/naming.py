@@ -1,0 +1,61 @@
+"""How images are named; an image is partial until it is whole, and published when it is."""
+
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+
+from rhubarbe.errors import ImageError
+
+SUFFIX = ".ndz"
+PARTIAL = ".partial"
+
+
+def new_image_path(name: str | None, node: str, now: datetime) -> Path:
+    """Return where a save goes: `NAME.ndz`, or a name made of node and date.
+
+    Raises ImageError for a name that is no file name, and for one that is taken.
+    """
+    if name is None:
+        name = f"saving__{node}__{now:%Y-%m-%d@%H-%M-%S}"
+    path = Path(name if name.endswith(SUFFIX) else name + SUFFIX)
+    if not re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", path.name) or path.name == SUFFIX:
+        raise ImageError(f"{name!r} is no name for an image: use letters, digits and @%+,.-_")
+    if not path.parent.is_dir():
+        raise ImageError(f"{path.parent}: no such directory to save the image in")
+    if os.path.lexists(path):
+        raise ImageError(f"{path}: exists already, and is never overwritten; choose another name")
+    return path.absolute()
+
+
+def partial_path(path: Path) -> Path:
+    """Return the name that an image has until it is complete."""
+    return path.with_name(path.name + PARTIAL)
+
+
+def publish(partial: Path, final: Path) -> None:
+    """Give a complete image, already synced, its final name; never overwrites: raises ImageError.
+
+    Where the file system has no hard links, a plain rename after a look has to do.
+    """
+    try:
+        os.link(partial, final)
+        partial.unlink()
+    except FileExistsError as error:
+        raise ImageError(f"{final}: exists already; the new image is in {partial}") from error
+    except OSError as error:
+        if os.path.lexists(final):
+            raise ImageError(f"{final}: exists already; the new image is in {partial}") from error
+        _rename(partial, final)
+    directory = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _rename(partial: Path, final: Path) -> None:
+    try:
+        partial.rename(final)
+    except OSError as error:
+        raise ImageError(f"{partial}: cannot be renamed to {final}: {error.strerror}") from error
