@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ends.add_argument(
         "--wait",
         action="store_true",
-        help="go on until each node shows over ssh that it has booted what was loaded",
+        help="go on until each node shows over ssh that it runs what was loaded",
     )
     parser.add_argument(
         "--verify",

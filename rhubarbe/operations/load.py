@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import CommandFailed, GatewayError
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
@@ -29,6 +29,7 @@ from rhubarbe.operations.wait import SESSIONS, wait_for_boot
 
 # How many chunks may pass by on the wire without a word of the node.
 SILENT_CHUNKS = 10
+BOOT_ONLY = "what it runs will be proven by the time of its boot only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +167,27 @@ class _Load:
                 session.group, session.port, self._silence, verify=self._request.verifies
             )
             await unless(server.alarm(), work)
-        if self._place.resets:
-            since = time.monotonic()
-            await node.reboot(Phase.BOOT)
-            if self._request.waits:
-                await wait_for_boot(node, since, self._settings, self._sessions)
+        if not self._place.resets:
+            return
+        stamp = await self._stamp(node) if self._request.waits else None
+        since = time.monotonic()
+        await node.reboot(Phase.BOOT)
+        if self._request.waits:
+            await wait_for_boot(node, since, stamp, self._settings, self._sessions)
+
+    async def _stamp(self, node: Node) -> str | None:
+        """Return the last stamp of what was just written, None where it cannot be read.
+
+        The node must show it over ssh. A partition of another disk would prove nothing.
+        """
+        frisbee = self._settings.frisbee
+        if not frisbee.root_partition.startswith(frisbee.hard_drive):
+            node.note(f"{BOOT_ONLY}: root_partition is none of {frisbee.hard_drive}")
+            return None
+        limit = self._settings.nodes.silence_timeout
+        async with node.enter(Phase.STAMP, limit, "the stamp was not read"):
+            try:
+                return await node.read_stamp()
+            except CommandFailed as error:
+                node.note(f"{BOOT_ONLY}: no filesystem on {frisbee.root_partition}: {error}")
+                return None

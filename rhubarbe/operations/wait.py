@@ -6,10 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import NetworkingSettings
-from rhubarbe.errors import CommandFailed, Unreachable
+from rhubarbe.errors import CommandFailed, NodeError, Unreachable
 from rhubarbe.events import Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
@@ -28,6 +29,7 @@ LONGEST = 30.0
 SESSIONS = 16
 # Between the clocks of two machines, and what a reset takes to be sent.
 SLACK = 1.0
+UNSTAMPED = "an image without a stamp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,12 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
 
 
 async def wait_for_boot(
-    node: Node, since: float, settings: Settings, sessions: asyncio.Semaphore
+    node: Node, since: float, stamp: str | None, settings: Settings, sessions: asyncio.Semaphore
 ) -> None:
-    """Return once ssh answers from a system that booted after `since`, in monotonic seconds.
+    """Return once ssh answers from the system that a load has just written.
 
-    What answers then is what a load has just written: its last reset came after the image.
+    It must have booted after `since`, in monotonic seconds, and show the last stamp that was read
+    on the disk, perhaps empty; None where none could be read: the time of the boot has to do.
     `sessions` bounds how many nodes are asked at once. Raises NodeError.
     """
     networking = settings.networking
@@ -77,12 +80,10 @@ async def wait_for_boot(
         uptime = _seconds(await ask(*where, limit, "cat /proc/uptime"))
         if time.monotonic() - uptime < since - SLACK:
             raise Unreachable("ssh answers, but from a system that was up before the image")
-        try:
-            stamps = (await ask(*where, limit, "cat /etc/rhubarbe-image")).splitlines()
-        except CommandFailed:
-            stamps = []
-        stamp = stamps[-1] if stamps else "an image without a stamp"
-        node.note(f"up for {uptime:.0f} s, runs: {stamp}")
+        shown = await _shown_stamp(where, limit)
+        if stamp is not None:
+            _require_stamp(shown, stamp)
+        node.note(f"up for {uptime:.0f} s, runs: {shown or UNSTAMPED}")
 
     limit = settings.nodes.wait_default_timeout
     try:
@@ -90,6 +91,28 @@ async def wait_for_boot(
             await _insist(node, attempt, sessions, networking.ssh_backoff, networking)
     except Unreachable as error:
         raise Unreachable(f"{error} (last: {node.last_line})") from error
+
+
+async def _shown_stamp(where: tuple[str, int, str, str], limit: float) -> str:
+    """Return the last stamp of the system that answers, empty where it has none."""
+    try:
+        return ramdisk.last_stamp(await ask(*where, limit, f"cat {ramdisk.STAMP_FILE}"))
+    except CommandFailed:
+        return ""
+
+
+def _require_stamp(shown: str, written: str) -> None:
+    """Refuse a system that is not the one on the disk; raises NodeError."""
+    if shown == written:
+        return
+    if not shown:
+        # What serves ssh early in a boot may not see the disk yet.
+        raise Unreachable(
+            f"ssh answers, but from a system without the stamp of the image: {written}"
+        )
+    raise NodeError(
+        f"it runs another system than was loaded: {shown}; the image has: {written or UNSTAMPED}"
+    )
 
 
 def _seconds(answer: str) -> float:

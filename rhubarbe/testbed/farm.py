@@ -224,6 +224,7 @@ class Farm:
             address=network.control(names.number),
             ports=network.ports,
             disk=Disk(disk, readers),
+            other_disk=Disk(directory / "run" / "old.img", readers),
             boot_entries=directory / "pxelinux.cfg",
             bash=Bash(programs.find("bash"), profile, home, environment),
             host_key=host_key,

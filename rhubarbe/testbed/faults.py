@@ -17,6 +17,7 @@ KNOWN = {
     "telnet-drops": "the session closes in the middle of the image",
     "slow-boot": "a boot takes many times as long (--slow-boot)",
     "frisbee-fails": "the client ends with status 1 in the middle of the image",
+    "other-disk": "the node boots another disk, with a system of older stamp",
     "disk-small": "the disk is smaller than the image",
     "disk-errors": "writing to the disk fails in the middle",
 }

@@ -26,6 +26,7 @@ class Hardware:
     address: str
     ports: Ports
     disk: Disk
+    other_disk: Disk  # which it boots by mistake
     boot_entries: Path  # the pxelinux.cfg directory
     bash: Bash
     host_key: asyncssh.SSHKey
@@ -89,7 +90,7 @@ class Machine:
         await asyncio.sleep(self.hardware.boot_time * longer * jitter)
         found = Found.NOTHING if faults.take("never-returns") else await self._look()
         try:
-            await self._start(found)
+            await self._start(found, faults)
         except OSError as error:  # its port is taken, or no descriptor is left on this machine
             self._log(f"{self.name} cannot serve: {error}")
             found = Found.NOTHING
@@ -106,14 +107,15 @@ class Machine:
             return boot.boot_order(entry=True, disk_boots=False)
         return boot.boot_order(entry=False, disk_boots=await self.hardware.disk.boots())
 
-    async def _start(self, found: Found) -> None:
+    async def _start(self, found: Found, faults: Faults) -> None:
         hardware = self.hardware
         if found is Found.RAMDISK:
             telnet = TelnetService(hardware.bash, self._tasks, self._drops)
             self._service = telnet
             await telnet.open(hardware.address, hardware.ports.telnet)
         elif found is Found.DISK:
-            ssh = SshService(System(hardware.disk), hardware.host_key)
+            disk = hardware.other_disk if faults.take("other-disk") else hardware.disk
+            ssh = SshService(System(disk), hardware.host_key)
             self._service = ssh
             await ssh.open(hardware.address, hardware.ports.ssh)
 

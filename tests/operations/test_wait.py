@@ -8,7 +8,7 @@ import pytest
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CommandFailed, Refused, Unreachable
+from rhubarbe.errors import CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, Phase, PhaseDone
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Node
@@ -24,7 +24,8 @@ QUICK = replace(
 INTERFACE = Interface("fit01", "10.0.0.1", "02:00:00:00:00:01")
 ENTRY = Entry(1, INTERFACE, INTERFACE, None)
 OLD, NEW = "1000.00 0.00\n", "0.05 0.00\n"
-STAMPS = "2026-11-24@10:00:00 - node fit01 - image old\n2026-11-25@10:00:00 - image mine\n"
+STAMP = "2026-11-25@10:00:00 - image mine"
+STAMPS = f"2026-11-24@10:00:00 - node fit01 - image old\n{STAMP}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +42,12 @@ def listening(monkeypatch):
 def boot(monkeypatch):
     """Wait for a node that answers each try as told; return what it tells the bus."""
 
-    async def wait(uptimes, stamps=STAMPS):
+    async def wait(uptimes, stamps=STAMPS, *, written=STAMP):
         answers = iter(uptimes)
+        shown = iter(stamps if isinstance(stamps, list) else [stamps] * 1000)
 
         async def ask(ip, port, user, key, limit, command):
-            answer = next(answers) if command == "cat /proc/uptime" else stamps
+            answer = next(answers) if command == "cat /proc/uptime" else next(shown)
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -55,7 +57,11 @@ def boot(monkeypatch):
         told = []
         bus.report = told.append
         await wait_for_boot(
-            Node(ENTRY, QUICK, None, bus), time.monotonic() - 2, QUICK, asyncio.Semaphore(1)
+            Node(ENTRY, QUICK, None, bus),
+            time.monotonic() - 2,
+            written,
+            QUICK,
+            asyncio.Semaphore(1),
         )
         return told
 
@@ -98,8 +104,32 @@ async def test_one_that_does_not_say_since_when_it_runs_is_not_believed(boot, an
 
 
 @pytest.mark.parametrize("stamps", ["", CommandFailed("cat: no such file")])
-async def test_an_image_need_not_have_a_stamp(boot, stamps):
-    assert notes(await boot([NEW], stamps)) == ["up for 0 s, runs: an image without a stamp"]
+@pytest.mark.parametrize("written", ["", None])
+async def test_an_image_need_not_have_a_stamp(boot, stamps, written):
+    told = await boot([NEW], stamps, written=written)
+    assert notes(told) == ["up for 0 s, runs: an image without a stamp"]
+
+
+async def test_where_no_stamp_was_read_the_time_of_the_boot_has_to_do(boot):
+    assert notes(await boot([OLD, NEW], written=None))[-1] == f"up for 0 s, runs: {STAMP}"
+
+
+@pytest.mark.parametrize("written", ["2026-11-25@11:00:00 - image mine", STAMP[:-1], ""])
+async def test_a_node_that_shows_the_stamp_of_another_system_is_bad_at_once(boot, written):
+    with pytest.raises(NodeError) as caught:
+        await boot([NEW], written=written)
+    assert not isinstance(caught.value, Unreachable)
+    named = written or "an image without a stamp"
+    assert str(caught.value) == (
+        f"it runs another system than was loaded: {STAMP}; the image has: {named}"
+    )
+
+
+async def test_a_node_that_shows_no_stamp_yet_is_asked_again(boot):
+    told = await boot([NEW, NEW], [CommandFailed("cat: no such file"), STAMPS])
+    assert notes(told)[-1] == f"up for 0 s, runs: {STAMP}"
+    with pytest.raises(Unreachable, match=rf"last: .* without the stamp of the image: {STAMP}"):
+        await boot([NEW] * 1000, "")
 
 
 async def test_later_tries_may_take_longer(monkeypatch):
@@ -114,7 +144,7 @@ async def test_later_tries_may_take_longer(monkeypatch):
 
     monkeypatch.setattr(wait_module, "ask", ask)
     await wait_for_boot(
-        Node(ENTRY, QUICK, None, Bus()), time.monotonic() - 2, QUICK, asyncio.Semaphore(1)
+        Node(ENTRY, QUICK, None, Bus()), time.monotonic() - 2, None, QUICK, asyncio.Semaphore(1)
     )
     assert limits[0] == QUICK.networking.ssh_timeout
     assert limits[0] < limits[1] < limits[2] < limits[3]
@@ -135,5 +165,5 @@ async def test_nodes_that_are_away_take_no_turn_of_the_others(monkeypatch):
     monkeypatch.setattr(wait_module, "accepts", accepts)
     monkeypatch.setattr(wait_module, "ask", ask)
     node = Node(ENTRY, QUICK, None, Bus())
-    await wait_for_boot(node, time.monotonic() - 2, QUICK, sessions)
+    await wait_for_boot(node, time.monotonic() - 2, None, QUICK, sessions)
     assert looks == [False] * 4
