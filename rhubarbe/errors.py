@@ -43,7 +43,7 @@ class Unreachable(NodeError):
 
 
 class Refused(NodeError):
-    """The node answered and said no: waiting longer will not help."""
+    """The node answered and said no: neither waiting nor another round will help."""
 
 
 class CommandFailed(NodeError):

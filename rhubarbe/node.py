@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CardError, CommandFailed, NodeError, Unreachable
+from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
 from rhubarbe.inventory import Entry
 from rhubarbe.transports.presence import Presence, accepts
@@ -215,7 +215,7 @@ class Node:
         await self._run(command, transcript, silence)
         if verify:
             if transcript.verified_bytes is None:
-                raise CommandFailed(f"{frisbee.client} on the node does not say that it verified")
+                raise Refused(f"{frisbee.client} on the node does not say that it verified")
             self.note(f"read back and compared {transcript.verified_bytes} bytes")
         self._bus.report(Progress(node=self.name, percent=100.0))
 
@@ -307,10 +307,12 @@ class Node:
 
     @staticmethod
     def _require_success(status: int, transcript: ramdisk.Transcript) -> None:
-        if status:
-            raise CommandFailed(
-                f"the program on the node ended with status {status}: {transcript.last_line}"
-            )
+        if not status:
+            return
+        words = f"the program on the node ended with status {status}"
+        if transcript.refusal or status in ramdisk.NO_PROGRAM:
+            raise Refused(f"{words}: {transcript.refusal or transcript.last_line}")
+        raise CommandFailed(f"{words}: {transcript.last_line}")
 
     @contextlib.contextmanager
     def linked(self) -> Iterator[None]:

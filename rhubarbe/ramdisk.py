@@ -20,6 +20,13 @@ LONGEST_LINE = 500
 STAMP_FILE = "/etc/rhubarbe-image"
 LONGEST_STAMP = 400
 
+# The shell has no such program, or may not run it.
+NO_PROGRAM = frozenset({126, 127})
+# A disk that is too small, an image or an option that the program on the node cannot take.
+_FINAL = re.compile(
+    r"No space left on device|Bad Magic Number|not an ndz image|obsolete cipher"
+    r"|(unrecognized|invalid|unknown) option|option requires an argument"
+)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -136,12 +143,14 @@ class Transcript:
     """What the node says in one session, cut into lines, with the exit status at the end.
 
     `last_line` is the last that the command said; the shell's prompt and echo are not its words.
+    `refusal` is a line, if any, that says that it would fail the same way each time.
     """
 
     def __init__(self) -> None:
         self._buffer = ""
         self._begun = False
         self.last_line = ""
+        self.refusal = ""
 
     def feed(self, text: str) -> Iterator[Output]:
         """Take a piece of the session's text; yield what it completes."""
@@ -173,6 +182,8 @@ class Transcript:
     def whole(self, line: str) -> Iterator[Output]:
         """Take a whole line."""
         self.last_line = line
+        if not self.refusal and _FINAL.search(line):
+            self.refusal = line
         yield Line(line)
 
     def partial(self, line: str) -> Iterator[Output]:

@@ -384,6 +384,24 @@ def test_closing_lines_of_two_threads_mixed_up_do_no_harm():
     assert heard(begun(FrisbeeTranscript), [session(body, 0)])[-1] == Ended(0)
 
 
+@pytest.mark.parametrize(
+    ("line", "refuses"),
+    [
+        ("dev/sda: too small, nothing was written: write error: No space left on device (a)", True),
+        ("Bad Magic Number! not an ndz image: no magic in chunk 0", True),
+        ("frisbee: unrecognized option '--verify'", True),
+        ("frisbee: invalid option -- 'v'", True),
+        ("frisbee: write error: Input/output error", False),
+        ("chunk 3: damaged: its stream ends early", False),
+    ],
+)
+def test_words_that_another_round_would_only_repeat(line, refuses):
+    transcript = begun(FrisbeeTranscript)
+    heard(transcript, [session(["Joined the team", line, "usage: frisbee DISK"], 1)])
+    assert transcript.refusal == (line if refuses else "")
+    assert transcript.last_line == "usage: frisbee DISK"
+
+
 # -- the status
 
 

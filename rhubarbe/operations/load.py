@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CommandFailed, GatewayError
+from rhubarbe.errors import CommandFailed, GatewayError, Refused
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
@@ -188,6 +188,6 @@ class _Load:
         async with node.enter(Phase.STAMP, limit, "the stamp was not read"):
             try:
                 return await node.read_stamp()
-            except CommandFailed as error:
+            except (CommandFailed, Refused) as error:
                 node.note(f"{BOOT_ONLY}: no filesystem on {frisbee.root_partition}: {error}")
                 return None

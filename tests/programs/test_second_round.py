@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from emulated import differing_blocks, events
+from emulated import differing_blocks, events, start_testbed
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
@@ -13,6 +13,13 @@ ONCE = {
     "frisbee-fails": "image",
     "never-returns": "ramdisk",
 }
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    testbed = start_testbed(tmp_path_factory.mktemp("pair"), "--nodes", "2", "--boot-time", "0.5")
+    yield testbed
+    testbed.end()
 
 
 @pytest.mark.parametrize("fault", ONCE)
@@ -34,6 +41,39 @@ def test_a_fault_that_comes_once_is_recovered(make_testbed, fault):
     for name in ("fit01", "fit02"):
         assert differing_blocks(testbed.disk(name), testbed.source) == []
     assert testbed.links() == []
+
+
+def first_round_only(testbed, *words):
+    loaded = testbed.run("rhubarbe-load", "--json", "--retries", "3", "-t", "60", *words)
+    told = events(loaded.stdout)
+    assert loaded.returncode == 1, loaded.stdout[-2000:]
+    assert [event for event in told if event["event"] == "NodeRetried"] == []
+    assert testbed.links() == []
+    return told[-1]["nodes"]
+
+
+def test_a_disk_that_is_too_small_is_not_tried_again(make_testbed):
+    testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", "fit02:disk-small")
+    good, bad = first_round_only(testbed, "1-2")
+    assert (good["ok"], good["attempts"]) == (True, 1)
+    assert (bad["ok"], bad["attempts"], bad["phase"]) == (False, 1, "image")
+    assert "too small, nothing was written" in bad["reason"]
+
+
+@pytest.mark.parametrize(
+    ("client", "status"),
+    [
+        ("no-such-client", "status 127: "),
+        ("frisbee --no-such-option", "status 1: rhubarbe-frisbee: unrecognized option"),
+        ("echo 'Bad Magic Number!' ; false", "status 1: Bad Magic Number!"),
+    ],
+)
+def test_a_client_that_refuses_is_not_asked_again(pair, client, status):
+    conf = pair.directory / "rhubarbe.conf"
+    conf.write_text(re.sub(r"(?m)^client = .*$", f"client = {client}", conf.read_text()))
+    (bad,) = first_round_only(pair, "1")
+    assert (bad["ok"], bad["attempts"], bad["phase"]) == (False, 1, "image")
+    assert status in bad["reason"]
 
 
 def test_the_outcome_on_screen_and_in_a_file(make_testbed):
