@@ -66,7 +66,8 @@ def _marker(mark: str) -> str:
 
 def plain(text: str, limit: int = LONGEST_LINE) -> str:
     """Return text on one line, without control characters, of at most `limit` characters."""
-    return _CONTROL.sub("", " ".join(text.split()))[:limit]
+    visible = _CONTROL.sub("", " ".join(text.split()))
+    return " ".join(visible.split())[:limit].rstrip()
 
 
 def write_image(
@@ -282,6 +283,6 @@ class StampTranscript(Transcript):
         """Take a line: the stamp, or words."""
         before, mark, stamp = line.partition(STAMP_MARK)
         if mark and not before:
-            self.stamp = stamp[:LONGEST_STAMP]
+            self.stamp = plain(stamp, LONGEST_STAMP)
             return
         yield from super().whole(line)

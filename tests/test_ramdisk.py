@@ -157,6 +157,7 @@ STAMPS = [
     b"\x1b]0;title\x07\x1b[2Jtwo\ttabs \x9b1m\n",
     b"\xff\xfe \xc3\xa9t\xc3\xa9\n",
     b"long " * 500 + b"\n",
+    b"  \x0c led by spaces and \x1b\x0c\n",
 ]
 
 
@@ -177,7 +178,7 @@ def test_the_last_stamp_is_read_as_ssh_shows_it(with_mount, with_debugfs, conten
 
 
 def test_stamps_differ_where_the_last_lines_do():
-    assert len({last_stamp(content.decode(errors="replace")) for content in STAMPS}) == 8
+    assert len({last_stamp(content.decode(errors="replace")) for content in STAMPS}) == 9
 
 
 def test_a_stamp_is_read_of_a_mount_that_changes_nothing(tmp_path):
@@ -458,6 +459,7 @@ def test_a_line_without_end_is_not_kept_in_memory():
     assert len(lines(heard(transcript, ["\n"]))[0]) <= LONGEST_LINE
 
 
+@example(["0\x0c\x1b\r"])
 @given(st.lists(hostile, max_size=8))
 def test_any_text_gives_clean_lines_and_nothing_else(texts):
     for kind in (Transcript, FrisbeeTranscript, ImagezipTranscript):
