@@ -13,6 +13,7 @@ class Phase(StrEnum):
     """The steps of a node on its way; the value is the word that users see."""
 
     LINK = "link"
+    POWER = "power"
     RESET = "reset"
     RAMDISK = "ramdisk"
     IMAGE = "image"
@@ -124,6 +125,19 @@ class Progress(NodeEvent):
     """How much of the image the node has, 0.0 to 100.0; never goes backwards in one attempt."""
 
     percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAnswered(NodeEvent):
+    """What there is to say of a node that was asked, or given an order; perhaps several lines.
+
+    Where it is not `ok`, `text` is the reason, and `card` the power card that is to blame, if one
+    is. It was written by the card: untrusted.
+    """
+
+    text: str
+    ok: bool = True
+    card: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,12 @@ class NodesSettings:
     save_default_timeout: float = _setting(SECONDS, 300.0, "rhubarbe-save as a whole, unless -t")
     wait_default_timeout: float = _setting(SECONDS, 60.0, "rhubarbe-wait as a whole, unless -t")
     cmc_default_timeout: float = _setting(SECONDS, 3.0, "one answer of a power card")
+    cmc_safe_timeout: float = _setting(
+        SECONDS, 60.0, "rhubarbe-on, -off, -reset and the like as a whole, unless -t"
+    )
+    soft_off_timeout: float = _setting(
+        SECONDS, 20.0, "how long a node may take to shut down before its card switches it off"
+    )
     idle_after_reset: float = _setting(
         SECONDS,
         15.0,

@@ -172,6 +172,11 @@ def _(event: events.Progress) -> str:
 
 
 @_words.register
+def _(event: events.NodeAnswered) -> str:
+    return f"{event.card or event.node}: {event.text}"
+
+
+@_words.register
 def _(event: events.NodeSucceeded) -> str:
     return f"{event.node}: ok in {event.seconds:.1f} s"
 

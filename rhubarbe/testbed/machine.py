@@ -16,6 +16,9 @@ from rhubarbe.testbed.faults import Faults
 from rhubarbe.testbed.shell import Bash, TelnetService
 from rhubarbe.testbed.system import SshService, System
 
+# Seconds that a system takes to shut down.
+SHUTDOWN = 0.3
+
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
@@ -115,9 +118,19 @@ class Machine:
             await telnet.open(hardware.address, hardware.ports.telnet)
         elif found is Found.DISK:
             disk = hardware.other_disk if faults.take("other-disk") else hardware.disk
-            ssh = SshService(System(disk), hardware.host_key)
+            ssh = SshService(System(disk, self._halt), hardware.host_key)
             self._service = ssh
             await ssh.open(hardware.address, hardware.ports.ssh)
+
+    def _halt(self) -> None:
+        """Let the system that runs shut down, which takes it a moment."""
+        self._tasks.create_task(self._shut_down(self._service))
+
+    async def _shut_down(self, running: TelnetService | SshService | None) -> None:
+        await asyncio.sleep(SHUTDOWN)
+        if self._service is running:
+            self._log(f"{self.name} shuts down")
+            self.press(Key.OFF)
 
     def _drops(self) -> bool:
         if not self.faults.take("telnet-drops"):

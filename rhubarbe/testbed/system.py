@@ -18,10 +18,11 @@ Answer = tuple[int, str]
 
 
 class System:
-    """A running system: answers a few commands from its disk."""
+    """A running system: answers a few commands from its disk; `halt` switches its machine off."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, halt: "Callable[[], None]") -> None:
         self.disk = disk
+        self._halt = halt
         self._boot_id = str(uuid.uuid4())
         self._started = time.monotonic()
         self._commands: dict[str, Callable[[list[str]], Awaitable[Answer]]] = {
@@ -30,6 +31,7 @@ class System:
             "false": self._false,
             "hostname": self._hostname,
             "ls": self._ls,
+            "shutdown": self._shutdown,
             "true": self._true,
             "uname": self._uname,
             "uptime": self._uptime,
@@ -92,6 +94,10 @@ class System:
 
     async def _whoami(self, _: list[str]) -> Answer:
         return 0, "root\n"
+
+    async def _shutdown(self, _: list[str]) -> Answer:
+        self._halt()
+        return 0, ""
 
     async def _true(self, _: list[str]) -> Answer:
         return 0, ""

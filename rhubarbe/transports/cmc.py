@@ -5,6 +5,7 @@ and a reset works on a node that is on only.
 """
 
 import asyncio
+import os
 from collections import deque
 from http import HTTPStatus
 from types import TracebackType
@@ -26,6 +27,13 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
         if len(body) > LONGEST_ANSWER:
             raise CardError(f"answers with more than {LONGEST_ANSWER} bytes")
     return body
+
+
+def _reason(error: Exception) -> str:
+    """Word why there is no connection, as the system does; the library repeats the address."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = cause.errno if isinstance(cause, OSError) else None
+    return os.strerror(number) if number else str(error)
 
 
 class Cards:
@@ -71,9 +79,9 @@ class Cards:
                     raise CardError(f"answers {verb} with HTTP status {answer.status}")
                 return text
         except TimeoutError as error:
-            raise CardError(f"no answer to {verb} in {self._limit:g} s") from error
+            raise CardError(f"no answer in {self._limit:g} s to {verb}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise CardError(f"cannot be reached for {verb}: {error}") from error
+            raise CardError(f"cannot be reached for {verb}: {_reason(error)}") from error
 
     async def is_on(self, ip: str) -> bool:
         """Ask for the power state; raises CardError also where the answer is neither on nor off."""

@@ -11,6 +11,7 @@ TEXT = st.text(max_size=30) | st.sampled_from(["\x1b[2J", "日本語 " * 9, "e\u
 NODES = st.sampled_from([f"fit{number:02}" for number in range(1, 30)]) | st.text(max_size=9)
 FIELDS = {
     str: TEXT,
+    bool: st.booleans(),
     int: st.integers(min_value=0, max_value=2**50),
     float: st.floats(),
     Phase: st.sampled_from(Phase),

@@ -68,6 +68,11 @@ TABLE = [
         events.Finished(command="wait", good="", bad="", exit_code=0, seconds=2.0),
         "rhubarbe-wait: all went well in 2 s",
     ),
+    (events.NodeAnswered(node="fit01", text="on"), "fit01: on"),
+    (
+        events.NodeAnswered(node="fit41", text="no answer in 3 s", ok=False, card="reboot15"),
+        "reboot15: no answer in 3 s",
+    ),
 ]
 CHATTER = [
     (events.NodeSaid(node="fit01", line="Wrote 128 MB"), "fit01 says: Wrote 128 MB"),

@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 # Each fault with the phase in which the node is given up, and words of the reason.
 FAULTS = {
     "card-dead": ("reset", "reboot03"),
-    "card-silent": ("reset", "no answer to status"),
+    "card-silent": ("reset", "no answer in 3 s to status"),
     "card-500": ("reset", "HTTP status 500"),
     "card-lies": ("reset", "stays up"),
     "never-leaves": ("reset", "stays up"),

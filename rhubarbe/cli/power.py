@@ -1,0 +1,101 @@
+"""Ask the power cards of nodes, or have them switch nodes and their USRPs.
+
+The verbs that share this module are told apart by the name of their parser.
+"""
+
+import argparse
+import sys
+
+from rhubarbe.cli.arguments import (
+    EXIT_CODES,
+    SELECTION,
+    add_displays,
+    add_lock_patience,
+    add_nodes,
+    example,
+    read_inventory,
+    read_settings,
+    seconds,
+    selected_entries,
+)
+
+EPILOG = example("rhubarbe-status -a '~4'", SELECTION, EXIT_CODES)
+
+SEEN = "Each node is seen to do it: a card that only says ok is an error."
+WORDS = {
+    "status": "Tell whether nodes are on or off, by the word of their power cards.",
+    "info": "Print what the power cards of nodes tell about themselves.",
+    "usrpstatus": "Tell whether the USRPs of nodes are on or off.",
+    "on": f"Switch nodes on.\n\n{SEEN}",
+    "off": f"Switch nodes off.\n\n{SEEN}",
+    "reset": f"Reset nodes that are on.\n\n{SEEN}",
+    "usrpon": "Switch the USRPs of nodes on.",
+    "usrpoff": "Switch the USRPs of nodes off.",
+    "bothoff": f"Switch nodes off, and their USRPs.\n\n{SEEN}",
+    "bye": f"Leave the testbed: switch nodes off, and their USRPs. Nothing is asked.\n\n{SEEN}",
+}
+ASKING = ("status", "info", "usrpstatus")
+SOFTLY = ("off", "bothoff", "bye")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes by whose name the parser goes."""
+    verb = parser.prog.removeprefix("rhubarbe-")
+    parser.description = WORDS[verb]
+    nodes = "-a" if verb == "bye" else "1-12 '~4'"
+    parser.epilog = example(f"rhubarbe-{verb} {nodes}", SELECTION, EXIT_CODES)
+    parser.set_defaults(verb=verb, soft=False, wait_for_lock=0.0)
+    _add_time_limit(parser, asks=verb in ASKING)
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="a line for each node, also where several have the same to say",
+    )
+    if verb in SOFTLY:
+        parser.add_argument(
+            "--soft",
+            action="store_true",
+            help="shut the nodes down over ssh first, those that let us in",
+        )
+    if verb not in ASKING:
+        add_lock_patience(parser)
+    add_displays(parser, curses=False)
+    add_nodes(parser)
+
+
+def _add_time_limit(parser: argparse.ArgumentParser, *, asks: bool) -> None:
+    words = (
+        "how long a card may take to answer, in seconds (default: cmc_default_timeout in [nodes])"
+        if asks
+        else "time limit in seconds (default: cmc_safe_timeout in [nodes], and what taking turns"
+        " takes)"
+    )
+    parser.add_argument("-t", "--timeout", type=seconds, metavar="S", help=words)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the verb says, and return the exit code."""
+    settings = read_settings()
+    entries = selected_entries(
+        settings, read_inventory(settings), arguments.nodes, all_nodes=arguments.all_nodes
+    )
+
+    from rhubarbe.cli.runtime import run_command
+    from rhubarbe.displays.roster import Roster
+    from rhubarbe.operations.power import PowerRequest, power
+
+    request = PowerRequest(
+        verb=arguments.verb,
+        entries=entries,
+        limit=arguments.timeout,
+        softly=arguments.soft,
+        patience=arguments.wait_for_lock,
+    )
+    return run_command(
+        lambda bus: power(request, settings, bus),
+        curses=False,
+        json=arguments.json,
+        report=arguments.report,
+        window=lambda: Roster(sys.stdout, sys.stderr, verbose=arguments.verbose),
+    )

@@ -1,0 +1,232 @@
+"""Power: ask the cards, or have them switch nodes and their USRPs, and see that it was done.
+
+A card that says ok is not believed: after each order it is asked again, and after `off` the node
+must have gone away.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
+from rhubarbe.events import NodeAnswered, Phase, Started
+from rhubarbe.gateway.history import History
+from rhubarbe.gateway.locks import hold
+from rhubarbe.inventory import Entry
+from rhubarbe.node import LOOK, Node
+from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.outcome import Outcome
+from rhubarbe.transports.cmc import Cards
+from rhubarbe.transports.presence import accepts
+
+# What a card may answer to a question; it may say anything to `info`.
+QUESTIONS = {"status": ("on", "off"), "usrpstatus": ("usrpon", "usrpoff"), "info": ()}
+# A gateway that is busy may take this much longer than its cards.
+GRACE = 10.0
+# How long a node may take to let us in for a soft shutdown; and how many at once.
+LETS_IN = 10.0
+SESSIONS = 16
+# Which question or order a card did not answer makes no difference to a person.
+SILENT = re.compile(r"^((?:no answer in|cannot be reached).*?)(?: (?:to|for) \w+)(?=:|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerRequest:
+    """What to do on which nodes.
+
+    `limit` is for the answer of a card where it is asked a question, else for the whole command.
+    With `softly`, nodes are shut down over ssh before they are switched off. Nodes that another
+    command works on are waited for `patience` seconds.
+    """
+
+    verb: str
+    entries: Sequence[Entry]
+    limit: float | None = None
+    softly: bool = False
+    patience: float = 0.0
+
+
+async def power(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
+    """Do what is asked on all the nodes; raises RhubarbeError before any is touched, or never."""
+    bus.report(Started(command=request.verb, nodes=tuple(entry.name for entry in request.entries)))
+    limits, asks = settings.nodes, request.verb in QUESTIONS
+    answer = (request.limit if asks else None) or limits.cmc_default_timeout
+    async with contextlib.AsyncExitStack() as stack:
+        if not asks:
+            await stack.enter_async_context(permission(request, settings))
+        port = settings.networking.cmc_port
+        cards = await stack.enter_async_context(Cards(port, answer, limits.reset_window))
+        nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
+        for node in nodes:
+            node.phase = Phase.POWER
+        history = None if asks else History(settings.testbed.state_dir)
+        job = _Job(request, settings, cards, bus).run
+        limit = answer + GRACE if asks else _limit(request, settings)
+        return await Fleet(request.verb, nodes, bus, history=history).run(job, limit)
+
+
+@contextlib.asynccontextmanager
+async def permission(request: PowerRequest, settings: Settings) -> AsyncIterator[None]:
+    """Hold the right to switch the nodes; every verb that does so goes through here.
+
+    Raises GatewayError where another command works on one of them.
+    """
+    names = [entry.name for entry in request.entries]
+    async with hold(settings.testbed.state_dir, request.verb, names, request.patience):
+        yield
+
+
+def _limit(request: PowerRequest, settings: Settings) -> float:
+    """Return how long an order may take on all the nodes, which take turns."""
+    if request.limit is not None:
+        return request.limit
+    turns = len(request.entries) / settings.nodes.reset_window
+    softly = settings.nodes.soft_off_timeout + LETS_IN if request.softly else 0.0
+    return settings.nodes.cmc_safe_timeout + turns + softly
+
+
+class _Job:
+    """What is done on one node, and what is said of it."""
+
+    def __init__(self, request: PowerRequest, settings: Settings, cards: Cards, bus: Bus) -> None:
+        self._verb = request.verb
+        self._softly = request.softly
+        self._settings = settings
+        self._cards = cards
+        self._bus = bus
+        self._sessions = asyncio.Semaphore(SESSIONS)
+        self._orders: dict[str, Callable[[Node], Awaitable[str]]] = {
+            "on": self._on,
+            "off": self._off,
+            "reset": self._reset,
+            "usrpon": self._usrp_on,
+            "usrpoff": self._usrp_off,
+            "bothoff": self._both_off,
+            "bye": self._both_off,
+        }
+
+    async def run(self, node: Node) -> None:
+        """Do it, and report what came of it; raises NodeError."""
+        card = node.entry.cmc.hostname
+        try:
+            text = await self._orders.get(self._verb, self._ask)(node)
+        except NodeError as error:
+            prefix = f"power card {card} "
+            blamed = isinstance(error, CardError) or str(error).startswith(prefix)
+            text = SILENT.sub(r"\1", str(error).removeprefix(prefix))
+            self._bus.report(
+                NodeAnswered(node=node.name, text=text, ok=False, card=card if blamed else "")
+            )
+            if blamed:
+                raise CardError(f"{prefix}{text}") from error
+            raise
+        self._bus.report(NodeAnswered(node=node.name, text=text))
+
+    async def _ask(self, node: Node) -> str:
+        async with node.enter(Phase.POWER):
+            answer = await node.ask(self._verb)
+        known = QUESTIONS[self._verb]
+        if not answer or (known and answer not in known):
+            expected = f", expected {' or '.join(known)}" if known else ""
+            raise CardError(f"answers {self._verb} with {answer[:40]!r}{expected}")
+        return answer
+
+    async def _on(self, node: Node) -> str:
+        await self._cards.turn()
+        async with node.enter(Phase.POWER):
+            await node.send("on")
+            await self._see(node.settled_power, "says ok to on, but that the node is off")
+        return "on"
+
+    async def _off(self, node: Node) -> str:
+        async with node.enter(Phase.POWER):
+            if self._softly:
+                async with self._sessions:
+                    await self._shut_down(node)
+            presence = await node.presence()
+            await node.send("off")
+            await self._see(lambda: _is_off(node), "says ok to off, but that the node is on")
+
+            async def left() -> bool:
+                await presence.departed(self._settings.nodes.probe_interval)
+                return True
+
+            await self._see(left, "says ok to off, but the node stays up")
+        return "off"
+
+    async def _shut_down(self, node: Node) -> None:
+        """Let the node's own system shut down, if it will: its card has the last word anyway."""
+        from rhubarbe.transports import ssh
+
+        networking, limits = self._settings.networking, self._settings.nodes
+        ip, port = node.entry.control.ip, networking.ssh_port
+        if not await accepts(ip, port, LOOK):
+            node.note("does not answer on ssh: no soft shutdown")
+            return
+        try:
+            await ssh.ask(ip, port, "root", networking.ssh_key, LETS_IN, "shutdown -h now")
+        except (Refused, CommandFailed) as error:
+            node.note(f"no soft shutdown: {error}")
+            return
+        except Unreachable as error:  # perhaps since it is shutting down
+            node.note(f"shutdown: {error}")
+        if not await _happens(
+            lambda: _is_off(node), limits.soft_off_timeout, limits.probe_interval
+        ):
+            node.note(f"not shut down in {limits.soft_off_timeout:g} s")
+
+    async def _reset(self, node: Node) -> str:
+        async with node.enter(Phase.POWER):
+            if not await node.settled_power():
+                raise NodeError("is off, which a reset does not change: rhubarbe-on does")
+        await node.reboot(Phase.RESET)
+        return "reset"
+
+    async def _usrp_on(self, node: Node) -> str:
+        return await self._switch_usrp(node, "usrpon")
+
+    async def _usrp_off(self, node: Node) -> str:
+        return await self._switch_usrp(node, "usrpoff")
+
+    async def _switch_usrp(self, node: Node, verb: str) -> str:
+        async def done() -> bool:
+            return await node.ask("usrpstatus") == verb
+
+        async with node.enter(Phase.POWER):
+            await node.send(verb)
+            await self._see(done, f"says ok to {verb}, but does not do it")
+        return verb
+
+    async def _both_off(self, node: Node) -> str:
+        try:
+            await self._off(node)
+        except NodeError as error:
+            with contextlib.suppress(NodeError):  # one reason is enough
+                await self._usrp_off(node)
+            raise error from None
+        return f"off, {await self._usrp_off(node)}"
+
+    async def _see(self, done: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+        """Return once it is done; raises CardError with the words `otherwise`, after a while."""
+        limits = self._settings.nodes
+        if not await _happens(done, limits.idle_after_reset, limits.probe_interval):
+            raise CardError(otherwise)
+
+
+async def _happens(done: Callable[[], Awaitable[bool]], limit: float, interval: float) -> bool:
+    """Tell whether something is done within `limit` seconds; look every `interval` seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            while True:
+                if await done():
+                    return True
+                await asyncio.sleep(interval)
+    return False
+
+
+async def _is_off(node: Node) -> bool:
+    return not await node.settled_power()
