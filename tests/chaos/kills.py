@@ -67,6 +67,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", default="kill", help="how they are ended (kill)")
     parser.add_argument("--trials", type=int, default=200, help="how many (200)")
+    parser.add_argument("--latest", type=float, default=LATEST, help=f"in seconds ({LATEST})")
     parser.add_argument("--seed", type=int, default=0, help="of the instants (0)")
     arguments = parser.parse_args()
     choose, phases, failed = random.Random(arguments.seed), Counter(), 0
@@ -75,7 +76,7 @@ def main():
         testbed = start_testbed(Path(name), *options)
         try:
             for _ in range(arguments.trials):
-                hit, left = end_one(testbed, arguments.kind, choose.uniform(0.2, LATEST))
+                hit, left = end_one(testbed, arguments.kind, choose.uniform(0.2, arguments.latest))
                 phases[hit] += 1
                 if left:
                     failed += 1
