@@ -32,17 +32,23 @@ SCHEMA = (
     "CREATE INDEX IF NOT EXISTS nodes_of_run ON nodes (run)",
     "CREATE INDEX IF NOT EXISTS phases_of_run ON phases (run)",
 )
+# What the first databases did not have.
+IMAGE = "ALTER TABLE runs ADD COLUMN image TEXT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One command that ended; `started` in seconds since the epoch."""
+    """One command that ended; `started` in seconds since the epoch.
+
+    `image` is the path of what was loaded, or empty.
+    """
 
     started: float
     command: str
     exit_code: int
     seconds: float
     nodes: Sequence[NodeResult]
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class NodeRun:
     started: float
     command: str
     phases: dict[str, float]
+    image: str = ""
 
 
 class History:
@@ -81,6 +88,8 @@ class History:
             database.execute("BEGIN IMMEDIATE")
             for statement in SCHEMA:
                 database.execute(statement)
+            if not _has_images(database):
+                database.execute(IMAGE)
             database.execute("DELETE FROM runs WHERE started < ?", [run.started - KEPT_SECONDS])
             _insert(database, run)
 
@@ -118,10 +127,15 @@ def _open(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def _has_images(database: sqlite3.Connection) -> bool:
+    columns = database.execute("PRAGMA table_info(runs)")
+    return any(name == "image" for _, name, *_ in columns)
+
+
 def _insert(database: sqlite3.Connection, run: Run) -> None:
     number = database.execute(
-        "INSERT INTO runs (started, command, exit_code, seconds) VALUES (?, ?, ?, ?)",
-        [run.started, run.command, run.exit_code, run.seconds],
+        "INSERT INTO runs (started, command, exit_code, seconds, image) VALUES (?, ?, ?, ?, ?)",
+        [run.started, run.command, run.exit_code, run.seconds, run.image],
     ).lastrowid
     database.executemany(
         "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -146,8 +160,9 @@ def _read(database: sqlite3.Connection) -> Iterator[NodeRun]:
         "SELECT run, node, phase, seconds FROM phases"
     ):
         phases.setdefault((run, node), {})[str(phase)] = float(seconds)
-    for run, started, command, node, ok, attempts, phase, reason in database.execute(
-        "SELECT run, started, command, node, ok, attempts, phase, reason"
+    image = "image" if _has_images(database) else "NULL"
+    for run, started, command, node, ok, attempts, phase, reason, loaded in database.execute(
+        f"SELECT run, started, command, node, ok, attempts, phase, reason, {image}"  # noqa: S608
         " FROM nodes JOIN runs ON runs.id = nodes.run"
     ):
         yield NodeRun(
@@ -159,4 +174,5 @@ def _read(database: sqlite3.Connection) -> Iterator[NodeRun]:
             started=float(started),
             command=str(command),
             phases=phases.get((run, node), {}),
+            image=str(loaded or ""),
         )

@@ -32,11 +32,13 @@ class Fleet:
         *,
         retries: int = 0,
         history: History | None = None,
+        image: str = "",
     ) -> None:
         """Work on `nodes`; one that failed is tried up to `retries` times more, from the start.
 
-        The end is noted in the history.
+        The end is noted in the history, with the path of the image that is loaded.
         """
+        self._image = image
         self._history = history
         self._command = command
         self._retries = retries
@@ -136,6 +138,7 @@ class Fleet:
             exit_code=outcome.exit_code,
             seconds=self._elapsed(),
             nodes=outcome.nodes,
+            image=self._image,
         )
         try:
             async with asyncio.timeout(NOTED_WITHIN):

@@ -1,6 +1,7 @@
 """Load: put one image on many nodes at once."""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +80,14 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         job = _Load(place, server, request, settings, _image_limit(request, summary, settings)).run
         companions = (server.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
-        fleet = Fleet("load", place.nodes, bus, retries=request.retries, history=history)
+        fleet = Fleet(
+            "load",
+            place.nodes,
+            bus,
+            retries=request.retries,
+            history=history,
+            image=await asyncio.to_thread(os.path.realpath, request.image),
+        )
         return await fleet.run(job, request.limit, companions)
 
 

@@ -1,8 +1,11 @@
 """The history: each user's own database, read together; whatever is wrong with one of them."""
 
+import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +15,7 @@ from rhubarbe.gateway.history import KEPT_SECONDS, History, Run
 
 WRITER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.history import History, Run
@@ -116,3 +120,35 @@ def test_a_state_directory_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GatewayError, match="not noted"):
         History(tmp_path / "file").add(run(good()))
+
+
+FIRST_SCHEMA = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, started REAL, command TEXT, exit_code INTEGER, seconds REAL);
+CREATE TABLE nodes (
+    run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, ok INTEGER, attempts INTEGER,
+    seconds REAL, phase TEXT, reason TEXT);
+CREATE TABLE phases (
+    run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, phase TEXT, seconds REAL);
+INSERT INTO runs VALUES (1, 1e9, 'load', 0, 9.0);
+INSERT INTO nodes VALUES (1, 'fit03', 1, 1, 9.0, NULL, '');
+"""
+
+
+def test_the_image_is_noted(tmp_path):
+    history = History(tmp_path)
+    history.add(replace(run(good()), image="/images/a.ndz"))
+    history.add(run(good(), command="wait"))
+    assert [each.image for each in history.runs()] == ["/images/a.ndz", ""]
+
+
+def test_a_database_of_the_time_before_images_were_noted_is_read_and_written(tmp_path):
+    history = History(tmp_path)
+    (tmp_path / "history").mkdir()
+    path = tmp_path / "history" / f"{os.getuid()}.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(FIRST_SCHEMA)
+    assert [(each.node, each.image) for each in history.runs()] == [("fit03", "")]
+    for _ in range(2):
+        history.add(replace(run(good()), started=1.01e9, image="/a.ndz"))
+    assert [each.image for each in history.runs()] == ["", "/a.ndz", "/a.ndz"]
