@@ -30,7 +30,7 @@ def select(words: Iterable[str], names: Iterable[str], start: Iterable[int] = ()
             match = shape.fullmatch(part)
             if match is None:
                 raise SelectionError(
-                    f"{word!r} selects no node; write 3, fit03, 1-12, 1-10-2 or ~4"
+                    f"{word!r} selects no node; write 3, fit03, 1-12, 1-10-2 or '~4'"
                 )
             numbers = _expand(part, *match.group(2, 3, 4))
             selected = selected - numbers if match.group(1) else selected | numbers

@@ -14,9 +14,9 @@ from rhubarbe.inventory import Entry, Inventory, load_inventory
 from rhubarbe.selector import select
 
 SELECTION = """\
-NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and ~4 (not 4), taken from left to
-right. Without any, the nodes are those of $NODES; with -a, those of $ALL_NODES, or of all_scope in
-the configuration."""
+NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and '~4' (not 4; quoted, since zsh
+would expand it), taken from left to right. Without any, the nodes are those of $NODES; with -a,
+those of $ALL_NODES, or of all_scope in the configuration."""
 
 EXIT_CODES = """\
 Exit code: 0 when all went well on all the nodes, 1 otherwise, 2 for a wrong command line."""
@@ -44,7 +44,7 @@ def add_nodes(parser: argparse.ArgumentParser) -> None:
     """Add the selection of nodes."""
     parser.add_argument("nodes", nargs="*", metavar="NODES", help="which nodes; see below")
     parser.add_argument(
-        "-a", "--all-nodes", action="store_true", help="all nodes, less those given with ~"
+        "-a", "--all-nodes", action="store_true", help="all nodes, less those given with '~4'"
     )
 
 

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-d", "--days", type=positive, metavar="N", help="only the last N days (default: all)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
-    parser.add_argument("nodes", nargs="*", metavar="NODES", help="such as 1-12 ~4 (default: all)")
+    parser.add_argument(
+        "nodes", nargs="*", metavar="NODES", help="such as 1-12 '~4' (default: all)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from rhubarbe.cli.arguments import (
 from rhubarbe.errors import SelectionError
 from rhubarbe.images import find_image
 
-EPILOG = example("rhubarbe-load -i fedora 1-12 ~4", SELECTION, EXIT_CODES)
+EPILOG = example("rhubarbe-load -i fedora 1-12 '~4'", SELECTION, EXIT_CODES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = WORDS[verb]
     nodes = "-a" if verb == "bye" else "1-12 '~4'"
     parser.epilog = example(f"rhubarbe-{verb} {nodes}", SELECTION, EXIT_CODES)
-    parser.set_defaults(verb=verb, soft=False, wait_for_lock=0.0)
+    parser.set_defaults(verb=verb, image=False, soft=False, wait_for_lock=0.0)
     _add_time_limit(parser, asks=verb in ASKING)
     parser.add_argument(
         "-v",
@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a line for each node, also where several have the same to say",
     )
+    if verb == "status":
+        parser.add_argument(
+            "--image",
+            action="store_true",
+            help="tell what is on their disks instead: by the last load, and over ssh if they are"
+            " up",
+        )
     if verb in SOFTLY:
         parser.add_argument(
             "--soft",
@@ -92,8 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
         softly=arguments.soft,
         patience=arguments.wait_for_lock,
     )
+    operation = power
+    if arguments.image:
+        from rhubarbe.operations.survey import tell_images
+
+        operation = tell_images
     return run_command(
-        lambda bus: power(request, settings, bus),
+        lambda bus: operation(request, settings, bus),
         curses=False,
         json=arguments.json,
         report=arguments.report,

@@ -31,7 +31,7 @@ GRACE = 10.0
 LETS_IN = 10.0
 SESSIONS = 16
 # Which question or order a card did not answer makes no difference to a person.
-SILENT = re.compile(r"^((?:no answer in|cannot be reached).*?)(?: (?:to|for) \w+)(?=:|$)")
+SILENT = re.compile(r"((?:no answer in|cannot be reached).*?)(?: (?:to|for) \w+)(?=:|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class _Job:
         except NodeError as error:
             prefix = f"power card {card} "
             blamed = isinstance(error, CardError) or str(error).startswith(prefix)
-            text = SILENT.sub(r"\1", str(error).removeprefix(prefix))
+            text = reason_of(error).removeprefix(prefix)
             self._bus.report(
                 NodeAnswered(node=node.name, text=text, ok=False, card=card if blamed else "")
             )
@@ -226,6 +226,11 @@ async def _happens(done: Callable[[], Awaitable[bool]], limit: float, interval: 
                     return True
                 await asyncio.sleep(interval)
     return False
+
+
+def reason_of(error: NodeError) -> str:
+    """Return the words of an error, less which question or order a card did not answer."""
+    return SILENT.sub(r"\1", str(error))
 
 
 async def _is_off(node: Node) -> bool:

@@ -1,0 +1,106 @@
+"""Look at nodes without touching them: which are on, which are up, and what is on their disks."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import CardError, CommandFailed, NodeError, Unreachable
+from rhubarbe.events import NodeAnswered, Phase, Started
+from rhubarbe.gateway.history import History
+from rhubarbe.inventory import Entry
+from rhubarbe.node import LOOK, Node
+from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.loaded import Loaded, last_loaded
+from rhubarbe.operations.outcome import Outcome
+from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, PowerRequest, reason_of
+from rhubarbe.transports.cmc import Cards
+from rhubarbe.transports.presence import accepts
+
+# Connections at once, well below how many files a process may have open.
+LOOKS = 256
+
+
+async def which_are_on(
+    entries: Sequence[Entry], settings: Settings
+) -> tuple[list[Entry], list[str]]:
+    """Return the nodes that are on, and a line for each card that does not say."""
+    limits = settings.nodes
+    async with Cards(
+        settings.networking.cmc_port, limits.cmc_default_timeout, limits.reset_window
+    ) as cards:
+
+        async def look(entry: Entry) -> bool | str:
+            try:
+                return await cards.is_on(entry.cmc.ip)
+            except CardError as error:
+                return f"{entry.cmc.hostname}: {reason_of(error)}"
+
+        found = await asyncio.gather(*map(look, entries))
+    on = [entry for entry, state in zip(entries, found, strict=True) if state is True]
+    return on, [state for state in found if isinstance(state, str)]
+
+
+async def which_are_up(entries: Sequence[Entry], settings: Settings) -> list[Entry]:
+    """Return the nodes that accept connections on their ssh port."""
+    looks = asyncio.Semaphore(LOOKS)
+
+    async def look(entry: Entry) -> bool:
+        async with looks:
+            return await accepts(entry.control.ip, settings.networking.ssh_port, LOOK)
+
+    found = await asyncio.gather(*map(look, entries))
+    return [entry for entry, is_up in zip(entries, found, strict=True) if is_up]
+
+
+async def tell_images(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
+    """Tell what is on the disk of each node: by its last load, and by its stamp where it is up."""
+    bus.report(Started(command=request.verb, nodes=tuple(entry.name for entry in request.entries)))
+    last = last_loaded(await asyncio.to_thread(History(settings.testbed.state_dir).runs))
+    limit = request.limit or LETS_IN
+    sessions = asyncio.Semaphore(SESSIONS)
+
+    async def job(node: Node) -> None:
+        async with node.enter(Phase.SSH):
+            is_up, stamp = await _stamp(node, settings, limit, sessions)
+            loaded = last.get(node.name)
+            if loaded is None and not is_up:
+                raise Unreachable(f"no load is noted, and it is {stamp}")
+        bus.report(NodeAnswered(node=node.name, text=f"{_words(loaded)}; {stamp}"))
+
+    async with Cards(settings.networking.cmc_port, limit, settings.nodes.reset_window) as cards:
+        nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
+        turns = 1 + len(nodes) // SESSIONS
+        return await Fleet(request.verb, nodes, bus).run(job, 2 * limit * turns + GRACE)
+
+
+async def _stamp(
+    node: Node, settings: Settings, limit: float, sessions: asyncio.Semaphore
+) -> tuple[bool, str]:
+    """Tell whether the node let us in, and what is to be said of its stamp."""
+    networking = settings.networking
+    ip, port = node.entry.control.ip, networking.ssh_port
+    if not await accepts(ip, port, LOOK):
+        return False, "not up"
+
+    from rhubarbe.transports import ssh
+
+    try:
+        async with sessions:
+            where = (ip, port, "root", networking.ssh_key, limit)
+            lines = (await ssh.ask(*where, "cat /etc/rhubarbe-image")).split("\n")
+    except CommandFailed:
+        return True, "without a stamp"
+    except NodeError as error:
+        return False, f"up, but {error}"
+    said = [line for line in lines if line.strip()]
+    return True, f"stamped {said[-1].strip()}" if said else "without a stamp"
+
+
+def _words(loaded: Loaded | None) -> str:
+    if loaded is None:
+        return "no load is noted"
+    when = f"{datetime.fromtimestamp(loaded.started).astimezone():%Y-%m-%d %H:%M}"
+    part = "" if loaded.whole else "in part "
+    return f"loaded {part}with {loaded.name} on {when}"
