@@ -32,6 +32,9 @@ VERBS = {
     "config": ("config", "print the configuration, and where each value comes from"),
     "images": ("images", "list the images"),
     "list": ("images", "the same as images"),
+    "resolve": ("resolve", "print the file that is meant by the name of an image"),
+    "share": ("share", "move an image into the repository"),
+    "sync": ("sync", "copy images from or to another gateway"),
     "history": ("history", "which nodes fail, and how long each phase takes"),
 }
 PREFIX = "rhubarbe-"

@@ -1,12 +1,23 @@
-"""List the images of the repository, and of the current directory: size, date, name, aliases."""
+"""List the images of the repository, and of the current directory.
+
+One line an image: date, size, name, aliases, and `not sealed` where damage could go unnoticed.
+"""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rhubarbe.cli.arguments import example, read_settings
-from rhubarbe.images import Image, list_images
+from rhubarbe.errors import ImageError
+from rhubarbe.images import Image, Stamp, ancestors, check_image, list_images, provenance
+from rhubarbe.ndz.mark import image_id
 
-EPILOG = example("rhubarbe-images -d fedora")
+EPILOG = example(
+    "rhubarbe-images -d fedora",
+    "With --long, a line more tells which node an image was saved from, when, by whom and why,\n"
+    "and what was on the node before; the image itself says so, in /etc/rhubarbe-image.",
+)
 
 MIB = 1 << 20
 
@@ -18,38 +29,150 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     order.add_argument("-d", "--by-date", action="store_true", help="sort by date, not by name")
     parser.add_argument("-r", "--reverse", action="store_true", help="the other way round")
     parser.add_argument(
+        "-a", "--and", dest="all_words", action="store_true", help="all of the words, not any"
+    )
+    parser.add_argument("-l", "--long", action="store_true", help="tell where each comes from")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read each image whole; exit code 1 where one is damaged",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
+    parser.add_argument(
         "words", nargs="*", metavar="WORD", help="only images with one of these in a name"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the images, a directory after the other."""
+    """Print the images, a directory after the other; return 1 where one is damaged."""
     repository = read_settings().frisbee.images_dir
     directories = [repository]
     if Path().resolve() != repository.resolve() and list_images(Path()):
         directories.append(Path().absolute())
-    for directory in directories:
-        images = [image for image in list_images(directory) if _wanted(image, arguments.words)]
+    found = {directory: _chosen(directory, arguments) for directory in directories}
+    if arguments.json:
+        return _print_document(found, arguments)
+    code = 0
+    for directory, images in found.items():
         print(f"{directory}: {len(images) or 'no'} image{'' if len(images) == 1 else 's'}")
-        for image in _sorted(images, arguments):
-            print(_line(image))
-    return 0
+        for image in images:
+            print("\n".join(_lines(image, arguments)))
+            if arguments.check:
+                code |= _check(image)
+    return code
 
 
-def _wanted(image: Image, words: list[str]) -> bool:
+def _chosen(directory: Path, arguments: argparse.Namespace) -> list[Image]:
+    images = list_images(directory)
+    wanted = [image for image in images if _wanted(image, arguments)]
+    return sorted(wanted, key=_key(arguments), reverse=arguments.reverse)
+
+
+def _wanted(image: Image, arguments: argparse.Namespace) -> bool:
+    combine = all if arguments.all_words else any
     names = (image.name, *image.aliases)
-    return not words or any(word in name for word in words for name in names)
+    return not arguments.words or combine(
+        any(word in name for name in names) for word in arguments.words
+    )
 
 
-def _sorted(images: list[Image], arguments: argparse.Namespace) -> list[Image]:
+def _key(arguments: argparse.Namespace) -> Callable[[Image], tuple[float, str]]:
     def key(image: Image) -> tuple[float, str]:
         if arguments.by_size:
             return image.size, image.name
         return (image.modified.timestamp() if arguments.by_date else 0.0), image.name
 
-    return sorted(images, key=key, reverse=arguments.reverse)
+    return key
 
 
-def _line(image: Image) -> str:
+def _lines(image: Image, arguments: argparse.Namespace) -> list[str]:
+    seal = "" if _seal(image) else "  not sealed"
     aliases = f"  a.k.a. {', '.join(image.aliases)}" if image.aliases else ""
-    return f"{image.modified:%Y-%m-%d %H:%M}  {image.size / MIB:10.2f}M  {image.name}{aliases}"
+    size = f"{image.size / MIB:10.2f}M"
+    lines = [f"{image.modified:%Y-%m-%d %H:%M}  {size}  {image.name}{seal}{aliases}"]
+    if arguments.long:
+        lines.append(f"{'':18}{_told(provenance(image.path))}")
+    return lines
+
+
+def _seal(image: Image) -> str | None:
+    try:
+        return image_id(image.path)
+    except OSError:  # no permission to read it: nothing vouches for it
+        return None
+
+
+def _told(stamps: list[Stamp]) -> str:
+    """Return in words where an image comes from."""
+    from rhubarbe.displays.wording import sanitise
+
+    if not stamps:
+        return "does not say where it comes from"
+    last = stamps[-1]
+    words = f"of {last.node or 'no node'}, {last.date}, by {last.user}"
+    words += f": {last.comment}" if last.comment else ""
+    before = ancestors(stamps)
+    return sanitise(words + (f"; from {', '.join(before)}" if before else ""), 500)
+
+
+def _check(image: Image) -> int:
+    try:
+        summary = check_image(image.path)
+    except ImageError as error:
+        print(f"{'':18}DAMAGED: {error}", flush=True)
+        return 1
+    print(f"{'':18}whole: {summary.chunks} chunks", flush=True)
+    return 0
+
+
+def _print_document(found: dict[Path, list[Image]], arguments: argparse.Namespace) -> int:
+    import json
+
+    document = [
+        {"directory": str(directory), "images": [_object(image, arguments) for image in images]}
+        for directory, images in found.items()
+    ]
+    print(json.dumps(document, indent=2))
+    return int(any(item.get("damage") for each in document for item in _items(each)))
+
+
+def _items(part: dict[str, Any]) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = part["images"]
+    return items
+
+
+def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
+    seal = _seal(image)
+    told: dict[str, Any] = {
+        "name": image.name,
+        "path": str(image.path),
+        "size": image.size,
+        "date": image.modified.isoformat(),
+        "aliases": list(image.aliases),
+        "sealed": seal is not None,
+        "id": seal,
+    }
+    if arguments.long:
+        told |= _provenance(provenance(image.path))
+    if arguments.check:
+        try:
+            check_image(image.path)
+            told["damage"] = None
+        except ImageError as error:
+            told["damage"] = str(error)
+    return told
+
+
+def _provenance(stamps: list[Stamp]) -> dict[str, Any]:
+    last = stamps[-1] if stamps else Stamp("", "", "", "", "")
+    return {
+        "saved": {
+            "node": last.node,
+            "date": last.date,
+            "user": last.user,
+            "comment": last.comment,
+        }
+        if stamps
+        else None,
+        "from": ancestors(stamps),
+    }

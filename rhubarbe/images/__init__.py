@@ -8,18 +8,33 @@ or what is left of one: never taken for an image.
 from rhubarbe.images.checking import check_image
 from rhubarbe.images.finding import find_image, known_names, near_names
 from rhubarbe.images.listing import Image, list_images
-from rhubarbe.images.naming import PARTIAL, SUFFIX, new_image_path, partial_path, publish
+from rhubarbe.images.naming import (
+    PARTIAL,
+    SUFFIX,
+    is_name,
+    new_image_path,
+    partial_path,
+    publish,
+    sync_directory,
+)
+from rhubarbe.images.provenance import Stamp, ancestors, parse_stamps, provenance
 
 __all__ = [
     "PARTIAL",
     "SUFFIX",
     "Image",
+    "Stamp",
+    "ancestors",
     "check_image",
     "find_image",
+    "is_name",
     "known_names",
     "list_images",
     "near_names",
     "new_image_path",
+    "parse_stamps",
     "partial_path",
+    "provenance",
     "publish",
+    "sync_directory",
 ]

@@ -11,6 +11,11 @@ SUFFIX = ".ndz"
 PARTIAL = ".partial"
 
 
+def is_name(file: str) -> bool:
+    """Whether an image may be called so: a file name, with its suffix, without surprises."""
+    return bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and len(file) > len(SUFFIX)
+
+
 def new_image_path(name: str | None, node: str, now: datetime) -> Path:
     """Return where a save goes: `NAME.ndz`, or a name made of node and date.
 
@@ -19,7 +24,7 @@ def new_image_path(name: str | None, node: str, now: datetime) -> Path:
     if name is None:
         name = f"saving__{node}__{now:%Y-%m-%d@%H-%M-%S}"
     path = Path(name if name.endswith(SUFFIX) else name + SUFFIX)
-    if not re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", path.name) or path.name == SUFFIX:
+    if not is_name(path.name):
         raise ImageError(f"{name!r} is no name for an image: use letters, digits and @%+,.-_")
     if not path.parent.is_dir():
         raise ImageError(f"{path.parent}: no such directory to save the image in")
@@ -47,11 +52,16 @@ def publish(partial: Path, final: Path) -> None:
         if os.path.lexists(final):
             raise ImageError(f"{final}: exists already; the new image is in {partial}") from error
         _rename(partial, final)
-    directory = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_directory(final.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory last."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _rename(partial: Path, final: Path) -> None:

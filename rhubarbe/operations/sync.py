@@ -1,0 +1,209 @@
+"""Sync: copy images between the repositories of two gateways, with rsync over ssh.
+
+An image arrives under its partial name, whatever is cut short stays there and is gone on with by
+the next try, and it gets its name when it is complete and was checked whole. rsync writes in place:
+so even what a killed rsync had received is not lost.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rhubarbe.errors import GatewayError, ImageError
+from rhubarbe.images import (
+    PARTIAL,
+    SUFFIX,
+    check_image,
+    is_name,
+    list_images,
+    near_names,
+    partial_path,
+    publish,
+)
+from rhubarbe.images.copying import partial_file
+from rhubarbe.ndz.mark import image_id
+
+HOST = re.compile(r"(?:[\w.-]+@)?\[?[\w:.][\w:.-]*\]?")
+PATIENCE = 5.0
+# A peer that went away is noticed, also in the middle of a transfer.
+SSH_OPTIONS = ("-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10")
+RSYNC = ("rsync", "--inplace", "--times", "--protect-args", "--timeout=60")
+
+
+class Verdict(StrEnum):
+    """What is to be done with one image."""
+
+    COPY = "to be copied"
+    SAME = "there already"
+    OTHER = "another image has this name there"
+    BAD_NAME = "its name is none for an image"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One image as a gateway tells of it; the sender's words are not trusted."""
+
+    name: str
+    size: int
+    id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One image, and what is to become of it."""
+
+    image: Remote
+    verdict: Verdict
+
+
+class Peer:
+    """The other gateway; `shell` is the ssh command, with its options."""
+
+    def __init__(self, host: str, shell: str) -> None:
+        if not HOST.fullmatch(host):
+            raise GatewayError(f"{host!r}: not a host; give one as ssh takes it")
+        self.host = host
+        self.shell = [*shlex.split(shell), *SSH_OPTIONS]
+
+    def run(self, *words: str) -> str:
+        """Run a command there and return what it says; raises GatewayError with its complaint."""
+        return _run([*self.shell, self.host, shlex.join(words)], f"{self.host}: {words[0]}")
+
+    def repository(self) -> tuple[Path, list[Remote]]:
+        """Return the directory of its images, and the images."""
+        told = self.run("rhubarbe-images", "--json")
+        try:
+            document = json.loads(told)[0]
+            images = [
+                Remote(str(each["name"]), int(each["size"]), each["id"])
+                for each in document["images"]
+            ]
+            return Path(document["directory"]), images
+        except (ValueError, LookupError, TypeError) as error:
+            raise GatewayError(
+                f"{self.host}: rhubarbe-images --json does not list images there: {error!r}"
+            ) from error
+
+
+def _run(words: Sequence[str], who: str, *, shows: bool = False, keeps: Sequence[int] = ()) -> str:
+    """Run a program to its end, whatever happens to us; return its output unless it shows it.
+
+    It keeps these descriptors open, so that the lock on a file lasts as long as who writes it.
+    """
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
+            stdout=None if shows else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            pass_fds=keeps,
+        )
+    except OSError as error:
+        raise GatewayError(f"{words[0]}: cannot be run: {error.strerror}") from error
+    with child:
+        try:
+            output, complaint = child.communicate()
+        except BaseException:
+            _end(child)
+            raise
+    if child.returncode:
+        lines = complaint.split("\n")
+        raise GatewayError(f"{who} failed ({child.returncode}): {_first(lines)}")
+    return output or ""
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    child.terminate()
+    try:
+        child.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def _first(lines: list[str]) -> str:
+    """Return the first line that is one, of what another machine may have written."""
+    line = next((line for line in lines if line.strip()), "it does not say why")
+    return "".join(letter for letter in line.strip() if letter.isprintable())[:300]
+
+
+def local_images(repository: Path) -> list[Remote]:
+    """Return the images of this gateway in the same form."""
+    return [
+        Remote(image.name, image.size, image_id(image.path))
+        for image in list_images(repository)
+        if os.access(image.path, os.R_OK)
+    ]
+
+
+def compare(
+    source: Sequence[Remote], target: Sequence[Remote], names: Sequence[str]
+) -> list[Transfer]:
+    """Return what is to be done for these images, or for all; raises ImageError for a strange name.
+
+    Images are the same when their seals are of one image, or without seals when their sizes are.
+    """
+    by_name = {image.name: image for image in source}
+    there = {image.name: image for image in target}
+    wanted = [name.removesuffix(SUFFIX) for name in names] or sorted(by_name)
+    for name in wanted:
+        if name not in by_name:
+            near = near_names(name, by_name)
+            hint = f"near names: {', '.join(near)}" if near else "none has a near name"
+            raise ImageError(f"{name}: no such image to be copied; {hint}")
+    return [Transfer(by_name[name], _verdict(by_name[name], there.get(name))) for name in wanted]
+
+
+def _verdict(image: Remote, other: Remote | None) -> Verdict:
+    if not is_name(image.name + SUFFIX):
+        return Verdict.BAD_NAME
+    if other is None:
+        return Verdict.COPY
+    return Verdict.SAME if (image.size, image.id) == (other.size, other.id) else Verdict.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Between which directories; `shows` lets rsync draw its progress."""
+
+    peer: Peer
+    here: Path
+    there: Path
+    shows: bool = False
+
+    def pull(self, image: Remote) -> None:
+        """Fetch one image; raises GatewayError, ImageError. What is cut short stays partial."""
+        final = self.here / f"{image.name}{SUFFIX}"
+        partial = partial_path(final)
+        with partial_file(partial) as descriptor:
+            self._rsync(self._remote(f"{image.name}{SUFFIX}"), str(partial), [descriptor])
+            os.fsync(descriptor)
+            try:
+                check_image(partial)
+            except ImageError:
+                partial.unlink()  # going on with what is damaged would not mend it
+                raise
+            publish(partial, final)
+
+    def push(self, image: Remote) -> None:
+        """Send one image, which the other gateway checks; raises GatewayError, ImageError."""
+        source = self.here / f"{image.name}{SUFFIX}"
+        check_image(source)
+        self._rsync(str(source.absolute()), self._remote(f"{image.name}{SUFFIX}{PARTIAL}"))
+        self.peer.run("rhubarbe-share", "--received", "--", image.name)
+
+    def _remote(self, name: str) -> str:
+        return f"{self.peer.host}:{self.there / name}"
+
+    def _rsync(self, source: str, target: str, keeps: Sequence[int] = ()) -> None:
+        progress = ["--info=progress2"] if self.shows else []
+        words = [*RSYNC, *progress, "-e", shlex.join(self.peer.shell), "--", source, target]
+        _run(words, "rsync", shows=self.shows, keeps=keeps)
