@@ -21,6 +21,8 @@ from rhubarbe.ndz.header import CHUNK, SECTOR
 
 # How long the last bytes may take to arrive once imagezip has ended on the node.
 LAST_BYTES = 10.0
+# More kinds of strangers than this need not be told apart.
+MOST_REFUSALS = 10
 
 
 def _create(partial: Path) -> int:
@@ -52,12 +54,20 @@ def _require_only_name(partial: Path, status: os.stat_result) -> None:
 class Collector:
     """Listens on `address`:`port` for the node at `sender`; made with `collect`."""
 
-    def __init__(self, partial: Path, sender: str, on_reach: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        partial: Path,
+        sender: str,
+        on_reach: Callable[[int], None],
+        on_refusal: Callable[[str], None],
+    ) -> None:
         self.address = ""
         self.port = 0
         self.partial = partial
         self._sender = sender
         self._on_reach = on_reach
+        self._on_refusal = on_refusal
+        self._refusals: list[str] = []
         self._descriptor = -1
         self._checker = ImageChecker()
         self._received = 0
@@ -76,9 +86,9 @@ class Collector:
         return server
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")
-        if self._writer is not None or peer is None or peer[0] != self._sender:
+        if refusal := self._refusal(writer.get_extra_info("peername")):
             writer.transport.abort()
+            self._refuse(refusal)
             return
         self._writer = writer
         try:
@@ -92,6 +102,24 @@ class Collector:
             self._end(None)
         finally:
             writer.transport.abort()
+
+    def _refusal(self, peer: tuple[str, int] | None) -> str:
+        """Return why a connection is not served, if it is not."""
+        ip = peer[0] if peer else "an unknown address"
+        if ip != self._sender:
+            return f"a sender at {ip} was turned away: the image comes from {self._sender}"
+        if self._writer is not None:
+            return f"a second sender at {ip} was turned away: only the first is received"
+        return ""
+
+    def _refuse(self, refusal: str) -> None:
+        if refusal not in self._refusals and len(self._refusals) < MOST_REFUSALS:
+            self._refusals.append(refusal)
+            self._on_refusal(refusal)
+
+    def explain(self, error: NodeError) -> NodeError:
+        """Return the error of a save, with who was turned away meanwhile: it may be the reason."""
+        return NodeError("; ".join((str(error), *self._refusals))) if self._refusals else error
 
     def _end(self, error: Exception | None) -> None:
         if self._ended.done():
@@ -140,7 +168,10 @@ class Collector:
         except NdzError as error:
             raise NodeError(f"what the node sends is not a whole image: {error}") from error
         except OSError as error:
-            raise NodeError(f"{self.partial}: the image cannot be written: {error}") from error
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> NodeError:
+        return NodeError(f"{self.partial}: the image cannot be written: {error.strerror or error}")
 
     async def complete(self, announced: int | None) -> int:
         """Wait for the end of a whole image, and sync it; return its size in bytes.
@@ -175,7 +206,7 @@ class Collector:
         except NdzError as error:
             raise NodeError(f"what the node sent is not a whole image: {error}") from error
         except OSError as error:
-            raise NodeError(f"{self.partial}: the image cannot be written: {error}") from error
+            raise self._unwritten(error) from error
 
     async def close(self) -> None:
         """Close connection and file; an empty partial file is worth nothing, and goes."""
@@ -194,14 +225,19 @@ class Collector:
 
 @contextlib.asynccontextmanager
 async def collect(
-    partial: Path, *, address: str, sender: str, on_reach: Callable[[int], None]
+    partial: Path,
+    *,
+    address: str,
+    sender: str,
+    on_reach: Callable[[int], None],
+    on_refusal: Callable[[str], None],
 ) -> AsyncIterator[Collector]:
     """Listen for one image, which is written to `partial`, for the length of the context.
 
     `sender` is the only address that is served; `on_reach` is told, after each chunk, up to which
-    byte of the node's disk the image has come.
+    byte of the node's disk the image has come, and `on_refusal` of who was turned away.
     """
-    collector = Collector(partial, sender, on_reach)
+    collector = Collector(partial, sender, on_reach, on_refusal)
     server: asyncio.Server | None = None
     try:
         server = await collector.open(address)

@@ -9,7 +9,7 @@ from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import NodeError
-from rhubarbe.events import CollectorReady, ImageSaved, Phase, Progress, Started
+from rhubarbe.events import CollectorReady, ImageSaved, Notice, Phase, Progress, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.collector import Collector, collect
@@ -69,6 +69,7 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
             address=address,
             sender=request.entry.control.ip,
             on_reach=progress.reached,
+            on_refusal=lambda words: bus.report(Notice(text=words)),
         ) as collector,
     ):
         bus.report(
@@ -120,7 +121,10 @@ class _Save:
         await self._place.into_ramdisk(node)
         await self._stamp(node)
         async with node.enter(Phase.IMAGE):
-            size = await unless(self._collector.alarm(), self._transfer(node))
+            try:
+                size = await unless(self._collector.alarm(), self._transfer(node))
+            except NodeError as error:
+                raise self._collector.explain(error) from error
         self._bus.report(Progress(node=node.name, percent=100.0))
         self._bus.report(ImageSaved(path=str(self._request.image), size=size))
         if self._place.resets:

@@ -32,9 +32,15 @@ async def open_collector(partial):
 
     @contextlib.asynccontextmanager
     async def opened(sender=IP):
-        reached = []
-        async with collect(partial, address=IP, sender=sender, on_reach=reached.append) as opened:
-            opened.reached = reached
+        reached, refusals = [], []
+        async with collect(
+            partial,
+            address=IP,
+            sender=sender,
+            on_reach=reached.append,
+            on_refusal=refusals.append,
+        ) as opened:
+            opened.reached, opened.refusals = reached, refusals
             yield opened
 
     return opened
@@ -178,6 +184,24 @@ async def test_another_sender_is_turned_away(open_collector, image):
                     assert await reader.read() == b""
         await send(collector, image)
         assert await collector.complete(len(image)) == len(image)
+        words = f"a sender at 127.0.0.9 was turned away: the image comes from {IP}"
+        assert collector.refusals == [words]
+        assert str(collector.explain(NodeError("cut"))) == f"cut; {words}"
+
+
+async def test_strangers_without_number_are_named_once(open_collector, image):
+    async with open_collector() as collector:
+        for last in [*range(2, 22), 2]:
+            await send(collector, b"", source=f"127.0.0.{last}")
+        await send(collector, image)
+        assert await collector.complete(len(image)) == len(image)
+        assert len(collector.refusals) == len(set(collector.refusals)) == 10
+
+
+async def test_an_error_is_as_it_was_where_nobody_was_turned_away(open_collector):
+    async with open_collector() as collector:
+        error = NodeError("cut")
+        assert collector.explain(error) is error
 
 
 async def test_a_second_connection_is_turned_away(open_collector, partial, image):
@@ -185,6 +209,9 @@ async def test_a_second_connection_is_turned_away(open_collector, partial, image
         while not collector.reached:  # noqa: ASYNC110 - a list that the collector fills
             await asyncio.sleep(0.01)
         await send(collector, b"y" * CHUNK)
+        assert collector.refusals == [
+            f"a second sender at {IP} was turned away: only the first is received"
+        ]
         writer.write(image[CHUNK:])
         await writer.drain()
         assert await collector.complete(len(image)) == len(image)
@@ -226,7 +253,9 @@ async def test_bytes_that_cannot_be_synced_are_no_image(open_collector, image, m
 async def test_a_place_that_cannot_be_written_is_named(tmp_path, place):
     (tmp_path / "link").symlink_to(tmp_path / "target")
     with pytest.raises(GatewayError, match=f"{place}: cannot collect an image"):
-        async with collect(tmp_path / place, address=IP, sender=IP, on_reach=print):
+        async with collect(
+            tmp_path / place, address=IP, sender=IP, on_reach=print, on_refusal=print
+        ):
             raise AssertionError("entered without a file")
     assert not (tmp_path / "target").exists()
 
@@ -242,7 +271,7 @@ async def test_an_older_partial_image_is_replaced(open_collector, partial, image
 async def test_two_saves_never_write_into_the_same_file(open_collector, partial, image):
     async with open_collector() as collector:
         with pytest.raises(GatewayError, match=f"{partial}: another save"):
-            async with collect(partial, address=IP, sender=IP, on_reach=print):
+            async with collect(partial, address=IP, sender=IP, on_reach=print, on_refusal=print):
                 raise AssertionError("two collectors on one file")
         await send(collector, image)
         assert await collector.complete(len(image)) == len(image)
@@ -253,7 +282,7 @@ async def test_a_published_image_is_never_written_into(partial, image):
     partial.write_bytes(image)
     os.link(partial, partial.with_name("mine.ndz"))
     with pytest.raises(GatewayError, match="also has another name"):
-        async with collect(partial, address=IP, sender=IP, on_reach=print):
+        async with collect(partial, address=IP, sender=IP, on_reach=print, on_refusal=print):
             raise AssertionError("a collector on an image that has its final name")
     assert partial.with_name("mine.ndz").read_bytes() == image
 
