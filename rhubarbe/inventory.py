@@ -5,7 +5,6 @@ A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each 
 another.
 """
 
-import ipaddress
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,9 @@ from typing import Any
 
 from rhubarbe.errors import InventoryError, SelectionError
 from rhubarbe.selector import fold
+
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ADDRESS = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")  # a library for it takes its time to import
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,68 +65,110 @@ class Inventory:
 
 def load_inventory(path: Path) -> Inventory:
     """Read an inventory file; raises InventoryError naming the file and the line or the entry."""
-    try:
-        objects = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InventoryError(
-            f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InventoryError(f"{path}: the inventory cannot be read: {error}") from error
-    if not isinstance(objects, list):
-        raise InventoryError(f"{path}: expected a list of nodes, found {type(objects).__name__}")
-    entries = [_entry(f"{path}: entry {rank}", item) for rank, item in enumerate(objects, 1)]
-    _require_distinct(path, entries)
+    entries, faults = _read(path)
+    if faults:
+        raise InventoryError(faults[0])
     return Inventory(entries, str(path))
 
 
-def _entry(where: str, item: Any) -> Entry:
-    if not isinstance(item, Mapping):
-        raise InventoryError(f"{where}: expected an object with cmc and control")
-    control = _interface(where, item, "control", needs_mac=True)
-    digits = re.search(r"\d+", control.hostname)
-    if digits is None:
-        raise InventoryError(f"{where}: control.hostname {control.hostname!r} has no number")
-    data = _interface(where, item, "data", needs_mac=False) if item.get("data") else None
-    cmc = _interface(where, item, "cmc", needs_mac=False)
-    return Entry(int(digits.group()), control, cmc, data)
+def inventory_faults(path: Path) -> list[str]:
+    """Return all that is wrong with an inventory file, each in one line."""
+    return _read(path)[1]
 
 
-def _interface(where: str, item: Mapping[str, Any], part: str, *, needs_mac: bool) -> Interface:
-    values = item.get(part)
-    if not isinstance(values, Mapping):
-        raise InventoryError(f"{where}: {part}: expected an object with hostname, ip and mac")
-    hostname, ip, mac = (values.get(key, "") for key in ("hostname", "ip", "mac"))
-    if not isinstance(hostname, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", hostname):
-        raise InventoryError(f"{where}: {part}.hostname: expected a host name, found {hostname!r}")
+def _read(path: Path) -> tuple[list[Entry], list[str]]:
     try:
-        address = str(ipaddress.IPv4Address(ip))
-    except ValueError as error:
-        raise InventoryError(
-            f"{where}: {part}.ip: expected an IPv4 address, found {ip!r}"
-        ) from error
-    if mac or needs_mac:
-        return Interface(hostname, address, _mac(f"{where}: {part}.mac", mac))
-    return Interface(hostname, address, "")
+        objects = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        return [], [f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"]
+    except (OSError, UnicodeDecodeError) as error:
+        return [], [f"{path}: the inventory cannot be read: {error}"]
+    if not isinstance(objects, list):
+        return [], [f"{path}: expected a list of nodes, found {type(objects).__name__}"]
+    reader = _Reader()
+    entries = [reader.entry(f"{path}: entry {rank}", item) for rank, item in enumerate(objects, 1)]
+    good = [entry for entry in entries if entry is not None]
+    return good, [*reader.faults, *_doubles(path, good)]
 
 
-def _mac(where: str, text: Any) -> str:
+class _Reader:
+    """Reads entries, and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def entry(self, where: str, item: Any) -> Entry | None:
+        """Return one node, or None where it has a fault."""
+        before = len(self.faults)
+        if not isinstance(item, Mapping):
+            self.faults.append(f"{where}: expected an object with cmc and control")
+            return None
+        control = self._interface(where, item, "control", needs_mac=True)
+        digits = re.search(r"\d+", control.hostname)
+        if control.hostname and digits is None:
+            self.faults.append(f"{where}: control.hostname {control.hostname!r} has no number")
+        data = self._interface(where, item, "data", needs_mac=False) if item.get("data") else None
+        cmc = self._interface(where, item, "cmc", needs_mac=False)
+        if digits is None or len(self.faults) > before:
+            return None
+        return Entry(int(digits.group()), control, cmc, data)
+
+    def _interface(
+        self, where: str, item: Mapping[str, Any], part: str, *, needs_mac: bool
+    ) -> Interface:
+        values = item.get(part)
+        if not isinstance(values, Mapping):
+            self.faults.append(f"{where}: {part}: expected an object with hostname, ip and mac")
+            return Interface("", "", "")
+        hostname, ip, mac = (values.get(key, "") for key in ("hostname", "ip", "mac"))
+        address = _mac(mac) if mac or needs_mac else ""
+        for key, value, expected, is_good in (
+            ("hostname", hostname, "a host name", _is_hostname(hostname)),
+            ("ip", ip, "an IPv4 address", isinstance(ip, str) and _ADDRESS.fullmatch(ip)),
+            ("mac", mac, "a MAC address of 12 hex digits", address is not None),
+        ):
+            if not is_good:
+                self.faults.append(f"{where}: {part}.{key}: expected {expected}, found {value!r}")
+        return Interface(hostname if _is_hostname(hostname) else "", str(ip), address or "")
+
+
+def _is_hostname(text: Any) -> bool:
+    return isinstance(text, str) and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))
+
+
+def _mac(text: Any) -> str | None:
     """Normalise a MAC address in any case and with any separator to `02:00:00:00:00:01`."""
     digits = re.sub(r"[^0-9a-z]", "", text.lower()) if isinstance(text, str) else ""
     if not re.fullmatch(r"[0-9a-f]{12}", digits):
-        raise InventoryError(f"{where}: expected a MAC address of 12 hex digits, found {text!r}")
+        return None
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
-def _require_distinct(path: Path, entries: list[Entry]) -> None:
+def _doubles(path: Path, entries: list[Entry]) -> Iterator[str]:
+    """Yield what two nodes have in common that each must have for itself."""
     for what, values in {
         "number": [str(entry.number) for entry in entries],
         "control.mac": [entry.control.mac for entry in entries],
         "control.ip": [entry.control.ip for entry in entries],
         "cmc.ip": [entry.cmc.ip for entry in entries],
     }.items():
-        seen: set[str] = set()
-        for value in values:
-            if value in seen:
-                raise InventoryError(f"{path}: two nodes have the same {what} {value}")
-            seen.add(value)
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            yield f"{path}: two nodes have the same {what} {value}"
+
+
+def inventory_template(regularname: str, rebootname: str) -> str:
+    """Return an inventory of two nodes to start from; the second has one interface."""
+    parts = {"cmc": (rebootname, 1), "control": (regularname, 3), "data": ("data", 2)}
+    entries = [
+        {
+            part: {
+                "hostname": f"{name}{number:02d}",
+                "ip": f"192.168.{network}.{number}",
+                "mac": f"02:00:00:00:{network:02x}:{number:02x}",
+            }
+            for part, (name, network) in parts.items()
+            if part != "data" or number == 1
+        }
+        for number in (1, 2)
+    ]
+    return json.dumps(entries, indent=2)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rhubarbe.errors import InventoryError, SelectionError
-from rhubarbe.inventory import load_inventory
+from rhubarbe.inventory import inventory_faults, inventory_template, load_inventory
 
 
 def node(number, **changes):
@@ -142,3 +142,53 @@ def test_the_same_mac_in_another_spelling_is_the_same(refusal):
     second = node(2)
     second["control"]["mac"] = "02-00-00-00-00-01"
     assert "the same control.mac" in refusal([node(1), second])
+
+
+@pytest.mark.parametrize(
+    "ip", ["10.0.0", "10.0.0.256", "10.0.0.01", " 10.0.0.1", "10.0.0.1\n", "٣.0.0.1"]
+)
+def test_an_address_is_one_to_the_letter(refusal, ip):
+    assert "control.ip: expected an IPv4 address" in refusal([changed("control", ip=ip)])
+
+
+@pytest.mark.parametrize("ip", ["0.0.0.0", "255.255.255.255", "10.199.249.9"])
+def test_any_address_is_accepted(load, ip):
+    (entry,) = load([changed("control", ip=ip)])
+    assert entry.control.ip == ip
+
+
+def test_all_faults_are_found_each_in_a_line(tmp_path):
+    path = tmp_path / "inventory.json"
+    broken = [
+        node(1),
+        "not a node",
+        changed("control", ip="1.2.3", mac="xyz") | {"cmc": {"hostname": "-x", "ip": "10.0.1.300"}},
+        node(2, data={"hostname": "d", "ip": 5, "mac": "0"}),
+        node(3) | {"cmc": node(1)["cmc"]},
+        node(4, control=node(1)["control"]),
+        node(5, control=node(5)["control"] | {"hostname": "nameless"}),
+    ]
+    path.write_text(json.dumps(broken))
+    says = [line.removeprefix(f"{path}: ") for line in inventory_faults(path)]
+    assert says == [
+        "entry 2: expected an object with cmc and control",
+        "entry 3: control.ip: expected an IPv4 address, found '1.2.3'",
+        "entry 3: control.mac: expected a MAC address of 12 hex digits, found 'xyz'",
+        "entry 3: cmc.hostname: expected a host name, found '-x'",
+        "entry 3: cmc.ip: expected an IPv4 address, found '10.0.1.300'",
+        "entry 4: data.ip: expected an IPv4 address, found 5",
+        "entry 4: data.mac: expected a MAC address of 12 hex digits, found '0'",
+        "entry 7: control.hostname 'nameless' has no number",
+        "two nodes have the same number 1",
+        "two nodes have the same control.mac 02:00:00:00:00:01",
+        "two nodes have the same control.ip 10.0.3.1",
+        "two nodes have the same cmc.ip 10.0.1.1",
+    ]
+    path.write_text(json.dumps([node(1), node(2)]))
+    assert inventory_faults(path) == []
+
+
+def test_the_template_is_an_inventory(load):
+    first, second = load(inventory_template("node", "card"))
+    assert (first.name, first.cmc.hostname, second.number) == ("node01", "card01", 2)
+    assert (first.data is None, second.data is None) == (False, True)

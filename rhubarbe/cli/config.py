@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.config import SECTIONS, Settings
-from rhubarbe.config.template import text_of
+from rhubarbe.config.template import template, text_of
 from rhubarbe.errors import ConfigError
 
 EPILOG = example("rhubarbe-config frisbee networking")
@@ -16,12 +16,20 @@ DEFAULT = "built-in default"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what config takes."""
     parser.add_argument(
+        "--template",
+        action="store_true",
+        help="print a file that sets nothing: every setting, explained, at its default",
+    )
+    parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"some of {', '.join(SECTIONS)} (all)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the sections as INI, with the origin of each value as a comment."""
+    """Print the sections as INI, with the origin of each value as a comment; or the template."""
+    if arguments.template:
+        print(template(), end="")
+        return 0
     settings = read_settings()
     for name in arguments.sections or SECTIONS:
         if name not in SECTIONS:

@@ -1,22 +1,41 @@
-"""Print the inventory: each node with its addresses and its power card."""
+"""Print the inventory: each node with its addresses and its power card; or check it."""
 
 import argparse
 
 from rhubarbe.cli.arguments import example, read_inventory, read_settings
-from rhubarbe.inventory import Interface
+from rhubarbe.inventory import Interface, Inventory, inventory_faults, inventory_template
 
-EPILOG = example("rhubarbe-inventory")
+EPILOG = example("rhubarbe-inventory --template > /etc/rhubarbe/inventory.json")
 
 COLUMNS = ("node", "control", "ip", "mac", "cmc", "ip", "mac", "data", "ip", "mac")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what inventory takes: nothing."""
+    """Declare what inventory takes."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--check",
+        action="store_true",
+        help="print all that is wrong with it, a fault a line; exit code 1 if anything is",
+    )
+    what.add_argument("--template", action="store_true", help="print one to start from")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one line a node."""
-    inventory = read_inventory(read_settings())
+    """Print what was asked for; return 1 where a check finds faults."""
+    settings = read_settings()
+    if arguments.template:
+        print(inventory_template(settings.testbed.regularname, settings.testbed.rebootname))
+        return 0
+    if arguments.check:
+        faults = inventory_faults(settings.testbed.inventory_path)
+        print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
+        return int(bool(faults))
+    _print_table(read_inventory(settings))
+    return 0
+
+
+def _print_table(inventory: Inventory) -> None:
     rows = [COLUMNS] + [
         (str(entry.number), *_cells(entry.control), *_cells(entry.cmc), *_cells(entry.data))
         for entry in inventory
@@ -25,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
-    return 0
 
 
 def _cells(interface: Interface | None) -> tuple[str, str, str]:
