@@ -315,10 +315,10 @@ class Node:
         raise CommandFailed(f"{words}: {transcript.last_line}")
 
     @contextlib.contextmanager
-    def linked(self) -> Iterator[None]:
-        """Hold the nextboot link, as the phase of this name."""
+    def linked(self, *, stays: bool = False) -> Iterator[None]:
+        """Hold the nextboot link, as the phase of this name; it may stay after a good end."""
         self.phase = Phase.LINK
         self._bus.report(PhaseStarted(node=self.name, phase=Phase.LINK))
-        with self.next_boot.linked():
+        with self.next_boot.linked(stays=stays):
             self._bus.report(PhaseDone(node=self.name, phase=Phase.LINK, seconds=0.0))
             yield

@@ -27,6 +27,7 @@ VERBS = {
     "usrpoff": ("power", "switch USRPs off"),
     "bothoff": ("power", "switch nodes and their USRPs off"),
     "bye": ("power", "the same, at the end of the day"),
+    "rescue": ("rescue", "boot nodes into the ramdisk, to stay there"),
     "nodes": ("nodes", "print the names of nodes"),
     "inventory": ("inventory", "print the inventory"),
     "config": ("config", "print the configuration, and where each value comes from"),

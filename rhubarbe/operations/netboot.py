@@ -55,17 +55,18 @@ class Workplace:
                     mean = sum(percents.values()) / len(percents)
                     await asyncio.to_thread(self.locks.tell, f"{mean:.0f} % of the image")
 
-    async def into_ramdisk(self, node: Node) -> None:
+    async def into_ramdisk(self, node: Node, *, stays: bool = False) -> None:
         """Return once the node's ramdisk answers and the link is gone; raises NodeError.
 
-        A node that is not to be reset is expected to be there already.
+        A node that is not to be reset is expected to be there already. Where it `stays` in the
+        ramdisk, the link stays too.
         """
         if not self.resets:
             await node.wait_for_ramdisk()
             return
         link = node.next_boot
         async with self.journal.recorded(node.name, link.path, link.entry):
-            with self.guardian.guarding_link(link.path, link.entry), node.linked():
+            with self.guardian.guarding_link(link.path, link.entry), node.linked(stays=stays):
                 await node.reboot(Phase.RESET)
                 await node.wait_for_ramdisk()
 

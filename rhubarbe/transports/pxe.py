@@ -51,13 +51,27 @@ class NextBoot:
             ) from error
 
     @contextlib.contextmanager
-    def linked(self) -> Iterator[None]:
-        """Hold the link for the length of the context; it goes on every way out."""
+    def linked(self, *, stays: bool = False) -> Iterator[None]:
+        """Hold the link for the length of the context; it goes on every way out.
+
+        Where it `stays`, it goes on every way out but the good one.
+        """
         self.set()
         try:
             yield
-        finally:
+        except BaseException:
             self.remove()
+            raise
+        if not stays:
+            self.remove()
+
+    @property
+    def target(self) -> str | None:
+        """The boot entry that the link points to; None where there is no link."""
+        try:
+            return os.fspath(self.path.readlink())
+        except OSError:
+            return None
 
     @property
     def is_set(self) -> bool:

@@ -122,3 +122,13 @@ def test_what_cannot_be_replaced_leaves_no_draft(next_boot, tmp_path):
     with pytest.raises(GatewayError, match="cannot be made"):
         next_boot.set()
     assert sorted(path.name for path in tmp_path.iterdir()) == [next_boot.path.name, "pxefrisbee"]
+
+
+def test_one_that_stays_goes_on_any_way_out_but_the_good_one(next_boot):
+    with next_boot.linked(stays=True):
+        assert next_boot.target == "pxefrisbee"
+    assert next_boot.is_set
+    with pytest.raises(KeyboardInterrupt), next_boot.linked(stays=True):
+        raise KeyboardInterrupt
+    assert not next_boot.is_set
+    assert next_boot.target is None

@@ -1,0 +1,71 @@
+"""Rescue: boot nodes into the ramdisk, where they stay until they are taken back to their disks.
+
+The nextboot link of a rescued node stays, so that it boots the ramdisk again however it restarts.
+A load or a save of the node removes the link.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import GatewayError
+from rhubarbe.events import Phase, Started
+from rhubarbe.gateway.history import History
+from rhubarbe.gateway.journal import Journal
+from rhubarbe.inventory import Entry
+from rhubarbe.node import Node
+from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.netboot import workplace
+from rhubarbe.operations.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescueRequest:
+    """Which nodes to rescue; or, where it `releases` them, to take back to their disks.
+
+    Nodes that another command works on are waited for `patience` seconds.
+    """
+
+    entries: Sequence[Entry]
+    limit: float
+    releases: bool = False
+    patience: float = 0.0
+
+
+async def rescue(request: RescueRequest, settings: Settings, bus: Bus) -> Outcome:
+    """Bring all the nodes there; raises RhubarbeError before any node is touched, or never.
+
+    A node that does not reach the ramdisk keeps no link.
+    """
+    bus.report(Started(command="rescue", nodes=tuple(entry.name for entry in request.entries)))
+    journal = Journal(settings.testbed.state_dir, "rescue", request.limit)
+    async with workplace(
+        journal,
+        request.entries,
+        settings,
+        bus,
+        resets=not request.releases,
+        patience=request.patience,
+    ) as place:
+
+        async def job(node: Node) -> None:
+            if request.releases:
+                await _release(node)
+            else:
+                await place.into_ramdisk(node, stays=True)
+
+        history = History(settings.testbed.state_dir)
+        fleet = Fleet("rescue", place.nodes, bus, history=history)
+        return await fleet.run(job, request.limit, [place.guardian.watch])
+
+
+async def _release(node: Node) -> None:
+    """Remove the link, and reset the node onto its disk; raises GatewayError or NodeError."""
+    link = node.next_boot
+    link.remove()
+    if link.is_set:
+        raise GatewayError(
+            f"{link.path} is not a link to {link.entry}, and so not ours: remove it by hand"
+        )
+    await node.reboot(Phase.BOOT)
