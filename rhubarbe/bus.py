@@ -11,6 +11,7 @@ class Bus:
 
     def __init__(self) -> None:
         self._subscriptions: list[asyncio.Queue[Event | None]] = []
+        self._closed = False
 
     def report(self, event: Event) -> None:
         """Hand an event to every subscriber."""
@@ -18,9 +19,11 @@ class Bus:
             queue.put_nowait(event)
 
     def subscribe(self) -> AsyncIterator[Event]:
-        """Return all events reported from now on, until the bus closes."""
+        """Return all events reported from now on, until the bus closes: none once it has."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._subscriptions.append(queue)
+        if self._closed:
+            queue.put_nowait(None)
         return self._follow(queue)
 
     async def _follow(self, queue: "asyncio.Queue[Event | None]") -> AsyncIterator[Event]:
@@ -29,5 +32,6 @@ class Bus:
 
     def close(self) -> None:
         """End the stream of every subscriber, after what was reported before."""
+        self._closed = True
         for queue in self._subscriptions:
             queue.put_nowait(None)

@@ -59,3 +59,12 @@ async def test_nobody_needs_to_listen():
     bus = Bus()
     bus.report(*notices("a"))
     bus.close()
+
+
+async def test_a_bus_that_has_closed_has_nothing_more_to_say():
+    bus = Bus()
+    bus.close()
+    late = bus.subscribe()
+    bus.report(*notices("a"))
+    async with asyncio.timeout(5):
+        assert await gather(late) == []

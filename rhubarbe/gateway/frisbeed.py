@@ -9,10 +9,10 @@ import contextlib
 import os
 import random
 import shlex
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, NoReturn
 
 from rhubarbe.bus import Bus
 from rhubarbe.config.settings import FrisbeeSettings, NetworkingSettings
@@ -23,6 +23,9 @@ from rhubarbe.gateway.programs import end_process, find_program
 
 PORT_IN_USE = 98
 START_LIMIT = 15.0
+# How long words may still come once who wrote them has ended: others may hold the pipe open.
+LAST_WORDS = 1.0
+LONGEST_LINE = 2000
 BITS_PER_MIBIT = 1 << 20
 
 
@@ -34,29 +37,72 @@ class Session:
     port: int
 
 
+class _Words(asyncio.Protocol):
+    """What the server writes to its standard error, line by line, from its first moment on.
+
+    It is never held up; of a line that is too long only the end is kept.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.last_line = ""
+        self._tell = tell
+        self._rest = b""
+        self._over = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        """Take some bytes."""
+        *lines, rest = (self._rest + data.replace(b"\r", b"\n")).split(b"\n")
+        self._rest = rest[-LONGEST_LINE:]
+        for line in lines:
+            self._say(line)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end, and what came without the end of a line."""
+        self._say(self._rest)
+        self._over.set()
+
+    def _say(self, line: bytes) -> None:
+        if text := line[-LONGEST_LINE:].decode("utf-8", "replace").strip():
+            self.last_line = text
+            self._tell(text)
+
+    async def over(self) -> None:
+        """Wait for the last words, for a moment."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self._over.wait()
+
+
 class Frisbeed:
     """A running image server; made by `serve`, which also ends it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, session: Session) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, session: Session, words: _Words
+    ) -> None:
         self.session = session
         self._process = process
-        self._last_line = ""
+        self._words = words
 
     @property
     def pid(self) -> int:
         """The number of the server's process."""
         return self._process.pid
 
-    async def follow(self, bus: Bus) -> None:
-        """Report what the server says, until it ends."""
-        async for line in _lines(self._process):
-            self._last_line = line
-            bus.report(ServerSaid(line=line))
+    @property
+    def last_line(self) -> str:
+        """The last thing that the server said, or nothing."""
+        return self._words.last_line
+
+    async def ended(self) -> int:
+        """Wait for the server's end and its last words; return its status."""
+        status = await self._process.wait()
+        await self._words.over()
+        return status
 
     async def alarm(self) -> NoReturn:
         """Wait for the server's end, which nobody asked for: raises GatewayError."""
-        status = await self._process.wait()
-        raise GatewayError(f"the image server ended with status {status}: {self._last_line}")
+        status = await self.ended()
+        raise GatewayError(f"the image server ended with status {status}: {self.last_line}")
 
 
 class _Guard:
@@ -84,7 +130,8 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
 ) -> AsyncIterator[Frisbeed]:
     """Serve an image from our `address` for the length of the context; raises GatewayError.
 
-    The guardian, if any, knows the server from its first moment on.
+    One session after the other is tried, until the server takes one. The guardian, if any, knows
+    the server from its first moment on.
     """
     arguments = [
         find_program(programs.server),
@@ -92,44 +139,18 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
         *shlex.split(programs.server_options),
     ]
     with contextlib.ExitStack() as guarded:
-        process, session = await _start(
-            arguments, image, networking, _Guard(guardian, guarded) if guardian else None
-        )
-        async with _following(process, session, bus) as server:
-            bus.report(
-                ImageServed(group=session.group, port=session.port, bandwidth_mibps=bandwidth_mibps)
-            )
-            yield server
-
-
-@contextlib.asynccontextmanager
-async def _following(
-    process: asyncio.subprocess.Process, session: Session, bus: Bus
-) -> AsyncIterator[Frisbeed]:
-    """Report what a server says, and end it on the way out."""
-    try:
-        server = Frisbeed(process, session)
-        async with asyncio.TaskGroup() as group:
-            follower = group.create_task(server.follow(bus))
-            yield server
-            await end_process(process)
-            await follower
-    finally:
-        await end_process(process)
-
-
-async def _start(
-    arguments: list[str],
-    image: Path,
-    networking: NetworkingSettings,
-    guard: _Guard | None,
-) -> tuple[asyncio.subprocess.Process, Session]:
-    """Try one session after the other, until the server takes one."""
-    for session in _sessions(networking):
-        where = ["-m", session.group, "-p", str(session.port)]
-        process = await _start_at([*arguments, *where], image, guard)
-        if process is not None:
-            return process, session
+        guard = _Guard(guardian, guarded) if guardian else None
+        for session in _sessions(networking):
+            async with _started(arguments, image, session, bus, guard) as server:
+                if server is None:
+                    continue
+                bus.report(
+                    ImageServed(
+                        group=session.group, port=session.port, bandwidth_mibps=bandwidth_mibps
+                    )
+                )
+                yield server
+                return
     raise GatewayError(
         f"all {networking.pattern_size} groups and ports are in use; wait, or raise pattern_size"
     )
@@ -147,68 +168,76 @@ def _sessions(networking: NetworkingSettings) -> Iterator[Session]:
         yield Session(networking.pattern_multicast.replace("*", str(rank)), base + rank)
 
 
-async def _start_at(
-    arguments: list[str], image: Path, guard: _Guard | None
-) -> asyncio.subprocess.Process | None:
-    """Start the server; return it once it says that it is ready, None when its port is taken."""
-    readable, writable = os.pipe()
-    with open(readable, "rb", buffering=0) as ready:  # noqa: ASYNC230, PTH123 - a pipe
+@contextlib.asynccontextmanager
+async def _started(
+    arguments: list[str], image: Path, session: Session, bus: Bus, guard: _Guard | None
+) -> AsyncIterator[Frisbeed | None]:
+    """Run a server, and yield it once it says that it is ready; None when its port is taken."""
+    words = _Words(lambda line: bus.report(ServerSaid(line=line)))
+    reader = asyncio.StreamReader()
+    async with (
+        _pipe(lambda: words) as stderr,
+        _pipe(lambda: asyncio.StreamReaderProtocol(reader)) as ready,
+    ):
+        where = ["-m", session.group, "-p", str(session.port), "-A", f"/dev/fd/{ready.fileno()}"]
         try:
-            process = await asyncio.create_subprocess_exec(
-                *arguments,
-                *("-A", f"/dev/fd/{writable}"),
-                str(image),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=[writable],
-                start_new_session=True,
-                env=os.environ | (guard.environ if guard else {}),
-            )
+            async with _child([*arguments, *where, str(image)], stderr, ready, guard) as process:
+                server = Frisbeed(process, session, words)
+                yield server if await _is_ready(server, reader, arguments[0]) else None
         finally:
-            os.close(writable)
+            await words.over()
+
+
+@contextlib.asynccontextmanager
+async def _pipe(protocol: Callable[[], asyncio.BaseProtocol]) -> AsyncIterator[IO[bytes]]:
+    """Yield the end of a pipe that a child writes into; what it writes goes to the protocol."""
+    ends = os.pipe()
+    with open(ends[0], "rb", buffering=0) as out, open(ends[1], "wb", buffering=0) as into:  # noqa: ASYNC230, PTH123 - a pipe
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(protocol, out)
+        try:
+            yield into
+        finally:
+            transport.close()
+
+
+@contextlib.asynccontextmanager
+async def _child(
+    command: list[str], stderr: IO[bytes], ready: IO[bytes], guard: _Guard | None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a command for the length of the context; the pipes become its own."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=[ready.fileno()],
+            start_new_session=True,
+            env=os.environ | (guard.environ if guard else {}),
+        )
+    except OSError as error:
+        raise GatewayError(f"{command[0]}: cannot be run: {error.strerror}") from error
+    finally:
+        stderr.close()
+        ready.close()
+    try:
         if guard is not None:
             guard.add(process.pid)
-        try:
-            if await _says_ready(ready):
-                return process
-            lines = [line async for line in _lines(process)]
-            status = await process.wait()
-        except BaseException:
-            await end_process(process)
-            raise
-    if status == PORT_IN_USE:
-        return None
-    raise GatewayError(
-        f"the image server {arguments[0]} ended with status {status}: {lines[-1] if lines else ''}"
-    )
+        yield process
+    finally:
+        await end_process(process)
 
 
-async def _says_ready(pipe: Any) -> bool:
-    """Wait for the line that says where the image is served; false when the server ends first."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+async def _is_ready(server: Frisbeed, reader: asyncio.StreamReader, program: str) -> bool:
+    """Wait until the server says that it serves; false where its port is taken."""
     try:
         async with asyncio.timeout(START_LIMIT):
-            return bool(await reader.readline())
+            if await reader.readline():
+                return True
     except TimeoutError as error:
         raise GatewayError(
             f"the image server did not say in {START_LIMIT:g} s that it is ready"
         ) from error
-    finally:
-        transport.close()
-
-
-async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
-    """Yield what a process writes to its standard error, line by line, whatever their length."""
-    if process.stderr is None:
-        raise RuntimeError("a process whose lines are read needs a pipe")
-    rest = b""
-    while piece := await process.stderr.read(4096):
-        *lines, rest = (rest + piece).replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            if text := line.decode("utf-8", "replace").strip():
-                yield text
-    if rest:
-        yield rest.decode("utf-8", "replace").strip()
+    if (status := await server.ended()) == PORT_IN_USE:
+        return False
+    raise GatewayError(f"the image server {program} ended with status {status}: {server.last_line}")

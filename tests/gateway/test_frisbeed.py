@@ -216,6 +216,39 @@ async def test_a_server_that_talks_without_end_is_not_held_up(gateway):
             await server.alarm()
 
 
+async def test_a_server_that_talks_before_it_is_ready_is_not_held_up(gateway):
+    """More than a pipe holds."""
+    gateway.server("os.write(2, b'starting\\n' * 100000)" + textwrap.dedent(READY + STAY))
+    async with asyncio.timeout(10), gateway.serve():
+        assert len(gateway.said()) == 100000
+        assert isinstance(gateway.heard[-1], ImageServed)
+
+
+async def test_a_line_without_end_is_not_kept_in_memory(gateway):
+    endless = "for _ in range(200): os.write(2, b'x' * 65536)\nos.write(2, b'\\nlast')\nsys.exit()"
+    gateway.server(textwrap.dedent(READY) + endless)
+    async with asyncio.timeout(20), gateway.serve() as server:
+        with pytest.raises(GatewayError, match="status 0: last"):
+            await server.alarm()
+    assert gateway.said() == ["x" * frisbeed.LONGEST_LINE, "last"]
+
+
+async def test_last_words_are_not_waited_for_where_others_hold_the_pipe(gateway):
+    leaves = "if os.fork() == 0:\n    open(os.path.join(here, 'go')).read()\n    os._exit(0)\n"
+    os.mkfifo(gateway.directory / "go")
+    gateway.server(textwrap.dedent(READY) + leaves + "sys.exit('gone')")
+    async with asyncio.timeout(10), gateway.serve() as server:
+        with pytest.raises(GatewayError, match="gone"):
+            await server.alarm()
+    await asyncio.to_thread((gateway.directory / "go").write_text, "go")
+
+
+async def test_a_server_that_cannot_be_run_is_named(gateway):
+    gateway.program.write_text("#!/no/such/interpreter\n")
+    gateway.program.chmod(0o700)
+    assert "a-frisbeed: cannot be run: No such file" in await refusal(gateway)
+
+
 async def test_a_server_that_ignores_being_asked_is_killed(gateway, monkeypatch):
     monkeypatch.setattr(programs, "PATIENCE", 0.2)
     gateway.server("signal.signal(signal.SIGTERM, signal.SIG_IGN)" + textwrap.dedent(READY + STAY))
