@@ -36,6 +36,7 @@ VERBS = {
     "resolve": ("resolve", "print the file that is meant by the name of an image"),
     "share": ("share", "move an image into the repository"),
     "sync": ("sync", "copy images from or to another gateway"),
+    "completion": ("completion", "print what makes bash or zsh complete all this"),
     "history": ("history", "which nodes fail, and how long each phase takes"),
 }
 PREFIX = "rhubarbe-"

@@ -19,6 +19,7 @@ REQUIRED = {
     "resolve": ["x"],
     "share": ["x"],
     "sync": ["--pull", "host"],
+    "completion": ["bash"],
 }
 HEAVY = ("aiohttp", "asyncssh", "telnetlib3", "progressbar", "curses")
 
