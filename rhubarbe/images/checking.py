@@ -1,5 +1,6 @@
 """Whether a whole image is undamaged."""
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,17 @@ if TYPE_CHECKING:
     from rhubarbe.ndz.check import ImageSummary
 
 
-def check_image(path: Path) -> "ImageSummary":
+def check_image(path: Path, stop: threading.Event | None = None) -> "ImageSummary":
     """Read and check a whole image; raises ImageError naming the chunk that is missing or bad.
 
-    Takes its time and all cores: to be called in a thread.
+    Takes its time and all cores: to be called in a thread. It ends soon once `stop` is set.
     """
     # Most of those who ask about images check none: they need not wait for this.
     from rhubarbe.ndz.check import check_file
     from rhubarbe.ndz.errors import NdzError
 
     try:
-        return check_file(path)
+        return check_file(path, stop=stop)
     except (NdzError, OSError) as error:
         text = str(error)
         raise ImageError(

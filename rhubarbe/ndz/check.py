@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
+from rhubarbe.ndz.errors import CheckStopped, DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, SECTOR, Buffer, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import engine, inflate
 from rhubarbe.ndz.seal import Seal, read_seal
@@ -188,17 +188,24 @@ class ChunkSet:
             raise DamagedChunk(total, "follows the last chunk of the image")
 
 
-def check_file(path: str | os.PathLike[str], *, threads: int | None = None) -> ImageSummary:
+def check_file(
+    path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    stop: threading.Event | None = None,
+) -> ImageSummary:
     """Check a whole image file on all cores.
 
     Raises NdzError, one line that names the file and the first chunk that is damaged, and
-    OSError where the file cannot be read.
+    OSError where the file cannot be read. Once `stop` is set, no further chunk is begun, and
+    CheckStopped is raised.
     """
+    stop = stop or threading.Event()
     try:
         with Path(path).open("rb", buffering=0) as image:
             size = os.fstat(image.fileno()).st_size
             checker = ImageChecker()
-            for checked in _check_all(image.fileno(), size // CHUNK, threads or _cores()):
+            for checked in _check_all(image.fileno(), size // CHUNK, threads or _cores(), stop):
                 checker.add(checked)
             if size % CHUNK:
                 raise TruncatedImage(
@@ -214,14 +221,18 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _check_all(descriptor: int, count: int, threads: int) -> Iterator[CheckedChunk]:
+def _check_all(
+    descriptor: int, count: int, threads: int, stop: threading.Event
+) -> Iterator[CheckedChunk]:
     """Yield the chunks in order, each checked by itself; raise at the first damaged one."""
-    task = _FileCheck(descriptor, count)
+    task = _FileCheck(descriptor, count, stop)
     workers = [threading.Thread(target=task.work) for _ in range(min(threads, count))]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
+    if stop.is_set():
+        raise CheckStopped("the check was stopped")
     for result in task.results:
         if isinstance(result, Exception):
             raise result
@@ -231,17 +242,18 @@ def _check_all(descriptor: int, count: int, threads: int) -> Iterator[CheckedChu
 class _FileCheck:
     """What the threads that check one file share."""
 
-    def __init__(self, descriptor: int, count: int) -> None:
+    def __init__(self, descriptor: int, count: int, stop: threading.Event) -> None:
         self.results: list[CheckedChunk | NdzError | OSError] = []
         self._descriptor = descriptor
+        self._stop = stop
         self._by_place: dict[int, CheckedChunk | NdzError | OSError] = {}
         self._places = iter(range(count))
         self._lock = threading.Lock()
 
     def work(self) -> None:
-        """Check chunk after chunk until there is none left, or one is damaged."""
+        """Check chunk after chunk until there is none left, one is damaged, or `stop` is set."""
         buffer = bytearray(CHUNK)
-        while (place := self._next_place()) is not None:
+        while (place := self._next_place()) is not None and not self._stop.is_set():
             try:
                 result: CheckedChunk | NdzError | OSError = self._check(buffer, place)
             except (NdzError, OSError) as error:

@@ -28,3 +28,7 @@ class DamagedChunk(NdzError):
 
 class ImageTooLarge(NdzError):
     """The disk has used sectors beyond what the 32 bits of a region count."""
+
+
+class CheckStopped(NdzError):
+    """Nobody wants the result of a check any more."""

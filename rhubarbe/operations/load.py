@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
     """
     bus.report(Started(command="load", nodes=tuple(entry.name for entry in request.entries)))
     find_program(settings.frisbee.server)
-    summary = await asyncio.to_thread(check_image, request.image)
+    summary = await _check(request.image)
     bus.report(
         ImageChosen(
             path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
@@ -89,6 +90,15 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
             image=await asyncio.to_thread(os.path.realpath, request.image),
         )
         return await fleet.run(job, request.limit, companions)
+
+
+async def _check(image: Path) -> ImageSummary:
+    """Check the whole image; when cancelled, the threads that read it stop soon."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(check_image, image, stop)
+    finally:
+        stop.set()
 
 
 def _image_limit(request: LoadRequest, summary: ImageSummary, settings: Settings) -> float:

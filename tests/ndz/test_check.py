@@ -1,7 +1,17 @@
+import threading
+
 import pytest
 
+from rhubarbe.ndz import check
 from rhubarbe.ndz.check import ImageChecker, check_file
-from rhubarbe.ndz.errors import DamagedChunk, NdzError, NotAnImage, TruncatedImage, UnsupportedImage
+from rhubarbe.ndz.errors import (
+    CheckStopped,
+    DamagedChunk,
+    NdzError,
+    NotAnImage,
+    TruncatedImage,
+    UnsupportedImage,
+)
 
 CHUNK = 1 << 20
 
@@ -104,6 +114,24 @@ def test_an_encrypted_chunk_is_refused_in_one_line(small_image):
 def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         check_file(tmp_path / "none.ndz")
+
+
+def test_a_check_that_nobody_wants_any_more_ends_with_the_chunks_at_hand(
+    small_image, image, monkeypatch
+):
+    stop, looked_at = threading.Event(), []
+
+    def check_chunk(chunk, place):
+        looked_at.append(place)
+        if len(looked_at) >= 5:
+            stop.set()
+        return real(small_image("d4-raw"), 0)
+
+    real = check.check_chunk
+    monkeypatch.setattr(check, "check_chunk", check_chunk)
+    with pytest.raises(CheckStopped):
+        check_file(image(small_image("d4-raw") * 50), threads=3, stop=stop)
+    assert 5 <= len(looked_at) <= 5 + 2
 
 
 def test_an_image_without_any_chunk_of_its_stream_is_empty():
