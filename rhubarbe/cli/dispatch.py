@@ -3,6 +3,7 @@
 Only the verb that is asked for is imported, and none of them imports what `--help` does not need.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -41,12 +42,39 @@ VERBS = {
 }
 PREFIX = "rhubarbe-"
 USAGE_ERROR = 2
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (with the program's name first) asks for; return the exit code."""
     program, *words = sys.argv if argv is None else argv
-    verb = Path(program).name.removeprefix(PREFIX)
+    name = Path(program).name
+    try:
+        try:
+            return _main(name, words)
+        finally:  # also after --help, which exits
+            if sys.stdout is not None:  # closed by whoever started us
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _write_no_more()  # whoever read our output has had enough
+        return 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        _write_no_more()
+        print(f"{name}: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _write_no_more() -> None:
+    """Turn the standard output to nowhere, or the interpreter would have its say at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _main(name: str, words: list[str]) -> int:
+    verb = name.removeprefix(PREFIX)
     if verb in VERBS:
         return _run(verb, words)
     if words and words[0] in VERBS:
@@ -64,16 +92,11 @@ def _run(verb: str, words: list[str]) -> int:
         module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
         arguments = make_parser(PREFIX + verb, module).parse_args(words)
         code: int = module.run(arguments)
-        sys.stdout.flush()
     except RhubarbeError as error:
         print(f"{PREFIX}{verb}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{PREFIX}{verb}: interrupted", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # Whoever read our output has had enough; the interpreter must not say so at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
 

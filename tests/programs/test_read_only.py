@@ -48,3 +48,20 @@ def test_images(twelve):
 def test_a_reader_that_goes_away_is_no_traceback(twelve):
     result = twelve.run("sh", "-c", "rhubarbe-config | head -1")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", ["nodes 1", "inventory", "config", "images", "load --help"])
+def test_an_output_without_room_is_one_line(twelve, verb, unbuffered):
+    result = twelve.run("sh", "-c", f"rhubarbe-{verb} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    program = f"rhubarbe-{verb.split()[0]}"
+    if unbuffered and "--help" in verb:
+        assert (result.returncode, result.stderr) == (0, "")  # argparse minds its own
+        return
+    assert result.returncode == 1
+    assert result.stderr == (f"{program}: the output cannot be written: No space left on device\n")
+
+
+def test_an_output_that_was_closed_is_no_traceback(twelve):
+    result = twelve.run("sh", "-c", "rhubarbe-nodes 1 >&-")
+    assert (result.returncode, result.stderr) == (0, "")
