@@ -19,7 +19,7 @@ from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.logfile import LogFile
 from rhubarbe.displays.report import Report
 from rhubarbe.errors import GatewayError, RhubarbeError
-from rhubarbe.events import Event, Notice
+from rhubarbe.events import Event, Finished, Notice
 from rhubarbe.operations.outcome import Outcome
 
 LOG = "rhubarbe.log"
@@ -152,6 +152,7 @@ class _Command:
         self._displays = displays
         self._notices = notices
         self._signal: signal.Signals | None = None
+        self._told: int | None = None
 
     async def run(self, operation: Operation) -> int:
         bus = Bus()
@@ -162,15 +163,17 @@ class _Command:
             with self._signals():
                 for notice in self._notices:
                     bus.report(notice)
-                return (await operation(bus)).exit_code
+                code = (await operation(bus)).exit_code
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
-            return 1
+            code = 1
         finally:
+            _ignore_signals()
             bus.close()
             await follower
-            _ignore_signals()
+        # A signal that came after the outcome was told changes nothing of it.
+        return code if self._told is None else self._told
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -190,6 +193,8 @@ class _Command:
         ticker = asyncio.get_running_loop().create_task(self._tick(), name="ticks")
         try:
             async for event in events:
+                if isinstance(event, Finished):
+                    self._told = event.exit_code
                 for display in self._displays:
                     display.show(event)
         finally:

@@ -62,8 +62,10 @@ class Fleet:
             reason = f"not done within the time limit of {limit:g} s"
         finally:
             outcome = self._settle(reason)
-            await self._remember(outcome)
-            self._finish(outcome)
+            try:
+                await self._remember(outcome)
+            finally:
+                self._finish(outcome)
         return outcome
 
     async def _run_all(self, job: Job, companions: Iterable[Companion]) -> None:

@@ -1,5 +1,6 @@
 """The log: here, else at home, else nowhere; never through somebody's link."""
 
+import asyncio
 import os
 import signal
 
@@ -72,3 +73,14 @@ def test_without_any_log_the_command_still_runs_and_says_so(places, capsys):
 def test_a_signal_that_comes_late_changes_nothing(places, number):
     assert run() == 0
     os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_after_the_outcome_was_told_changes_nothing(places, number):
+    async def operation(bus: Bus) -> Outcome:
+        bus.report(Finished(command="wait", good="", bad="", exit_code=0, seconds=1.0))
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()  # where locks and links are given back
+        raise AssertionError
+
+    assert run_command(operation, curses=False, json=False) == 0

@@ -22,6 +22,8 @@ sys.exit(status)
 """
 BASE_MIB = 60
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def network():

@@ -1,10 +1,12 @@
 """What partclone knows: files put there and deleted, imaged, restored onto junk, compared."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -80,6 +82,20 @@ KINDS = {
 }  # fmt: skip
 
 
+def released(device, within=50):
+    """Wait until nothing has the device mounted: another test's namespace may hold a copy."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+        except OSError as error:
+            assert error.errno == errno.EBUSY, error
+            assert time.monotonic() < deadline, f"{device} is still mounted somewhere"
+            time.sleep(0.05)
+        else:
+            return
+
+
 class Mounted:
     """Files by mounting the filesystem, in a file, on a loop device."""
 
@@ -115,6 +131,7 @@ class Mounted:
                 yield self._point
             finally:
                 self._tools.run("umount", self._point)
+                released(device)
 
 
 class ByF2fsTools:
@@ -140,6 +157,7 @@ class ByF2fsTools:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_come_back_and_free_space_is_left_out(
     kind, attached, tools, programs, tmp_path, capsys
