@@ -1,9 +1,43 @@
+import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Command, find_packages, setup
+from setuptools.command.build import build
 
 HERE = Path(__file__).parent
 VERSION = (HERE / "rhubarbe" / "VERSION").read_text().strip()
+
+
+class BuildMan(Command):
+    """Make the manual pages from the commands' parsers."""
+
+    description = "make the manual pages"
+    user_options = []  # noqa: RUF012 - as setuptools wants it
+    editable_mode = False
+
+    def initialize_options(self) -> None:
+        """Set the defaults."""
+        self.build_base: str | None = None
+
+    def finalize_options(self) -> None:
+        """Take the directory from the build."""
+        self.set_undefined_options("build", ("build_base", "build_base"))
+
+    def run(self) -> None:
+        """Make the pages, and have them installed."""
+        sys.path[:0] = [str(HERE), str(HERE / "man")]
+        from pages import write_pages
+
+        pages = write_pages(HERE / str(self.build_base) / "man")
+        files = [str(page.relative_to(HERE)) for page in pages]
+        self.distribution.data_files = [("share/man/man1", files)]
+
+
+class Build(build):
+    """A build with the manual pages."""
+
+    sub_commands = [*build.sub_commands, ("build_man", None)]  # noqa: RUF012
+
 
 setup(
     name="rhubarbe",
@@ -16,6 +50,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["rhubarbe", "rhubarbe.*"]),
     package_data={"rhubarbe": ["VERSION", "py.typed"]},
+    cmdclass={"build": Build, "build_man": BuildMan},
     scripts=sorted(str(path.relative_to(HERE)) for path in (HERE / "bin").iterdir()),
     install_requires=[
         "telnetlib3>=5.0.1,<6",
@@ -37,6 +72,7 @@ setup(
             "pytest-xdist==3.8.0",
             "pytest-cov==7.1.0",
             "hypothesis==6.170.17",
+            "argparse-manpage>=4.6",
             "setuptools>=84",
             "wheel",
         ],

@@ -35,6 +35,8 @@ def test_the_wheel_has_every_command_module_and_data_file(wheel):
         names = set(archive.namelist())
     scripts = {name.rpartition("/")[2] for name in names if ".data/scripts/" in name}
     assert scripts == set(COMMANDS)
+    pages = {name.rpartition("/")[2] for name in names if "/share/man/man1/" in name}
+    assert pages == {f"{name}.1" for name in PROGRAMS if name != "rhubarbe-main.py"}
     for path in (ROOT / "rhubarbe").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert str(path.relative_to(ROOT)) in names

@@ -10,10 +10,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhubarbe.testbed import faults
 from rhubarbe.testbed.errors import Misused, TestbedError
-from rhubarbe.testbed.farm import Farm, Plan
+
+if TYPE_CHECKING:
+    from rhubarbe.testbed.farm import Plan
 
 NAME = "rhubarbe-testbed"
 VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()
@@ -91,8 +94,10 @@ def _positive(text: str) -> int:
     return number
 
 
-def _plan(arguments: argparse.Namespace, directory: Path) -> Plan:
+def _plan(arguments: argparse.Namespace, directory: Path) -> "Plan":
     """Read the words; raises Misused for those that mean nothing."""
+    from rhubarbe.testbed.farm import Plan  # with all that serves: not for --help
+
     numbers = _numbers(arguments.node_numbers or f"1-{arguments.nodes or 12}")
     return Plan(
         directory=directory,
@@ -146,8 +151,10 @@ def _watch_children_without_threads() -> None:
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
 
 
-async def _serve(plan: Plan, command: list[str]) -> int:
+async def _serve(plan: "Plan", command: list[str]) -> int:
     """Serve until a signal, or for as long as the command runs."""
+    from rhubarbe.testbed.farm import Farm
+
     signals = _Signals()
     try:
         async with Farm(plan) as farm:
