@@ -30,6 +30,10 @@ class GatewayError(RhubarbeError):
     """Something on this machine: a program that is missing or failed, no free group and port."""
 
 
+class LeaseError(RhubarbeError):
+    """No lease now, a time that is taken or is none, or leases that cannot be asked for."""
+
+
 class NodeError(RhubarbeError):
     """One node did not do what was asked: it becomes that node's outcome, never the command's."""
 

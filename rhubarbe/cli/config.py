@@ -5,12 +5,14 @@ from dataclasses import fields
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.config import SECTIONS, Settings
+from rhubarbe.config.settings import SECRET
 from rhubarbe.config.template import template, text_of
 from rhubarbe.errors import ConfigError
 
 EPILOG = example("rhubarbe-config frisbee networking")
 
 DEFAULT = "built-in default"
+HIDDEN = "(not shown)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,7 @@ def _lines(settings: Settings, section: str) -> list[str]:
     lines = []
     for item in fields(SECTIONS[section]):
         value = getattr(getattr(settings, section), item.name)
-        text = text_of(value)
+        text = HIDDEN if value and item.metadata["kind"] is SECRET else text_of(value)
         origin = settings.origins.get((section, item.name), DEFAULT)
         lines.append(f"{item.name} = {text}".rstrip().ljust(48) + f"  # {origin}")
     if section == "pxelinux":

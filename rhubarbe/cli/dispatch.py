@@ -38,6 +38,8 @@ VERBS = {
     "share": ("share", "move an image into the repository"),
     "sync": ("sync", "copy images from or to another gateway"),
     "completion": ("completion", "print what makes bash or zsh complete all this"),
+    "leases": ("leases", "list who has the testbed, and when"),
+    "book": ("book", "book the testbed, or give a lease back"),
     "history": ("history", "which nodes fail, and how long each phase takes"),
 }
 PREFIX = "rhubarbe-"

@@ -21,7 +21,9 @@ from rhubarbe.config.settings import SECTIONS, Kind, Settings
 from rhubarbe.errors import ConfigError
 
 # What other versions of a site's files may still hold: accepted, and of no effect.
-RETIRED_SECTIONS = frozenset({"authorization", "r2labapi", "monitor", "sidecar", "accounts", "pdu"})
+RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
+# Where a file below /etc has a word, a user's file may not have another.
+DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
 RETIRED_KEYS = frozenset(
     {
         "testbed.inventory_nodes_path", "testbed.inventory_phones_path",
@@ -52,6 +54,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         for path, personal in configuration_files(environ)
         if _is_file(path)
     ]
+    _require_the_site_s_word(layers)
     # The parser reads keys in lower case.
     return _merge(layers, socket.gethostname().partition(".")[0].lower())
 
@@ -70,6 +73,7 @@ class _Layer:
 
     path: str
     values: dict[tuple[str, str], str]
+    personal: bool
 
     @classmethod
     def read(cls, path: Path, *, personal: bool) -> "_Layer":
@@ -84,7 +88,9 @@ class _Layer:
         except configparser.Error as error:
             raise ConfigError(" ".join(str(error).split())) from error
         layer = cls(
-            str(path), {(name, key): parser[name][key] for name in parser for key in parser[name]}
+            str(path),
+            {(name, key): parser[name][key] for name in parser for key in parser[name]},
+            personal,
         )
         layer.check()
         return layer
@@ -109,6 +115,21 @@ def _require_trust(path: Path, status: os.stat_result) -> None:
             f"{path}: refused, because others can write it, and a configuration names programs to"
             f" run; do: chmod go-w {path}"
         )
+
+
+def _require_the_site_s_word(layers: list[_Layer]) -> None:
+    """Refuse a user's file with a word of its own on what the site has decided for all users."""
+    decided: dict[tuple[str, str], str] = {}
+    for layer in layers:
+        for section, key in layer.values:
+            place = section, key.partition(".")[0]
+            if section in DECIDED_BY_THE_SITE and not layer.personal:
+                decided[place] = layer.path
+            elif place in decided:
+                raise ConfigError(
+                    f"{layer.path}: section [{section}], key {key}: {decided[place]} decides this"
+                    " for all users; remove it here"
+                )
 
 
 def _kinds(section: str) -> dict[str, Kind]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 HIGHEST_PORT = 65535
+BACKENDS = ("none", "local", "r2labapi")
 FLAGS = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -66,6 +67,18 @@ def _flag(text: str) -> bool:
     return FLAGS[text.lower()]
 
 
+def _backend(text: str) -> str:
+    if text not in BACKENDS:
+        raise ValueError(text)
+    return text
+
+
+def _url(text: str) -> str:
+    if text and not text.startswith(("https://", "http://")):
+        raise ValueError(text)
+    return text
+
+
 TEXT = Kind("text", str)
 WORD = Kind("a text that is not empty", _non_empty)
 PATH = Kind("a path", _path)
@@ -74,6 +87,9 @@ COUNT = Kind("a whole number from 1 on", _at_least(1, int))
 SECONDS = Kind("a number of seconds from 0 on", _at_least(0, float))
 PORT = Kind("a port from 1 to 65535", _port)
 GROUPS = Kind("a multicast address with one *, such as 234.5.6.*", _with_star)
+BACKEND = Kind(f"one of {', '.join(BACKENDS)}", _backend)
+URL = Kind("an address that begins with https:// or http://", _url)
+SECRET = Kind("text", str)
 PORTS = Kind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
 
 
@@ -198,6 +214,32 @@ class NetworkingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesSettings:
+    """[leases]: whether who loads, saves or switches nodes needs a lease of the testbed."""
+
+    backend: str = _setting(
+        BACKEND,
+        "none",
+        "who keeps them: nobody, so that none is needed; this gateway, `local`, in state_dir; or"
+        " the reservation service, `r2labapi`",
+    )
+    timeout: float = _setting(SECONDS, 5.0, "how long that service may take to answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class R2labapiSettings:
+    """[r2labapi]: the reservation service, where backend = r2labapi."""
+
+    url: str = _setting(URL, "", "where it is, such as https://reservations.example.org:443/")
+    resource_name: str = _setting(TEXT, "", "what it calls this testbed")
+    admin_token: str = _setting(
+        SECRET,
+        "",
+        "allows rhubarbe-book without logging in; only in a file that nobody else can read",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path."""
 
@@ -206,6 +248,8 @@ class Settings:
     pxelinux: PxelinuxSettings = PxelinuxSettings()
     frisbee: FrisbeeSettings = FrisbeeSettings()
     networking: NetworkingSettings = NetworkingSettings()
+    leases: LeasesSettings = LeasesSettings()
+    r2labapi: R2labapiSettings = R2labapiSettings()
     frisbee_images: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
@@ -221,5 +265,7 @@ SECTIONS: Mapping[str, Any] = MappingProxyType(
         "pxelinux": PxelinuxSettings,
         "frisbee": FrisbeeSettings,
         "networking": NetworkingSettings,
+        "leases": LeasesSettings,
+        "r2labapi": R2labapiSettings,
     }
 )

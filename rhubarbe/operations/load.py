@@ -21,6 +21,7 @@ from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.programs import find_program
 from rhubarbe.images import check_image
 from rhubarbe.inventory import Entry
+from rhubarbe.leases import require
 from rhubarbe.ndz.check import ImageSummary
 from rhubarbe.ndz.header import CHUNK
 from rhubarbe.node import Node
@@ -61,6 +62,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
     The image is read and checked to its last chunk first.
     """
     bus.report(Started(command="load", nodes=tuple(entry.name for entry in request.entries)))
+    await require(settings, "load", request.limit, bus)
     find_program(settings.frisbee.server)
     summary = await _check(request.image)
     bus.report(

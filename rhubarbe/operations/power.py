@@ -17,6 +17,7 @@ from rhubarbe.events import NodeAnswered, Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.locks import hold
 from rhubarbe.inventory import Entry
+from rhubarbe.leases import require
 from rhubarbe.node import LOOK, Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.outcome import Outcome
@@ -57,7 +58,7 @@ async def power(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
     answer = (request.limit if asks else None) or limits.cmc_default_timeout
     async with contextlib.AsyncExitStack() as stack:
         if not asks:
-            await stack.enter_async_context(permission(request, settings))
+            await stack.enter_async_context(permission(request, settings, bus))
         port = settings.networking.cmc_port
         cards = await stack.enter_async_context(Cards(port, answer, limits.reset_window))
         nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
@@ -70,11 +71,12 @@ async def power(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
 
 
 @contextlib.asynccontextmanager
-async def permission(request: PowerRequest, settings: Settings) -> AsyncIterator[None]:
+async def permission(request: PowerRequest, settings: Settings, bus: Bus) -> AsyncIterator[None]:
     """Hold the right to switch the nodes; every verb that does so goes through here.
 
-    Raises GatewayError where another command works on one of them.
+    Raises LeaseError for who has no lease, GatewayError where another command works on one of them.
     """
+    await require(settings, request.verb, _limit(request, settings), bus)
     names = [entry.name for entry in request.entries]
     async with hold(settings.testbed.state_dir, request.verb, names, request.patience):
         yield

@@ -14,6 +14,7 @@ from rhubarbe.events import Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.inventory import Entry
+from rhubarbe.leases import require
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import workplace
@@ -39,6 +40,7 @@ async def rescue(request: RescueRequest, settings: Settings, bus: Bus) -> Outcom
     A node that does not reach the ramdisk keeps no link.
     """
     bus.report(Started(command="rescue", nodes=tuple(entry.name for entry in request.entries)))
+    await require(settings, "rescue", request.limit, bus)
     journal = Journal(settings.testbed.state_dir, "rescue", request.limit)
     async with workplace(
         journal,

@@ -17,6 +17,7 @@ from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.images import partial_path, publish
 from rhubarbe.inventory import Entry
+from rhubarbe.leases import require
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
@@ -52,6 +53,7 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
     The image has its final name only when it is whole.
     """
     bus.report(Started(command="save", nodes=(request.entry.name,)))
+    await require(settings, "save", request.limit, bus)
     address = local_address_towards(request.entry.control.ip, settings.networking.local_control_ip)
     progress = _DiskProgress(request.entry.name, bus)
     journal = Journal(settings.testbed.state_dir, "save", request.limit)

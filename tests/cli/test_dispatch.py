@@ -224,7 +224,7 @@ def test_help_imports_no_library():
     assert done.stdout.count("usage: rhubarbe-") == len(VERBS)
 
 
-@pytest.mark.parametrize("verb", ["nodes", "config", "inventory", "images"])
+@pytest.mark.parametrize("verb", ["nodes", "config", "inventory", "images", "leases"])
 def test_verbs_that_only_read_import_no_library_and_no_loop(verb, tmp_path):
     words = ["1-3"] if verb == "nodes" else []
     check = (

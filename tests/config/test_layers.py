@@ -194,7 +194,7 @@ def test_what_older_files_hold_is_accepted(site):
     site.write(
         "etc",
         "[nodes]\nload_nightly = 150\nwait_nightly.faraday = 40\n[frisbee]\nnetcat_style = fedora\n"
-        "[r2labapi]\nurl = https://example.org/\n[accounts]\ncycle = 60\n"
+        "[authorization]\nleases_port = 12346\n[accounts]\ncycle = 60\n"
         "[networking]\nbandwidth = 90\n",
     )
     settings = site.load()
@@ -251,3 +251,19 @@ def test_a_home_that_may_not_be_entered_has_no_file(site, monkeypatch):
 
     monkeypatch.setattr(Path, "is_file", picky)
     assert site.load().networking.bandwidth == 3
+
+
+def test_a_site_that_asks_for_leases_asks_all_its_users(site):
+    etc = site.write("etc", "[leases]\nbackend = local\n")
+    here = site.write("here", "[leases]\ntimeout = 2\n")
+    assert (site.load().leases.backend, site.load().leases.timeout) == ("local", 2)
+    site.write("home", "[leases]\nbackend = none\n")
+    assert site.refusal() == (
+        f"{site.files['home']}: section [leases], key backend: {etc} decides this for all users;"
+        " remove it here"
+    )
+    site.files["home"].unlink()
+    here.write_text("[leases]\nbackend.faraday = none\n")
+    assert "decides this for all users" in site.refusal()
+    etc.write_text("")
+    assert site.load().leases.backend == "none"

@@ -1,0 +1,39 @@
+"""Who asks for the testbed: the kernel says it, never the environment."""
+
+import os
+import pwd
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of this gateway."""
+
+    uid: int
+    name: str
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is the superuser, who is always allowed."""
+        return self.uid == 0
+
+
+def user_of(uid: int) -> User:
+    """Return the user of this number, whose name is the number where it has none."""
+    try:
+        return User(uid, pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return User(uid, f"uid {uid}")
+
+
+def user_called(name: str) -> User | None:
+    """Return the user of this name, or None where there is none."""
+    try:
+        return User(pwd.getpwnam(name).pw_uid, name)
+    except KeyError:
+        return None
+
+
+def current_user() -> User:
+    """Return the user of this process."""
+    return user_of(os.getuid())

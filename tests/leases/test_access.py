@@ -1,0 +1,150 @@
+"""Who may go on, who is refused, and what is said."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.config import settings as declared
+from rhubarbe.errors import LeaseError
+from rhubarbe.events import Notice
+from rhubarbe.leases import require, user
+from rhubarbe.leases.user import User, current_user, user_of
+
+ME = user_of(os.getuid())
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(
+        testbed=declared.TestbedSettings(state_dir=tmp_path / "state"),
+        leases=declared.LeasesSettings(backend="local"),
+    )
+
+
+@pytest.fixture
+def no_root(monkeypatch):
+    """Whoever runs the tests, root's privilege is not what they are about."""
+    monkeypatch.setattr(User, "is_root", False)
+
+
+def add(store, *periods):
+    """Note leases of ours, in seconds from now."""
+    now = time.time()
+    with store.locked():
+        for begins, ends in periods:
+            store.add(now + begins, now + ends, ME)
+
+
+async def asked(settings, seconds=300.0):
+    """Return what was said to who may go on."""
+    bus = Bus()
+    events = bus.subscribe()
+    try:
+        await require(settings, "load", seconds, bus)
+    finally:
+        bus.close()
+    return [event.text async for event in events if isinstance(event, Notice)]
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_without_a_lease_one_line_refuses(settings, store):
+    with pytest.raises(LeaseError, match=rf"\A{ME.name} has no lease now \(it is free\)[^\n]*\Z"):
+        await asked(settings)
+    add(store, (-7200, -3600), (3600, 7200))
+    with pytest.raises(LeaseError, match="load needs one: nothing was touched"):
+        await asked(settings)
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_with_a_lease_nothing_is_said(settings, store):
+    add(store, (-60, 3600))
+    assert await asked(settings) == []
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_a_lease_of_another_is_none(settings, store, monkeypatch):
+    add(store, (-60, 3600))
+    monkeypatch.setattr(user, "current_user", lambda: User(12345, "bob"))
+    with pytest.raises(LeaseError, match=rf"bob has no lease now \({ME.name} has\)"):
+        await asked(settings)
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_a_lease_that_ends_before_the_work_is_a_warning_with_the_figure(settings, store):
+    add(store, (-60, 100))
+    (warning,) = await asked(settings)
+    assert warning.startswith("your lease ends at ")
+    assert warning.endswith("in 1 min 40 s, but load may take 5 min")
+    add(store, (90, 3600))
+    assert await asked(settings) == []
+
+
+async def test_root_is_always_allowed_and_told(settings, monkeypatch):
+    monkeypatch.setattr(user, "current_user", lambda: User(0, "root"))
+    assert await asked(settings) == ["no lease is asked for: root may load at any time"]
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_the_loop_goes_on_while_the_disk_is_read(settings, monkeypatch):
+    from rhubarbe.leases.store import Store
+
+    loop = asyncio.get_running_loop()
+    passed = []
+
+    def read(self):
+        asyncio.run_coroutine_threadsafe(_note(passed), loop).result(5)
+        return []
+
+    monkeypatch.setattr(Store, "read", read)
+    with pytest.raises(LeaseError):
+        await asked(settings)
+    assert passed == [True]
+
+
+async def _note(passed):
+    passed.append(True)
+
+
+def test_who_we_are_is_the_kernel_s_word(monkeypatch):
+    for name in ("USER", "LOGNAME", "SUDO_USER", "HOME"):
+        monkeypatch.setenv(name, "ada")
+    assert current_user().uid == os.getuid()
+    assert current_user().name != "ada"
+    assert user_of(4123456789) == User(4123456789, "uid 4123456789")
+
+
+@pytest.mark.parametrize(
+    ("backend", "unused"),
+    [
+        ("none", "sqlite3 aiohttp pwd rhubarbe.leases.desk"),
+        ("local", "aiohttp"),
+    ],
+)
+def test_only_what_the_backend_needs_is_imported(tmp_path, backend, unused):
+    check = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from rhubarbe.bus import Bus\n"
+        "from rhubarbe.config import Settings, settings as s\n"
+        "from rhubarbe.errors import LeaseError\n"
+        "from rhubarbe.leases import require\n"
+        "settings = Settings(testbed=s.TestbedSettings(state_dir=Path(sys.argv[1])),"
+        " leases=s.LeasesSettings(backend=sys.argv[2]))\n"
+        "try: asyncio.run(require(settings, 'load', 1.0, Bus()))\n"
+        "except LeaseError as error: print(error)\n"
+        "print(*[name for name in sys.argv[3].split() if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check, tmp_path, backend, unused],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=True,
+    )
+    assert done.stderr == "\n"
