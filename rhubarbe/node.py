@@ -174,10 +174,13 @@ class Node:
 
     # -- ramdisk
 
-    async def wait_for_ramdisk(self) -> None:
-        """Return once the ramdisk answers on telnet; raises Unreachable."""
+    async def wait_for_ramdisk(self, limit: float | None = None) -> None:
+        """Return once the ramdisk answers on telnet; raises Unreachable.
+
+        It has `limit` seconds, or what it may take from a reset on.
+        """
         networking = self._settings.networking
-        limit = self._settings.nodes.timeout_before_telnet
+        limit = limit or self._settings.nodes.timeout_before_telnet
         try:
             async with self.enter(Phase.RAMDISK, limit, "no answer on telnet"):
                 async for _ in backoff(networking.telnet_backoff):

@@ -1,6 +1,10 @@
-"""Wait until nodes accept ssh; return 0 as soon as all do."""
+"""Wait until nodes accept ssh; return 0 as soon as all do.
+
+Every few seconds it tells how many are ready, and what the others answer.
+"""
 
 import argparse
+import sys
 
 from rhubarbe.cli.arguments import (
     EXIT_CODES,
@@ -14,6 +18,7 @@ from rhubarbe.cli.arguments import (
     seconds,
     selected_entries,
 )
+from rhubarbe.displays.display import Display
 
 EPILOG = example("rhubarbe-wait -t 120 1-12", SELECTION, EXIT_CODES)
 
@@ -31,6 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-u", "--user", default="root", help="log in as this user (default: root)")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="tell what each node answers meanwhile"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "-n",
+        "--telnet",
+        action="store_true",
+        help="wait until they are in the ramdisk, and answer on telnet",
+    )
+    what.add_argument(
+        "--image",
+        metavar="IMAGE",
+        help="wait until they run this image, by the stamp that they show over ssh",
     )
     add_displays(parser)
     add_nodes(parser)
@@ -51,11 +68,20 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.timeout or settings.nodes.wait_default_timeout,
         backoff=arguments.backoff or settings.networking.ssh_backoff,
         user=arguments.user,
+        telnet=arguments.telnet,
+        image=arguments.image,
     )
+
+    def window() -> Display:
+        from rhubarbe.displays.bar import Bar
+
+        return Bar(sys.stdout, verbose=arguments.verbose, notes=False)
+
     return run_command(
         lambda bus: wait(request, settings, bus),
         curses=arguments.curses,
         json=arguments.json,
         verbose=arguments.verbose,
         report=arguments.report,
+        window=window,
     )

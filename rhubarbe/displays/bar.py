@@ -11,7 +11,7 @@ from rhubarbe.displays.display import Clock, local_time
 from rhubarbe.displays.outlet import Outlet
 from rhubarbe.displays.table import table
 from rhubarbe.displays.tally import Tally
-from rhubarbe.events import Event, Finished
+from rhubarbe.events import Event, Finished, NodeNoted
 
 _ERASE = "\r\x1b[K"
 _STEP = 10  # percent between two progress lines where there is no terminal
@@ -22,7 +22,8 @@ class Bar:
     """Timed lines on a stream; on a terminal, a bar below them that follows its width.
 
     Elsewhere (a file, a pipe, a terminal without cursor) there is a line at each tenth instead of
-    the bar. With `verbose`, what programs on the nodes say is shown as well.
+    the bar. With `verbose`, what programs on the nodes say is shown as well; without `notes`, no
+    detail of a single node is.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class Bar:
         stream: TextIO,
         *,
         verbose: bool = False,
+        notes: bool = True,
         clock: Clock = local_time,
         terminal: bool | None = None,
     ) -> None:
         self.outlet = Outlet(stream)
         self._verbose = verbose
+        self._quiet = () if notes or verbose else (NodeNoted,)
         self._clock = clock
         self._start = clock()
         self._tally = Tally()
@@ -51,6 +54,8 @@ class Bar:
             self.close()
             lines = [*table(event), *wording.closing(event)]
             self.outlet.write("".join(f"{line}\n" for line in lines))
+        elif isinstance(event, self._quiet):
+            return
         elif text := wording.line(event, verbose=self._verbose):
             self._print(text)
 

@@ -1,4 +1,4 @@
-"""Wait: return when every node accepts ssh."""
+"""Wait: return when every node accepts ssh, runs a certain image, or is in the ramdisk."""
 
 import asyncio
 import time
@@ -19,6 +19,7 @@ from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import open_cards, sweep
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.operations.readiness import Readiness, WantedImage
 from rhubarbe.transports.presence import accepts
 from rhubarbe.transports.ssh import ask, log_in
 
@@ -34,34 +35,68 @@ UNSTAMPED = "an image without a stamp"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitRequest:
-    """Which nodes to wait for, as which user; `backoff` is the mean pause between two tries."""
+    """Which nodes to wait for, as which user; `backoff` is the mean pause between two tries.
+
+    They are to run `image`, if that is given; or with `telnet`, to be in the ramdisk.
+    """
 
     entries: Sequence[Entry]
     limit: float
     backoff: float
     user: str
+    telnet: bool = False
+    image: str | None = None
 
 
 async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
-    """Wait for ssh on all the nodes; one that refuses the key has answered, and is bad."""
+    """Wait for all the nodes; one that refuses the key has answered, and is bad.
+
+    Raises ImageError for an image by which no node could be told.
+    """
     bus.report(Started(command="wait", nodes=tuple(entry.name for entry in request.entries)))
     await sweep(Journal(settings.testbed.state_dir, "wait", request.limit), settings, bus)
-    networking = settings.networking
+    wanted = None
+    if request.image is not None:
+        wanted = await asyncio.to_thread(
+            WantedImage.look_up, request.image, settings.frisbee.images_dir
+        )
     sessions = asyncio.Semaphore(SESSIONS)
+    readiness = Readiness(list(request.entries), bus)
 
     async def job(node: Node) -> None:
-        where = (node.entry.control.ip, networking.ssh_port, request.user, networking.ssh_key)
-
-        async def attempt(limit: float) -> None:
-            node.note(f"accepts ssh: {await log_in(*where, limit)}")
-
-        async with node.enter(Phase.SSH):
-            await _insist(node, attempt, sessions, request.backoff, networking)
+        if request.telnet:
+            await node.wait_for_ramdisk(request.limit)
+        else:
+            await _wait_for_ssh(node, request, wanted, settings.networking, sessions)
 
     async with open_cards(settings) as cards:
         nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
         fleet = Fleet("wait", nodes, bus, history=History(settings.testbed.state_dir))
-        return await fleet.run(job, request.limit)
+        return await fleet.run(job, request.limit, [readiness.follow, readiness.tell])
+
+
+async def _wait_for_ssh(
+    node: Node,
+    request: WaitRequest,
+    wanted: WantedImage | None,
+    networking: NetworkingSettings,
+    sessions: asyncio.Semaphore,
+) -> None:
+    where = (node.entry.control.ip, networking.ssh_port, request.user, networking.ssh_key)
+
+    async def attempt(limit: float) -> None:
+        if wanted is None:
+            node.note(f"accepts ssh: {await log_in(*where, limit)}")
+            return
+        try:
+            text = await ask(*where, limit, f"cat {ramdisk.STAMP_FILE}")
+        except CommandFailed:
+            text = ""
+        stamp = wanted.require(text)
+        node.note(f"runs image {stamp.image} ({stamp.when})")
+
+    async with node.enter(Phase.SSH):
+        await _insist(node, attempt, sessions, request.backoff, networking)
 
 
 async def wait_for_boot(
