@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.images import ancestors, parse_stamps, provenance
+from rhubarbe.images.extfs import Unreadable, read_file
+from rhubarbe.images.provenance import STAMP
 from rhubarbe.imaging.imagezip import main as imagezip
 from rhubarbe.ndz.mark import image_id
 
@@ -110,16 +112,43 @@ def test_what_does_not_tell_has_none(tmp_path):
         assert provenance(path) == []
 
 
-def test_a_filesystem_that_lies_is_no_traceback(tmp_path):
+class Memory(bytearray):
+    """A disk in memory; beyond its end all is zeros."""
+
+    def read(self, offset, length):
+        return bytes(self[offset : offset + length]).ljust(length, b"\0")
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext4"])
+def test_a_filesystem_that_lies_is_no_traceback(tmp_path, kind):
     """Every byte of the superblock, group descriptors and inodes overwritten in turn."""
-    root = filesystem(tmp_path, "-t", "ext2", "-b", "1024", "-N", "32", size=1)
-    good = root.read_bytes()
-    for at in [*range(1024, 1300, 3), *range(2048, 2080), *range(5 * 1024, 9 * 1024, 7)]:
-        bad = bytearray(good)
-        bad[at] ^= 0xFF
-        root.write_bytes(bad)
-        provenance(image_of(root, "-f", "-z", "0"))
-        root.with_suffix(".ndz").unlink()
+    root = filesystem(tmp_path, "-t", kind, "-b", "1024", "-N", "32", "-O", "^has_journal", size=1)
+    disk = Memory(root.read_bytes())
+    assert read_file(disk, 0, STAMP).decode() == LINES
+    unreadable = 0
+    for at in range(1024, 16 * 1024):
+        disk[at] ^= 0xFF
+        try:
+            read_file(disk, 0, STAMP)
+        except Unreadable:
+            unreadable += 1
+        disk[at] ^= 0xFF
+    assert unreadable > 20
+
+
+def test_a_tree_of_extents_without_end(tmp_path):
+    root = filesystem(tmp_path, "-t", "ext4", "-b", "1024", "-O", "^has_journal", size=1)
+    disk = Memory(root.read_bytes())
+    inode = disk.index(b"\x0a\xf3")  # the first extents are those of the root directory
+    node = struct.pack("<HHHHI", 0xF30A, 84, 84, 1, 0)
+    block = len(disk) // 1024
+    for depth in range(4, -1, -1):
+        here = node[:6] + bytes([depth]) + node[7:]
+        disk += here + struct.pack("<IIHH", 0, block + 1, 0, 0) * 84 + bytes(4)
+        block += 1
+    disk[inode : inode + 24] = struct.pack("<HHHHIIIHH", 0xF30A, 1, 4, 5, 0, 0, block - 5, 0, 0)
+    with pytest.raises(Unreadable, match="does not end"):
+        read_file(disk, 0, STAMP)
 
 
 def test_the_id_of_a_seal_is_read_without_the_rest(tmp_path):

@@ -11,6 +11,8 @@ from typing import Protocol
 
 LARGEST = 4 << 20
 """Most bytes of a directory or a file that are read."""
+PATIENCE = 16 << 20
+"""Most bytes that are read for one file: a tree that was made to be endless ends there."""
 
 MAGIC = 0xEF53
 ROOT = 2
@@ -62,6 +64,7 @@ class _Filesystem:
     def __init__(self, disk: Disk, start: int) -> None:
         self._disk = disk
         self._start = start
+        self._left = PATIENCE
         (first, log_size, _, self._per_group, magic, inode_size, incompatible, descriptor) = (
             _SUPER.unpack_from(disk.read(start + 1024, 1024))
         )
@@ -73,6 +76,9 @@ class _Filesystem:
         self._descriptors = (first + 1) * self._block
 
     def _read(self, offset: int, length: int) -> bytes:
+        self._left -= length
+        if self._left < 0:
+            raise Unreadable("a filesystem that does not end")
         return self._disk.read(self._start + offset, length)
 
     def _inode(self, number: int) -> _Inode:
