@@ -7,12 +7,12 @@ another.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rhubarbe.errors import InventoryError, SelectionError
+from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.selector import fold
 
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -43,6 +43,14 @@ class Entry:
         return self.control.hostname
 
 
+_UNIQUE: Mapping[str, Callable[[Entry], str]] = {
+    "number": lambda entry: str(entry.number),
+    "control.mac": lambda entry: entry.control.mac,
+    "control.ip": lambda entry: entry.control.ip,
+    "cmc.ip": lambda entry: entry.cmc.ip,
+}
+
+
 class Inventory:
     """The nodes by number."""
 
@@ -67,7 +75,8 @@ def load_inventory(path: Path) -> Inventory:
     """Read an inventory file; raises InventoryError naming the file and the line or the entry."""
     entries, faults = _read(path)
     if faults:
-        raise InventoryError(faults[0])
+        others = f"; rhubarbe-inventory --check tells {len(faults) - 1} more" if faults[1:] else ""
+        raise InventoryError(faults[0] + others)
     return Inventory(entries, str(path))
 
 
@@ -81,14 +90,16 @@ def _read(path: Path) -> tuple[list[Entry], list[str]]:
         objects = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         return [], [f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"]
+    except FileNotFoundError:
+        return [], [f"{path}: no such inventory; rhubarbe-inventory --template prints one"]
     except (OSError, UnicodeDecodeError) as error:
-        return [], [f"{path}: the inventory cannot be read: {error}"]
+        return [], [f"{path}: the inventory cannot be read: {why(error)}"]
     if not isinstance(objects, list):
         return [], [f"{path}: expected a list of nodes, found {type(objects).__name__}"]
     reader = _Reader()
-    entries = [reader.entry(f"{path}: entry {rank}", item) for rank, item in enumerate(objects, 1)]
-    good = [entry for entry in entries if entry is not None]
-    return good, [*reader.faults, *_doubles(path, good)]
+    read = [reader.entry(f"{path}: entry {rank}", item) for rank, item in enumerate(objects, 1)]
+    good = {rank: entry for rank, entry in enumerate(read, 1) if entry is not None}
+    return list(good.values()), [*reader.faults, *_doubles(path, good)]
 
 
 class _Reader:
@@ -128,7 +139,8 @@ class _Reader:
             ("mac", mac, "a MAC address of 12 hex digits", address is not None),
         ):
             if not is_good:
-                self.faults.append(f"{where}: {part}.{key}: expected {expected}, found {value!r}")
+                found = "nothing" if value == "" else repr(value)
+                self.faults.append(f"{where}: {part}.{key}: expected {expected}, found {found}")
         return Interface(hostname if _is_hostname(hostname) else "", str(ip), address or "")
 
 
@@ -144,16 +156,15 @@ def _mac(text: Any) -> str | None:
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
-def _doubles(path: Path, entries: list[Entry]) -> Iterator[str]:
-    """Yield what two nodes have in common that each must have for itself."""
-    for what, values in {
-        "number": [str(entry.number) for entry in entries],
-        "control.mac": [entry.control.mac for entry in entries],
-        "control.ip": [entry.control.ip for entry in entries],
-        "cmc.ip": [entry.cmc.ip for entry in entries],
-    }.items():
-        for value in sorted({value for value in values if values.count(value) > 1}):
-            yield f"{path}: two nodes have the same {what} {value}"
+def _doubles(path: Path, entries: Mapping[int, Entry]) -> Iterator[str]:
+    """Yield what several nodes have in common that each must have for itself; keys are ranks."""
+    for what, value_of in _UNIQUE.items():
+        ranks: dict[str, list[int]] = {}
+        for rank, entry in entries.items():
+            ranks.setdefault(value_of(entry), []).append(rank)
+        for value, several in ranks.items():
+            if len(several) > 1:
+                yield f"{path}: entries {fold(several)}: the same {what} {value}"
 
 
 def inventory_template(regularname: str, rebootname: str) -> str:
