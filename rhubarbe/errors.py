@@ -3,6 +3,14 @@
 A message is one line: what happened, on which node or in which file, and what to do about it.
 """
 
+import os
+
+
+def why(error: Exception) -> str:
+    """Word an error as the system does, without its number, nor the file or the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else str(error)
+
 
 class RhubarbeError(Exception):
     """The root: anything that the suite reports as one line instead of a traceback."""

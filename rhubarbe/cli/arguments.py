@@ -6,12 +6,14 @@ import os
 import shlex
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import rhubarbe
 from rhubarbe.config import Settings, load_settings
 from rhubarbe.errors import SelectionError
-from rhubarbe.inventory import Entry, Inventory, load_inventory
-from rhubarbe.selector import select
+
+if TYPE_CHECKING:
+    from rhubarbe.inventory import Entry, Inventory
 
 SELECTION = """\
 NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and '~4' (not 4; quoted, since zsh
@@ -117,15 +119,19 @@ def read_settings() -> Settings:
     return load_settings(os.environ)
 
 
-def read_inventory(settings: Settings) -> Inventory:
+def read_inventory(settings: Settings) -> "Inventory":
     """Read the inventory that the configuration names."""
+    from rhubarbe.inventory import load_inventory
+
     return load_inventory(settings.testbed.inventory_path)
 
 
 def selected_entries(
-    settings: Settings, inventory: Inventory, words: list[str], *, all_nodes: bool
-) -> list[Entry]:
+    settings: Settings, inventory: "Inventory", words: list[str], *, all_nodes: bool
+) -> "list[Entry]":
     """Return the nodes that a command line and the environment select; raises SelectionError."""
+    from rhubarbe.selector import select
+
     names = (settings.testbed.regularname, settings.testbed.rebootname)
     start: list[int] = []
     if all_nodes:
@@ -144,7 +150,7 @@ def example(text: str, *parts: str) -> str:
     return "\n\n".join([f"example:\n  {text}", *parts])
 
 
-def one_node(settings: Settings, inventory: Inventory, word: str) -> Entry:
+def one_node(settings: Settings, inventory: "Inventory", word: str) -> "Entry":
     """Return the only node that a word selects; raises SelectionError."""
     entries = selected_entries(settings, inventory, [word], all_nodes=False)
     if len(entries) > 1:

@@ -41,14 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(settings: Settings, section: str) -> list[str]:
-    lines = []
+    values = {}
     for item in fields(SECTIONS[section]):
         value = getattr(getattr(settings, section), item.name)
-        text = HIDDEN if value and item.metadata["kind"] is SECRET else text_of(value)
-        origin = settings.origins.get((section, item.name), DEFAULT)
-        lines.append(f"{item.name} = {text}".rstrip().ljust(48) + f"  # {origin}")
+        values[item.name] = HIDDEN if value and item.metadata["kind"] is SECRET else text_of(value)
     if section == "pxelinux":
-        lines += [
-            f"frisbee_image.{node} = {text}" for node, text in settings.frisbee_images.items()
-        ]
-    return lines
+        values |= {f"frisbee_image.{node}": text for node, text in settings.frisbee_images.items()}
+    return [
+        f"{key} = {text}".rstrip().ljust(48)
+        + f"  # {settings.origins.get((section, key), DEFAULT)}"
+        for key, text in values.items()
+    ]

@@ -18,7 +18,7 @@ from rhubarbe.displays.display import Display
 from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.logfile import LogFile
 from rhubarbe.displays.report import Report
-from rhubarbe.errors import GatewayError, RhubarbeError
+from rhubarbe.errors import GatewayError, RhubarbeError, why
 from rhubarbe.events import Event, Finished, Notice
 from rhubarbe.operations.outcome import Outcome
 
@@ -78,7 +78,7 @@ def _reporting(path: Path) -> Iterator[Report]:
         try:
             report.write()
         except OSError as error:
-            raise GatewayError(f"{path}: the report cannot be written: {error}") from error
+            raise GatewayError(f"{path}: the report cannot be written: {why(error)}") from error
 
 
 def _interrupt(*_: object) -> None:

@@ -7,9 +7,7 @@ file that `$RHUBARBE_CONF` names.
 """
 
 import configparser
-import difflib
 import os
-import socket
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -18,17 +16,19 @@ from types import MappingProxyType
 from typing import Any
 
 from rhubarbe.config.settings import SECTIONS, Kind, Settings
-from rhubarbe.errors import ConfigError
+from rhubarbe.errors import ConfigError, why
 
 # What other versions of a site's files may still hold: accepted, and of no effect.
 RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
+# Before the name of a node, the key of a boot entry of its own.
+_ENTRY = "frisbee_image."
 # Where a file below /etc has a word, a user's file may not have another.
 DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
 RETIRED_KEYS = frozenset(
     {
         "testbed.inventory_nodes_path", "testbed.inventory_phones_path",
         "testbed.inventory_pdus_path", "testbed.inventory_relays_path",
-        "testbed.relays_database_folder", "nodes.status_default_timeout", "nodes.cmc_safe_timeout",
+        "testbed.relays_database_folder", "nodes.status_default_timeout",
         "nodes.load_nightly", "nodes.wait_nightly", "nodes.ssh_nightly", "frisbee.netcat_style",
         "networking.telnet_connect_minwait", "networking.telnet_connect_maxwait",
         "networking.ping_timeout",
@@ -56,7 +56,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     ]
     _require_the_site_s_word(layers)
     # The parser reads keys in lower case.
-    return _merge(layers, socket.gethostname().partition(".")[0].lower())
+    return _merge(layers, os.uname().nodename.partition(".")[0].lower())
 
 
 def _is_file(path: Path) -> bool:
@@ -84,7 +84,7 @@ class _Layer:
                     _require_trust(path, os.fstat(stream.fileno()))
                 parser.read_file(stream, source=str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from error
+            raise ConfigError(f"{path}: cannot be read: {why(error)}") from error
         except configparser.Error as error:
             raise ConfigError(" ".join(str(error).split())) from error
         layer = cls(
@@ -154,6 +154,8 @@ def _value(path: str, section: str, key: str, text: str) -> Any:
 
 
 def _near(word: str, known: Mapping[str, Any]) -> str:
+    import difflib  # most files have no such fault
+
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known ones are {', '.join(known)}"
 
@@ -168,18 +170,20 @@ def _merge(layers: list[_Layer], host: str) -> Settings:
                 if section in SECTIONS and name in _kinds(section) and rest == suffix[1:]:
                     sections[section][name] = _value(layer.path, section, key, text)
                     origins[section, name] = layer.path + (f" ({key})" if rest else "")
+    entries = _entries_by_node(layers)
+    origins |= {("pxelinux", _ENTRY + node): path for node, (_, path) in entries.items()}
     return Settings(
         **{name: SECTIONS[name](**values) for name, values in sections.items()},
-        frisbee_images=MappingProxyType(_entries_by_node(layers)),
+        frisbee_images=MappingProxyType({node: text for node, (text, _) in entries.items()}),
         origins=MappingProxyType(origins),
     )
 
 
-def _entries_by_node(layers: list[_Layer]) -> dict[str, str]:
-    prefix = "frisbee_image."
+def _entries_by_node(layers: list[_Layer]) -> dict[str, tuple[str, str]]:
+    """Return the boot entry of each node that has its own, with the file that says so."""
     return {
-        key.removeprefix(prefix): text
+        key.removeprefix(_ENTRY): (text, layer.path)
         for layer in layers
         for (section, key), text in layer.values.items()
-        if section == "pxelinux" and key.startswith(prefix)
+        if section == "pxelinux" and key.startswith(_ENTRY)
     }

@@ -2,9 +2,7 @@
 
 import io
 import os
-from typing import TextIO
-
-import progressbar
+from typing import TYPE_CHECKING, TextIO
 
 from rhubarbe.displays import wording
 from rhubarbe.displays.display import Clock, local_time
@@ -12,6 +10,9 @@ from rhubarbe.displays.outlet import Outlet
 from rhubarbe.displays.table import table
 from rhubarbe.displays.tally import Tally
 from rhubarbe.events import Event, Finished, NodeNoted
+
+if TYPE_CHECKING:
+    import progressbar
 
 _ERASE = "\r\x1b[K"
 _STEP = 10  # percent between two progress lines where there is no terminal
@@ -95,6 +96,8 @@ class _Strip:
     """One progressbar2 bar, drawn into a string: bar, percentage, elapsed time, time to go."""
 
     def __init__(self) -> None:
+        import progressbar  # slow to load, and only a terminal wants it
+
         self._page = io.StringIO()
         self._times = progressbar.FormatCustomText("%(elapsed).0fs | ETA %(left)s")
         self._first: tuple[float, float] | None = None
@@ -142,5 +145,7 @@ def _width(stream: TextIO) -> int:
         return _DEFAULT_WIDTH
 
 
-def _stretch() -> progressbar.Bar:
+def _stretch() -> "progressbar.Bar":
+    import progressbar
+
     return progressbar.Bar(left="", right="", fill=".")  # type: ignore[no-untyped-call]

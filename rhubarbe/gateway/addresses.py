@@ -2,7 +2,7 @@
 
 import socket
 
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import GatewayError, why
 
 
 def local_address_towards(ip: str, configured: str = "") -> str:
@@ -15,7 +15,7 @@ def local_address_towards(ip: str, configured: str = "") -> str:
             probe.connect((ip, 9))
         except OSError as error:
             raise GatewayError(
-                f"no route to {ip}: {error}; set local_control_ip in [networking]"
+                f"no route to {ip}: {why(error)}; set local_control_ip in [networking]"
             ) from error
         address: str = probe.getsockname()[0]
         return address

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NoReturn
 
-from rhubarbe.errors import GatewayError, NodeError
+from rhubarbe.errors import GatewayError, NodeError, why
 from rhubarbe.ndz.check import ImageChecker
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK, SECTOR
@@ -81,7 +81,7 @@ class Collector:
             self._descriptor = await asyncio.to_thread(_create, self.partial)
             server = await asyncio.start_server(self._accept, address, 0, limit=2 * CHUNK)
         except OSError as error:
-            raise GatewayError(f"{self.partial}: cannot collect an image: {error}") from error
+            raise GatewayError(f"{self.partial}: cannot collect an image: {why(error)}") from error
         self.address, self.port = server.sockets[0].getsockname()[:2]
         return server
 

@@ -6,14 +6,17 @@ what another has noted, nor hold another up; all are read together.
 
 import contextlib
 import os
-import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # Everybody may add a database; nobody may remove another's.
 SHARED = 0o1777
@@ -74,10 +77,14 @@ class History:
 
     def add(self, run: Run) -> None:
         """Note a run; raises GatewayError. It waits for a lock and the disk: for a thread."""
+        import sqlite3  # most commands that know of a history neither read nor write it
+
         try:
             self._add(run)
         except (OSError, sqlite3.Error) as error:
-            raise GatewayError(f"{self._directory}: not noted in the history: {error}") from error
+            raise GatewayError(
+                f"{self._directory}: not noted in the history: {why(error)}"
+            ) from error
 
     def _add(self, run: Run) -> None:
         if not self._directory.is_dir():
@@ -94,7 +101,7 @@ class History:
             _insert(database, run)
 
     @contextlib.contextmanager
-    def _open_ours(self) -> Iterator[sqlite3.Connection]:
+    def _open_ours(self) -> "Iterator[sqlite3.Connection]":
         path = self._directory / f"{os.getuid()}.sqlite"
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
@@ -108,6 +115,8 @@ class History:
 
     def runs(self) -> list[NodeRun]:
         """Return all that is noted, of all users; what cannot be read is left out."""
+        import sqlite3
+
         found: list[NodeRun] = []
         for path in sorted(self._directory.glob("*.sqlite")):
             # A stranger's rows may hold anything.
@@ -120,19 +129,21 @@ class History:
 
 
 @contextlib.contextmanager
-def _open(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+def _open(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
+    import sqlite3
+
     address = f"{path.absolute().as_uri()}?mode={mode}"
     with contextlib.closing(sqlite3.connect(address, timeout=LOCK_PATIENCE, uri=True)) as database:
         database.execute(GUARDED)
         yield database
 
 
-def _has_images(database: sqlite3.Connection) -> bool:
+def _has_images(database: "sqlite3.Connection") -> bool:
     columns = database.execute("PRAGMA table_info(runs)")
     return any(name == "image" for _, name, *_ in columns)
 
 
-def _insert(database: sqlite3.Connection, run: Run) -> None:
+def _insert(database: "sqlite3.Connection", run: Run) -> None:
     number = database.execute(
         "INSERT INTO runs (started, command, exit_code, seconds, image) VALUES (?, ?, ?, ?, ?)",
         [run.started, run.command, run.exit_code, run.seconds, run.image],
@@ -154,7 +165,7 @@ def _insert(database: sqlite3.Connection, run: Run) -> None:
     )
 
 
-def _read(database: sqlite3.Connection) -> Iterator[NodeRun]:
+def _read(database: "sqlite3.Connection") -> Iterator[NodeRun]:
     phases: dict[tuple[int, str], dict[str, float]] = {}
     for run, node, phase, seconds in database.execute(
         "SELECT run, node, phase, seconds FROM phases"

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.guardian_program import start_of
 from rhubarbe.gateway.locks import SHARED, Holder, Locks, user_name
 
@@ -83,7 +83,7 @@ class Journal:
         try:
             await asyncio.to_thread(self._write, file, self._record(node, path, target))
         except OSError as error:
-            raise GatewayError(f"{file}: the link cannot be noted there: {error}") from error
+            raise GatewayError(f"{file}: the link cannot be noted there: {why(error)}") from error
         try:
             yield
         finally:
@@ -155,7 +155,7 @@ class Journal:
             with contextlib.suppress(OSError):  # another user's: the link is what matters
                 file.unlink(missing_ok=True)
         except OSError as error:
-            return [f"the nextboot link of {record} cannot be removed: {error}"]
+            return [f"the nextboot link of {record} cannot be removed: {why(error)}"]
         finally:
             locks.release()
         return words

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import GatewayError, why
 
 # Everybody may lock; nobody may remove what another made.
 SHARED = 0o1777
@@ -153,8 +153,8 @@ async def hold(
         locks.prepare()
     except OSError as error:
         raise GatewayError(
-            f"{state_dir}: cannot keep locks there: {error}; as root: mkdir -m 1777 {state_dir},"
-            " or set state_dir in [testbed]"
+            f"{state_dir}: cannot keep locks there: {why(error)};"
+            f" as root: mkdir -m 1777 {state_dir}, or set state_dir in [testbed]"
         ) from error
     started = time.monotonic()
     while (obstacle := locks.take(nodes)) is not None:

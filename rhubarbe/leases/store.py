@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rhubarbe.errors import LeaseError
+from rhubarbe.errors import LeaseError, why
 from rhubarbe.leases.lease import LATEST, Lease
 from rhubarbe.leases.user import User, user_of
 
@@ -63,7 +63,7 @@ class Store:
         try:
             descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise LeaseError(f"{self._directory}: cannot be locked: {error}") from error
+            raise LeaseError(f"{self._directory}: cannot be locked: {why(error)}") from error
         try:
             _lock(descriptor, self._directory)
             yield
@@ -96,7 +96,7 @@ class Store:
                 self._directory.mkdir(parents=True, exist_ok=True)
                 self._directory.chmod(SHARED)
         except OSError as error:
-            raise LeaseError(f"{self._directory}: {error}; {self._cure}") from error
+            raise LeaseError(f"{self._directory}: {why(error)}; {self._cure}") from error
         self._require_trust()
 
     @property
@@ -110,7 +110,7 @@ class Store:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise LeaseError(f"{self._directory}: cannot be looked into: {error}") from error
+            raise LeaseError(f"{self._directory}: cannot be looked into: {why(error)}") from error
         if status.st_uid not in {0, os.getuid()}:
             raise LeaseError(
                 f"{self._directory}: belongs to {user_of(status.st_uid).name}, who could remove"
@@ -134,9 +134,9 @@ class Store:
                     yield database
                 _replace(path, database.serialize(), holder)
         except PermissionError as error:
-            raise LeaseError(f"{path}: cannot be written: {error}; {self._cure}") from error
+            raise LeaseError(f"{path}: cannot be written: {why(error)}; {self._cure}") from error
         except (OSError, sqlite3.Error, ValueError) as error:
-            raise LeaseError(f"{path}: cannot be written: {error}") from error
+            raise LeaseError(f"{path}: cannot be written: {why(error)}") from error
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -21,6 +21,7 @@ from rhubarbe.leases import require
 from rhubarbe.node import LOOK, Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.transports import ssh
 from rhubarbe.transports.cmc import Cards
 from rhubarbe.transports.presence import accepts
 
@@ -162,8 +163,6 @@ class _Job:
 
     async def _shut_down(self, node: Node) -> None:
         """Let the node's own system shut down, if it will: its card has the last word anyway."""
-        from rhubarbe.transports import ssh
-
         networking, limits = self._settings.networking, self._settings.nodes
         ip, port = node.entry.control.ip, networking.ssh_port
         if not await accepts(ip, port, LOOK):

@@ -13,9 +13,10 @@ from rhubarbe.inventory import Entry
 from rhubarbe.node import LOOK, Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.loaded import Loaded, last_loaded
+from rhubarbe.operations.netboot import open_cards
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, PowerRequest, reason_of
-from rhubarbe.transports.cmc import Cards
+from rhubarbe.transports import ssh
 from rhubarbe.transports.presence import accepts
 
 # Connections at once, well below how many files a process may have open.
@@ -26,10 +27,7 @@ async def which_are_on(
     entries: Sequence[Entry], settings: Settings
 ) -> tuple[list[Entry], list[str]]:
     """Return the nodes that are on, and a line for each card that does not say."""
-    limits = settings.nodes
-    async with Cards(
-        settings.networking.cmc_port, limits.cmc_default_timeout, limits.reset_window
-    ) as cards:
+    async with open_cards(settings) as cards:
 
         async def look(entry: Entry) -> bool | str:
             try:
@@ -69,10 +67,10 @@ async def tell_images(request: PowerRequest, settings: Settings, bus: Bus) -> Ou
                 raise Unreachable(f"no load is noted, and it is {stamp}")
         bus.report(NodeAnswered(node=node.name, text=f"{_words(loaded)}; {stamp}"))
 
-    async with Cards(settings.networking.cmc_port, limit, settings.nodes.reset_window) as cards:
-        nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
-        turns = 1 + len(nodes) // SESSIONS
-        return await Fleet(request.verb, nodes, bus).run(job, 2 * limit * turns + GRACE)
+    cards = open_cards(settings)  # not entered: none is asked
+    nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
+    turns = 1 + len(nodes) // SESSIONS
+    return await Fleet(request.verb, nodes, bus).run(job, 2 * limit * turns + GRACE)
 
 
 async def _stamp(
@@ -83,8 +81,6 @@ async def _stamp(
     ip, port = node.entry.control.ip, networking.ssh_port
     if not await accepts(ip, port, LOOK):
         return False, "not up"
-
-    from rhubarbe.transports import ssh
 
     try:
         async with sessions:

@@ -5,21 +5,21 @@ and a reset works on a node that is on only.
 """
 
 import asyncio
-import os
 from collections import deque
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import aiohttp
+from rhubarbe.errors import CardError, why
 
-from rhubarbe.errors import CardError
+if TYPE_CHECKING:
+    import aiohttp
 
 # Far more than a card has to say; a card that sends more is broken.
 LONGEST_ANSWER = 65536
 
 
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
+async def _body(answer: "aiohttp.ClientResponse") -> bytes:
     """Return the whole body, in however many pieces it comes; raises CardError when too long."""
     body = b""
     while piece := await answer.content.read(LONGEST_ANSWER):
@@ -31,9 +31,10 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 
 def _reason(error: Exception) -> str:
     """Word why there is no connection, as the system does; the library repeats the address."""
+    import aiohttp
+
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = cause.errno if isinstance(cause, OSError) else None
-    return os.strerror(number) if number else str(error)
+    return why(cause) if isinstance(cause, OSError) and cause.errno else str(error)
 
 
 class Cards:
@@ -51,6 +52,8 @@ class Cards:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        import aiohttp  # who asks no card need not wait for it
+
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._limit),
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
@@ -71,6 +74,9 @@ class Cards:
         """Send a verb to the card at `ip` and return its answer, stripped; raises CardError."""
         if self._session is None:
             raise RuntimeError("Cards must be entered before they are asked")
+
+        import aiohttp
+
         url = f"http://{ip}:{self._port}/{verb}"
         try:
             async with self._session.get(url, allow_redirects=False) as answer:

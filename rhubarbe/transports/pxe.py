@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import GatewayError, why
 
 
 class NextBoot:
@@ -36,7 +36,9 @@ class NextBoot:
             draft.replace(self.path)
         except OSError as error:
             draft.unlink(missing_ok=True)
-            raise GatewayError(f"{self.path}: the nextboot link cannot be made: {error}") from error
+            raise GatewayError(
+                f"{self.path}: the nextboot link cannot be made: {why(error)}"
+            ) from error
 
     def remove(self) -> None:
         """Remove the link, if it is one to our entry; raises GatewayError when it stays."""
@@ -47,7 +49,7 @@ class NextBoot:
             return
         except OSError as error:
             raise GatewayError(
-                f"{self.path}: the nextboot link cannot be removed, do it by hand: {error}"
+                f"{self.path}: the nextboot link cannot be removed, do it by hand: {why(error)}"
             ) from error
 
     @contextlib.contextmanager

@@ -6,12 +6,13 @@ A testbed's nodes change host keys with each load, so they are not checked.
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-import asyncssh
+from rhubarbe.errors import CommandFailed, Refused, Unreachable, why
 
-from rhubarbe.errors import CommandFailed, Refused, Unreachable
+if TYPE_CHECKING:
+    import asyncssh
 
 # A few lines: more is not what was asked for.
 LONGEST_ANSWER = 65536
@@ -53,8 +54,10 @@ async def ask(ip: str, port: int, user: str, key: str, limit: float, command: st
 @contextlib.asynccontextmanager
 async def _session(
     ip: str, port: int, user: str, key: str, limit: float
-) -> AsyncIterator[asyncssh.SSHClientConnection]:
+) -> AsyncIterator["asyncssh.SSHClientConnection"]:
     """Hold a session; what the library raises within the context is translated too."""
+    import asyncssh  # who logs in nowhere need not wait for it
+
     options = {"client_keys": [key], "agent_path": None} if key else {}
     try:
         async with asyncssh.connect(
@@ -73,9 +76,10 @@ async def _session(
     except asyncssh.PermissionDenied as error:
         raise Refused(f"ssh refuses to let {user} in: {error.reason}") from error
     except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:
-        raise Refused(f"the ssh key {key or 'of this user'} cannot be used: {error}") from error
+        raise Refused(
+            f"the ssh key {key or 'of this user'} cannot be used: {why(error)}"
+        ) from error
     except TimeoutError as error:
         raise Unreachable(f"no answer on ssh in {limit:g} s") from error
     except (OSError, asyncssh.Error, ValueError) as error:
-        words = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise Unreachable(f"ssh: {words}") from error
+        raise Unreachable(f"ssh: {why(error)}") from error

@@ -1,8 +1,8 @@
 """The configuration: layers, precedence, refusals that name file, section and key."""
 
 import os
-import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +13,7 @@ from rhubarbe.errors import ConfigError
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """A place with all the layers, none of which exists yet."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "Faraday.inria.fr")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="Faraday.inria.fr"))
     return Site(tmp_path, monkeypatch)
 
 
