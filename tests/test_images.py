@@ -115,7 +115,7 @@ def test_the_list_has_files_with_their_aliases(repository):
     os.utime(repository / "fedora.ndz", (NOW.timestamp(), NOW.timestamp()))
     (image,) = list_images(repository)
     assert (image.name, image.size, image.aliases) == ("fedora", 5, ("default",))
-    assert image.modified == NOW
+    assert image.modified == NOW.timestamp()
 
 
 def test_a_directory_that_is_missing_or_unreadable_has_none(repository, monkeypatch):

@@ -4,6 +4,7 @@ One line an image: date, size, name, aliases, and `not sealed` where damage coul
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the images, a directory after the other; return 1 where one is damaged."""
     repository = read_settings().frisbee.images_dir
-    directories = [repository]
-    if Path().resolve() != repository.resolve() and list_images(Path()):
-        directories.append(Path().absolute())
-    found = {directory: _chosen(directory, arguments) for directory in directories}
+    found = {repository: _chosen(repository, arguments)}
+    if Path().resolve() != repository.resolve() and (here := _chosen(Path(), arguments)):
+        found[Path().absolute()] = here
     if arguments.json:
         return _print_document(found, arguments)
     code = 0
@@ -80,19 +80,27 @@ def _key(arguments: argparse.Namespace) -> Callable[[Image], tuple[float, str]]:
     def key(image: Image) -> tuple[float, str]:
         if arguments.by_size:
             return image.size, image.name
-        return (image.modified.timestamp() if arguments.by_date else 0.0), image.name
+        return (image.modified if arguments.by_date else 0.0), image.name
 
     return key
 
 
 def _lines(image: Image, arguments: argparse.Namespace) -> list[str]:
-    seal = "" if _seal(image) else "  not sealed"
+    seal = _without_seal(image)
     aliases = f"  a.k.a. {', '.join(image.aliases)}" if image.aliases else ""
     size = f"{image.size / MIB:10.2f}M"
-    lines = [f"{image.modified:%Y-%m-%d %H:%M}  {size}  {image.name}{seal}{aliases}"]
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(image.modified))
+    lines = [f"{date}  {size}  {image.name}{seal}{aliases}"]
     if arguments.long:
         lines.append(f"{'':18}{_told(provenance(image.path))}")
     return lines
+
+
+def _without_seal(image: Image) -> str:
+    try:
+        return "" if image_id(image.path) else "  not sealed"
+    except OSError:
+        return "  not readable"
 
 
 def _seal(image: Image) -> str | None:
@@ -109,7 +117,8 @@ def _told(stamps: list[Stamp]) -> str:
     if not stamps:
         return "does not say where it comes from"
     last = stamps[-1]
-    words = f"of {last.node or 'no node'}, {last.date}, by {last.user}"
+    words = f"of {last.node}, " if last.node else ""
+    words += f"{last.date}, by {last.user}"
     words += f": {last.comment}" if last.comment else ""
     before = ancestors(stamps)
     return sanitise(words + (f"; from {', '.join(before)}" if before else ""), 500)
@@ -121,7 +130,8 @@ def _check(image: Image) -> int:
     except ImageError as error:
         print(f"{'':18}DAMAGED: {error}", flush=True)
         return 1
-    print(f"{'':18}whole: {summary.chunks} chunks", flush=True)
+    plural = "" if summary.chunks == 1 else "s"
+    print(f"{'':18}whole: {summary.chunks} chunk{plural}", flush=True)
     return 0
 
 
@@ -142,12 +152,14 @@ def _items(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
+    from datetime import datetime
+
     seal = _seal(image)
     told: dict[str, Any] = {
         "name": image.name,
         "path": str(image.path),
         "size": image.size,
-        "date": image.modified.isoformat(),
+        "date": datetime.fromtimestamp(image.modified).astimezone().isoformat(),
         "aliases": list(image.aliases),
         "sealed": seal is not None,
         "id": seal,

@@ -4,7 +4,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rhubarbe.images.naming import SUFFIX
@@ -12,11 +11,11 @@ from rhubarbe.images.naming import SUFFIX
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image of a directory; `aliases` are the names of links to it."""
+    """One image of a directory, `modified` in seconds; `aliases` are the names of links to it."""
 
     path: Path
     size: int
-    modified: datetime
+    modified: float
     aliases: tuple[str, ...]
 
     @property
@@ -45,7 +44,7 @@ def list_images(directory: Path) -> list[Image]:
         Image(
             path,
             status.st_size,
-            datetime.fromtimestamp(status.st_mtime, tz=UTC).astimezone(),
+            status.st_mtime,
             tuple(aliases.get(path.resolve(), ())),
         )
         for path, status in files.items()

@@ -2,10 +2,13 @@
 
 import os
 import re
-from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhubarbe.errors import ImageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SUFFIX = ".ndz"
 PARTIAL = ".partial"
@@ -16,7 +19,7 @@ def is_name(file: str) -> bool:
     return bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and len(file) > len(SUFFIX)
 
 
-def new_image_path(name: str | None, node: str, now: datetime) -> Path:
+def new_image_path(name: str | None, node: str, now: "datetime") -> Path:
     """Return where a save goes: `NAME.ndz`, or a name made of node and date.
 
     Raises ImageError for a name that is no file name, and for one that is taken.

@@ -176,11 +176,20 @@ def plan(request: ShareRequest) -> list[Step]:
     steps: list[Step] = []
     if source != target:
         steps += [Check(source), Move(source, target, request.replaces)]
+        steps += [Alias(link, target) for link in _links_to(source, target)]
     for alias in request.aliases:
         steps.append(Alias(_alias(alias, target, request.repository), target))
     if request.cleans:
         steps += [Remove(path) for path in _leftovers(source, target)]
     return steps
+
+
+def _links_to(source: Path, target: Path) -> list[Path]:
+    """Return the aliases of an image that gets another name within the repository."""
+    if source.parent != target.parent:
+        return []
+    links = sorted(path for path in target.parent.iterdir() if path.is_symlink())
+    return [link for link in links if link != target and link.resolve() == source]
 
 
 def received(name: str, repository: Path) -> list[Step]:
