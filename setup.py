@@ -49,7 +49,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["rhubarbe", "rhubarbe.*"]),
-    package_data={"rhubarbe": ["VERSION", "py.typed"]},
+    package_data={"rhubarbe": ["VERSION", "py.typed"], "rhubarbe.netboot": ["files/*"]},
     cmdclass={"build": Build, "build_man": BuildMan},
     scripts=sorted(str(path.relative_to(HERE)) for path in (HERE / "bin").iterdir()),
     install_requires=[

@@ -1,0 +1,1 @@
+"""What real machines boot: the ramdisk, and a small system to try it with, from Debian packages."""

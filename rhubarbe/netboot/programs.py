@@ -1,0 +1,84 @@
+"""The programs of this machine that a build runs: where they are, and one run of each."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rhubarbe.netboot.errors import MissingProgram, ProgramFailed
+
+PACKAGES = {"apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg"}
+
+
+def find(name: str) -> str:
+    """Return the path of a program, looked for in the sbin directories too.
+
+    Raises MissingProgram, which names the Debian package.
+    """
+    places = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    found = shutil.which(name, path=places)
+    if found is None:
+        package = PACKAGES.get(name, name)
+        raise MissingProgram(f"{name} is not installed (Debian's package {package})")
+    return found
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    limit: float = 300,
+    text: str = "",
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> str:
+    """Run a program to its end, and return its output; `limit` is in seconds, `text` its input.
+
+    Raises ProgramFailed with the line that says most: the first that begins with E:, as apt's
+    errors do, or the last.
+    """
+    return _run(arguments, limit, text, environment or {}, directory).stdout
+
+
+def complaints(
+    arguments: Sequence[str], text: str, environment: Mapping[str, str], directory: Path
+) -> list[str]:
+    """Run a program whose exit status tells nothing, and return the lines of its errors.
+
+    Raises ProgramFailed.
+    """
+    return _run(arguments, 300, text, environment, directory).stderr.splitlines()
+
+
+def _run(
+    arguments: Sequence[str],
+    limit: float,
+    text: str,
+    environment: Mapping[str, str],
+    directory: Path | None,
+) -> subprocess.CompletedProcess[str]:
+    name = Path(arguments[0]).name
+    try:
+        done = subprocess.run(
+            arguments,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=limit,
+            env=os.environ | {"LC_ALL": "C.UTF-8"} | dict(environment),
+            cwd=directory,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProgramFailed(f"{name} did not end within {limit:.0f} s") from None
+    except OSError as error:
+        raise ProgramFailed(f"cannot run {arguments[0]}: {error.strerror}") from error
+    if done.returncode:
+        raise ProgramFailed(f"{name} ended with {done.returncode}: {_cause(done.stderr)}")
+    return done
+
+
+def _cause(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no word"]
+    return next((line for line in lines if line.startswith("E:")), lines[-1])

@@ -1,0 +1,100 @@
+"""The ramdisk: what is in it, and the three files that a gateway serves to its nodes."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhubarbe.netboot import base, cpio, output, programs
+from rhubarbe.netboot.base import FILES
+from rhubarbe.netboot.errors import Misused
+from rhubarbe.netboot.libraries import Root, add_binary, add_own_program
+from rhubarbe.netboot.modules import Modules, add_modules
+from rhubarbe.netboot.packages import Packages
+from rhubarbe.netboot.python import PACKAGES as PYTHON_PACKAGES
+from rhubarbe.netboot.python import add_python
+from rhubarbe.netboot.tree import Tree
+
+PACKAGES = (*base.PACKAGES, *PYTHON_PACKAGES, "partclone", "e2fsprogs")
+PROGRAMS = (
+    *("debugfs", "e2fsck", "mke2fs", "resize2fs", "tune2fs"),
+    *(f"partclone.{kind}" for kind in ("xfs", "btrfs", "ntfs", "exfat", "f2fs")),
+)
+TELNET = "::respawn:/usr/bin/busybox telnetd -F -l /bin/sh\n"
+ENTRY = "pxelinux.cfg/pxefrisbee"
+"""The entry of pxelinux, which links of nodes point to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is asked for: `kernel` is cloud, full or a package; `firmware` are packages too."""
+
+    kernel: str = "cloud"
+    extras: Sequence[str] = ()
+    firmware: Sequence[str] = ()
+    keys: Sequence[str] = ()
+    has_telnet: bool = True
+
+
+def build(recipe: Recipe, packages: Packages, directory: Path, tell: Callable[[str], None]) -> None:
+    """Write `vmlinuz`, `initrd` and the entry of pxelinux; `tell` gets what is worth knowing.
+
+    Raises NetbootError, OSError.
+    """
+    architecture = programs.run([programs.find("dpkg"), "--print-architecture"]).strip()
+    kernel = base.unpack_kernel(packages, recipe.kernel, architecture)
+    root = Root(packages.unpack(PACKAGES))
+    tree = make_tree(recipe, root, tell)
+    names = base.drivers(kernel.modules, is_small=recipe.kernel == "cloud")
+    add_modules(tree, kernel.modules, names)
+    if recipe.firmware:
+        add_firmware(tree, Root(packages.unpack(recipe.firmware, ())), kernel.modules, names)
+    with output.replacing(directory / "initrd") as file:
+        cpio.write_packed(tree, file)
+    output.copy(kernel.image, directory / "vmlinuz")
+    output.copy(FILES / "pxefrisbee", directory / ENTRY)
+
+
+def make_tree(recipe: Recipe, root: Root, tell: Callable[[str], None]) -> Tree:
+    """Return all files but the kernel's modules; raises NetbootError, OSError."""
+    tree = Tree()
+    base.add_busybox(tree, root)
+    add_python(tree, root, tell)
+    for name in PROGRAMS:
+        add_packaged(tree, root, name)
+    for extra in recipe.extras:
+        add_extra(tree, root, extra)
+    inittab = (FILES / "inittab").read_text()
+    inittab += TELNET if recipe.has_telnet else ""
+    inittab += base.add_ssh(tree, root, recipe.keys) if recipe.keys else ""
+    tree.add_file("etc/inittab", inittab)
+    tree.add_program("etc/rc", FILES / "rc")
+    tree.add_file("etc/mdev.conf", FILES / "mdev.conf")
+    return tree
+
+
+def add_packaged(tree: Tree, root: Root, name: str) -> None:
+    """Add a program that the packages bring; raises PackageError."""
+    add_binary(tree, root, root.find_program(name) or f"usr/sbin/{name}")
+
+
+def add_extra(tree: Tree, root: Root, wanted: str) -> None:
+    """Add a program by its path here, or by its name in the packages or on this machine's $PATH."""
+    packaged = None if "/" in wanted else root.find_program(wanted)
+    if packaged is not None:
+        add_binary(tree, root, packaged)
+        return
+    found = shutil.which(wanted)
+    if found is None:
+        raise Misused(f"there is no program {wanted}: neither in the packages nor on this machine")
+    add_own_program(tree, root, Path(found))
+
+
+def add_firmware(tree: Tree, root: Root, modules: Modules, names: Sequence[str]) -> None:
+    """Add what the modules load into their cards, as far as the packages have it."""
+    for module in modules.in_order(names):
+        for name in module.firmware:
+            for path in (f"lib/firmware/{name}", f"lib/firmware/{name}.xz"):
+                file = root.find(path)
+                if file is not None:
+                    tree.add_file(path, file)

@@ -1,0 +1,63 @@
+"""A small system on a bootable disk: what nodes are loaded with where one has no image to try."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhubarbe.netboot import base, cpio, disk, programs
+from rhubarbe.netboot.base import FILES
+from rhubarbe.netboot.libraries import Root
+from rhubarbe.netboot.modules import Modules, add_modules
+from rhubarbe.netboot.packages import Packages
+from rhubarbe.netboot.tree import Tree
+
+PACKAGES = (*base.PACKAGES, *disk.PACKAGES)
+NAME = "sample"
+STAMP = "on no node - image sample - by rhubarbe-ramdisk\n"
+RELEASE = 'NAME="Rhubarbe sample"\nID=rhubarbe\nVERSION_ID=1\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is asked for: `size` of the disk in bytes, `kernel` as for the ramdisk."""
+
+    size: int
+    kernel: str = "cloud"
+    keys: Sequence[str] = ()
+
+
+def build(recipe: Recipe, packages: Packages, path: Path) -> None:
+    """Write the disk; raises NetbootError, OSError."""
+    architecture = programs.run([programs.find("dpkg"), "--print-architecture"]).strip()
+    kernel = base.unpack_kernel(packages, recipe.kernel, architecture)
+    root = Root(packages.unpack(PACKAGES))
+    tree = make_tree(recipe, root)
+    tree.add_file("boot/vmlinuz", kernel.image)
+    tree.add_file("boot/initrd", make_initrd(root, kernel.modules))
+    disk.write(path, disk.Layout(NAME, recipe.size), tree, root)
+
+
+def make_tree(recipe: Recipe, root: Root) -> Tree:
+    """Return all files of the system but its kernel; raises NetbootError, OSError."""
+    tree = Tree()
+    base.add_busybox(tree, root)
+    inittab = (FILES / "system-inittab").read_text()
+    tree.add_file("etc/inittab", inittab + base.add_ssh(tree, root, recipe.keys))
+    tree.add_program("etc/rc", FILES / "system-rc")
+    tree.add_program("usr/sbin/shutdown", FILES / "shutdown")
+    tree.add_file("etc/hostname", f"{NAME}\n")
+    tree.add_file("etc/os-release", RELEASE)
+    tree.add_file("etc/rhubarbe-image", STAMP)
+    return tree
+
+
+def make_initrd(root: Root, modules: Modules) -> bytes:
+    """Return what finds the root partition: busybox and drivers; raises NetbootError, OSError."""
+    tree = Tree()
+    base.add_busybox(tree, root)
+    tree.add_program("init", FILES / "system-init")
+    add_modules(tree, modules, base.drivers(modules, is_small=True))
+    archive = io.BytesIO()
+    cpio.write_packed(tree, archive)
+    return archive.getvalue()
