@@ -41,16 +41,10 @@ def check(testbed, count, phase, reason):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_bad_node_among_three_good(make_testbed, fault):
-    testbed = make_testbed("--nodes", "4", "--boot-time", "0.7", "--fault", f"fit03:{fault}")
-    check(testbed, 4, *FAULTS[fault])
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("fault", FAULTS)
-def test_one_bad_node_among_eleven_good(make_testbed, fault):
-    testbed = make_testbed("--nodes", "12", "--boot-time", "0.7", "--fault", f"fit03:{fault}")
-    check(testbed, 12, *FAULTS[fault])
+def test_one_bad_node_among_good_ones(make_testbed, fault, request):
+    count = 12 if request.config.getoption("--full") else 4
+    nodes = ("--nodes", str(count), "--boot-time", "0.7")
+    check(make_testbed(*nodes, "--fault", f"fit03:{fault}"), count, *FAULTS[fault])
 
 
 @pytest.mark.parametrize("fault", ["card-lies", "never-leaves"])
