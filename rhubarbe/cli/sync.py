@@ -72,10 +72,11 @@ def _copy(
     from rhubarbe.operations.sync import Verdict
 
     code = 0
+    width = max((len(sanitise(transfer.image.name)) for transfer in transfers), default=0)
     for transfer in transfers:
         image, verdict = transfer.image, transfer.verdict
         name = sanitise(image.name)
-        print(f"{name}  {image.size / MIB:.2f}M  {verdict}", flush=True)
+        print(f"{name:<{width}}  {image.size / MIB:8.2f}M  {verdict}", flush=True)
         if verdict in (Verdict.OTHER, Verdict.BAD_NAME):
             code = 1
         elif verdict is Verdict.COPY and not arguments.dry_run:
@@ -85,5 +86,5 @@ def _copy(
                 print(f"rhubarbe-sync: {name}: {error}", file=sys.stderr, flush=True)
                 code = 1
             else:
-                print(f"{name}  copied, and whole", flush=True)
+                print(f"{name:<{width}}  {'':9}  copied, and whole", flush=True)
     return code

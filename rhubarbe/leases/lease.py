@@ -35,9 +35,11 @@ def overlapping(leases: Iterable[Lease], begins: float, ends: float) -> list[Lea
 
 
 def holders(leases: Iterable[Lease], moment: float) -> str:
-    """Say who has a lease at this moment: `ada has`, or `it is free`."""
+    """Say who has a lease at this moment: `ada has it`, or `the testbed is free`."""
     owners = sorted({lease.owner for lease in leases if lease.holds(moment)})
-    return f"{' and '.join(owners)} {'have' if owners[1:] else 'has'}" if owners else "it is free"
+    if not owners:
+        return "the testbed is free"
+    return f"{' and '.join(owners)} {'have' if owners[1:] else 'has'} it"
 
 
 def end_of_use(leases: Sequence[Lease], owner: str, moment: float) -> float | None:

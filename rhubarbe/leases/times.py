@@ -10,7 +10,7 @@ from datetime import time as time_of_day
 from rhubarbe.errors import LeaseError
 from rhubarbe.leases.lease import LATEST
 
-FORMS = "now, 14:30, 2026-10-25T14:30, with an offset such as +01:00 or Z, tomorrow, or +2h30m"
+FORMS = "now, 14:30, 2026-10-25T14:30 (perhaps with +01:00 or Z), today, tomorrow, or +2h30m"
 
 _DURATION = re.compile(r"\+(?=\d)(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?")
 _CLOCK = re.compile(r"(\d\d?):(\d\d)")

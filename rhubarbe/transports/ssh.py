@@ -74,7 +74,7 @@ async def _session(
         ) as connection:
             yield connection
     except asyncssh.PermissionDenied as error:
-        raise Refused(f"ssh refuses to let {user} in: {error.reason}") from error
+        raise Refused(f"ssh refuses to let {user} in: it takes none of our keys") from error
     except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:
         raise Refused(
             f"the ssh key {key or 'of this user'} cannot be used: {why(error)}"

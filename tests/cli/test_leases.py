@@ -155,7 +155,7 @@ def test_another_s_lease_is_left(capsys, store, monkeypatch):
 def test_check(capsys, store, monkeypatch):
     monkeypatch.setattr(User, "is_root", False)
     told = say(capsys, "leases", "--check", code=1)
-    assert told == f"{ME.name} has no lease now (it is free)\n"
+    assert told == f"{ME.name} has no lease now (the testbed is free)\n"
     add(store, -60, 3600)
     assert say(capsys, "leases", "--check").startswith(f"{ME.name} has the testbed until ")
     monkeypatch.setattr(User, "is_root", True)

@@ -54,7 +54,9 @@ async def asked(settings, seconds=300.0):
 
 @pytest.mark.usefixtures("no_root")
 async def test_without_a_lease_one_line_refuses(settings, store):
-    with pytest.raises(LeaseError, match=rf"\A{ME.name} has no lease now \(it is free\)[^\n]*\Z"):
+    with pytest.raises(
+        LeaseError, match=rf"\A{ME.name} has no lease now \(the testbed is free\)[^\n]*\Z"
+    ):
         await asked(settings)
     add(store, (-7200, -3600), (3600, 7200))
     with pytest.raises(LeaseError, match="load needs one: nothing was touched"):
@@ -71,7 +73,7 @@ async def test_with_a_lease_nothing_is_said(settings, store):
 async def test_a_lease_of_another_is_none(settings, store, monkeypatch):
     add(store, (-60, 3600))
     monkeypatch.setattr(user, "current_user", lambda: User(12345, "bob"))
-    with pytest.raises(LeaseError, match=rf"bob has no lease now \({ME.name} has\)"):
+    with pytest.raises(LeaseError, match=rf"bob has no lease now \({ME.name} has it\)"):
         await asked(settings)
 
 

@@ -25,9 +25,9 @@ def test_neighbours_do_not_overlap():
 
 
 def test_who_has_it():
-    assert holders(LEASES, 25) == "bob has"
-    assert holders([*LEASES, Lease(0, 99, "eve", "6")], 25) == "bob and eve have"
-    assert holders(LEASES, 55) == "it is free"
+    assert holders(LEASES, 25) == "bob has it"
+    assert holders([*LEASES, Lease(0, 99, "eve", "6")], 25) == "bob and eve have it"
+    assert holders(LEASES, 55) == "the testbed is free"
 
 
 def test_until_when():
