@@ -19,13 +19,10 @@ SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 @dataclass
-class Testbed:
-    """A running testbed, its files, and the commands that run in its directory."""
-
-    __test__ = False
+class Place:
+    """A directory with a configuration, and the commands that run there."""
 
     directory: Path
-    process: subprocess.Popen
 
     def environ(self, **more):
         kept = {
@@ -55,6 +52,21 @@ class Testbed:
             stdin=subprocess.DEVNULL,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options,
         )
+
+    def configure(self, text):
+        """Write the configuration that commands read here."""
+        conf = self.directory / "rhubarbe.conf"
+        conf.write_text(text)
+        conf.chmod(0o600)
+
+
+@dataclass
+class Testbed(Place):
+    """A running testbed, its files, and the commands that run in its directory."""
+
+    __test__ = False
+
+    process: subprocess.Popen
 
     def disk(self, name):
         return self.directory / "disks" / f"{name}.img"

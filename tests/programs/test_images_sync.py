@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from emulated import BIN, wait_until
+from emulated import BIN, Place, wait_until
+from golden import assert_golden, transcript
 
 SSHD = "/usr/sbin/sshd"
 MIB = 1 << 20
@@ -47,10 +48,10 @@ SetEnv PATH={home}/bin:{bin}:/usr/bin:/bin RHUBARBE_CONF={home}/there.conf
 """
 
 
-def make_image(path, seed):
+def make_image(path, seed, size=SIZE):
     """Make a sealed image of a disk of random bytes, which nothing makes smaller."""
     disk = path.with_suffix(".img")
-    disk.write_bytes(random.Random(seed).randbytes(SIZE))
+    disk.write_bytes(random.Random(seed).randbytes(size))
     subprocess.run(
         [sys.executable, BIN / "rhubarbe-imagezip", "-f", disk, path],
         check=True,
@@ -82,6 +83,12 @@ class Gateways:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self.host = f"{getpass.getuser()}@127.0.0.1"
+        self.ssh = (
+            f"ssh -p {self.port} -i {home}/key -o IdentitiesOnly=yes -F none"
+            f" -o UserKnownHostsFile={home}/known -o StrictHostKeyChecking=no"
+            " -o LogLevel=ERROR"
+        )
         conf = home / "sshd_config"
         conf.write_text(SSHD_CONF.format(port=self.port, home=home, bin=BIN))
         if os.getuid() == 0:
@@ -97,17 +104,17 @@ class Gateways:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def command(self, *words):
-        ssh = (
-            f"ssh -p {self.port} -i {self.home}/key -o IdentitiesOnly=yes -F none"
-            f" -o UserKnownHostsFile={self.home}/known -o StrictHostKeyChecking=no"
-            " -o LogLevel=ERROR"
-        )
-        host = f"{getpass.getuser()}@127.0.0.1"
-        return [str(BIN / "rhubarbe-sync"), "-e", ssh, *words[:1], host, *words[1:]]
+        return [str(BIN / "rhubarbe-sync"), "-e", self.ssh, *words[:1], self.host, *words[1:]]
+
+    def transcript(self, *commands):
+        """Return what a user sees who has said once and for all how to reach the other gateway."""
+        commands = [command.replace("GATEWAY", self.host) for command in commands]
+        shown = transcript(Place(self.home), *commands, **self.environ(), RSYNC_RSH=self.ssh)
+        return shown.replace(self.host, "GATEWAY").replace(f"port {self.port}", "port PORT")
 
     def environ(self):
         return os.environ | {
-            "PATH": f"{self.home}/bin:{os.environ['PATH']}",
+            "PATH": f"{self.home}/bin:{BIN}:{os.environ['PATH']}",
             "RHUBARBE_CONF": str(self.home / "here.conf"),
         }
 
@@ -171,7 +178,7 @@ def test_what_is_missing_is_copied_and_nothing_else(gateways, direction):
     assert sorted(path.name for path in target.iterdir()) == ["two.ndz"]
     done = gateways.run(direction)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^two  \d+\.\d\dM  there already$", done.stdout, re.M)
+    assert re.search(r"^two +\d+\.\d\dM  there already$", done.stdout, re.M)
     assert sorted(path.name for path in target.iterdir()) == ["one.ndz", "three.ndz", "two.ndz"]
     for name in ("one", "three"):
         copy, original = target / f"{name}.ndz", source / f"{name}.ndz"
@@ -236,18 +243,28 @@ def test_another_image_of_that_name_is_kept_and_the_others_are_copied(gateways):
     assert (target / "b.ndz").read_bytes() == (source / "b.ndz").read_bytes()
 
 
-def test_what_cannot_be_is_one_line(gateways):
-    make_image(gateways.home / "there" / "fedora.ndz", 1)
-    for words, says in {
-        ("--pull", "fedoar"): "near names: fedora",
-        ("--push", "x"): "x: no such image to be copied",
-    }.items():
-        done = gateways.run(*words)
-        assert done.returncode == 1
-        (line,) = done.stderr.splitlines()
-        assert says in line
+def test_what_a_user_sees(gateways):
+    here, there = gateways.home / "here", gateways.home / "there"
+    for seed, image in enumerate(
+        (there / "fedora.ndz", there / "ubuntu.ndz", there / "bad.ndz", here / "mywork.ndz")
+    ):
+        make_image(image, seed, MIB)
+    make_image(here / "ubuntu.ndz", 9, MIB)
+    shutil.copy(there / "fedora.ndz", there / "centos.ndz")
+    with (there / "bad.ndz").open("r+b") as image:
+        image.seek(5000)
+        image.write(b"?????")
+    shown = gateways.transcript(
+        "rhubarbe-sync --pull GATEWAY --dry-run",
+        "rhubarbe-sync --pull GATEWAY fedora centos",
+        "rhubarbe-sync --pull GATEWAY",
+        "rhubarbe-sync --push GATEWAY mywork fedora",
+        "rhubarbe-sync --push GATEWAY mywork",
+        "rhubarbe-sync --pull GATEWAY fedoar",
+        "rhubarbe-sync --push GATEWAY x",
+        "rhubarbe-sync --pull 'no gateway'",
+        "sh -c 'rhubarbe-sync GATEWAY 2>&1 | tail -1'",
+    )
     gateways.end()
-    done = gateways.run("--pull")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "Connection refused" in line
+    shown += gateways.transcript("rhubarbe-sync --pull GATEWAY")
+    assert_golden("images/sync", shown)

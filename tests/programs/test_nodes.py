@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from emulated import start_testbed
-from golden import assert_golden, transcript
+from golden import assert_golden, transcript, without_times
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
@@ -58,6 +58,16 @@ def test_what_is_on_the_disks(site):
         "rhubarbe-status --image 4",
     )
     assert_golden("nodes/images", shown)
+
+
+def test_history(site):
+    shown = transcript(
+        site,
+        "rhubarbe-history 1 3",
+        "rhubarbe-history --days 1 4",
+        "rhubarbe-history 99",
+    )
+    assert_golden("nodes/history", without_times(shown))
 
 
 def test_the_stamp_of_a_save_is_told(site):
