@@ -10,7 +10,7 @@ from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import TargetTooSmall, UsageError
 from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
-from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, shown
+from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.target import STDOUT, Target
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
@@ -179,7 +179,9 @@ def _choose_progress(line: CommandLine, image: ImageFile) -> Progress:
     if line.has("dots") or line.has("gigabyte-dots"):
         return UnzipDots(chunks=line.has("dots"), gigabytes=line.has("gigabyte-dots"))
     if sys.stderr.isatty() and image.count:
-        return Bar(_covered_bytes(image))
+        if has_bars():
+            return Bar(_covered_bytes(image))
+        return UnzipDots(chunks=True, gigabytes=False)
     return Silence()
 
 

@@ -10,7 +10,7 @@ from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
 from rhubarbe.imaging.output import STDOUT, Output, open_output
-from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, shown
+from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, has_bars, shown
 from rhubarbe.imaging.relocations import SHORT_SECTOR
 from rhubarbe.imaging.source import STDIN, Source
 from rhubarbe.imaging.zipper import Zipper
@@ -152,7 +152,7 @@ def _choose_progress(line: CommandLine, layout: Layout, path: str) -> Progress:
     if line.has("dots"):
         return ZipDots()
     if sys.stderr.isatty() and layout.ranges and path != STDOUT:
-        return Bar(layout.ranges[-1][1] * SECTOR)
+        return Bar(layout.ranges[-1][1] * SECTOR) if has_bars() else ZipDots()
     return Silence()
 
 

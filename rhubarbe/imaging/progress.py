@@ -149,6 +149,13 @@ class Bar:
         self._bar.finish(dirty=True)
 
 
+def has_bars() -> bool:
+    """Whether a bar can be drawn: a ramdisk does without the library."""
+    from importlib.util import find_spec  # costs some ms, and only a terminal wants it
+
+    return find_spec("progressbar") is not None
+
+
 def _write(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()

@@ -17,16 +17,15 @@ DISKS_AND_CARDS = (
     *("virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_scsi"),
     *("ata_piix", "ahci", "nvme", "sd_mod", "e1000", "e1000e", "igb", "r8169"),
 )
-# What may lie on a node's root partition, to be stamped.
-FILESYSTEMS = ("ext4", "xfs", "btrfs", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii")
+FILESYSTEMS = ("ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii")
+# Those of a node's root partition to be stamped, which are large.
+MORE_FILESYSTEMS = ("xfs", "btrfs")
 REAL_HARDWARE = (
     *("drivers/net/ethernet", "drivers/net/phy", "drivers/net/mdio", "drivers/net/usb"),
     *("drivers/ata", "drivers/scsi", "drivers/nvme", "drivers/block", "drivers/virtio"),
     *("drivers/message/fusion", "drivers/usb/host", "drivers/usb/storage", "drivers/mmc"),
     *("drivers/hid", "drivers/vmd"),
 )
-# Not found by what the machine has, since nothing there names them.
-ALWAYS = ("sd_mod",)
 PATH_OF_KEYS = "root/.ssh/authorized_keys"
 
 
@@ -51,8 +50,10 @@ def unpack_kernel(packages: Packages, wanted: str, architecture: str) -> Kernel:
 
 def drivers(modules: Modules, *, is_small: bool) -> list[str]:
     """Return the names of the modules that a machine may need, as far as the kernel has them."""
-    names = [name for name in (*DISKS_AND_CARDS, *FILESYSTEMS) if name in modules]
-    return names if is_small else names + modules.below(*REAL_HARDWARE)
+    names = [*DISKS_AND_CARDS, *FILESYSTEMS]
+    if not is_small:
+        names += [*MORE_FILESYSTEMS, *modules.below(*REAL_HARDWARE)]
+    return [name for name in names if name in modules]
 
 
 def add_busybox(tree: Tree, root: Root) -> None:
@@ -77,7 +78,6 @@ def add_busybox(tree: Tree, root: Root) -> None:
     tree.add_file("etc/group", "root:x:0:\ntty:x:5:\n")
     tree.add_file("etc/shells", "/bin/sh\n")
     tree.add_file("etc/hosts", "127.0.0.1 localhost\n")
-    tree.add_file("etc/modules", "".join(f"{name}\n" for name in ALWAYS))
     for name in ("network", "profile"):
         tree.add_file(f"etc/{name}", FILES / name)
     tree.add_program("etc/udhcpc.script", FILES / "udhcpc.script")

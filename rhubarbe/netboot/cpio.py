@@ -11,7 +11,7 @@ from rhubarbe.netboot.tree import Entry, Tree
 
 MAGIC = b"070701"
 END = "TRAILER!!!"
-LEVEL = 9
+LEVEL = 6  # 9 saves 0.7 % and takes four times as long
 
 
 def write_packed(tree: Tree, output: IO[bytes]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rhubarbe.netboot import programs
+from rhubarbe.netboot import output, programs
 from rhubarbe.netboot.errors import PackageError, ProgramFailed
 
 LISTS = Path("/var/lib/apt/lists")
@@ -85,6 +85,8 @@ class Packages:
             "Dir::State::status": self._cache / "status",
             "Dir::State::lists": lists or self._lists(),
             "Dir::Cache": self._cache / "apt",
+            "Dir::Cache::pkgcache": "pkgcache.bin",
+            "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
             "Debug::NoLocking": "1",
             "APT::Sandbox::User": "",
             "APT::Install-Recommends": "0",
@@ -103,9 +105,8 @@ class Packages:
         return own if any(own.glob("*_Packages*")) else LISTS
 
     def _unpack(self, names: Collection[str], sections: Collection[str]) -> Path:
-        files = self._choose(names, sections)
-        key = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
-        root = self._cache / "roots" / key
+        files = self._chosen(names, sections)
+        root = self._cache / "roots" / _key(*files)
         if not root.is_dir():
             self._download([file for file in files if not self._deb(file).exists()])
             self._unpack_into(root, files)
@@ -113,6 +114,18 @@ class Packages:
 
     def _deb(self, file: str) -> Path:
         return self._cache / "debs" / file
+
+    def _chosen(self, names: Collection[str], sections: Collection[str]) -> list[str]:
+        """Choose, unless that was done from the same lists of packages before."""
+        lists = [(file.name, file.stat().st_mtime_ns) for file in sorted(self._lists().iterdir())]
+        asked = (*sorted(names), "in", *sorted(sections))
+        note = self._cache / "chosen" / _key(*asked, *(f"{name} {time}" for name, time in lists))
+        if note.exists():
+            return note.read_text().splitlines()
+        files = self._choose(names, sections)
+        with output.replacing(note) as file:
+            file.write("".join(f"{name}\n" for name in files).encode())
+        return files
 
     def _choose(self, names: Collection[str], sections: Collection[str]) -> list[str]:
         """Return the file names of the packages, and of those that they need in the sections."""
@@ -143,6 +156,11 @@ class Packages:
             unfinished.rename(root)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _key(*words: str) -> str:
+    """Return a name for these words, short enough for a directory."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def _sections(shown: str) -> Iterator[tuple[str, str]]:

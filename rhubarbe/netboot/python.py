@@ -35,13 +35,21 @@ from {module} import main
 sys.exit(main())
 """
 
-# Parts of the standard library that nothing on a node will ask for, or that bring big libraries.
+# What nothing on a node will ask for, or what brings big libraries: packages, modules, extensions.
 _LEFT_OUT = re.compile(
-    r"(test|idlelib|lib2to3|ensurepip|distutils|pydoc_data|tkinter|turtledemo|venv|wsgiref|xmlrpc"
-    r"|sqlite3|dbm|curses|config-[^/]*|msilib|__pycache__|unittest|xml|http|email/mime)/.*"
-    r"|(turtle|pydoc|doctest|this|antigravity|cgi|cgitb|nntplib|imaplib|smtplib|mailbox)\.py"
-    r"|lib-dynload/(_sqlite3|_dbm|_gdbm|_tkinter|_curses\w*|readline|_ssl|_hashlib|_codecs_\w+"
-    r"|_test\w*|xx\w*|_xx\w*|_ctypes_test|audioop|ossaudiodev|nis|_crypt|termios_test)\..*"
+    r"(__phello__|__pycache__|asyncio|config-[^/]*|curses|dbm|distutils|email|ensurepip|html|http"
+    r"|idlelib|lib2to3|msilib|multiprocessing|pydoc_data|sqlite3|test|tkinter|turtledemo|unittest"
+    r"|venv|wsgiref|xml|xmlrpc|zoneinfo)/.*"
+    r"|encodings/(?!(__init__|aliases|ascii|cp437|idna|latin_1|punycode|utf_.*)\.).*"
+    r"|(_aix_support|_bootsubprocess|_distutils_\w+|_osx_support|_pydecimal|_pyio|_sysconfigdata\w*"
+    r"|aifc|antigravity|asynchat|asyncore|bdb|cProfile|cgi|cgitb|chunk|code|codeop|colorsys|crypt"
+    r"|doctest|ftplib|imaplib|imghdr|mailbox|mailcap|modulefinder|netrc|nntplib|nturl2path|optparse"
+    r"|pdb|pickletools|pipes|plistlib|poplib|profile|pstats|pyclbr|pydoc|rlcompleter|shelve|smtpd"
+    r"|smtplib|sndhdr|ssl|statistics|sunau|symtable|tabnanny|telnetlib|this|trace|turtle|uu|wave"
+    r"|webbrowser|xdrlib|zipapp)(\.|-).*"
+    r"|lib-dynload/(_asyncio|_codecs|_crypt|_ctypes_test|_curses|_dbm|_decimal|_gdbm|_hashlib"
+    r"|_lsprof|_multibytecodec|_multiprocessing|_posixshmem|_sqlite3|_ssl|_test|_tkinter|_xx"
+    r"|_zoneinfo|audioop|nis|ossaudiodev|readline|xx)\w*\..*"
 )
 # Reads a line `SOURCE TAB NAME` for each file; writes the compiled ones as NUMBER.pyc.
 _COMPILER = """\

@@ -69,7 +69,7 @@ def make_tree(recipe: Recipe, root: Root, tell: Callable[[str], None]) -> Tree:
     inittab += base.add_ssh(tree, root, recipe.keys) if recipe.keys else ""
     tree.add_file("etc/inittab", inittab)
     tree.add_program("etc/rc", FILES / "rc")
-    tree.add_file("etc/mdev.conf", FILES / "mdev.conf")
+    tree.add_program("etc/hotplug", FILES / "hotplug")
     return tree
 
 

@@ -15,16 +15,17 @@ from rhubarbe.imaging.progress import UnzipDots, ZipDots
 
 MIB = 1 << 20
 CODE = "import sys; from rhubarbe.imaging.{} import main; sys.exit(main())"
+WITHOUT_BARS = "import sys; sys.modules['progressbar'] = None\n" + CODE
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Terminal:
     """A program whose standard error is a terminal of 80 columns; `text` is what it shows."""
 
-    def __init__(self, program, *arguments, **options):
+    def __init__(self, program, *arguments, code=CODE, **options):
         self.text = ""
         self._master, slave = pty.openpty()
-        command = [sys.executable, "-c", CODE.format(program), *map(str, arguments)]
+        command = [sys.executable, "-c", code.format(program), *map(str, arguments)]
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
         self.child = subprocess.Popen(command, stderr=slave, env=environment, **options)
         os.close(slave)
@@ -69,6 +70,16 @@ def test_a_bar_with_percent_rate_and_time_to_go(program, image, tmp_path):
     assert "ETA:" in states[0]
     assert states[-1].startswith("100%")
     assert not any("%" in state for line in rest for state in line)
+
+
+@pytest.mark.parametrize("program", ["imagezip", "imageunzip"])
+def test_dots_where_no_bar_can_be_drawn(program, image, tmp_path):
+    path, disk = image
+    arguments = ["-r", disk, path] if program == "imagezip" else [path, tmp_path / "out.img"]
+    status, lines = Terminal(program, *arguments, code=WITHOUT_BARS).end()
+    assert status == 0
+    assert lines[0][0].startswith("........")
+    assert not any("%" in state for line in lines for state in line)
 
 
 def test_no_full_bar_where_the_work_failed(image, tmp_path):
