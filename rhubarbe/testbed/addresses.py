@@ -1,11 +1,11 @@
-"""Loopback addresses: one 127.A.0.0/16 a testbed, claimed for as long as it lives."""
+"""Addresses of a testbed; on the loopback, one 127.A.0.0/16, claimed for as long as it lives."""
 
 import errno
 import random
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 from rhubarbe.testbed.errors import NoRoom
 
@@ -24,6 +24,32 @@ class Ports:
     def shifted(self, by: int) -> "Ports":
         """Move the ports up together, for a machine where something listens on all addresses."""
         return Ports(self.cmc + by, self.telnet + by, self.ssh + by)
+
+
+class Addresses(Protocol):
+    """Where each thing of a testbed is."""
+
+    @property
+    def ports(self) -> Ports:
+        """The ports of the services, the same on every node."""
+
+    def card(self, node: int) -> str:
+        """Return the address of the power card of a node."""
+
+    def control(self, node: int) -> str:
+        """Return the address of the node itself."""
+
+    def data(self, node: int) -> str:
+        """Return the address of the node's second interface, where nothing listens."""
+
+    def mac(self, node: int, interface: int) -> str:
+        """Return the hardware address of an interface: the card's 0, control 1, data 2."""
+
+
+def local_mac(testbed: int, node: int, interface: int) -> str:
+    """Make a locally administered address, in upper case as many inventories have it."""
+    octets = (0x02, 0xAB, testbed, interface, node >> 8 & 0xFF, node & 0xFF)
+    return ":".join(f"{octet:02X}" for octet in octets)
 
 
 class Network:
@@ -60,9 +86,11 @@ class Network:
         return f"127.{self.number}.{64 + node // PER_ROW}.{node % PER_ROW + 1}"
 
     def mac(self, node: int, interface: int) -> str:
-        """Make a locally administered address, in upper case as many inventories have it."""
-        octets = (0x02, 0xAB, self.number, interface, node >> 8 & 0xFF, node & 0xFF)
-        return ":".join(f"{octet:02X}" for octet in octets)
+        """Return the hardware address of an interface: the card's 0, control 1, data 2."""
+        return local_mac(self.number, node, interface)
+
+    def __str__(self) -> str:
+        return f"127.{self.number}.0.0/16"
 
     def close(self) -> None:
         """Give the network back."""

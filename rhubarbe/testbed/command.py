@@ -16,7 +16,8 @@ from rhubarbe.testbed import faults
 from rhubarbe.testbed.errors import Misused, TestbedError
 
 if TYPE_CHECKING:
-    from rhubarbe.testbed.farm import Plan
+    from rhubarbe.testbed.farm import Kind
+    from rhubarbe.testbed.site import Plan
 
 NAME = "rhubarbe-testbed"
 VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _watch_children_without_threads()
     try:
         with _directory(arguments.directory, command) as directory:
-            return asyncio.run(_serve(_plan(arguments, directory), command))
+            return asyncio.run(_serve(_plan(arguments, directory), arguments, command))
     except TestbedError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return error.exit_code
@@ -68,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--nodes", type=_positive, metavar="N", help="nodes 1 to N (default 12)")
+    which = parser.add_mutually_exclusive_group().add_argument
+    which("--nodes", type=_positive, metavar="N", help="nodes 1 to N (default 12)")
+    which("--hosts", type=_positive, metavar="N", help="hosts with real daemons instead")
+    which("--machines", type=_positive, metavar="N", help="QEMU machines that boot by PXE instead")
     add("--node-numbers", metavar="1-10,41", help="these nodes instead")
     add("--directory", type=Path, help="where it lives; needed without a COMMAND")
     add("--card", action="append", default=[], metavar="fit41:15", help="number a card bears")
@@ -96,9 +100,10 @@ def _positive(text: str) -> int:
 
 def _plan(arguments: argparse.Namespace, directory: Path) -> "Plan":
     """Read the words; raises Misused for those that mean nothing."""
-    from rhubarbe.testbed.farm import Plan  # with all that serves: not for --help
+    from rhubarbe.testbed.site import Plan  # with all that serves: not for --help
 
-    numbers = _numbers(arguments.node_numbers or f"1-{arguments.nodes or 12}")
+    count = arguments.nodes or arguments.hosts or arguments.machines or 12
+    numbers = _numbers(arguments.node_numbers or f"1-{count}")
     return Plan(
         directory=directory,
         numbers=numbers,
@@ -151,17 +156,34 @@ def _watch_children_without_threads() -> None:
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
 
 
-async def _serve(plan: "Plan", command: list[str]) -> int:
+def _kind(arguments: argparse.Namespace) -> "Kind":
+    if arguments.hosts:
+        from rhubarbe.testbed.hosts import Hosts
+
+        return Hosts()
+    if arguments.machines:
+        from rhubarbe.testbed.machines import Machines
+
+        return Machines(keep_disks=arguments.keep_disks)
+    from rhubarbe.testbed.emulated import Emulated
+
+    return Emulated()
+
+
+async def _serve(plan: "Plan", arguments: argparse.Namespace, command: list[str]) -> int:
     """Serve until a signal, or for as long as the command runs."""
     from rhubarbe.testbed.farm import Farm
 
     signals = _Signals()
     try:
-        async with Farm(plan) as farm:
+        async with Farm(plan, _kind(arguments)) as farm:
             if command:
                 return await _run(command, farm.directory, signals)
             signals.interrupts = False
-            print(f"{NAME}: {len(plan.numbers)} nodes serve in {farm.directory}", flush=True)
+            print(
+                f"{NAME}: {len(plan.numbers)} {farm.kind.noun} serve in {farm.directory}",
+                flush=True,
+            )
             await signals.came.wait()
             return 0
     except asyncio.CancelledError:

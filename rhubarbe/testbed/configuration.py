@@ -1,57 +1,14 @@
 """The files that tell the suite about an emulated testbed: its inventory and its configuration."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhubarbe.testbed.addresses import Network
+from rhubarbe.testbed.addresses import Addresses
 
-CONFIGURATION = """\
-# An emulated testbed; written when it starts, for as long as it runs.
-
-[testbed]
-regularname = fit
-rebootname = reboot
-inventory_path = {directory}/inventory.json
-all_scope = {scope}
-state_dir = {directory}/state
-
-[pxelinux]
-config_dir = {directory}/pxelinux.cfg
-frisbee_image = pxefrisbee
-
-[frisbee]
-client = frisbee
-server = rhubarbe-frisbeed
-imagezip = imagezip
-netcat = nc
-# relative to the node's own directory
-hard_drive = dev/sda
-root_partition = dev/sda?offset={root_offset}
-images_dir = {directory}/images
-default_image = default.ndz
-
-[networking]
-cmc_port = {cmc}
-telnet_port = {telnet}
-ssh_port = {ssh}
-telnet_backoff = 0.5
-ssh_backoff = 0.5
-ssh_key = {directory}/id_ed25519
-bandwidth = 500
-
-[nodes]
-load_default_timeout = 300
-save_default_timeout = 300
-wait_default_timeout = 120
-idle_after_reset = 4
-reset_timeout = {reset:.0f}
-timeout_before_telnet = {ramdisk:.0f}
-silence_timeout = 15
-probe_interval = 0.1
-reset_window = 1000
-"""
+Sections = Mapping[str, Mapping[str, str]]
+HEAD = "# An emulated testbed; written when it starts, for as long as it runs.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +34,7 @@ class Names:
         return f"data{self.number:02d}"
 
 
-def inventory(nodes: Sequence[Names], network: Network) -> str:
+def inventory(nodes: Sequence[Names], addresses: Addresses) -> str:
     """Write the inventory as JSON: a list of nodes, each with its three interfaces."""
 
     def interface(hostname: str, address: str, mac: str) -> dict[str, str]:
@@ -85,9 +42,9 @@ def inventory(nodes: Sequence[Names], network: Network) -> str:
 
     entries = [
         {
-            "cmc": interface(names.card, network.card(number), network.mac(number, 0)),
-            "control": interface(names.node, network.control(number), network.mac(number, 1)),
-            "data": interface(names.data, network.data(number), network.mac(number, 2)),
+            "cmc": interface(names.card, addresses.card(number), addresses.mac(number, 0)),
+            "control": interface(names.node, addresses.control(number), addresses.mac(number, 1)),
+            "data": interface(names.data, addresses.data(number), addresses.mac(number, 2)),
         }
         for names in nodes
         for number in (names.number,)
@@ -95,18 +52,69 @@ def inventory(nodes: Sequence[Names], network: Network) -> str:
     return json.dumps(entries, indent=2) + "\n"
 
 
-def configuration(
-    directory: Path, network: Network, scope: str, root_offset: int, boot_time: float
-) -> str:
-    """Write the configuration as INI; the limits of each phase leave a busy machine room."""
-    ports = network.ports
-    return CONFIGURATION.format(
-        directory=directory,
-        scope=scope,
-        root_offset=root_offset,
-        cmc=ports.cmc,
-        telnet=ports.telnet,
-        ssh=ports.ssh,
-        reset=12 + boot_time,
-        ramdisk=12 + 3 * boot_time,
+def common(directory: Path, scope: str, addresses: Addresses) -> Sections:
+    """Tell what does not depend on what the machines are."""
+    ports = addresses.ports
+    return {
+        "testbed": {
+            "regularname": "fit",
+            "rebootname": "reboot",
+            "inventory_path": f"{directory}/inventory.json",
+            "all_scope": scope,
+            "state_dir": f"{directory}/state",
+        },
+        "pxelinux": {"config_dir": f"{directory}/pxelinux.cfg", "frisbee_image": "pxefrisbee"},
+        "frisbee": {
+            "client": "frisbee",
+            "server": "rhubarbe-frisbeed",
+            "imagezip": "imagezip",
+            "netcat": "nc",
+            "images_dir": f"{directory}/images",
+            "default_image": "default.ndz",
+        },
+        "networking": {
+            "cmc_port": str(ports.cmc),
+            "telnet_port": str(ports.telnet),
+            "ssh_port": str(ports.ssh),
+            "telnet_backoff": "0.5",
+            "ssh_backoff": "0.5",
+            "ssh_key": f"{directory}/id_ed25519",
+            "bandwidth": "500",
+        },
+        "nodes": {
+            "load_default_timeout": "300",
+            "save_default_timeout": "300",
+            "wait_default_timeout": "120",
+            "reset_window": "1000",
+        },
+    }
+
+
+def quick(boot_time: float, root_offset: int) -> Sections:
+    """Tell what holds where a disk is a file, and a boot takes so many seconds and no more.
+
+    The limits of each phase leave a busy machine room.
+    """
+    return {
+        # relative to the node's own directory
+        "frisbee": {"hard_drive": "dev/sda", "root_partition": f"dev/sda?offset={root_offset}"},
+        "nodes": {
+            "idle_after_reset": "4",
+            "reset_timeout": f"{12 + boot_time:.0f}",
+            "timeout_before_telnet": f"{12 + 3 * boot_time:.0f}",
+            "silence_timeout": "15",
+            "probe_interval": "0.1",
+        },
+    }
+
+
+def configuration(*layers: Sections) -> str:
+    """Write the configuration as INI; later layers win."""
+    merged: dict[str, dict[str, str]] = {}
+    for layer in layers:
+        for section, settings in layer.items():
+            merged.setdefault(section, {}).update(settings)
+    return HEAD + "".join(
+        f"\n[{section}]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
+        for section, settings in merged.items()
     )

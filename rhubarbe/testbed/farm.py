@@ -1,53 +1,61 @@
-"""A testbed of N emulated machines in one directory: addresses, disks, cards, generated files."""
+"""A testbed of N machines in one directory: cards, files, power; of which kind, is given."""
 
 import asyncio
 import fcntl
 import os
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
-from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
-import asyncssh
+from rhubarbe.testbed import configuration
+from rhubarbe.testbed.addresses import Addresses
+from rhubarbe.testbed.cmc import Card, Cards, Powered
+from rhubarbe.testbed.configuration import Names, Sections
+from rhubarbe.testbed.emulated import Emulated
+from rhubarbe.testbed.errors import NoRoom
+from rhubarbe.testbed.faults import by_node
+from rhubarbe.testbed.site import Plan, Site
 
-from rhubarbe.testbed import configuration, programs, ramdisk, sample
-from rhubarbe.testbed.addresses import Network
-from rhubarbe.testbed.cmc import Card, Cards
-from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.disk import Disk
-from rhubarbe.testbed.errors import Misused, NoRoom
-from rhubarbe.testbed.faults import OF_PROGRAMS, Fault, by_node
-from rhubarbe.testbed.machine import Hardware, Machine
-from rhubarbe.testbed.shell import Bash
-
-READERS = 4  # programs that read disks at once
-FAIL_BEYOND = 12 * sample.MIB
 MARK = "testbed.log"
+MADE_ANEW = ("pxelinux.cfg", "disks", "nodes", "ramdisk", "run", "serial")
+NEEDED = ("pxelinux.cfg", "disks", "nodes", "run", "images", "state")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a testbed is to be; times in seconds, `sample_mib` in MiB of incompressible content."""
+class Machine(Powered, Protocol):
+    """What the farm needs of a machine."""
 
-    directory: Path
-    numbers: Sequence[int]
-    cards: Mapping[int, int] = field(default_factory=dict)  # node -> number that its card bears
-    faults: Sequence[Fault] = ()
-    boot_time: float = 1.0
-    slow_boot: float = 40.0  # how many times as long: beyond the limits of the configuration
-    sample_mib: int = 24
-    image: Path | None = None  # serve this one as the sample, instead of making it
+    settled: asyncio.Event  # set whenever the machine is not booting
 
-    def names(self) -> list[Names]:
-        """Name all the nodes; raises Misused for a card of a node that is not there."""
-        for number in self.cards:
-            if number not in self.numbers:
-                raise Misused(f"fit{number:02d} has a card but is not in this testbed")
-        return [Names(number, self.cards.get(number, number)) for number in self.numbers]
+    def power_up(self) -> None:
+        """Boot for the first time, before the testbed serves: no fault happens yet."""
+
+    def stop(self) -> None:
+        """Lose power; tasks given to the machine end by themselves then."""
+
+
+class Kind(Protocol):
+    """What the machines of a testbed are; called in this order, in a directory that is laid out."""
+
+    noun: str  # what a user calls several of them
+
+    def check(self, plan: Plan) -> None:
+        """Raise TestbedError for what cannot be done, or not on this machine."""
+
+    async def furnish(self, site: Site) -> None:
+        """Make the key, the ramdisk, the sample image, and a disk for each machine."""
+
+    def network(self, site: Site) -> AbstractAsyncContextManager[Addresses]:
+        """Hold the network, from now on."""
+
+    def settings(self, site: Site) -> Sections:
+        """Tell what the suite must be configured with, by section."""
+
+    def machine(
+        self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
+    ) -> Machine:
+        """Make one machine, without power; `tasks` runs what goes on in it."""
 
 
 class Farm:
@@ -57,12 +65,14 @@ class Farm:
     Its directory is left as it is.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, kind: Kind | None = None) -> None:
         self.plan = plan
+        self.kind: Kind = kind or Emulated()
         self.directory = plan.directory.absolute()
-        self.names = plan.names()
         self.machines: dict[str, Machine] = {}
-        self._faults = by_node(plan.faults, [names.node for names in self.names])
+        names = plan.names()
+        faults = by_node(plan.faults, [name.node for name in names])
+        self.site = Site(plan, self.directory, names, faults, self.log)
         self._ends = AsyncExitStack()
         self._log_file = -1
 
@@ -84,14 +94,14 @@ class Farm:
         os.write(self._log_file, f"{now} {text}\n".encode())
 
     async def _start(self) -> None:
+        self.kind.check(self.plan)
         self._occupy()
-        network = Network.claim()
-        self._ends.callback(network.close)
-        self._lay_out(network)
-        key = self._keys()
-        await self._images(key.export_public_key().decode())
-        await self._switch_on(network)
-        self.log(f"testbed 127.{network.number}.0.0/16 serves")
+        self._lay_out()
+        await self.kind.furnish(self.site)
+        addresses = await self._ends.enter_async_context(self.kind.network(self.site))
+        self._describe(addresses)
+        await self._switch_on(addresses)
+        self.log(f"testbed {addresses} serves")
 
     def _occupy(self) -> None:
         """Make the directory ours for as long as we run."""
@@ -107,130 +117,39 @@ class Farm:
             raise NoRoom(f"another testbed runs in {self.directory}: name another") from None
         os.ftruncate(self._log_file, 0)
 
-    def _lay_out(self, network: Network) -> None:
-        """Directories and files; what an earlier run left of them is made anew, save images."""
-        for name in ("pxelinux.cfg", "disks", "nodes", "ramdisk", "run"):
+    def _lay_out(self) -> None:
+        """Directories; what an earlier run left of them is made anew, save images."""
+        for name in MADE_ANEW:
             shutil.rmtree(self.directory / name, ignore_errors=True)
-        for name in ("pxelinux.cfg", "disks", "nodes", "run", "images", "state"):
+        for name in NEEDED:
             (self.directory / name).mkdir(exist_ok=True)
-        (self.directory / "pxelinux.cfg" / "pxefrisbee").touch()
-        for names in self.names:
-            self._furnish(names.node)
-        ramdisk.write(self.directory / "ramdisk", fail_beyond=FAIL_BEYOND)
-        inventory = configuration.inventory(self.names, network)
+        (self.site.boot_entries / "pxefrisbee").touch()
+        default = self.site.images / "default.ndz"
+        default.unlink(missing_ok=True)
+        default.symlink_to(self.site.sample.name)
+
+    def _describe(self, addresses: Addresses) -> None:
+        """Write the files that tell the suite about all this."""
+        inventory = configuration.inventory(self.site.names, addresses)
         (self.directory / "inventory.json").write_text(inventory)
-        text = configuration.configuration(
-            self.directory,
-            network,
-            _folded(self.plan.numbers),
-            sample.PARTITION_SECTOR * sample.SECTOR,
-            self.plan.boot_time,
-        )
+        common = configuration.common(self.site.directory, _folded(self.plan.numbers), addresses)
+        text = configuration.configuration(common, self.kind.settings(self.site))
         (self.directory / "rhubarbe.conf").write_text(text)
 
-    def _furnish(self, node: str) -> None:
-        """Make the directory that is the node's current one, with its disk under the usual name."""
-        home = self.directory / "nodes" / node
-        for name in ("dev", "tmp", ".faults"):
-            (home / name).mkdir(parents=True)
-        (home / "dev" / "sda").symlink_to(f"../../../disks/{node}.img")
-        for fault in OF_PROGRAMS:
-            if self._faults[node].has(fault):
-                (home / ".faults" / fault).write_text(self._faults[node].left(fault) + "\n")
-
-    def _keys(self) -> asyncssh.SSHKey:
-        """Make the key that opens every system, in files as ssh-keygen writes them."""
-        key = asyncssh.generate_private_key("ssh-ed25519", comment="rhubarbe-testbed")
-        private = self.directory / "id_ed25519"
-        private.touch(mode=0o600)
-        key.write_private_key(private)
-        key.write_public_key(self.directory / "id_ed25519.pub")
-        return key
-
-    async def _images(self, authorized_keys: str) -> None:
-        """Make the sample image, and put an old system on every disk."""
-        images, run = self.directory / "images", self.directory / "run"
-        recipe = sample.sample(self.plan.sample_mib)
-        old_system = run / "old.img"
-        if not self._given_image(images / "sample.ndz"):
-            await self._sample_image(recipe, images / "sample.ndz", authorized_keys)
-        with tempfile.TemporaryDirectory(dir=run) as workroom:
-            old = sample.old(recipe.disk)
-            await sample.build(old, old_system, Path(workroom), authorized_keys)
-        await sample.to_the_end(self._copy_disks, old_system)
-        default = images / "default.ndz"
-        default.unlink(missing_ok=True)
-        default.symlink_to("sample.ndz")
-
-    def _given_image(self, image: Path) -> bool:
-        image.unlink(missing_ok=True)
-        if self.plan.image is not None:
-            image.symlink_to(self.plan.image.resolve(strict=True))
-        return self.plan.image is not None
-
-    async def _sample_image(self, recipe: sample.Recipe, image: Path, keys: str) -> None:
-        disk = self.directory / "run" / "sample.img"
-        with tempfile.TemporaryDirectory(dir=self.directory / "run") as workroom:
-            await sample.build(recipe, disk, Path(workroom), keys)
-        imagezip = programs.python_program("rhubarbe.imaging.imagezip", "imagezip")
-        await programs.run([*imagezip, "-o", "-z1", str(disk), str(image)], limit=300)
-
-    def _copy_disks(self, old_system: Path) -> None:
-        for names in self.names:
-            disk = self.directory / "disks" / f"{names.node}.img"
-            sample.copy_sparsely(old_system, disk)
-            if self._faults[names.node].has("disk-small"):
-                os.truncate(disk, FAIL_BEYOND)
-
-    async def _switch_on(self, network: Network) -> None:
+    async def _switch_on(self, addresses: Addresses) -> None:
         """Cards first, then the machines; returns when each is up, or will never be."""
         tasks = await self._ends.enter_async_context(asyncio.TaskGroup())
-        readers = asyncio.Semaphore(READERS)
-        host_key = asyncssh.generate_private_key("ssh-ed25519")
         cards = {}
-        for names in self.names:
-            hardware = self._hardware(names, network, readers, host_key)
-            machine = Machine(hardware, self._faults[names.node], tasks, self.log)
+        for names in self.site.names:
+            machine = self.kind.machine(self.site, names, addresses, tasks)
             self.machines[names.node] = machine
             self._ends.callback(machine.stop)
-            cards[network.card(names.number)] = Card(names.card, machine, self.log)
-        await self._ends.enter_async_context(Cards(cards, network.ports.cmc))
+            cards[addresses.card(names.number)] = Card(names.card, machine, self.log)
+        await self._ends.enter_async_context(Cards(cards, addresses.ports.cmc))
         for machine in self.machines.values():
             machine.power_up()
         for machine in self.machines.values():
             await machine.settled.wait()
-
-    def _hardware(
-        self, names: Names, network: Network, readers: asyncio.Semaphore, host_key: asyncssh.SSHKey
-    ) -> Hardware:
-        directory, node = self.directory.resolve(), names.node
-        disk = directory / "disks" / f"{node}.img"
-        home = directory / "nodes" / node
-        environment = {
-            "PATH": str(directory / "ramdisk" / "bin"),
-            "HOME": str(home),
-            "TMPDIR": str(home / "tmp"),
-            "TERM": "dumb",
-            "LANG": "C.UTF-8",
-            "NODE": node,
-            "NODE_IP": network.control(names.number),
-            "NODE_DIR": str(home),
-            "NODE_DISK": str(disk),
-        }
-        profile = directory / "ramdisk" / "profile"
-        return Hardware(
-            name=node,
-            mac=network.mac(names.number, 1),
-            address=network.control(names.number),
-            ports=network.ports,
-            disk=Disk(disk, readers),
-            other_disk=Disk(directory / "run" / "old.img", readers),
-            boot_entries=directory / "pxelinux.cfg",
-            bash=Bash(programs.find("bash"), profile, home, environment),
-            host_key=host_key,
-            boot_time=self.plan.boot_time,
-            slow_boot=self.plan.slow_boot,
-        )
 
 
 def _folded(numbers: Sequence[int]) -> str:

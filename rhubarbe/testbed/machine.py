@@ -5,19 +5,37 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import asyncssh
+from typing import Protocol
 
 from rhubarbe.testbed import boot
 from rhubarbe.testbed.addresses import Ports
 from rhubarbe.testbed.boot import Found, Key, State
 from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.errors import TestbedError
 from rhubarbe.testbed.faults import Faults
-from rhubarbe.testbed.shell import Bash, TelnetService
-from rhubarbe.testbed.system import SshService, System
 
 # Seconds that a system takes to shut down.
 SHUTDOWN = 0.3
+
+
+class Service(Protocol):
+    """What a machine runs once it has booted."""
+
+    async def open(self) -> None:
+        """Serve from now on; raises OSError or TestbedError."""
+
+    def abort(self) -> None:
+        """Stop at once, as if power were lost."""
+
+
+class Services(Protocol):
+    """What a machine can run."""
+
+    def ramdisk(self, drops: Callable[[], bool]) -> Service:
+        """Make the shell of the ramdisk; `drops` tells whether a session is cut now."""
+
+    def system(self, disk: Disk, halt: Callable[[], None]) -> Service:
+        """Make the system on a disk; it calls `halt` when it shuts down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +49,7 @@ class Hardware:
     disk: Disk
     other_disk: Disk  # which it boots by mistake
     boot_entries: Path  # the pxelinux.cfg directory
-    bash: Bash
-    host_key: asyncssh.SSHKey
+    services: Services
     boot_time: float
     slow_boot: float  # how many times longer a slow boot takes
 
@@ -55,7 +72,7 @@ class Machine:
         self._tasks = tasks
         self._log = log
         self._booting: asyncio.Task[None] | None = None
-        self._service: TelnetService | SshService | None = None
+        self._service: Service | None = None
 
     @property
     def has_power(self) -> bool:
@@ -94,7 +111,7 @@ class Machine:
         found = Found.NOTHING if faults.take("never-returns") else await self._look()
         try:
             await self._start(found, faults)
-        except OSError as error:  # its port is taken, or no descriptor is left on this machine
+        except (OSError, TestbedError) as error:  # a port is taken, or no descriptor is left
             self._log(f"{self.name} cannot serve: {error}")
             found = Found.NOTHING
         self.state = boot.AFTER_BOOT[found]
@@ -113,20 +130,18 @@ class Machine:
     async def _start(self, found: Found, faults: Faults) -> None:
         hardware = self.hardware
         if found is Found.RAMDISK:
-            telnet = TelnetService(hardware.bash, self._tasks, self._drops)
-            self._service = telnet
-            await telnet.open(hardware.address, hardware.ports.telnet)
+            self._service = hardware.services.ramdisk(self._drops)
+            await self._service.open()
         elif found is Found.DISK:
             disk = hardware.other_disk if faults.take("other-disk") else hardware.disk
-            ssh = SshService(System(disk, self._halt), hardware.host_key)
-            self._service = ssh
-            await ssh.open(hardware.address, hardware.ports.ssh)
+            self._service = hardware.services.system(disk, self._halt)
+            await self._service.open()
 
     def _halt(self) -> None:
         """Let the system that runs shut down, which takes it a moment."""
         self._tasks.create_task(self._shut_down(self._service))
 
-    async def _shut_down(self, running: TelnetService | SshService | None) -> None:
+    async def _shut_down(self, running: Service | None) -> None:
         await asyncio.sleep(SHUTDOWN)
         if self._service is running:
             self._log(f"{self.name} shuts down")

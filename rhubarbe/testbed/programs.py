@@ -12,7 +12,18 @@ from pathlib import Path
 from rhubarbe.testbed.errors import MissingProgram, ProgramFailed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PACKAGES = {"mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "bash": "bash"}
+PACKAGES = {
+    "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "nsenter": "util-linux",
+    "busybox": "busybox-static",
+    "sshd": "openssh-server",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "dnsmasq": "dnsmasq-base",
+}
 
 
 def find(name: str) -> str:
@@ -25,6 +36,22 @@ def find(name: str) -> str:
     if found is None:
         raise MissingProgram(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
     return found
+
+
+def require(names: Sequence[str], *, root: bool, what: str) -> None:
+    """Raise MissingProgram, which says in one line all that is needed and not there."""
+    missing = []
+    for name in names:
+        try:
+            find(name)
+        except MissingProgram:
+            missing.append(PACKAGES.get(name, name))
+    needs = ["root"] if root and os.geteuid() != 0 else []
+    if missing:
+        packages = " ".join(dict.fromkeys(missing))
+        needs.append(f"packages: apt-get install --no-install-recommends {packages}")
+    if needs:
+        raise MissingProgram(f"{what} needs {', and '.join(needs)}")
 
 
 def python_program(module: str, name: str) -> list[str]:

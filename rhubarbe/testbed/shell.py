@@ -171,15 +171,23 @@ def signal_session(leader: int, number: signal.Signals) -> None:
 class TelnetService:
     """The telnet server of one machine while it runs the ramdisk; `tasks` runs its sessions."""
 
-    def __init__(self, bash: Bash, tasks: asyncio.TaskGroup, drops: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        place: tuple[str, int],
+        bash: Bash,
+        tasks: asyncio.TaskGroup,
+        drops: Callable[[], bool],
+    ) -> None:
+        self._place = place
         self._bash = bash
         self._tasks = tasks
         self._drops = drops
         self._sessions: set[Session] = set()
         self._server: telnetlib3.server.Server | None = None
 
-    async def open(self, address: str, port: int) -> None:
+    async def open(self) -> None:
         """Listen; raises OSError."""
+        address, port = self._place
         self._server = await telnetlib3.create_server(
             host=address,
             port=port,

@@ -1,12 +1,10 @@
-"""The ssh service of a machine booted from its disk; it knows what is on that disk, no more."""
+"""The system of a machine booted from its disk; it knows what is on that disk, no more."""
 
 import shlex
 import time
 import uuid
-from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import asyncssh
 
 from rhubarbe.testbed.disk import Disk
 
@@ -17,14 +15,21 @@ KEYS = "/root/.ssh/authorized_keys"
 Answer = tuple[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Which boot this is, and when it was, by the clock that counts from the host's own."""
+
+    boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started: float = field(default_factory=time.monotonic)
+
+
 class System:
     """A running system: answers a few commands from its disk; `halt` switches its machine off."""
 
-    def __init__(self, disk: Disk, halt: "Callable[[], None]") -> None:
+    def __init__(self, disk: Disk, halt: "Callable[[], None]", boot: Boot | None = None) -> None:
         self.disk = disk
         self._halt = halt
-        self._boot_id = str(uuid.uuid4())
-        self._started = time.monotonic()
+        self._boot = boot or Boot()
         self._commands: dict[str, Callable[[list[str]], Awaitable[Answer]]] = {
             "cat": self._cat,
             "echo": self._echo,
@@ -53,9 +58,9 @@ class System:
 
     async def _content(self, path: str) -> bytes | None:
         if path == "/proc/sys/kernel/random/boot_id":
-            return f"{self._boot_id}\n".encode()
+            return f"{self._boot.boot_id}\n".encode()
         if path == "/proc/uptime":
-            return f"{time.monotonic() - self._started:.2f} 0.00\n".encode()
+            return f"{time.monotonic() - self._boot.started:.2f} 0.00\n".encode()
         return await self.disk.read(path)
 
     async def _cat(self, words: list[str]) -> Answer:
@@ -87,7 +92,7 @@ class System:
         return 0, "Linux emulated #1 x86_64\n" if "-a" in words else "Linux\n"
 
     async def _uptime(self, _: list[str]) -> Answer:
-        return 0, f"up {time.monotonic() - self._started:.0f} seconds\n"
+        return 0, f"up {time.monotonic() - self._boot.started:.0f} seconds\n"
 
     async def _echo(self, words: list[str]) -> Answer:
         return 0, " ".join(words) + "\n"
@@ -104,67 +109,3 @@ class System:
 
     async def _false(self, _: list[str]) -> Answer:
         return 1, ""
-
-
-class _Door(asyncssh.SSHServer):
-    """One connection: lets in the keys that are on the disk."""
-
-    def __init__(self, service: "SshService") -> None:
-        self._service = service
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._service.connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._service.connections.discard(self._connection)
-
-    async def begin_auth(self, username: str) -> bool:
-        keys = await self._service.system.disk.read(KEYS)
-        if keys and self._connection is not None:
-            with suppress(ValueError):  # a file without a key: nobody gets in
-                self._connection.set_authorized_keys(
-                    asyncssh.import_authorized_keys(keys.decode(errors="replace"))
-                )
-        return True
-
-    def public_key_auth_supported(self) -> bool:
-        return True
-
-
-class SshService:
-    """The ssh server of one machine while it runs from its disk."""
-
-    def __init__(self, system: System, host_key: asyncssh.SSHKey) -> None:
-        self.system = system
-        self.connections: set[asyncssh.SSHServerConnection] = set()
-        self._host_key = host_key
-        self._acceptor: asyncssh.SSHAcceptor | None = None
-
-    async def open(self, address: str, port: int) -> None:
-        """Listen; raises OSError."""
-        self._acceptor = await asyncssh.listen(
-            address,
-            port,
-            server_factory=lambda: _Door(self),
-            server_host_keys=[self._host_key],
-            process_factory=self._serve,
-            config=None,
-            login_timeout=20,
-        )
-
-    def abort(self) -> None:
-        """Stop at once: no listener, no connection."""
-        if self._acceptor is not None:
-            self._acceptor.close()
-        for connection in list(self.connections):
-            connection.abort()
-
-    async def _serve(self, process: "asyncssh.SSHServerProcess[str]") -> None:
-        status, output = await self.system.run(process.command)
-        stream = process.stdout if status == 0 else process.stderr
-        with suppress(asyncssh.Error, OSError):  # the client is gone: nobody to tell
-            stream.write(output)
-            process.exit(status)

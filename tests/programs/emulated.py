@@ -1,5 +1,6 @@
 """The commands as a user runs them, an emulated testbed, and proofs by other people's programs."""
 
+import ast
 import json
 import os
 import re
@@ -103,7 +104,30 @@ class Testbed(Place):
                 self.process.kill()
 
 
-def start_testbed(directory, *options):
+@dataclass
+class PrivateTestbed(Testbed):
+    """A testbed on a network of its own, where the commands have to go too."""
+
+    __test__ = False
+
+    def run(self, *command, **options):
+        return super().run(self.directory / "enter", *command, **options)
+
+    def start(self, *command, **options):
+        return super().start(self.directory / "enter", *command, **options)
+
+    def ask_card(self, name, verb):
+        """Send a verb to the power card of a node, as the suite would; return its answer."""
+        entries = json.loads((self.directory / "inventory.json").read_text())
+        entry = next(entry for entry in entries if entry["control"]["hostname"] == name)
+        script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read())"
+        url = f"http://{entry['cmc']['ip']}/{verb}"
+        answer = self.run(sys.executable, "-c", script, url)
+        assert answer.returncode == 0, answer.stderr
+        return ast.literal_eval(answer.stdout).decode()
+
+
+def start_testbed(directory, *options, kind=Testbed, ready_within=READY_WITHIN):
     """Start a testbed and wait, with a bound, for the line that says that it serves."""
     process = subprocess.Popen(
         [BIN / "rhubarbe-testbed", "--directory", directory, "--sample-size", "12", *options],
@@ -114,10 +138,10 @@ def start_testbed(directory, *options):
     )
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(READY_WITHIN) or not process.stdout.readline():
+        if not selector.select(ready_within) or not process.stdout.readline():
             process.kill()
-            raise AssertionError(f"the testbed did not serve within {READY_WITHIN} s")
-    return Testbed(Path(directory), process)
+            raise AssertionError(f"the testbed did not serve within {ready_within} s")
+    return kind(Path(directory), process)
 
 
 def tool(*command):

@@ -1,0 +1,123 @@
+"""What takes long to build, kept between runs: ramdisk, sample system and image, by what made them.
+
+A place is named by a digest of the arguments and of our own programs, which go into the ramdisk; it
+has its name only when all in it is whole, and is never changed then.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhubarbe.testbed import keys, programs
+
+ROOMS = ("ndz", "imaging", "frisbee", "netboot")
+BUILD_LIMIT = 900.0  # seconds: packages come from far away
+LOOK_EVERY = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A directory of things that are built: of the ramdisk, of the system and its key."""
+
+    directory: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there, and then all of it."""
+        return self.directory.is_dir()
+
+    @property
+    def ramdisk(self) -> Path:
+        """Where vmlinuz, initrd and pxelinux.cfg/pxefrisbee are."""
+        return self.directory / "ramdisk"
+
+    @property
+    def system(self) -> Path:
+        """A disk with the sample system."""
+        return self.directory / "system.img"
+
+    @property
+    def image(self) -> Path:
+        """The same as an image."""
+        return self.directory / "sample.ndz"
+
+    @property
+    def key(self) -> Path:
+        """The private key that the system lets in."""
+        return self.directory / "id_ed25519"
+
+
+async def built(cache: Path, system_options: Sequence[str]) -> Built:
+    """Find what is built in `cache`, or build it, which takes a minute.
+
+    Raises ProgramFailed, with what rhubarbe-ramdisk says is missing.
+    """
+    there = Built(cache / _digest(system_options))
+    if not there.exists:
+        async with _alone(cache):
+            if not there.exists:
+                await _build(there, system_options)
+    return there
+
+
+def default_cache() -> Path:
+    """Where it is kept: in the user's own cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "rhubarbe" / "testbed"
+
+
+def _digest(words: Sequence[str]) -> str:
+    digest = hashlib.sha256("\0".join(words).encode())
+    package = programs.CHECKOUT / "rhubarbe"
+    for room in ROOMS:
+        for path in sorted((package / room).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.read_bytes())
+    version = (package / "VERSION").read_text().strip()
+    return f"{version}-{digest.hexdigest()[:16]}"
+
+
+def _make(cache: Path) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+
+
+@asynccontextmanager
+async def _alone(cache: Path) -> AsyncIterator[None]:
+    """Wait for others that build in this cache."""
+    _make(cache)
+    with (cache / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(LOOK_EVERY)
+        yield
+
+
+async def _build(there: Built, system_options: Sequence[str]) -> None:
+    """Build in a directory beside, which has the name of the place when all is done."""
+    for left_behind in there.directory.parent.glob(".building-*"):
+        shutil.rmtree(left_behind)
+    with tempfile.TemporaryDirectory(dir=there.directory.parent, prefix=".building-") as name:
+        new = Built(Path(name) / "new")
+        new.directory.mkdir()
+        keys.write_pair(new.key)
+        await _ramdisk("build", "--output", str(new.ramdisk))
+        public = str(new.key.with_suffix(".pub"))
+        await _ramdisk("system", "--output", str(new.system), "--ssh-key", public, *system_options)
+        imagezip = programs.python_program("rhubarbe.imaging.imagezip", "imagezip")
+        await programs.run([*imagezip, "-o", "-z1", str(new.system), str(new.image)], limit=300)
+        new.directory.rename(there.directory)
+
+
+async def _ramdisk(*words: str) -> None:
+    program = programs.python_program("rhubarbe.netboot.command", "rhubarbe-ramdisk")
+    await programs.run([*program, *words], limit=BUILD_LIMIT)

@@ -1,0 +1,166 @@
+"""Machines that are emulated in this process, each on a loopback address of its own."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from rhubarbe.testbed import configuration, keys, programs, ramdisk, sample
+from rhubarbe.testbed.addresses import Addresses, Network, Ports
+from rhubarbe.testbed.configuration import Names, Sections
+from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.faults import OF_PROGRAMS
+from rhubarbe.testbed.machine import Hardware, Machine, Services
+from rhubarbe.testbed.shell import Bash, TelnetService
+from rhubarbe.testbed.site import Plan, Site
+from rhubarbe.testbed.sshd import SshService
+from rhubarbe.testbed.system import System
+
+READERS = 4  # programs that read disks at once
+FAIL_BEYOND = 12 * sample.MIB
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackServices:
+    """Telnet and ssh of one machine, served by this process."""
+
+    address: str
+    ports: Ports
+    bash: Bash
+    host_key: asyncssh.SSHKey
+    tasks: asyncio.TaskGroup
+
+    def ramdisk(self, drops: Callable[[], bool]) -> TelnetService:
+        """Make the shell of the ramdisk."""
+        place = (self.address, self.ports.telnet)
+        return TelnetService(place, self.bash, self.tasks, drops)
+
+    def system(self, disk: Disk, halt: Callable[[], None]) -> SshService:
+        """Make the system on a disk."""
+        place = (self.address, self.ports.ssh)
+        return SshService(place, System(disk, halt), self.host_key)
+
+
+class Emulated:
+    """Emulated machines: small real systems on their disks, real programs on their ramdisk."""
+
+    noun = "nodes"
+
+    def __init__(self) -> None:
+        self._readers = asyncio.Semaphore(READERS)
+        self._host_key = asyncssh.generate_private_key("ssh-ed25519")
+
+    def check(self, plan: Plan) -> None:
+        """Find nothing wrong: what is missing is told when it is needed."""
+
+    async def furnish(self, site: Site) -> None:
+        """Make the key, the ramdisk, the sample image, and an old system on every disk."""
+        for names in site.names:
+            _furnish_home(site, names.node)
+        ramdisk.write(site.directory / "ramdisk", fail_beyond=FAIL_BEYOND)
+        authorized_keys = keys.write_pair(site.key)
+        recipe = sample.sample(site.plan.sample_mib)
+        if not _given_image(site):
+            await _sample_image(site, recipe, authorized_keys)
+        old_system = site.run / "old.img"
+        with tempfile.TemporaryDirectory(dir=site.run) as workroom:
+            old = sample.old(recipe.disk)
+            await sample.build(old, old_system, Path(workroom), authorized_keys)
+        await sample.to_the_end(_copy_disks, site, old_system)
+
+    @asynccontextmanager
+    async def network(self, site: Site) -> AsyncIterator[Addresses]:
+        """Claim a network of the loopback."""
+        network = Network.claim()
+        try:
+            yield network
+        finally:
+            network.close()
+
+    def settings(self, site: Site) -> Sections:
+        """Tell how disks are called, and how patient to be."""
+        return configuration.quick(site.plan.boot_time, sample.PARTITION_SECTOR * sample.SECTOR)
+
+    def machine(
+        self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
+    ) -> Machine:
+        """Make one machine, without power."""
+        directory = site.directory.resolve()
+        hardware = Hardware(
+            name=names.node,
+            mac=addresses.mac(names.number, 1),
+            address=addresses.control(names.number),
+            ports=addresses.ports,
+            disk=Disk(directory / "disks" / f"{names.node}.img", self._readers),
+            other_disk=Disk(directory / "run" / "old.img", self._readers),
+            boot_entries=directory / "pxelinux.cfg",
+            services=self.services(site, names, addresses, tasks),
+            boot_time=site.plan.boot_time,
+            slow_boot=site.plan.slow_boot,
+        )
+        return Machine(hardware, site.faults[names.node], tasks, site.log)
+
+    def services(
+        self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
+    ) -> Services:
+        """Make what serves on one machine."""
+        address = addresses.control(names.number)
+        bash = shell(site, names.node, address)
+        return LoopbackServices(address, addresses.ports, bash, self._host_key, tasks)
+
+
+def shell(site: Site, node: str, address: str) -> Bash:
+    """Tell how the shell of a node's ramdisk is started."""
+    directory = site.directory.resolve()
+    home = directory / "nodes" / node
+    environment = {
+        "PATH": str(directory / "ramdisk" / "bin"),
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+        "TERM": "dumb",
+        "LANG": "C.UTF-8",
+        "NODE": node,
+        "NODE_IP": address,
+        "NODE_DIR": str(home),
+        "NODE_DISK": str(directory / "disks" / f"{node}.img"),
+    }
+    return Bash(programs.find("bash"), directory / "ramdisk" / "profile", home, environment)
+
+
+def _furnish_home(site: Site, node: str) -> None:
+    """Make the directory that is the node's current one, with its disk under the usual name."""
+    home, faults = site.home(node), site.faults[node]
+    for name in ("dev", "tmp", ".faults"):
+        (home / name).mkdir(parents=True)
+    (home / "dev" / "sda").symlink_to(f"../../../disks/{node}.img")
+    for fault in OF_PROGRAMS:
+        if faults.has(fault):
+            (home / ".faults" / fault).write_text(faults.left(fault) + "\n")
+
+
+def _given_image(site: Site) -> bool:
+    site.sample.unlink(missing_ok=True)
+    if site.plan.image is not None:
+        site.sample.symlink_to(site.plan.image.resolve(strict=True))
+    return site.plan.image is not None
+
+
+async def _sample_image(site: Site, recipe: sample.Recipe, authorized_keys: str) -> None:
+    disk = site.run / "sample.img"
+    with tempfile.TemporaryDirectory(dir=site.run) as workroom:
+        await sample.build(recipe, disk, Path(workroom), authorized_keys)
+    imagezip = programs.python_program("rhubarbe.imaging.imagezip", "imagezip")
+    await programs.run([*imagezip, "-o", "-z1", str(disk), str(site.sample)], limit=300)
+
+
+def _copy_disks(site: Site, old_system: Path) -> None:
+    for names in site.names:
+        disk = site.disk(names.node)
+        sample.copy_sparsely(old_system, disk)
+        if site.faults[names.node].has("disk-small"):
+            os.truncate(disk, FAIL_BEYOND)

@@ -1,0 +1,37 @@
+"""What a host's sshd runs instead of what it was asked to: the command, answered from the disk."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.system import Boot, System
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `DISK BOOT-ID STARTED`, with the command in SSH_ORIGINAL_COMMAND."""
+    disk, boot_id, started = sys.argv[1:] if argv is None else argv
+    return asyncio.run(_answer(Path(disk), Boot(boot_id, float(started))))
+
+
+async def _answer(disk: Path, boot: Boot) -> int:
+    system = System(Disk(disk, asyncio.Semaphore(1)), _halt, boot)
+    status, output = await system.run(os.environ.get("SSH_ORIGINAL_COMMAND"))
+    stream = sys.stderr if status else sys.stdout
+    stream.write(output)
+    stream.flush()
+    return status
+
+
+def _halt() -> None:
+    """End the first process of this host, sshd itself, once it has passed on our answer."""
+    subprocess.Popen(
+        ["/bin/sh", "-c", "sleep 0.3; kill 1"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

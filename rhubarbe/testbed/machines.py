@@ -1,0 +1,146 @@
+"""QEMU machines: real firmware, PXE, kernels, telnetd and sshd, on a private network."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rhubarbe.testbed import namespace, netboot, programs, sample
+from rhubarbe.testbed.addresses import Addresses
+from rhubarbe.testbed.built import Built, built, default_cache
+from rhubarbe.testbed.configuration import Names, Sections
+from rhubarbe.testbed.errors import Misused
+from rhubarbe.testbed.qemu import Chassis, QemuMachine
+from rhubarbe.testbed.site import Plan, Site
+
+NEEDED = ("ip", "setpriv", "qemu-system-x86_64", "dnsmasq", "debugfs")
+POSSIBLE = ("card-dead", "card-silent", "card-lies", "card-500", "never-leaves", "never-returns")
+STAMP_FILE = "/etc/rhubarbe-image"
+OLD_STAMP = "a machine - image old - by rhubarbe-testbed\n"
+MORE = 64 * sample.MIB  # a node's disk is larger than that of the image
+ROOT_PARTITION = "/dev/vda1"
+SETTINGS = {
+    "frisbee": {"hard_drive": "/dev/vda", "root_partition": ROOT_PARTITION},
+    "networking": {"bandwidth": "200", "telnet_timeout": "4", "ssh_timeout": "5"},
+    "nodes": {
+        "reset_timeout": "60",
+        "timeout_before_telnet": "150",
+        "wait_default_timeout": "180",
+    },
+}
+
+
+@dataclass(slots=True)
+class Machines:
+    """Machines of QEMU; what takes long to make is kept in `cache`.
+
+    `system` are options of `rhubarbe-ramdisk system`; `keep_disks` has a copy made of a disk
+    whenever its machine is switched on.
+    """
+
+    noun = "machines"
+
+    cache: Path = field(default_factory=default_cache)
+    system: tuple[str, ...] = ()
+    memory_mib: int = 256
+    keep_disks: bool = False
+
+    def check(self, plan: Plan) -> None:
+        """Raise Misused or MissingProgram for what cannot be done, or not here."""
+        for fault in plan.faults:
+            if fault.name not in POSSIBLE:
+                possible = ", ".join(POSSIBLE)
+                raise Misused(f"{fault.name} cannot be made to happen on machines; {possible} can")
+        if plan.image is not None:
+            raise Misused("--image goes with emulated nodes only")
+        programs.require(NEEDED, root=True, what="--machines")
+        netboot.require_pxelinux()
+
+    async def furnish(self, site: Site) -> None:
+        """Bring what is built, and put an old system on every disk."""
+        made = await built(self.cache, self.system)
+        await sample.to_the_end(_furnish, site, made)
+        await _mark_as_old(site.run / "old.img")
+        await sample.to_the_end(_copy_disks, site)
+
+    @asynccontextmanager
+    async def network(self, site: Site) -> AsyncIterator[Addresses]:
+        """Enter a private network where a server has addresses, and files to boot from."""
+        binaries = Path(sys.executable).parent
+        with namespace.private_network(site.directory, binaries) as network:
+            for names in site.names:
+                namespace.add_tap(_tap(names))
+            machines = {
+                network.mac(number, 1): network.control(number)
+                for number in (names.number for names in site.names)
+            }
+            async with netboot.serving(_tree(site), site.run, machines):
+                yield network
+
+    def settings(self, site: Site) -> Sections:
+        """Tell how disks are called, and how patient to be."""
+        return SETTINGS
+
+    def machine(
+        self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
+    ) -> QemuMachine:
+        """Make one machine, without power."""
+        disk = site.disk(names.node)
+        chassis = Chassis(
+            name=names.node,
+            mac=addresses.mac(names.number, 1),
+            address=addresses.control(names.number),
+            ssh_port=addresses.ports.ssh,
+            tap=_tap(names),
+            disk=disk,
+            serial=site.directory / "serial" / f"{names.node}.log",
+            memory_mib=self.memory_mib,
+            before=disk.with_suffix(".before") if self.keep_disks else None,
+        )
+        return QemuMachine(chassis, site.faults[names.node], tasks, site.log)
+
+
+def _tap(names: Names) -> str:
+    return f"tap{names.number}"
+
+
+def _tree(site: Site) -> Path:
+    return site.run / "tftp"
+
+
+def _furnish(site: Site, made: Built) -> None:
+    (site.directory / "serial").mkdir()
+    netboot.lay_out(_tree(site), site.boot_entries, made)
+    site.sample.unlink(missing_ok=True)
+    site.sample.symlink_to(made.image)
+    for source, target in ((made.key, site.key), (_public(made.key), _public(site.key))):
+        shutil.copy(source, target)
+    sample.copy_sparsely(made.system, site.run / "sample.img")
+    sample.copy_sparsely(made.system, site.run / "old.img")
+
+
+def _public(key: Path) -> Path:
+    return key.with_suffix(".pub")
+
+
+async def _mark_as_old(disk: Path) -> None:
+    """Give the system on a disk another stamp than that of the image."""
+    stamp = disk.with_suffix(".stamp")
+    stamp.write_text(OLD_STAMP)
+    offset = sample.PARTITION_SECTOR * sample.SECTOR
+    await programs.run(
+        [programs.find("debugfs"), "-w", "-f", "-", f"{disk}?offset={offset}"],
+        text=f'rm {STAMP_FILE}\nwrite "{stamp}" {STAMP_FILE}\n',
+    )
+
+
+def _copy_disks(site: Site) -> None:
+    old = site.run / "old.img"
+    for names in site.names:
+        disk = site.disk(names.node)
+        sample.copy_sparsely(old, disk)
+        os.truncate(disk, old.stat().st_size + MORE)

@@ -1,0 +1,107 @@
+"""What a gateway offers to machines that boot from the network: DHCP and TFTP by dnsmasq, pxelinux.
+
+iPXE, in the network card of a QEMU machine, waits long for what nobody here has: for IPv6 routers,
+unless one says that there is nothing to know, and for a proxy, unless told that there is none.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rhubarbe.testbed import namespace, programs
+from rhubarbe.testbed.built import Built
+from rhubarbe.testbed.errors import MissingProgram, ProgramFailed
+
+PXELINUX = Path("/usr/lib/PXELINUX/pxelinux.0")
+MODULES = Path("/usr/lib/syslinux/modules/bios")
+MODULE_NAMES = ("ldlinux.c32", "chain.c32", "libcom32.c32", "libutil.c32")
+DEFAULT_ENTRY = """\
+DEFAULT local
+LABEL local
+COM32 chain.c32
+APPEND hd0
+"""
+NO_PROXY = "encap:175,176,1b"  # iPXE's option no-pxedhcp
+TO_ALL = "fd77::"
+PORTS = (67, 69)  # DHCP, TFTP
+START_LIMIT = 10.0
+LOOK_EVERY = 0.02
+
+
+def require_pxelinux() -> None:
+    """Raise MissingProgram where pxelinux is not installed."""
+    if not PXELINUX.exists() or not all((MODULES / name).exists() for name in MODULE_NAMES):
+        raise MissingProgram(
+            "pxelinux is not installed: apt-get install --no-install-recommends"
+            " pxelinux syslinux-common"
+        )
+
+
+def lay_out(tree: Path, boot_entries: Path, made: Built) -> None:
+    """Make the tree that TFTP serves; `boot_entries` is pxelinux.cfg, to be filled here too."""
+    tree.mkdir()
+    shutil.copy(PXELINUX, tree)
+    for name in MODULE_NAMES:
+        shutil.copy(MODULES / name, tree)
+    for name in ("vmlinuz", "initrd"):
+        (tree / name).symlink_to(made.ramdisk / name)
+    (tree / "pxelinux.cfg").symlink_to(boot_entries)
+    shutil.copy(made.ramdisk / "pxelinux.cfg" / "pxefrisbee", boot_entries)
+    (boot_entries / "default").write_text(DEFAULT_ENTRY)
+
+
+@asynccontextmanager
+async def serving(tree: Path, run: Path, machines: Mapping[str, str]) -> AsyncIterator[None]:
+    """Serve DHCP and TFTP on the bridge; `machines` gives an address to a hardware address.
+
+    Raises ProgramFailed.
+    """
+    namespace.ip(f"addr add {TO_ALL}1/64 dev {namespace.BRIDGE} nodad\n")
+    log = run / "dnsmasq.log"
+    with log.open("wb") as said:
+        child = await asyncio.create_subprocess_exec(
+            *namespace.dies_with_us(programs.find("dnsmasq"), *_options(tree, run, machines)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        async with asyncio.timeout(START_LIMIT):
+            while not all(namespace.has_datagrams(child.pid, port) for port in PORTS):
+                if child.returncode is not None:
+                    last = (log.read_text().strip().splitlines() or ["no word"])[-1]
+                    raise ProgramFailed(last)
+                await asyncio.sleep(LOOK_EVERY)
+        yield
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+
+
+def _options(tree: Path, run: Path, machines: Mapping[str, str]) -> list[str]:
+    network = namespace.GATEWAY.rpartition(".")[0] + ".0"
+    return [
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--log-facility=-",
+        "--log-dhcp",
+        "--port=0",
+        f"--interface={namespace.BRIDGE}",
+        "--bind-interfaces",
+        "--dhcp-authoritative",
+        "--no-ping",
+        f"--dhcp-range={network},static,{namespace.NETMASK},1h",
+        *(f"--dhcp-host={mac.lower()},{address}" for mac, address in machines.items()),
+        "--dhcp-boot=pxelinux.0",
+        f"--dhcp-option-force={NO_PROXY}",
+        "--enable-ra",
+        f"--dhcp-range={TO_ALL},ra-only",
+        "--enable-tftp",
+        f"--tftp-root={tree}",
+        f"--dhcp-leasefile={run}/leases",
+        "--pid-file=",
+        "--user=root",
+    ]

@@ -1,0 +1,151 @@
+"""One QEMU machine: its process is its power. It boots from the network, else from its disk."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhubarbe.testbed import boot, namespace, programs, sample
+from rhubarbe.testbed.boot import Key, State
+from rhubarbe.testbed.faults import Faults
+
+FIRST_BOOT_LIMIT = 180.0  # seconds: several at once on a slow processor
+LOOK_EVERY = 0.25
+BANNER = b"SSH-"
+
+
+@dataclass(frozen=True, slots=True)
+class Chassis:
+    """What a machine is made of and plugged into."""
+
+    name: str
+    mac: str
+    address: str
+    ssh_port: int
+    tap: str  # the end of its cable, on the bridge
+    disk: Path
+    serial: Path  # all that it ever said on its serial line
+    memory_mib: int
+    before: Path | None  # where the disk is copied to whenever the machine is switched on
+
+    def command(self) -> list[str]:
+        """Return what runs it: software emulation, since /dev/kvm is there where it cannot work.
+
+        A small translation cache keeps several machines within a small gateway's memory.
+        """
+        return [
+            programs.find("qemu-system-x86_64"),
+            *("-name", self.name, "-M", "pc", "-accel", "tcg,thread=multi,tb-size=64"),
+            *("-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"),
+            *("-chardev", f"file,id=serial,path={_value(self.serial)},append=on"),
+            *("-serial", "chardev:serial"),
+            *("-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"),
+            *("-device", f"virtio-net-pci,netdev=net,mac={self.mac}"),
+            *("-drive", f"file={_value(self.disk)},format=raw,if=virtio,cache=unsafe"),
+            *("-boot", "order=nc,strict=on"),
+        ]
+
+
+def _value(path: Path) -> str:
+    return str(path).replace(",", ",,")
+
+
+class QemuMachine:
+    """A machine that a power card switches; a reset is a new process, since QEMU's own is slow."""
+
+    def __init__(
+        self,
+        chassis: Chassis,
+        faults: Faults,
+        tasks: asyncio.TaskGroup,
+        log: Callable[[str], None],
+    ) -> None:
+        self.name = chassis.name
+        self.chassis = chassis
+        self.faults = faults
+        self.settled = asyncio.Event()
+        self._tasks = tasks
+        self._log = log
+        self._life: asyncio.Task[None] | None = None
+
+    @property
+    def has_power(self) -> bool:
+        """What an honest power card says: whether its process is there, or about to be."""
+        return self._life is not None
+
+    def power_up(self) -> None:
+        """Switch it on for the first time; settled when its old system answers."""
+        self._switch_on(Faults())
+        self._tasks.create_task(self._settle())
+
+    def press(self, key: Key) -> None:
+        """Switch as the power card does; returns at once."""
+        state = State.DISK if self.has_power else State.OFF
+        if not boot.restarts(state, key):
+            return
+        last = self._life
+        self.stop()
+        if boot.after_key(state, key).has_power:
+            self._switch_on(self.faults, last)
+
+    def stop(self) -> None:
+        """Lose power; the process ends soon."""
+        if self._life is not None:
+            self._life.cancel()
+        self._life = None
+        self.settled.set()
+
+    def _switch_on(self, faults: Faults, last: asyncio.Task[None] | None = None) -> None:
+        self._life = self._tasks.create_task(self._live(faults, last))
+
+    async def _live(self, faults: Faults, last: asyncio.Task[None] | None) -> None:
+        if last is not None:  # only one may hold the cable
+            await asyncio.wait([last])
+        if faults.take("never-returns"):
+            self._log(f"{self.name} meets never-returns")
+            await asyncio.Event().wait()
+        if self.chassis.before is not None:
+            await sample.to_the_end(sample.copy_sparsely, self.chassis.disk, self.chassis.before)
+        status = await self._run()
+        self._log(f"{self.name} switches itself off, with status {status}")
+        self._life = None
+
+    async def _run(self) -> int:
+        """Run the process to its end, or to ours."""
+        with self.chassis.serial.open("ab") as said:
+            child = await asyncio.create_subprocess_exec(
+                *namespace.dies_with_us(*self.chassis.command()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        self._log(f"{self.name} runs as process {child.pid}")
+        try:
+            return await child.wait()
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+
+    async def _settle(self) -> None:
+        """Wait until its system answers on ssh: its banner comes after its port."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_BOOT_LIMIT):
+                while not (self.settled.is_set() or await self._greets()):  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_EVERY)
+        self._log(f"{self.name} is up" if self.has_power else f"{self.name} did not stay on")
+        self.settled.set()
+
+    async def _greets(self) -> bool:
+        try:
+            async with asyncio.timeout(5):
+                place = self.chassis.address, self.chassis.ssh_port
+                reader, writer = await asyncio.open_connection(*place)
+                try:
+                    return (await reader.read(len(BANNER))) == BANNER
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError):
+            return False
