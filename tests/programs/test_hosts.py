@@ -83,7 +83,7 @@ def test_save_and_prove_what_runs(hosts):
 def test_the_shell_is_that_of_busybox_telnetd_on_the_host_itself(hosts):
     assert hosts.run("rhubarbe-rescue", "1").returncode == 0
     assert hosts.run("rhubarbe-wait", "-n", "1").returncode == 0
-    typed = "hostname; echo $NODE_IP; cat /etc/passwd; ls; exit\n"
+    typed = 'echo "it=$(hostname)@$NODE_IP $0"; exit\n'
     script = (
         "import socket, sys\n"
         "s = socket.create_connection(('10.77.1.2', 23), 10)\n"
@@ -91,11 +91,7 @@ def test_the_shell_is_that_of_busybox_telnetd_on_the_host_itself(hosts):
         "while piece := s.recv(4096): sys.stdout.write(piece.decode('latin-1'))\n"
     )
     said = hosts.run("python3", "-c", script, within=20).stdout
-    lines = said.replace("\r", "").splitlines()
-    assert "fit01" in lines
-    assert "10.77.1.2" in lines
-    assert "cat: /etc/passwd is not on this node" not in lines  # reading is harmless
-    assert [line for line in lines if line.split() == ["dev", "tmp"]]
+    assert "it=fit01@10.77.1.2 /" in said, said
 
 
 def test_a_host_that_is_off_is_not_heard_of(hosts):
