@@ -77,7 +77,7 @@ def test_it_is_the_same_for_images_of_any_size(network, tmp_path, chunks):
 
 @pytest.mark.full
 def test_it_is_the_same_for_many_regions_that_are_verified(network, tmp_path):
-    image = _image(tmp_path / "image.ndz", 1500, 4 << 10, 196 << 10, 400)
+    image = _image(tmp_path / "image.ndz", 700, 4 << 10, 196 << 10, 400)
     with network.serving(image, "-G", "0"):
         peak = _peak_mib(network, tmp_path / "disk", "-C", "4", "-W", "4", "--verify")
     assert peak < 4 + 4 + BASE_MIB
