@@ -25,7 +25,8 @@ def write(tree: Tree, output: IO[bytes] | gzip.GzipFile) -> None:
 
     Raises OSError.
     """
-    for number, (path, entry) in enumerate(tree, start=1):
+    _write_member(output, 1, ".", Entry(stat.S_IFDIR | 0o755))
+    for number, (path, entry) in enumerate(tree, start=2):
         _write_member(output, number, path, entry)
     _write_member(output, 0, END, Entry(0))
 

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 # A few lines: more is not what was asked for.
 LONGEST_ANSWER = 65536
 
+# Keys of nodes are not checked, so certificates are of no use; with those that the library offers
+# too, Dropbear finds no name that it knows among the first twenty, and hangs up.
+KEY_TYPES = (
+    *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
+    *("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"),
+)
+
 # asyncssh tells of each connection at INFO; in the middle of our lines that is noise.
 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
 
@@ -65,6 +72,7 @@ async def _session(
             port,
             username=user,
             known_hosts=None,
+            server_host_key_algs=KEY_TYPES,
             config=None,
             password_auth=False,
             kbdint_auth=False,

@@ -184,3 +184,28 @@ async def test_the_key_is_refused_for_a_command_too(keys):
     async with node(keys) as port, asyncio.timeout(10):
         with pytest.raises(Refused):
             await ask(IP, port, "root", str(keys / "unknown"), 5, "uptime")
+
+
+async def test_an_ssh_server_that_considers_few_names_finds_its_own():
+    """Dropbear looks at the first twenty types of host keys that it is offered."""
+    offered = asyncio.get_running_loop().create_future()
+
+    async def serve(reader, writer):
+        writer.write(b"SSH-2.0-dropbear\r\n")
+        await reader.readline()
+        await reader.readexactly(4 + 1 + 1 + 16)  # length, padding, kind, cookie
+        lists = []
+        for _ in range(2):  # of key exchanges, of host keys
+            size = int.from_bytes(await reader.readexactly(4))
+            lists.append((await reader.readexactly(size)).decode().split(","))
+        offered.set_result(lists[1])
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unreachable):
+            await log_in("127.0.0.1", port, "root", "", 5)
+    types = await offered
+    assert types[0] == "ssh-ed25519"
+    assert {"ecdsa-sha2-nistp256", "rsa-sha2-256"} < set(types[:20])
+    assert len(types) <= 20

@@ -1,0 +1,179 @@
+"""What is built boots: the ramdisk answers what rhubarbe types, the system lets its owner in."""
+
+import asyncio
+import contextlib
+import fcntl
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from virtual import GATEWAY, machine
+
+from rhubarbe import ramdisk
+from rhubarbe.transports import ssh, telnet
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+BIN = Path(sys.executable).parent
+MIB = 1 << 20
+PROGRAMS = (
+    "strace partclone.ext4 partclone.xfs partclone.btrfs partclone.ntfs partclone.exfat"
+    " partclone.f2fs e2fsck mke2fs resize2fs tune2fs debugfs dropbear dropbearkey"
+)
+SPEAKS_WITHIN = 120  # seconds, on two cores that others use too
+STAMP = "on no node - image sample - by rhubarbe-ramdisk"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory, worker_id):
+    """A directory with a ramdisk, a system and a key, made once for all processes of this run."""
+    if missing := [name for name in ("qemu-system-x86_64", "apt-get") if not shutil.which(name)]:
+        pytest.skip(f"needs {' and '.join(missing)}")
+    base = tmp_path_factory.getbasetemp()
+    directory = (base if worker_id == "master" else base.parent) / "built-from-packages"
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "done").exists():
+            _build(directory)
+            (directory / "done").touch()
+    return directory
+
+
+def _build(directory):
+    key = directory / "key"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+    options = ["--ssh-key", directory / "key.pub"]
+    build(*options, "--output", directory, "--with", "/usr/bin/strace", "--with", "partclone.ext4")
+    made = [BIN / "rhubarbe-ramdisk", "system", *options, "--output", directory / "system.img"]
+    run(*made, "--size", "64")
+
+
+def build(*options):
+    done = subprocess.run(
+        [BIN / "rhubarbe-ramdisk", "build", *options], capture_output=True, text=True, timeout=280
+    )
+    if "Debian packages cannot be had" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def typed(machine, command, transcript=None):
+    """Type a command as rhubarbe does; return its lines, and its exit status."""
+    transcript = transcript or ramdisk.Transcript()
+    lines, status = [], None
+    async with asyncio.timeout(60), telnet.open_session("127.0.0.1", machine.telnet, 5) as session:
+        await session.send(ramdisk.script(command))
+        async for piece in session.pieces():
+            for each in transcript.feed(piece):
+                if isinstance(each, ramdisk.Line):
+                    lines.append(each.text)
+                elif isinstance(each, ramdisk.Ended):
+                    status = each.status
+    return lines, status
+
+
+@contextlib.asynccontextmanager
+async def receiving(path):
+    """Write what comes to a port of ours into a file, as rhubarbe-save does; yields the port."""
+    done = asyncio.Event()
+
+    async def receive(reader, writer):
+        with path.open("wb") as file:
+            while piece := await reader.read(1 << 16):
+                file.write(piece)
+        writer.close()
+        done.set()
+
+    async with await asyncio.start_server(receive, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(20):
+            await done.wait()
+
+
+def test_two_builds_are_equal(built, tmp_path):
+    options = ["--ssh-key", built / "key.pub", "--with", "/usr/bin/strace"]
+    build(*options, "--with", "partclone.ext4", "--output", tmp_path)
+    for name in ("vmlinuz", "initrd", "pxelinux.cfg/pxefrisbee"):
+        assert (tmp_path / name).read_bytes() == (built / name).read_bytes()
+    system = [BIN / "rhubarbe-ramdisk", "system", "--ssh-key", built / "key.pub"]
+    run(*system, "--output", tmp_path / "system.img")
+    assert (tmp_path / "system.img").read_bytes() == (built / "system.img").read_bytes()
+
+
+async def test_the_ramdisk_stamps_saves_and_runs_all_its_programs(built, tmp_path):
+    disk = tmp_path / "disk.img"
+    shutil.copyfile(built / "system.img", disk)
+    with machine(tmp_path, disk=disk, kernel=built) as booted:
+        assert await booted.first_line(booted.telnet, SPEAKS_WITHIN)
+        await _programs_answer(booted)
+        await _stamps(booted)
+        await _saves(booted, tmp_path / "saved.ndz")
+        told = await ssh.ask("127.0.0.1", booted.ssh, "root", str(built / "key"), 30, "uname -n")
+        assert told == "ramdisk\n"
+    await _saved_system_boots(built, tmp_path)
+
+
+async def _programs_answer(booted):
+    lines, status = await typed(
+        booted, "imagezip --version; frisbee --version; imageunzip --version"
+    )
+    assert status == 0
+    assert [line.split()[0] for line in lines[-3:]] == [
+        "rhubarbe-imagezip",
+        "rhubarbe-frisbee",
+        "rhubarbe-imageunzip",
+    ]
+    # a program that lacks a library ends as one that is not there at all
+    tried = f"for each in {PROGRAMS}; do $each -V; [ $? -lt 126 ] || exit 9; done"
+    said, status = await typed(booted, f"({tried}) </dev/null")
+    assert status == 0, said
+    faster = "import isal.isal_zlib, zlib_ng.zlib_ng, ctypes, json, mmap, hashlib"
+    words = f'python3 -ISBc "import sys; sys.path.append(\\"/usr/lib/rhubarbe\\"); {faster}"'
+    said, status = await typed(booted, words)
+    assert status == 0, said
+
+
+async def _stamps(booted):
+    lines, status = await typed(booted, ramdisk.read_stamp("/dev/vda", "/dev/vda1", "/mnt"))
+    assert (lines[-1], status) == (f"{ramdisk.STAMP_MARK}{STAMP}", 0)
+    _, status = await typed(booted, ramdisk.stamp("/dev/vda1", "/mnt", "by it's \\owner"))
+    assert status == 0
+
+
+async def _saves(booted, image):
+    async with receiving(image) as port:
+        command = ramdisk.read_image("imagezip", "/dev/vda", "nc", GATEWAY, port)
+        lines, status = await typed(booted, command)
+    assert status == 0, lines
+    assert f"{ramdisk.DISK_MARK}{64 * MIB}" in lines
+
+
+async def _saved_system_boots(built, tmp_path):
+    """What was saved is restored to a larger disk, boots from it, and powers off."""
+    disk = tmp_path / "larger.img"
+    with disk.open("wb") as file:
+        file.truncate(96 * MIB)
+    run(BIN / "rhubarbe-imageunzip", tmp_path / "saved.ndz", disk)
+    with disk.open("r+b") as file:
+        file.truncate(96 * MIB)
+    with machine(tmp_path, disk=disk, bus="ide", memory=128) as booted:
+        assert (await booted.first_line(booted.ssh, SPEAKS_WITHIN)).startswith(b"SSH-2.0-")
+        key = str(built / "key")
+        told = await ssh.ask(
+            "127.0.0.1", booted.ssh, "root", key, 30, "cat /etc/rhubarbe-image; hostname; mount"
+        )
+        assert told.splitlines()[:3] == [STAMP, "by it's \\owner", "sample"]
+        assert re.search(r"^/dev/sda1 on / type ext4 \(rw", told, re.MULTILINE)
+        await ssh.ask("127.0.0.1", booted.ssh, "root", key, 30, "shutdown -h now")
+        await booted.has_ended(60)
+        assert booted.process.returncode == 0, booted.story("it did not power off")
+    run("e2fsck", "-fn", f"{disk}?offset={MIB}")
