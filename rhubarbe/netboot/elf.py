@@ -65,7 +65,7 @@ class Elf:
     def _unpack(self, form: str, place: int) -> tuple[int, ...]:
         try:
             return struct.unpack_from(form, self._content, place)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise FormatError(f"{self._name} is cut short: {error}") from error
 
     def _unpack_all(self, form: str, part: bytes) -> Iterator[tuple[int, ...]]:

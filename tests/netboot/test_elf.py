@@ -2,7 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rhubarbe.netboot import elf
@@ -44,6 +44,7 @@ def test_what_is_no_elf_file_is_refused(content):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(place=35, byte=128, length=64)
 @given(place=st.integers(0, 400), byte=st.integers(0, 255), length=st.integers(64, 800))
 def test_a_damaged_file_is_read_or_refused_but_never_breaks_us(make_elf, place, byte, length):
     content = bytearray(make_elf(["libc.so.6"], "/lib/ld.so", [("name", "module")]))
