@@ -1,12 +1,11 @@
 """One node's power: what is believed, and what is done about a card that lies."""
 
-from dataclasses import replace
-
 import pytest
 
 from rhubarbe import node as node_module
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.config.settings import NodesSettings
 from rhubarbe.errors import CardError, NodeError
 from rhubarbe.events import NodeNoted, Phase
 from rhubarbe.inventory import Entry, Interface
@@ -14,10 +13,8 @@ from rhubarbe.node import Node
 
 INTERFACE = Interface("fit01", "127.0.0.1", "02:00:00:00:00:01")
 CARD = Interface("reboot01", "127.0.0.2", "")
-SETTINGS = Settings()
-SETTINGS = replace(
-    SETTINGS,
-    nodes=replace(SETTINGS.nodes, idle_after_reset=0.05, probe_interval=0.01, reset_timeout=5),
+SETTINGS = Settings(
+    nodes=NodesSettings(idle_after_reset=0.05, probe_interval=0.01, reset_timeout=5)
 )
 
 

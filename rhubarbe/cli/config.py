@@ -1,12 +1,11 @@
 """Print the configuration in effect, and from which file each value comes."""
 
 import argparse
-from dataclasses import fields
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.config import SECTIONS, Settings
+from rhubarbe.config.section import text_of
 from rhubarbe.config.settings import SECRET
-from rhubarbe.config.template import template, text_of
 from rhubarbe.errors import ConfigError
 
 EPILOG = example("rhubarbe-config frisbee networking")
@@ -30,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the sections as INI, with the origin of each value as a comment; or the template."""
     if arguments.template:
+        from rhubarbe.config.template import template
+
         print(template(), end="")
         return 0
     settings = read_settings()
@@ -42,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(settings: Settings, section: str) -> list[str]:
     values = {}
-    for item in fields(SECTIONS[section]):
-        value = getattr(getattr(settings, section), item.name)
-        values[item.name] = HIDDEN if value and item.metadata["kind"] is SECRET else text_of(value)
+    for key, setting in SECTIONS[section].declared.items():
+        value = getattr(getattr(settings, section), key)
+        values[key] = HIDDEN if value and setting.kind is SECRET else text_of(value)
     if section == "pxelinux":
         values |= {f"frisbee_image.{node}": text for node, text in settings.frisbee_images.items()}
     return [

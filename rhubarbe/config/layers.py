@@ -10,12 +10,11 @@ import configparser
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from rhubarbe.config.settings import SECTIONS, Kind, Settings
+from rhubarbe.config.settings import SECTIONS, Settings
 from rhubarbe.errors import ConfigError, why
 
 # What other versions of a site's files may still hold: accepted, and of no effect.
@@ -67,8 +66,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(NamedTuple):
     """One file: its values as text, by (section, key as written)."""
 
     path: str
@@ -132,24 +130,21 @@ def _require_the_site_s_word(layers: list[_Layer]) -> None:
                 )
 
 
-def _kinds(section: str) -> dict[str, Kind]:
-    return {item.name: item.metadata["kind"] for item in fields(SECTIONS[section])}
-
-
 def _value(path: str, section: str, key: str, text: str) -> Any:
     """Check one value against its declaration and return it typed."""
     if section not in SECTIONS:
         raise ConfigError(f"{path}: unknown section [{section}]{_near(section, SECTIONS)}")
-    kinds = _kinds(section)
+    declared = SECTIONS[section].declared
     name = key.partition(".")[0]
-    if name not in kinds:
-        raise ConfigError(f"{path}: section [{section}]: unknown key {key!r}{_near(name, kinds)}")
+    if name not in declared:
+        near = _near(name, declared)
+        raise ConfigError(f"{path}: section [{section}]: unknown key {key!r}{near}")
+    kind = declared[name].kind
     try:
-        return kinds[name].read(text)
+        return kind.read(text)
     except (ValueError, KeyError) as error:
         raise ConfigError(
-            f"{path}: section [{section}], key {key}: bad value {text!r},"
-            f" expected {kinds[name].expected}"
+            f"{path}: section [{section}], key {key}: bad value {text!r}, expected {kind.expected}"
         ) from error
 
 
@@ -167,7 +162,8 @@ def _merge(layers: list[_Layer], host: str) -> Settings:
         for layer in layers:
             for (section, key), text in layer.values.items():
                 name, _, rest = key.partition(".")
-                if section in SECTIONS and name in _kinds(section) and rest == suffix[1:]:
+                known = SECTIONS[section].declared if section in SECTIONS else ()
+                if name in known and rest == suffix[1:]:
                     sections[section][name] = _value(layer.path, section, key, text)
                     origins[section, name] = layer.path + (f" ({key})" if rest else "")
     entries = _entries_by_node(layers)

@@ -4,22 +4,15 @@ Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
+
+from rhubarbe.config.section import Kind, Section, Setting
 
 HIGHEST_PORT = 65535
 BACKENDS = ("none", "local", "r2labapi")
 FLAGS = {"yes": True, "true": True, "no": False, "false": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How the text of a value is read; `expected` completes the sentence "expected ..."."""
-
-    expected: str
-    read: Callable[[str], Any]
 
 
 def _at_least(minimum: float, number: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -94,11 +87,10 @@ PORTS = Kind("a number, a plus sign and a star, such as 10000 + *", _port_patter
 
 
 def _setting(kind: Kind, default: Any, words: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "help": words})
+    return Setting(kind, default, words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedSettings:
+class TestbedSettings(Section):
     """[testbed]: the site."""
 
     regularname: str = _setting(WORD, "fit", "what the nodes' control hostnames begin with")
@@ -114,8 +106,7 @@ class TestbedSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodesSettings:
+class NodesSettings(Section):
     """[nodes]: time limits, in seconds; a node that misses one is given up, the others go on."""
 
     load_default_timeout: float = _setting(SECONDS, 300.0, "rhubarbe-load as a whole, unless -t")
@@ -153,8 +144,7 @@ class NodesSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PxelinuxSettings:
+class PxelinuxSettings(Section):
     """[pxelinux]: the links that make a node boot the ramdisk."""
 
     config_dir: Path = _setting(
@@ -167,8 +157,7 @@ class PxelinuxSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrisbeeSettings:
+class FrisbeeSettings(Section):
     """[frisbee]: the programs that move images, and where images live."""
 
     client: str = _setting(WORD, "frisbee", "on the ramdisk: writes the image")
@@ -190,8 +179,7 @@ class FrisbeeSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkingSettings:
+class NetworkingSettings(Section):
     """[networking]: ports, patience and bandwidth."""
 
     cmc_port: int = _setting(PORT, 80, "HTTP port of the power cards")
@@ -213,8 +201,7 @@ class NetworkingSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeasesSettings:
+class LeasesSettings(Section):
     """[leases]: whether who loads, saves or switches nodes needs a lease of the testbed."""
 
     backend: str = _setting(
@@ -226,8 +213,7 @@ class LeasesSettings:
     timeout: float = _setting(SECONDS, 5.0, "how long that service may take to answer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class R2labapiSettings:
+class R2labapiSettings(Section):
     """[r2labapi]: the reservation service, where backend = r2labapi."""
 
     url: str = _setting(URL, "", "where it is, such as https://reservations.example.org:443/")
@@ -239,8 +225,7 @@ class R2labapiSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path."""
 
     testbed: TestbedSettings = TestbedSettings()
@@ -250,8 +235,8 @@ class Settings:
     networking: NetworkingSettings = NetworkingSettings()
     leases: LeasesSettings = LeasesSettings()
     r2labapi: R2labapiSettings = R2labapiSettings()
-    frisbee_images: Mapping[str, str] = field(default_factory=dict)
-    origins: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    frisbee_images: Mapping[str, str] = MappingProxyType({})
+    origins: Mapping[tuple[str, str], str] = MappingProxyType({})
 
     def ramdisk_entry(self, hostname: str) -> str:
         """Return the pxelinux entry that boots the ramdisk on the node of this control name."""

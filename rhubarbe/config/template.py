@@ -7,9 +7,8 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields
-from typing import Any
 
+from rhubarbe.config.section import text_of
 from rhubarbe.config.settings import SECTIONS
 
 WIDTH = 88
@@ -35,21 +34,14 @@ def _section(name: str) -> Iterator[str]:
     yield from _comment(words.removeprefix(f"[{name}]: "))
     yield f"[{name}]"
     yield ""
-    for item in fields(SECTIONS[name]):
-        yield from _comment(item.metadata["help"])
-        yield f"# {item.name} = {text_of(item.default)}".rstrip()
+    for key, setting in SECTIONS[name].declared.items():
+        yield from _comment(setting.help)
+        yield f"# {key} = {text_of(setting.default)}".rstrip()
         yield ""
 
 
 def _comment(words: str) -> Iterator[str]:
     yield from textwrap.wrap(words, WIDTH, initial_indent="## ", subsequent_indent="## ")
-
-
-def text_of(value: Any) -> str:
-    """Return a value as it is written in a configuration."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 import pytest
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.config.settings import NetworkingSettings, NodesSettings
 from rhubarbe.errors import CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, Phase, PhaseDone
 from rhubarbe.inventory import Entry, Interface
@@ -15,11 +15,9 @@ from rhubarbe.node import Node
 from rhubarbe.operations import wait as wait_module
 from rhubarbe.operations.wait import wait_for_boot
 
-QUICK = Settings()
-QUICK = replace(
-    QUICK,
-    networking=replace(QUICK.networking, ssh_backoff=0.01),
-    nodes=replace(QUICK.nodes, wait_default_timeout=0.5),
+QUICK = Settings(
+    networking=NetworkingSettings(ssh_backoff=0.01),
+    nodes=NodesSettings(wait_default_timeout=0.5),
 )
 INTERFACE = Interface("fit01", "10.0.0.1", "02:00:00:00:00:01")
 ENTRY = Entry(1, INTERFACE, INTERFACE, None)
