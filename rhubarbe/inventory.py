@@ -8,9 +8,8 @@ another.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.selector import fold
@@ -19,8 +18,7 @@ _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")  # a library for it takes its time to import
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(NamedTuple):
     """One network interface; `mac` is lower case with colons, or empty for a card without one."""
 
     hostname: str
@@ -28,8 +26,7 @@ class Interface:
     mac: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One node of the inventory."""
 
     number: int

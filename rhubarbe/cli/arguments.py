@@ -1,9 +1,7 @@
 """Arguments that several verbs share, and what they mean."""
 
 import argparse
-import math
 import os
-import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,13 +18,35 @@ NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and '~4' (not 4; 
 would expand it), taken from left to right. Without any, the nodes are those of $NODES; with -a,
 those of $ALL_NODES, or of all_scope in the configuration."""
 
+DEFAULT_COLUMNS = 80
 EXIT_CODES = """\
 Exit code: 0 when all went well on all the nodes, 1 otherwise, 2 for a wrong command line."""
 
 
 def version() -> str:
     """Return the version of this installation."""
-    return (Path(rhubarbe.__file__).parent / "VERSION").read_text(encoding="ascii").strip()
+    return (Path(rhubarbe.__file__).parent / "VERSION").read_text(encoding="utf-8").strip()
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Asks the terminal itself for its width: the library imports much for that, help or no help.
+
+    Each parser makes one of these, to look at its arguments.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size(1).columns or DEFAULT_COLUMNS
+    except OSError:
+        return DEFAULT_COLUMNS
 
 
 def make_parser(program: str, verb: ModuleType) -> argparse.ArgumentParser:
@@ -35,7 +55,7 @@ def make_parser(program: str, verb: ModuleType) -> argparse.ArgumentParser:
         prog=program,
         description=verb.__doc__,
         epilog=verb.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"rhubarbe {version()}")
     verb.add_arguments(parser)
@@ -93,7 +113,7 @@ def add_lock_patience(parser: argparse.ArgumentParser) -> None:
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
     value = float(text)
-    if not 0 < value < math.inf:
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
     return value
 
@@ -154,6 +174,8 @@ def one_node(settings: Settings, inventory: "Inventory", word: str) -> "Entry":
     """Return the only node that a word selects; raises SelectionError."""
     entries = selected_entries(settings, inventory, [word], all_nodes=False)
     if len(entries) > 1:
+        import shlex
+
         raise SelectionError(
             f"{shlex.quote(word)} selects {len(entries)} nodes: one is saved at a time"
         )

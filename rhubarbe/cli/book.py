@@ -5,11 +5,9 @@ left.
 """
 
 import argparse
-import getpass
 import time
 
 from rhubarbe.cli.arguments import example, read_settings
-from rhubarbe.displays.wording import sanitise
 from rhubarbe.errors import LeaseError
 
 EPILOG = example(
@@ -55,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     import asyncio
 
+    from rhubarbe.displays.wording import sanitise
     from rhubarbe.leases.desk import open_desk
     from rhubarbe.leases.user import current_user
 
@@ -82,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _password(email: str) -> str:
+    import getpass
+
     try:
         return getpass.getpass(f"password of {email}: ")
     except EOFError as error:

@@ -1,12 +1,10 @@
 """List who has the testbed, and when: the leases that are not over yet, `*` for those in force."""
 
 import argparse
-import json
 import time
 from typing import TYPE_CHECKING
 
 from rhubarbe.cli.arguments import example, read_settings
-from rhubarbe.displays.wording import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +64,7 @@ def _period(arguments: argparse.Namespace, now: float) -> tuple[float, float]:
 
 
 def _check(leases: "Sequence[Lease]", user: "User", now: float) -> int:
+    from rhubarbe.displays.wording import sanitise
     from rhubarbe.leases.lease import end_of_use, holders
     from rhubarbe.leases.times import moment
 
@@ -81,6 +80,8 @@ def _check(leases: "Sequence[Lease]", user: "User", now: float) -> int:
 
 
 def _document(leases: "Sequence[Lease]", user: "User", now: float) -> str:
+    import json
+
     from rhubarbe.leases.times import iso
 
     return json.dumps(
@@ -100,6 +101,7 @@ def _document(leases: "Sequence[Lease]", user: "User", now: float) -> str:
 
 
 def _table(leases: "Sequence[Lease]", user: "User", now: float) -> list[str]:
+    from rhubarbe.displays.wording import sanitise
     from rhubarbe.leases.times import duration, moment
 
     if not leases:

@@ -3,14 +3,13 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rhubarbe.images.naming import SUFFIX
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """One image of a directory, `modified` in seconds; `aliases` are the names of links to it."""
 
     path: Path

@@ -7,8 +7,8 @@ the comment, if any; the line before it is of the image that was on the disk.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 STAMP = "etc/rhubarbe-image"
 
@@ -18,8 +18,7 @@ _LINE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """One save; what the line does not say is empty. All was written by others: untrusted."""
 
     image: str
