@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             cleans=arguments.clean,
         )
         steps = plan(request)
+    if not steps:
+        print(f"nothing to do: it is in {repository} already, under this name")
     may = os.access(repository, os.W_OK | os.X_OK)
     heed_termination()
     for step in steps:

@@ -128,6 +128,7 @@ def test_share(gateway):
         "rhubarbe-share mine -o ours -a new -a default",
         "rhubarbe-resolve --real new default",
         "rhubarbe-share ours -a also",
+        "rhubarbe-share ours",
         "rhubarbe-share ours -o fedora",
         "rhubarbe-share mine",
         "rhubarbe-share new -a fedora",
