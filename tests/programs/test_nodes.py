@@ -1,6 +1,7 @@
 """Which nodes are on, up, or hold an image, as a user asks for them."""
 
 import shutil
+import sys
 
 import pytest
 from emulated import start_testbed
@@ -76,3 +77,35 @@ def test_the_stamp_of_a_save_is_told(site):
     told = site.run("rhubarbe-status", "--image", "6").stdout
     assert told.startswith("fit06: no load is noted; stamped ")
     assert "a comment" in told
+
+
+DOORS = ("aiohttp", "asyncssh", "telnetlib3", "sqlite3", "progressbar", "curses", "shtab")
+
+
+@pytest.mark.parametrize(
+    ("line", "needs"),
+    [
+        ("status 1", {"aiohttp"}),
+        ("nodes --on 1", {"aiohttp"}),
+        ("nodes --up 1 4", set()),
+        ("nodes --image other 1", {"sqlite3"}),
+        ("status --image 4", {"sqlite3"}),
+        ("status --image 6", {"sqlite3", "asyncssh"}),
+        ("usrpoff 6", {"aiohttp", "sqlite3"}),
+        ("wait 6", {"asyncssh", "sqlite3"}),
+        ("wait -n -t 0.5 6", {"sqlite3"}),
+        ("load 6", {"aiohttp", "telnetlib3", "sqlite3"}),
+        ("off --soft 4", {"aiohttp", "sqlite3"}),
+    ],
+    ids=str,
+)
+def test_doors_that_are_not_gone_through_are_not_imported(site, line, needs):
+    verb, *words = line.split()
+    check = (
+        "import sys, rhubarbe.cli.dispatch as d\n"
+        f"d.main(['rhubarbe-{verb}', *{words}])\n"
+        f"print('imported:', *[m for m in {DOORS} if m in sys.modules])\n"
+    )
+    done = site.run(sys.executable, "-c", check)
+    assert done.stderr == ""
+    assert set(done.stdout.rpartition("imported:")[2].split()) == needs
