@@ -26,6 +26,7 @@ KINDS = {
     "words": "images",
     "host": "hosts",
     "report": "files",
+    "output": "files",
 }
 
 PREAMBLES = {
@@ -79,7 +80,7 @@ _rhubarbe_verb() {
 complete -o bashdefault -F _rhubarbe_verb """,
     "zsh": """
 _rhubarbe_verb() {
-  words=(rhubarbe-main.py ${${words[1]:t}#rhubarbe-} ${words[2,-1]})
+  words=(rhubarbe-main.py ${${words[1]:t}#rhubarbe-} "${(@)words[2,-1]}")
   (( CURRENT++ ))
   _shtab_rhubarbe_main_py
 }

@@ -37,6 +37,7 @@ TYPED = [
     ("rhubarbe-load --no-r\t 4\t fit03\t", ["--no-reset", "41", "fit03"]),
     ("rhubarbe-wait fit4\t", ["fit41"]),
     ("rhubarbe-save -o x fit4\t", ["-o", "x", "fit41"]),
+    ("rhubarbe-save -o myw\t", ["-o", "mywork.ndz"]),
     ("rhubarbe-share defa\t", ["default"]),
     ("rhubarbe-config pxe\t", ["pxelinux"]),
     ("rhubarbe-main.py inven\t", ["inventory"]),
@@ -94,6 +95,17 @@ class Shell:
         self._type(line + "\n")
         return self._until(PROMPT)
 
+    def first_word(self, line):
+        """Type a line, and return the first word that the command gets.
+
+        The prompt may come several times: it is drawn again below a list of what could be meant.
+        """
+        self._type(line + "\n")
+        self._until("<")
+        word = self._until(">")
+        self._until(PROMPT)
+        return word
+
     def end(self):
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
@@ -125,6 +137,8 @@ def test_a_tab_completes_verbs_options_nodes_and_images(site, name):
     assert shutil.which(name), f"{name} is among the packages"
     shell = Shell(name, site)
     try:
+        # Many words could be meant by an empty one: none is taken.
+        assert shell.first_word("rhubarbe-wait \tfit4\t") == "fit41"
         got = {typed: re.findall(r"<([^<>]*)>", shell.run(typed)) for typed, _ in TYPED}
     finally:
         shell.end()
