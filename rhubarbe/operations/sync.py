@@ -206,4 +206,7 @@ class Route:
     def _rsync(self, source: str, target: str, keeps: Sequence[int] = ()) -> None:
         progress = ["--info=progress2"] if self.shows else []
         words = [*RSYNC, *progress, "-e", shlex.join(self.peer.shell), "--", source, target]
-        _run(words, "rsync", shows=self.shows, keeps=keeps)
+        try:
+            _run(words, "rsync", shows=self.shows, keeps=keeps)
+        except GatewayError as error:
+            raise GatewayError(f"{error}; what arrived is kept: run it again to go on") from error
