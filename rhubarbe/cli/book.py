@@ -11,7 +11,7 @@ from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import LeaseError
 
 EPILOG = example(
-    "rhubarbe-book 2026-10-25T14:00 +2h",
+    "rhubarbe-book 14:00 +2h",
     """\
 A time is now, 14:30 (today's; for UNTIL the first after FROM), 2026-10-25T14:30, the same with an
 offset (+01:00 or Z), today or tomorrow (their midnight), or +2h30m (after now; for UNTIL after

@@ -8,6 +8,7 @@ from rhubarbe.errors import ImageError
 
 EPILOG = example(
     "rhubarbe-share mywork -o ubuntu-tools -a default",
+    "With -o, an image that is in the repository gets another name there; its aliases follow.",
     "Who may not write into the repository is told what would be done, and nothing is done.",
     "Exit code: 0 when all was done, or -n was given; 1 otherwise, 2 for a wrong command line.",
 )
