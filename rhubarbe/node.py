@@ -10,19 +10,18 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.config.settings import Shell
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
 from rhubarbe.inventory import Entry
 from rhubarbe.transports.presence import Presence, accepts
 from rhubarbe.transports.pxe import NextBoot
-
-if TYPE_CHECKING:
-    from rhubarbe.transports import telnet
+from rhubarbe.transports.shell import Session, open_session, shell_port
 
 # A look at a port: on the control network an answer takes milliseconds.
 LOOK = 1.0
@@ -69,6 +68,7 @@ class Node:
         self._settings = settings
         self._cards = cards
         self._bus = bus
+        self._shell = settings.nodes.ramdisk_shell
         self.next_boot = NextBoot(
             settings.pxelinux.config_dir, entry.control.mac, settings.ramdisk_entry(entry.name)
         )
@@ -175,32 +175,41 @@ class Node:
     # -- ramdisk
 
     async def wait_for_ramdisk(self, limit: float | None = None) -> None:
-        """Return once the ramdisk answers on telnet; raises Unreachable.
+        """Return once the ramdisk answers on its shell; raises Unreachable.
 
         It has `limit` seconds, or what it may take from a reset on.
         """
         networking = self._settings.networking
         limit = limit or self._settings.nodes.timeout_before_telnet
         try:
-            async with self.enter(Phase.RAMDISK, limit, "no answer on telnet"):
+            async with self.enter(Phase.RAMDISK, limit, f"no answer on {self._shell}"):
                 async for _ in backoff(networking.telnet_backoff):
-                    if await self._answers_on_telnet():
+                    if await self._is_in_ramdisk():
                         return
         except Unreachable as error:
-            if await accepts(self.entry.control.ip, networking.ssh_port, LOOK):
-                raise Unreachable(f"{error}; it answers on ssh: it booted its own disk") from error
-            raise
+            raise Unreachable(f"{error}{await self._instead()}") from error
 
-    async def _answers_on_telnet(self) -> bool:
+    async def _instead(self) -> str:
+        """Say what a node does that is not in the ramdisk, as far as that is known."""
         networking = self._settings.networking
+        if self._shell is Shell.SSH:
+            return f" ({self._last_note})" if self._last_note.startswith("ssh not ready") else ""
+        if await accepts(self.entry.control.ip, networking.ssh_port, LOOK):
+            return "; it answers on ssh: it booted its own disk"
+        return ""
+
+    async def _is_in_ramdisk(self) -> bool:
+        networking, shell = self._settings.networking, self._shell
         ip = self.entry.control.ip
-        if not await accepts(ip, networking.telnet_port, networking.telnet_timeout):
+        if not await accepts(ip, shell_port(shell, networking), networking.telnet_timeout):
             return False
+        # A system on the disk may offer ssh, too; nobody else offers telnet without a login.
+        hard_drive = self._settings.frisbee.hard_drive
+        command = ramdisk.require_ramdisk(hard_drive) if shell is Shell.SSH else "true"
         try:
-            async with self._open_session() as session:
-                await self._converse(session, ramdisk.Transcript(), "true", SHELL_ANSWERS)
+            await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS)
         except NodeError as error:
-            self.note(f"telnet not ready: {error}")
+            self.note(f"{shell} not ready: {error}")
             return False
         return True
 
@@ -259,21 +268,13 @@ class Node:
 
     async def _run(self, command: str, transcript: ramdisk.Transcript, limit: float) -> None:
         """Run a command in the ramdisk's shell, in a session of its own; raises NodeError."""
-        async with self._open_session() as session:
+        ip, networking = self.entry.control.ip, self._settings.networking
+        async with open_session(self._shell, ip, networking) as session:
             await self._converse(session, transcript, command, limit)
-
-    def _open_session(self) -> "contextlib.AbstractAsyncContextManager[telnet.Session]":
-        # Only here, since it takes a tenth of a second that a power verb has no use for.
-        from rhubarbe.transports import telnet
-
-        networking = self._settings.networking
-        return telnet.open_session(
-            self.entry.control.ip, networking.telnet_port, networking.telnet_timeout
-        )
 
     async def _converse(
         self,
-        session: "telnet.Session",
+        session: Session,
         transcript: ramdisk.Transcript,
         command: str,
         limit: float,
@@ -297,7 +298,9 @@ class Node:
             raise Unreachable(f"the node said nothing for {limit:g} s") from error
         finally:
             self.last_line = transcript.last_line
-        raise Unreachable("the telnet session was cut before the program on the node had ended")
+        raise Unreachable(
+            f"the {self._shell} session was cut before the program on the node had ended"
+        )
 
     def _tell(self, output: ramdisk.Line | ramdisk.Percent) -> None:
         if isinstance(output, ramdisk.Percent):

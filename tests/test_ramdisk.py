@@ -51,6 +51,31 @@ hostile = st.text(
 
 # -- what is typed
 
+
+@pytest.mark.parametrize(
+    ("mounts", "is_ramdisk"),
+    [
+        ("rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\n", True),
+        ("none / tmpfs rw 0 0\n", True),
+        ("/dev/ram0 / ext2 rw 0 0\n", True),
+        ("rootfs / rootfs rw 0 0\n/dev/loop0 / squashfs ro 0 0\n", True),
+        ("rootfs / rootfs rw 0 0\n/dev/sdb1 /scratch ext4 rw 0 0\n", True),
+        ("rootfs / rootfs rw 0 0\n/dev/sda2 /mnt ext4 rw 0 0\n", False),
+        ("proc /proc proc rw 0 0\n/dev/sda1 / ext4 rw 0 0\n", False),
+        ("/dev/mapper/vg-root / ext4 rw 0 0\n", False),
+        ("/dev/root / ext4 rw 0 0\n", False),
+        ("/dev/nvme0n1p2 / btrfs rw 0 0\nrootfs /x rootfs rw 0 0\n", False),
+    ],
+)
+def test_a_ramdisk_is_told_from_a_system_on_a_disk(tmp_path, mounts, is_ramdisk):
+    shell = Shell(tmp_path, {"show": "#!/bin/sh\n"})
+    (tmp_path / "mounts").write_text(mounts)
+    command = ramdisk.require_ramdisk("/dev/sda").replace("/proc/mounts", "mounts")
+    answer = shell.type(script(command))
+    assert answer.endswith(f"{ramdisk.STATUS_MARK}{0 if is_ramdisk else 1}\n")
+    assert is_ramdisk is ("this is no ramdisk" not in answer)
+
+
 FAKE_DEBUGFS = """\
 #!/bin/sh
 for device; do :; done

@@ -4,6 +4,7 @@ Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`
 """
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,6 +14,13 @@ from rhubarbe.config.section import Kind, Section, Setting
 HIGHEST_PORT = 65535
 BACKENDS = ("none", "local", "r2labapi")
 FLAGS = {"yes": True, "true": True, "no": False, "false": False}
+
+
+class Shell(StrEnum):
+    """How the ramdisk offers its shell."""
+
+    TELNET = "telnet"
+    SSH = "ssh"
 
 
 def _at_least(minimum: float, number: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -80,6 +88,7 @@ COUNT = Kind("a whole number from 1 on", _at_least(1, int))
 SECONDS = Kind("a number of seconds from 0 on", _at_least(0, float))
 PORT = Kind("a port from 1 to 65535", _port)
 GROUPS = Kind("a multicast address with one *, such as 234.5.6.*", _with_star)
+SHELL = Kind(" or ".join(Shell), Shell)
 BACKEND = Kind(f"one of {', '.join(BACKENDS)}", _backend)
 URL = Kind("an address that begins with https:// or http://", _url)
 SECRET = Kind("text", str)
@@ -125,8 +134,13 @@ class NodesSettings(Section):
         "how soon after a reset a node must be seen to go away; else its card is sent off, then on",
     )
     reset_timeout: float = _setting(SECONDS, 60.0, "the whole reset, off and on included")
+    ramdisk_shell: Shell = _setting(
+        SHELL,
+        Shell.TELNET,
+        "how the ramdisk offers its shell: `telnet` without a login, or `ssh` to root with ssh_key",
+    )
     timeout_before_telnet: float = _setting(
-        SECONDS, 80.0, "from the reset until the ramdisk answers on telnet"
+        SECONDS, 80.0, "from the reset until the ramdisk answers on telnet, or ssh"
     )
     silence_timeout: float = _setting(
         SECONDS, 60.0, "how long a node may say nothing at all while its image is written or read"

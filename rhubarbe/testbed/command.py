@@ -86,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a slow one: X times (%(default)s)",
     )
     add("--sample-size", type=_positive, default=24, metavar="MIB", help="content (%(default)s)")
+    add(
+        "--ramdisk-shell",
+        choices=("telnet", "ssh"),
+        default="telnet",
+        help="how the ramdisk offers its shell (%(default)s)",
+    )
     add("--image", type=Path, metavar="FILE", help="the sample image, instead of making it")
     add("--version", action="version", version=f"%(prog)s {VERSION}")
     return parser
@@ -112,6 +118,7 @@ def _plan(arguments: argparse.Namespace, directory: Path) -> "Plan":
         boot_time=arguments.boot_time,
         slow_boot=arguments.slow_boot,
         sample_mib=arguments.sample_size,
+        ramdisk_shell=arguments.ramdisk_shell,
         image=arguments.image,
     )
 

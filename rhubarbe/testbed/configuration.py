@@ -90,7 +90,7 @@ def common(directory: Path, scope: str, addresses: Addresses) -> Sections:
     }
 
 
-def quick(boot_time: float, root_offset: int) -> Sections:
+def quick(boot_time: float, root_offset: int, ramdisk_shell: str) -> Sections:
     """Tell what holds where a disk is a file, and a boot takes so many seconds and no more.
 
     The limits of each phase leave a busy machine room.
@@ -99,6 +99,7 @@ def quick(boot_time: float, root_offset: int) -> Sections:
         # relative to the node's own directory
         "frisbee": {"hard_drive": "dev/sda", "root_partition": f"dev/sda?offset={root_offset}"},
         "nodes": {
+            "ramdisk_shell": ramdisk_shell,
             "idle_after_reset": "4",
             "reset_timeout": f"{12 + boot_time:.0f}",
             "timeout_before_telnet": f"{12 + 3 * boot_time:.0f}",

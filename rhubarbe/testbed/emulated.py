@@ -15,7 +15,8 @@ from rhubarbe.testbed.addresses import Addresses, Network, Ports
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.disk import Disk
 from rhubarbe.testbed.faults import OF_PROGRAMS
-from rhubarbe.testbed.machine import Hardware, Machine, Services
+from rhubarbe.testbed.machine import Hardware, Machine, Service, Services
+from rhubarbe.testbed.secure_shell import Lock, SecureShellService
 from rhubarbe.testbed.shell import Bash, TelnetService
 from rhubarbe.testbed.site import Plan, Site
 from rhubarbe.testbed.sshd import SshService
@@ -34,9 +35,14 @@ class LoopbackServices:
     bash: Bash
     host_key: asyncssh.SSHKey
     tasks: asyncio.TaskGroup
+    authorized: Path | None  # who is let into the ramdisk, by ssh; None where it is by telnet
 
-    def ramdisk(self, drops: Callable[[], bool]) -> TelnetService:
+    def ramdisk(self, drops: Callable[[], bool]) -> Service:
         """Make the shell of the ramdisk."""
+        if self.authorized is not None:
+            lock = Lock(self.host_key, self.authorized)
+            place = (self.address, self.ports.ssh)
+            return SecureShellService(place, self.bash, lock, self.tasks, drops)
         place = (self.address, self.ports.telnet)
         return TelnetService(place, self.bash, self.tasks, drops)
 
@@ -84,7 +90,8 @@ class Emulated:
 
     def settings(self, site: Site) -> Sections:
         """Tell how disks are called, and how patient to be."""
-        return configuration.quick(site.plan.boot_time, sample.PARTITION_SECTOR * sample.SECTOR)
+        root_offset = sample.PARTITION_SECTOR * sample.SECTOR
+        return configuration.quick(site.plan.boot_time, root_offset, site.plan.ramdisk_shell)
 
     def machine(
         self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
@@ -111,7 +118,8 @@ class Emulated:
         """Make what serves on one machine."""
         address = addresses.control(names.number)
         bash = shell(site, names.node, address)
-        return LoopbackServices(address, addresses.ports, bash, self._host_key, tasks)
+        authorized = site.key.with_suffix(".pub") if site.plan.ramdisk_shell == "ssh" else None
+        return LoopbackServices(address, addresses.ports, bash, self._host_key, tasks, authorized)
 
 
 def shell(site: Site, node: str, address: str) -> Bash:
@@ -137,6 +145,7 @@ def _furnish_home(site: Site, node: str) -> None:
     home, faults = site.home(node), site.faults[node]
     for name in ("dev", "tmp", ".faults"):
         (home / name).mkdir(parents=True)
+    (home / ".mounts").write_text("rootfs / rootfs rw 0 0\n")
     (home / "dev" / "sda").symlink_to(f"../../../disks/{node}.img")
     for fault in OF_PROGRAMS:
         if faults.has(fault):

@@ -237,6 +237,8 @@ class Hosts(Emulated):
 
     def check(self, plan: Plan) -> None:
         """Raise Misused or MissingProgram for what cannot be done, or not here."""
+        if plan.ramdisk_shell != "telnet":
+            raise Misused("--ramdisk-shell goes with emulated nodes only")
         if any(fault.name == IMPOSSIBLE for fault in plan.faults):
             raise Misused(f"{IMPOSSIBLE} cannot be made to happen on hosts: their telnetd is real")
         programs.require(NEEDED, root=True, what="--hosts")

@@ -55,6 +55,8 @@ class Machines:
             if fault.name not in POSSIBLE:
                 possible = ", ".join(POSSIBLE)
                 raise Misused(f"{fault.name} cannot be made to happen on machines; {possible} can")
+        if plan.ramdisk_shell != "telnet":
+            raise Misused("--ramdisk-shell goes with emulated nodes only")
         if plan.image is not None:
             raise Misused("--image goes with emulated nodes only")
         programs.require(NEEDED, root=True, what="--machines")

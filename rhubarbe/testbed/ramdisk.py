@@ -95,6 +95,9 @@ fi
 exec "${client[@]}" "$@"
 """
 
+# what is mounted on the host is none of the node's business
+MOUNTS = 'set -- "${@/#\\/proc\\/mounts/$NODE_DIR/.mounts}"\n'
+
 DEBUGFS = """\
 # requests hold paths of the file system and of the node: none may be a device of the host
 set -f
@@ -159,7 +162,7 @@ def _scripts(fail_beyond: int) -> dict[str, str]:
     }
     for name in GUARDED:
         if found := shutil.which(name):
-            scripts[name] = f'no_devices "$@"\nexec {found} "$@"\n'
+            scripts[name] = f'{MOUNTS}no_devices "$@"\nexec {found} "$@"\n'
     return scripts
 
 

@@ -1,4 +1,4 @@
-"""The telnet shell of a machine booted on the ramdisk: bash on a pseudo-terminal, no login.
+"""The shell of a machine booted on the ramdisk: bash on a pseudo-terminal; by telnet, no login.
 
 A session ends when its shell exits, when the client closes, or when the machine is reset; whatever
 ran in it ends too.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import telnetlib3
 
@@ -57,15 +57,32 @@ class Bash:
         )
 
 
-class Session:
-    """One telnet connection and its shell; `drops` says whether the fault of that name is due."""
+class Wire(Protocol):
+    """What lies between a client and a session."""
 
-    def __init__(self, reader: Any, writer: Any, drops: Callable[[], bool]) -> None:
-        self._reader: telnetlib3.TelnetReader = reader
-        self._writer: telnetlib3.TelnetWriter = writer
+    async def read(self) -> bytes:
+        """Read what the client types, as it comes; empty at the end."""
+
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+
+    async def drain(self) -> None:
+        """Wait until the client takes more."""
+
+    def close(self) -> None:
+        """End well."""
+
+    def cut(self) -> None:
+        """End as a machine that loses its power."""
+
+
+class Session:
+    """One connection and its shell; `drops` says whether the fault of that name is due."""
+
+    def __init__(self, wire: Wire, drops: Callable[[], bool]) -> None:
+        self._wire = wire
         self._drops = drops
         self._leader: int | None = None
-        self._after_return = False
         self._tail = b""
 
     async def run(self, bash: Bash) -> None:
@@ -73,9 +90,9 @@ class Session:
         try:
             await self._run(bash)
         except OSError as error:  # no terminal, process or descriptor is left on this machine
-            self._writer.write(f"no shell: {error.strerror}\r\n".encode())
+            self._wire.write(f"no shell: {error.strerror}\r\n".encode())
         finally:
-            self._writer.close()
+            self._wire.close()
 
     async def _run(self, bash: Bash) -> None:
         terminal = Terminal()
@@ -94,7 +111,7 @@ class Session:
     def abort(self) -> None:
         """End everything at once, as a machine that loses its power."""
         self._signal(signal.SIGKILL)
-        self._reset_connection()
+        self._wire.cut()
 
     async def _serve(self, shell: asyncio.subprocess.Process, terminal: Terminal) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -120,24 +137,17 @@ class Session:
     async def _relay_in(self, terminal: Terminal) -> None:
         """Pass on what the client types, until it is gone."""
         with suppress(OSError):
-            while data := await self._reader.read(PIECE):
-                await terminal.write(self._as_typed(data))
-
-    def _as_typed(self, data: bytes) -> bytes:
-        """Telnet's ends of line (CR LF and CR NUL, wherever they are split) as one key."""
-        if self._after_return and data[:1] in (b"\n", b"\0"):
-            data = data[1:]
-        self._after_return = data[-1:] == b"\r"
-        return data.replace(b"\r\n", b"\n").replace(b"\r\0", b"\n")
+            while data := await self._wire.read():
+                await terminal.write(data)
 
     async def _relay_out(self, terminal: Terminal) -> None:
         """Pass on what the shell and its commands write, at the pace of the client."""
         with suppress(OSError):
             while data := await terminal.read():
-                self._writer.write(data)
-                await self._writer.drain()
+                self._wire.write(data)
+                await self._wire.drain()
                 if self._is_imaging(data) and self._drops():
-                    self._reset_connection()
+                    self._wire.cut()
                     return
 
     def _is_imaging(self, data: bytes) -> bool:
@@ -149,15 +159,6 @@ class Session:
         if self._leader is not None:
             signal_session(self._leader, number)
 
-    def _reset_connection(self) -> None:
-        transport = self._writer.transport
-        if not isinstance(transport, asyncio.Transport):
-            return
-        connection = transport.get_extra_info("socket")
-        with suppress(OSError):  # closed by the other side at the same moment
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_WITH_RESET)
-        transport.abort()
-
 
 def signal_session(leader: int, number: signal.Signals) -> None:
     """Send a signal to every process of a session: a shell gives each job a group of its own."""
@@ -166,6 +167,53 @@ def signal_session(leader: int, number: signal.Signals) -> None:
             with suppress(ValueError, ProcessLookupError):
                 if os.getsid(process := int(entry.name)) == leader:
                     os.kill(process, number)
+
+
+class TelnetWire:
+    """A telnet connection."""
+
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._reader: telnetlib3.TelnetReader = reader
+        self._writer: telnetlib3.TelnetWriter = writer
+        self._after_return = False
+
+    async def read(self) -> bytes:
+        """Read what the client types, as it comes; empty at the end."""
+        return self._as_typed(await self._reader.read(PIECE))
+
+    def _as_typed(self, data: bytes) -> bytes:
+        """Telnet's ends of line (CR LF and CR NUL, wherever they are split) as one key."""
+        if self._after_return and data[:1] in (b"\n", b"\0"):
+            data = data[1:]
+        self._after_return = data[-1:] == b"\r"
+        return data.replace(b"\r\n", b"\n").replace(b"\r\0", b"\n")
+
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+        self._writer.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client takes more."""
+        await self._writer.drain()
+
+    def close(self) -> None:
+        """End well."""
+        self._writer.close()
+
+    def cut(self) -> None:
+        """End as a machine that loses its power."""
+        transport = self._writer.transport
+        if isinstance(transport, asyncio.Transport):
+            answer_with_reset(transport.get_extra_info("socket"))
+            transport.abort()
+
+
+def answer_with_reset(connection: socket.socket | None) -> None:
+    """Have a connection, if there is one, answer with a reset once it is closed."""
+    if connection is None:
+        return
+    with suppress(OSError):  # closed by the other side at the same moment
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_WITH_RESET)
 
 
 class TelnetService:
@@ -206,7 +254,7 @@ class TelnetService:
             session.abort()
 
     def _begin(self, reader: Any, writer: Any) -> Any:  # a coroutine's place, but none is needed
-        session = Session(reader, writer, self._drops)
+        session = Session(TelnetWire(reader, writer), self._drops)
         self._sessions.add(session)
         task = self._tasks.create_task(session.run(self._bash))
         task.add_done_callback(lambda _: self._sessions.discard(session))

@@ -20,6 +20,7 @@ class Plan:
     boot_time: float = 1.0
     slow_boot: float = 40.0  # how many times as long: beyond the limits of the configuration
     sample_mib: int = 24
+    ramdisk_shell: str = "telnet"  # or ssh
     image: Path | None = None  # serve this one as the sample, instead of making it
 
     def names(self) -> list[Names]:

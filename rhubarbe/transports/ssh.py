@@ -1,4 +1,4 @@
-"""Door to a node that runs its own system: ssh, without host keys and without any prompt.
+"""Door to a node that runs its own system, or a ramdisk with ssh: no host keys, no prompt.
 
 A testbed's nodes change host keys with each load, so they are not checked.
 """
@@ -6,7 +6,7 @@ A testbed's nodes change host keys with each load, so they are not checked.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from rhubarbe.errors import CommandFailed, Refused, Unreachable, why
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 # A few lines: more is not what was asked for.
 LONGEST_ANSWER = 65536
+PIECE = 4096
+USER = "root"
+# Wide enough that no line that is typed is folded.
+TERMINAL = (1000, 50)
 
 # Keys of nodes are not checked, so certificates are of no use; with those that the library offers
 # too, Dropbear finds no name that it knows among the first twenty, and hangs up.
@@ -58,29 +62,97 @@ async def ask(ip: str, port: int, user: str, key: str, limit: float, command: st
     return answer
 
 
+class Shell:
+    """An open shell on a terminal: `send` text, read `pieces` of what comes back as it comes."""
+
+    def __init__(self, process: "asyncssh.SSHClientProcess[str]") -> None:
+        self._process = process
+
+    async def send(self, text: str) -> None:
+        """Write text as it is; raises Unreachable when the session is gone."""
+        with _cut():
+            self._process.stdin.write(text)
+            await self._process.stdin.drain()
+
+    async def pieces(self) -> AsyncIterator[str]:
+        """Yield what the node says, in pieces of any length, until it closes the session."""
+        with _cut():
+            while piece := await self._process.stdout.read(PIECE):
+                yield piece
+
+
+@contextlib.contextmanager
+def _cut() -> Iterator[None]:
+    import asyncssh  # already there
+
+    try:
+        yield
+    except (OSError, asyncssh.Error) as error:
+        raise Unreachable(f"the ssh session was cut: {why(error)}") from error
+
+
+@contextlib.asynccontextmanager
+async def open_shell(ip: str, port: int, key: str, limit: float) -> AsyncIterator[Shell]:
+    """Open root's shell on a terminal; raises as `log_in`.
+
+    It is closed on every way out, at once, also where the node does not answer any more: whatever
+    runs on the terminal is hung up.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        with _translated(USER, key, limit):
+            connection = await stack.enter_async_context(_connected(ip, port, USER, key, limit))
+            stack.callback(connection.abort)
+            async with asyncio.timeout(limit):
+                process = await connection.create_process(
+                    term_type="dumb", term_size=TERMINAL, encoding="utf-8", errors="replace"
+                )
+        yield Shell(process)
+
+
 @contextlib.asynccontextmanager
 async def _session(
     ip: str, port: int, user: str, key: str, limit: float
 ) -> AsyncIterator["asyncssh.SSHClientConnection"]:
     """Hold a session; what the library raises within the context is translated too."""
+    with _translated(user, key, limit):
+        async with _connected(ip, port, user, key, limit) as connection:
+            yield connection
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    ip: str, port: int, user: str, key: str, limit: float
+) -> AsyncIterator["asyncssh.SSHClientConnection"]:
     import asyncssh  # who logs in nowhere need not wait for it
 
     options = {"client_keys": [key], "agent_path": None} if key else {}
+    async with contextlib.AsyncExitStack() as stack:
+        # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
+        async with asyncio.timeout(limit):
+            connection = await stack.enter_async_context(
+                asyncssh.connect(
+                    ip,
+                    port,
+                    username=user,
+                    known_hosts=None,
+                    server_host_key_algs=KEY_TYPES,
+                    config=None,
+                    password_auth=False,
+                    kbdint_auth=False,
+                    login_timeout=limit,
+                    **options,
+                )
+            )
+        yield connection
+
+
+@contextlib.contextmanager
+def _translated(user: str, key: str, limit: float) -> Iterator[None]:
+    """Raise NodeError, in our words, for what the library raises."""
+    import asyncssh
+
     try:
-        async with asyncssh.connect(
-            ip,
-            port,
-            username=user,
-            known_hosts=None,
-            server_host_key_algs=KEY_TYPES,
-            config=None,
-            password_auth=False,
-            kbdint_auth=False,
-            connect_timeout=limit,
-            login_timeout=limit,
-            **options,
-        ) as connection:
-            yield connection
+        yield
     except asyncssh.PermissionDenied as error:
         raise Refused(f"ssh refuses to let {user} in: it takes none of our keys") from error
     except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:

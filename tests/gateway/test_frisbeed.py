@@ -13,7 +13,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config.settings import FrisbeeSettings, NetworkingSettings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, ServerSaid
-from rhubarbe.gateway import frisbeed, programs
+from rhubarbe.gateway import children, frisbeed, programs
 from rhubarbe.gateway.frisbeed import serve
 
 READY = """
@@ -230,7 +230,7 @@ async def test_a_line_without_end_is_not_kept_in_memory(gateway):
     async with asyncio.timeout(20), gateway.serve() as server:
         with pytest.raises(GatewayError, match="status 0: last"):
             await server.alarm()
-    assert gateway.said() == ["x" * frisbeed.LONGEST_LINE, "last"]
+    assert gateway.said() == ["x" * children.LONGEST_LINE, "last"]
 
 
 async def test_last_words_are_not_waited_for_where_others_hold_the_pipe(gateway):

@@ -1,6 +1,7 @@
 """The commands as a user runs them, an emulated testbed, and proofs by other people's programs."""
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -211,3 +212,14 @@ def wait_for_event(process, name, within=40):
 
 def events(text):
     return [json.loads(line) for line in text.splitlines()]
+
+
+def processes_on_nodes(testbed):
+    """Return the processes that work in the directory of a node, so on the node."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            place = (entry / "cwd").readlink() if entry.name.isdecimal() else Path("/")
+            if place.is_relative_to(testbed.directory / "nodes"):
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,64 @@
+"""What is said to the ramdisk's shell, and what its lines mean. Pure: text in, values out.
+
+The shell is a root shell behind telnet that asks for no login, or behind ssh; usually busybox on a
+terminal that echoes. Whatever a user typed is quoted before it gets there. The lines of frisbee and
+imagezip are those of the Emulab tools, which ours print too.
+"""
+
+from rhubarbe.ramdisk.images import (
+    DISK_MARK,
+    FrisbeeTranscript,
+    ImagezipTranscript,
+    read_image,
+    write_image,
+)
+from rhubarbe.ramdisk.session import (
+    BEGIN_MARK,
+    LONGEST_LINE,
+    NO_PROGRAM,
+    STATUS_MARK,
+    Ended,
+    Line,
+    Output,
+    Percent,
+    Transcript,
+    plain,
+    require_ramdisk,
+    script,
+)
+from rhubarbe.ramdisk.stamps import (
+    LONGEST_STAMP,
+    STAMP_FILE,
+    STAMP_MARK,
+    StampTranscript,
+    last_stamp,
+    read_stamp,
+    stamp,
+)
+
+__all__ = [
+    "BEGIN_MARK",
+    "DISK_MARK",
+    "LONGEST_LINE",
+    "LONGEST_STAMP",
+    "NO_PROGRAM",
+    "STAMP_FILE",
+    "STAMP_MARK",
+    "STATUS_MARK",
+    "Ended",
+    "FrisbeeTranscript",
+    "ImagezipTranscript",
+    "Line",
+    "Output",
+    "Percent",
+    "StampTranscript",
+    "Transcript",
+    "last_stamp",
+    "plain",
+    "read_image",
+    "read_stamp",
+    "require_ramdisk",
+    "script",
+    "stamp",
+    "write_image",
+]

@@ -1,0 +1,107 @@
+"""How images go to the node's disk and from it: frisbee and imagezip, ours or Emulab's."""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from rhubarbe.ramdisk.session import Output, Percent, Transcript, marker
+
+DISK_MARK = "RHUBARBE-DISK="
+
+
+def write_image(
+    client: str, ip: str, group: str, port: int, disk: str, *, verify: bool = False
+) -> str:
+    """Return the command that receives an image onto the node's disk, and perhaps reads it back."""
+    option = " --verify" if verify else ""
+    return f"{client}{option} -i {ip} -m {group} -p {port} {shlex.quote(disk)}"
+
+
+def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int) -> str:
+    """Return the commands that say the disk's size and send its image to our address and port."""
+    quoted = shlex.quote(disk)
+    size = f"blockdev --getsize64 {quoted} 2>/dev/null || stat -L -c %s {quoted}"
+    return (
+        f"echo {marker(DISK_MARK)}$({size}); set -o pipefail;"
+        f" {imagezip} -o -z1 {quoted} - | {netcat} {ip} {port}"
+    )
+
+
+class FrisbeeTranscript(Transcript):
+    """A session in which frisbee runs: its dots and counts become percents.
+
+    The client prints one dot a chunk, and after 67 characters the seconds and the chunks that
+    remain. Older ones print `Progress: 10% 000011 000528` instead.
+    """
+
+    _joined = re.compile(r"File is (\d+) chunks")
+    _dots = re.compile(r"[.sz]{1,67}")
+    _dots_and_rest = re.compile(r"[.sz]{67} *\d+ +(\d+)")
+    _progress = re.compile(r"Progress: +(\d+)%")
+    _verified = re.compile(r"Verified (\d+) bytes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verified_bytes: int | None = None
+        self._total = 0
+        self._done = 0
+        self._percent = 0.0
+
+    def whole(self, line: str) -> Iterator[Output]:
+        """Take a line: a count of chunks, or words."""
+        if match := self._dots_and_rest.fullmatch(line):
+            self._done = self._total - int(match.group(1))
+            yield from self._advance(self._done)
+            return
+        if self._dots.fullmatch(line):
+            self._done += line.count(".")
+            yield from self._advance(self._done)
+            return
+        if match := self._progress.match(line):
+            yield from self._rise(float(match.group(1)))
+        elif match := self._joined.search(line):
+            self._total = int(match.group(1))
+            yield Percent(0.0)
+        elif match := self._verified.match(line):
+            self.verified_bytes = int(match.group(1))
+        yield from super().whole(line)
+
+    def partial(self, line: str) -> Iterator[Output]:
+        """Take dots as they come."""
+        if self._dots.fullmatch(line):
+            yield from self._advance(self._done + line.count("."))
+
+    def _advance(self, chunks: int) -> Iterator[Output]:
+        if self._total:
+            yield from self._rise(100.0 * chunks / self._total)
+
+    def _rise(self, percent: float) -> Iterator[Output]:
+        # Only the exit status says that all is written: until then, never 100.
+        percent = min(percent, 99.0)
+        if percent > self._percent:
+            self._percent = percent
+            yield Percent(percent)
+
+
+class ImagezipTranscript(Transcript):
+    """A session in which imagezip runs: the disk's size, and the size of the image it has made."""
+
+    _size = re.compile(r"Image size: (\d+) bytes")
+    _dots = re.compile(r"\.{1,61}( +\d+ +\d+)?")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk_bytes: int | None = None
+        self.image_bytes: int | None = None
+
+    def whole(self, line: str) -> Iterator[Output]:
+        """Take a line; dots say nothing that the collector does not see."""
+        if self._dots.fullmatch(line):
+            return
+        if match := self._size.search(line):
+            self.image_bytes = int(match.group(1))
+        before, mark, size = line.partition(DISK_MARK)
+        if mark and size.isdecimal() and not before:
+            self.disk_bytes = int(size)
+            return
+        yield from super().whole(line)

@@ -1,0 +1,41 @@
+"""Door to the ramdisk's shell, whichever way it is offered: telnet without a login, or ssh."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from rhubarbe.config.settings import NetworkingSettings, Shell
+
+# A handshake takes its time where many nodes come at once.
+HANDSHAKE = 10.0
+
+
+class Session(Protocol):
+    """An open session with a shell on a terminal."""
+
+    async def send(self, text: str) -> None:
+        """Write text as it is; raises Unreachable when the session is gone."""
+
+    def pieces(self) -> AsyncIterator[str]:
+        """Yield what the node says, in pieces of any length, until it closes the session."""
+
+
+def shell_port(shell: Shell, networking: NetworkingSettings) -> int:
+    """Return the TCP port where the ramdisk offers its shell."""
+    return networking.ssh_port if shell is Shell.SSH else networking.telnet_port
+
+
+def open_session(
+    shell: Shell, ip: str, networking: NetworkingSettings
+) -> AbstractAsyncContextManager[Session]:
+    """Open a session, which is closed on every way out; raises Unreachable, and Refused by ssh."""
+    port = shell_port(shell, networking)
+    # Only here, since they take a tenth of a second that a power verb has no use for.
+    if shell is Shell.SSH:
+        from rhubarbe.transports import ssh
+
+        limit = max(networking.ssh_timeout, HANDSHAKE)
+        return ssh.open_shell(ip, port, networking.ssh_key, limit)
+    from rhubarbe.transports import telnet
+
+    return telnet.open_session(ip, port, networking.telnet_timeout)
