@@ -7,7 +7,7 @@ import pytest
 
 from rhubarbe import images
 from rhubarbe.errors import ImageError
-from rhubarbe.images import find_image, list_images, new_image_path, partial_path, publish
+from rhubarbe.images import find_image, list_images, new_image_path, partial_path, publish, withdraw
 
 NOW = datetime(2026, 3, 19, 10, 24, 5, tzinfo=UTC)
 
@@ -197,6 +197,10 @@ def test_publish_gives_the_final_name(here):
     partial = partial_path(final)
     assert partial.name == "mine.ndz.partial"
     partial.write_text("new")
+    publish(partial, final)
+    withdraw(partial, final)
+    assert partial.exists()
+    assert not final.exists()
     publish(partial, final)
     assert final.read_text() == "new"
     assert not partial.exists()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rhubarbe.errors import GatewayError, NodeError, why
+from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.ndz.check import ImageChecker
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK, SECTOR
@@ -78,12 +79,15 @@ class Collector:
     async def open(self, address: str) -> asyncio.Server:
         """Create the partial file and listen on a port that the kernel chooses."""
         try:
-            self._descriptor = await asyncio.to_thread(_create, self.partial)
+            await to_the_end(self._create_file)
             server = await asyncio.start_server(self._accept, address, 0, limit=2 * CHUNK)
         except OSError as error:
             raise GatewayError(f"{self.partial}: cannot collect an image: {why(error)}") from error
         self.address, self.port = server.sockets[0].getsockname()[:2]
         return server
+
+    def _create_file(self) -> None:
+        self._descriptor = _create(self.partial)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if refusal := self._refusal(writer.get_extra_info("peername")):
@@ -189,7 +193,7 @@ class Collector:
             ) from None
         if announced is not None and announced != self._received:
             raise NodeError(f"imagezip made {announced} bytes, {self._received} arrived")
-        await asyncio.to_thread(self._finish)
+        await to_the_end(self._finish)
         return self._received
 
     async def _last_bytes(self, announced: int | None) -> None:
@@ -212,7 +216,7 @@ class Collector:
         """Close connection and file; an empty partial file is worth nothing, and goes."""
         if self._writer is not None:
             self._writer.transport.abort()
-        await asyncio.to_thread(self._close_file)
+        await to_the_end(self._close_file)
 
     def _close_file(self) -> None:
         with self._storing:  # a chunk may still be on its way to the disk in another thread

@@ -5,7 +5,6 @@ who made the link, in which process and since which boot of this machine. `sweep
 a dead command left behind, never one that is in use, that somebody else made, or that is no link.
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.guardian_program import start_of
 from rhubarbe.gateway.locks import SHARED, Holder, Locks, user_name
+from rhubarbe.gateway.threads import to_the_end
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # A link's name, as pxelinux looks for it: nothing else is ever removed.
@@ -81,14 +81,17 @@ class Journal:
         """Keep a record of a link for the length of the context; raises GatewayError."""
         file = self._directory / f"{node}.{os.getuid()}"
         try:
-            await asyncio.to_thread(self._write, file, self._record(node, path, target))
-        except OSError as error:
-            raise GatewayError(f"{file}: the link cannot be noted there: {why(error)}") from error
-        try:
+            await self._note(file, self._record(node, path, target))
             yield
         finally:
             with contextlib.suppress(OSError):  # the next sweep finds a record without a link
                 file.unlink(missing_ok=True)
+
+    async def _note(self, file: Path, record: Record) -> None:
+        try:
+            await to_the_end(self._write, file, record)
+        except OSError as error:
+            raise GatewayError(f"{file}: the link cannot be noted there: {why(error)}") from error
 
     def _record(self, node: str, path: Path, target: str) -> Record:
         now = time.time()

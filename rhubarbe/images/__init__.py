@@ -16,6 +16,7 @@ from rhubarbe.images.naming import (
     partial_path,
     publish,
     sync_directory,
+    withdraw,
 )
 from rhubarbe.images.provenance import Stamp, ancestors, parse_stamps, provenance
 
@@ -37,4 +38,5 @@ __all__ = [
     "provenance",
     "publish",
     "sync_directory",
+    "withdraw",
 ]

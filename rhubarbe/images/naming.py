@@ -58,6 +58,11 @@ def publish(partial: Path, final: Path) -> None:
     sync_directory(final.parent)
 
 
+def withdraw(partial: Path, final: Path) -> None:
+    """Undo a `publish`: the image has its partial name again. Raises ImageError."""
+    _rename(final, partial)
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory last."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,6 +1,5 @@
 """What load and save have in common: bring a node into the ramdisk, under guard."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -12,6 +11,7 @@ from rhubarbe.events import Notice, Phase, Progress
 from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.locks import Locks, hold
+from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
 from rhubarbe.transports.cmc import Cards
@@ -28,7 +28,7 @@ def open_cards(settings: Settings) -> Cards:
 
 async def sweep(journal: Journal, settings: Settings, bus: Bus) -> None:
     """Remove the links that commands left behind which ended without a chance to do it."""
-    for words in await asyncio.to_thread(journal.sweep, settings.pxelinux.config_dir):
+    for words in await to_the_end(journal.sweep, settings.pxelinux.config_dir):
         bus.report(Notice(text=words))
 
 
@@ -53,7 +53,7 @@ class Workplace:
                 if time.monotonic() - told >= TOLD_EVERY:
                     told = time.monotonic()
                     mean = sum(percents.values()) / len(percents)
-                    await asyncio.to_thread(self.locks.tell, f"{mean:.0f} % of the image")
+                    await to_the_end(self.locks.tell, f"{mean:.0f} % of the image")
 
     async def into_ramdisk(self, node: Node, *, stays: bool = False) -> None:
         """Return once the node's ramdisk answers and the link is gone; raises NodeError.

@@ -15,7 +15,8 @@ from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.collector import Collector, collect
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.images import partial_path, publish
+from rhubarbe.gateway.threads import to_the_end
+from rhubarbe.images import partial_path, publish, withdraw
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.node import Node
@@ -136,8 +137,24 @@ class _Save:
         transcript = self._progress.transcript
         await node.read_image(self._collector.address, self._collector.port, transcript)
         size = await self._collector.complete(transcript.image_bytes)
-        await asyncio.to_thread(publish, self._collector.partial, self._request.image)
+        await self._publish(self._collector.partial, self._request.image)
         return size
+
+    async def _publish(self, partial: Path, image: Path) -> None:
+        """Give the image its name; take it back where the save is told to end at that moment."""
+        published = False
+
+        def work() -> None:
+            nonlocal published
+            publish(partial, image)
+            published = True
+
+        try:
+            await to_the_end(work)
+        except asyncio.CancelledError:
+            if published:
+                await to_the_end(withdraw, partial, image)
+            raise
 
     async def _stamp(self, node: Node) -> None:
         """Stamp the disk; an image without a stamp is still an image, so a failure is but told."""

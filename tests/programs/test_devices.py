@@ -18,7 +18,8 @@ def test_load_and_save_open_no_device(tmp_path):
     trace = tmp_path / "trace"
     job = "rhubarbe-load 1-2 && rhubarbe-save 1 -o saved && rhubarbe-load -i saved 2"
     tool(
-        *("strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=open,openat,mknod,mknodat,mount", "-o", trace),
+        *("strace", "-f", "--seccomp-bpf", "-qq", "-o", trace),
+        *("-e", "trace=open,openat,mknod,mknodat,mount"),
         *(BIN / "rhubarbe-testbed", "--nodes", "2", "--boot-time", "1.5", "--"),
         *("sh", "-c", f"cd {tmp_path} && {job}"),
     )

@@ -1,0 +1,69 @@
+"""Who is cancelled while a thread works on files waits for its end."""
+
+import asyncio
+import threading
+
+import pytest
+
+from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.threads import to_the_end
+
+
+async def test_it_returns_what_the_work_returns():
+    assert await to_the_end(divmod, 7, 2) == (3, 1)
+
+
+async def test_errors_come_out_as_they_are():
+    with pytest.raises(ZeroDivisionError):
+        await to_the_end(divmod, 7, 0)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_cancelled_twice_it_still_waits_for_the_end(fails):
+    began, go_on, done = asyncio.Event(), threading.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def work():
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(10)
+        done.append("done")
+        if fails:
+            raise OSError
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(to_the_end(work))
+        await began.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        loop.call_later(0.05, go_on.set)
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert done == ["done"]
+
+
+async def test_a_command_that_ends_while_it_notes_a_link_leaves_no_note(tmp_path, monkeypatch):
+    """As chaos found with seed 81: the note was written when its owner had cleaned up."""
+    journal = Journal(tmp_path, "load", 60)
+    began, go_on, write = asyncio.Event(), threading.Event(), journal._write
+    loop = asyncio.get_running_loop()
+
+    def slowly(*words):
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(10)
+        write(*words)
+
+    monkeypatch.setattr(journal, "_write", slowly)
+
+    async def link():
+        async with journal.recorded("fit01", tmp_path / "01-aa", "pxefrisbee"):
+            raise AssertionError("not reached")
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(link())
+        await began.wait()
+        task.cancel()
+        loop.call_later(0.05, go_on.set)
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert list((tmp_path / "links").iterdir()) == []
