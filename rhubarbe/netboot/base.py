@@ -22,10 +22,11 @@ FILESYSTEMS = ("ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii")
 MORE_FILESYSTEMS = ("xfs", "btrfs")
 REAL_HARDWARE = (
     *("drivers/net/ethernet", "drivers/net/phy", "drivers/net/mdio", "drivers/net/usb"),
-    *("drivers/ata", "drivers/scsi", "drivers/nvme", "drivers/block", "drivers/virtio"),
+    *("drivers/net/vmxnet3", "drivers/ata", "drivers/scsi", "drivers/nvme", "drivers/virtio"),
     *("drivers/message/fusion", "drivers/usb/host", "drivers/usb/storage", "drivers/mmc"),
-    *("drivers/hid", "drivers/vmd"),
+    "drivers/hid",
 )
+MORE_NAMES = ("vmd", "loop", "xen_blkfront", "xen_netfront", "hv_netvsc", "hv_storvsc")
 PATH_OF_KEYS = "root/.ssh/authorized_keys"
 
 
@@ -52,7 +53,7 @@ def drivers(modules: Modules, *, is_small: bool) -> list[str]:
     """Return the names of the modules that a machine may need, as far as the kernel has them."""
     names = [*DISKS_AND_CARDS, *FILESYSTEMS]
     if not is_small:
-        names += [*MORE_FILESYSTEMS, *modules.below(*REAL_HARDWARE)]
+        names += [*MORE_FILESYSTEMS, *MORE_NAMES, *modules.below(*REAL_HARDWARE)]
     return [name for name in names if name in modules]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "rhubarbe-ramdisk"
 VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()
+SIZE_LEAST, SIZE_MOST = 16, 1 << 20  # MiB
 EPILOG = """\
 examples:
   rhubarbe-ramdisk build --output /tftpboot
@@ -120,8 +121,17 @@ def _build(arguments: argparse.Namespace) -> None:
 def _add_system(parser: argparse.ArgumentParser) -> None:
     _add_common(parser, "sample.img")
     add = parser.add_argument
-    add("--size", type=int, default=64, metavar="MIB", help="of the disk (default: %(default)s)")
+    add("--size", type=_mebibytes, default=0, metavar="MIB", help="of the disk (64, or 512)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--minimal", action="store_true", help="busybox and Dropbear (the default)")
+    kind.add_argument("--debian", action="store_true", help="systemd and OpenSSH, by mmdebstrap")
     parser.set_defaults(run=_system)
+
+
+def _mebibytes(text: str) -> int:
+    if not SIZE_LEAST <= (number := int(text)) <= SIZE_MOST:
+        raise argparse.ArgumentTypeError(f"{text} is not between {SIZE_LEAST} and {SIZE_MOST}")
+    return number
 
 
 def _system(arguments: argparse.Namespace) -> None:
@@ -129,7 +139,8 @@ def _system(arguments: argparse.Namespace) -> None:
 
     if not arguments.ssh_key:
         raise Misused("--ssh-key is missing: nobody could get in")
-    recipe = Recipe(size=arguments.size << 20, keys=read_keys(arguments.ssh_key))
+    keys = read_keys(arguments.ssh_key)
+    recipe = Recipe(keys=keys, size=arguments.size, is_debian=arguments.debian)
     build(recipe, _packages(arguments), arguments.output)
     _say_sizes(arguments.output.parent, [arguments.output.name])
 

@@ -21,7 +21,7 @@ def write_packed(tree: Tree, output: IO[bytes]) -> None:
 
 
 def write(tree: Tree, output: IO[bytes] | gzip.GzipFile) -> None:
-    """Write all files of a tree as root's, with the times of 1970; sorted, so the same each time.
+    """Write all files of a tree, with the times of 1970; sorted, so the same each time.
 
     Raises OSError.
     """
@@ -37,7 +37,20 @@ def _write_member(output: IO[bytes] | gzip.GzipFile, number: int, path: str, ent
     links = 2 if stat.S_ISDIR(entry.mode) else 1
     major, minor = entry.device
     # inode, mode, uid, gid, links, mtime, size, device of the file, device it is, name, checksum
-    numbers = [number, entry.mode, 0, 0, links, 0, len(content), 0, 0, major, minor, len(name), 0]
+    numbers = [
+        number,
+        entry.mode,
+        *entry.owner,
+        links,
+        0,
+        len(content),
+        0,
+        0,
+        major,
+        minor,
+        len(name),
+        0,
+    ]
     header = MAGIC + b"".join(b"%08X" % value for value in numbers)
     output.write(_padded(header + name))
     output.write(_padded(content))

@@ -110,7 +110,7 @@ def _settled(root: Root) -> dict[str, str]:
 
 
 def _fill(disk: Path, tree: Tree, root: Root, workroom: Path) -> None:
-    """Write the files of a tree; they are root's, whoever runs this."""
+    """Write the files of a tree; they have the owners that it says, whoever runs this."""
     script: list[str] = []
     for number, (path, entry) in enumerate(tree):
         source = workroom / str(number)
@@ -129,18 +129,18 @@ def _fill(disk: Path, tree: Tree, root: Root, workroom: Path) -> None:
 
 def _requests(path: str, entry: Entry, source: str) -> Iterator[str]:
     """Yield what debugfs is asked, to make one file in the directory that it is told to go to."""
-    parent, _, name = path.rpartition("/")
-    yield f"cd /{parent}"
+    parent, _, name = (f'"{part}"' for part in f"/{path}".rpartition("/"))
+    yield f"cd {parent}" if parent != '""' else "cd /"
     if stat.S_ISDIR(entry.mode):
         yield f"mkdir {name}"
     elif stat.S_ISLNK(entry.mode):
-        yield f"symlink {name} {entry.read().decode()}"
+        yield f'symlink {name} "{entry.read().decode()}"'
     elif stat.S_ISCHR(entry.mode):
         yield f"mknod {name} c {entry.device[0]} {entry.device[1]}"
     else:
         yield f"write {source} {name}"
     yield f"set_inode_field {name} mode 0{entry.mode:o}"
-    for field in ("uid", "gid"):
-        yield f"set_inode_field {name} {field} 0"
+    for field, value in zip(("uid", "gid"), entry.owner, strict=True):
+        yield f"set_inode_field {name} {field} {value}"
     for field in ("atime", "ctime", "mtime", "crtime"):
         yield f"set_inode_field {name} {field} @1"

@@ -14,16 +14,23 @@ from rhubarbe.netboot.errors import FormatError, PackageError
 from rhubarbe.netboot.tree import Tree
 
 SUFFIXES = (".ko", ".ko.xz")
+CRYPTO = ("crypto", "arch/x86/crypto", "arch/arm64/crypto")
+"""Where the modules are that bring algorithms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One module: its path below lib/modules/RELEASE without compression, and what it says."""
+    """One module: its path below lib/modules/RELEASE without compression, and what it says.
+
+    `needs` are names of modules, `wants` those of algorithms, of which the kernel will ask modprobe
+    for those that it has not built in.
+    """
 
     name: str
     path: str
     content: bytes
     needs: tuple[str, ...]
+    wants: tuple[str, ...]
     aliases: tuple[str, ...]
     firmware: tuple[str, ...]
 
@@ -71,14 +78,22 @@ class Modules:
                 raise FormatError(f"{file} is damaged: {error}") from error
         said = list(elf.Elf(content, str(file)).modinfo())
         needs = [each for key, value in said if key == "depends" for each in value.split(",")]
-        # What it needs in some uses, such as a checksum; a kernel may have it built in.
-        for key, value in said:
-            if key == "softdep" and value.startswith("pre:"):
-                needs += [each for each in value.split(":")[1].split() if each in self]
+        softly = [each for key, value in said if key == "softdep" for each in _before(value)]
+        needs += [each for each in softly if each in self]
+        wants = [each for each in softly if each not in self]
         path = str(file.relative_to(self._directory)).removesuffix(".xz")
         aliases = tuple(value for key, value in said if key == "alias")
         firmware = tuple(value for key, value in said if key == "firmware")
-        return Module(name, path, content, tuple(filter(None, needs)), aliases, firmware)
+        needed = tuple(filter(None, needs))
+        return Module(name, path, content, needed, tuple(wants), aliases, firmware)
+
+    def algorithms(self, wanted: Collection[str]) -> list[str]:
+        """Return the names of the modules that bring algorithms of these names.
+
+        Raises FormatError, OSError.
+        """
+        names = self.below(*CRYPTO) if wanted else []
+        return [name for name in names if not set(wanted).isdisjoint(self.read(name).aliases)]
 
     def in_order(self, names: Iterable[str]) -> list[Module]:
         """Return modules and all that they need, each after what it needs.
@@ -105,6 +120,8 @@ def add_modules(tree: Tree, modules: Modules, names: Collection[str]) -> None:
     Raises FormatError, PackageError, OSError.
     """
     chosen = modules.in_order(names)
+    wanted = {each for module in chosen for each in module.wants}
+    chosen = modules.in_order([*names, *modules.algorithms(wanted)])
     base = f"usr/lib/modules/{modules.release}"
     for module in chosen:
         tree.add_file(f"{base}/{module.path}", module.content)
@@ -119,6 +136,12 @@ def _dependencies(modules: Modules, chosen: Iterable[Module]) -> Iterator[str]:
     for module in chosen:
         *needed, _ = modules.in_order([module.name])
         yield " ".join([f"{module.path}:", *(each.path for each in reversed(needed))])
+
+
+def _before(softdep: str) -> list[str]:
+    """Return what is to be loaded before, of `pre: NAME... post: NAME...`."""
+    _, _, rest = softdep.partition("pre:")
+    return rest.partition("post:")[0].split()
 
 
 def _name(text: str) -> str:

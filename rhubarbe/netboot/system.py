@@ -1,11 +1,12 @@
 """A small system on a bootable disk: what nodes are loaded with where one has no image to try."""
 
 import io
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhubarbe.netboot import base, cpio, disk, programs
+from rhubarbe.netboot import base, cpio, debian, disk, programs
 from rhubarbe.netboot.base import FILES
 from rhubarbe.netboot.libraries import Root
 from rhubarbe.netboot.modules import Modules, add_modules
@@ -14,17 +15,22 @@ from rhubarbe.netboot.tree import Tree
 
 PACKAGES = (*base.PACKAGES, *disk.PACKAGES)
 NAME = "sample"
-STAMP = "on no node - image sample - by rhubarbe-ramdisk\n"
+STAMP = "on no node - image {} - by rhubarbe-ramdisk\n"
+SIZES = {False: 64, True: 512}  # MiB
 RELEASE = 'NAME="Rhubarbe sample"\nID=rhubarbe\nVERSION_ID=1\n'
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is asked for: `size` of the disk in bytes, `kernel` as for the ramdisk."""
+    """What is asked for: `size` of the disk in MiB, or 0 for what is usual; `kernel` as for build.
 
-    size: int
+    A Debian is real, and large; else it is busybox and Dropbear.
+    """
+
+    keys: Sequence[str]
+    size: int = 0
     kernel: str = "cloud"
-    keys: Sequence[str] = ()
+    is_debian: bool = False
 
 
 def build(recipe: Recipe, packages: Packages, path: Path) -> None:
@@ -32,10 +38,16 @@ def build(recipe: Recipe, packages: Packages, path: Path) -> None:
     architecture = programs.run([programs.find("dpkg"), "--print-architecture"]).strip()
     kernel = base.unpack_kernel(packages, recipe.kernel, architecture)
     root = Root(packages.unpack(PACKAGES))
-    tree = make_tree(recipe, root)
-    tree.add_file("boot/vmlinuz", kernel.image)
-    tree.add_file("boot/initrd", make_initrd(root, kernel.modules))
-    disk.write(path, disk.Layout(NAME, recipe.size), tree, root)
+    with tempfile.TemporaryDirectory(prefix="rhubarbe-ramdisk-", dir=path.parent) as workroom:
+        if recipe.is_debian:
+            tree = debian.make_tree(Path(workroom), recipe.keys, STAMP.format("debian"))
+        else:
+            tree = make_tree(recipe, root)
+        tree.add_file("boot/vmlinuz", kernel.image)
+        tree.add_file("boot/initrd", make_initrd(root, kernel.modules))
+        size = recipe.size or SIZES[recipe.is_debian]
+        name = "debian" if recipe.is_debian else NAME
+        disk.write(path, disk.Layout(name, size << 20), tree, root)
 
 
 def make_tree(recipe: Recipe, root: Root) -> Tree:
@@ -48,7 +60,7 @@ def make_tree(recipe: Recipe, root: Root) -> Tree:
     tree.add_program("usr/sbin/shutdown", FILES / "shutdown")
     tree.add_file("etc/hostname", f"{NAME}\n")
     tree.add_file("etc/os-release", RELEASE)
-    tree.add_file("etc/rhubarbe-image", STAMP)
+    tree.add_file("etc/rhubarbe-image", STAMP.format(NAME))
     return tree
 
 

@@ -17,12 +17,13 @@ class Entry:
     """One file: its type and permissions as in st_mode, and what is in it.
 
     `content` is bytes, a file to read them from, or the target of a symbolic link. `device` is the
-    major and minor number of a device.
+    major and minor number of a device, `owner` the numbers of a user and a group.
     """
 
     mode: int
     content: bytes | Path = b""
     device: tuple[int, int] = (0, 0)
+    owner: tuple[int, int] = (0, 0)
 
     def read(self) -> bytes:
         """Return the content; raises OSError."""
@@ -48,7 +49,7 @@ class Tree:
     def add_file(self, path: str, content: bytes | str | Path, mode: int = 0o644) -> None:
         """Add a file, in place of one that is there."""
         data = content.encode() if isinstance(content, str) else content
-        self._add(path, Entry(stat.S_IFREG | mode, data))
+        self.add(path, Entry(stat.S_IFREG | mode, data))
 
     def add_program(self, path: str, content: bytes | str | Path) -> None:
         """Add a file that anybody may run."""
@@ -56,11 +57,11 @@ class Tree:
 
     def add_link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
-        self._add(path, Entry(stat.S_IFLNK | 0o777, target.encode()))
+        self.add(path, Entry(stat.S_IFLNK | 0o777, target.encode()))
 
     def add_device(self, path: str, major: int, minor: int, mode: int = 0o600) -> None:
         """Add a character device."""
-        self._add(path, Entry(stat.S_IFCHR | mode, device=(major, minor)))
+        self.add(path, Entry(stat.S_IFCHR | mode, device=(major, minor)))
 
     def add_directory(self, path: str, mode: int = 0o755) -> None:
         """Add a directory, or give one that is there these permissions."""
@@ -68,7 +69,7 @@ class Tree:
         if path in self._entries and stat.S_ISDIR(self._entries[path].mode):
             self._entries[path] = entry
         else:
-            self._add(path, entry)
+            self.add(path, entry)
 
     def resolve(self, path: str) -> str:
         """Return the path that is meant when links to directories in it are followed."""
@@ -83,7 +84,8 @@ class Tree:
                 done = done.lstrip("/")
         return done
 
-    def _add(self, path: str, entry: Entry) -> None:
+    def add(self, path: str, entry: Entry) -> None:
+        """Add any file, in place of one that is there; raises TreeError."""
         path = self.resolve(path)
         if not path or path.startswith("/") or ".." in path.split("/"):
             raise TreeError(f"{path!r} is no path of a system's file")

@@ -33,8 +33,13 @@ def modules(tmp_path, add_module):
         alias="virtio:d1v*",
         firmware="virtio.bin",
     )
-    add_module("fs/ext4/ext4.ko", depends="", softdep="pre: crc32c built-in")
-    add_module("crypto/crc32c.ko", depends="", softdep="pre: ext4")
+    add_module("drivers/net/r8169.ko", depends="", softdep="pre: realtek built-in post: late")
+    add_module("drivers/net/realtek.ko", depends="", softdep="pre: r8169")
+    add_module("drivers/net/late.ko", depends="")
+    add_module("fs/ext4/ext4.ko", depends="", softdep="pre: crc32c")
+    add_module("crypto/crc32c_generic.ko", depends="", alias="crc32c")
+    add_module("crypto/sha1_generic.ko", depends="", alias="sha1")
+    add_module("arch/x86/crypto/crc32c-intel.ko", depends="", alias="crc32c")
     return Modules(tmp_path / "6.1.0")
 
 
@@ -53,8 +58,19 @@ def test_none_comes_twice(modules):
     assert len(ordered) == 5
 
 
-def test_what_is_needed_in_some_uses_comes_too_and_may_be_built_in(modules):
-    assert names(modules.in_order(["ext4"])) == ["crc32c", "ext4"]
+def test_what_should_be_there_before_comes_too_and_may_be_built_in(modules):
+    assert names(modules.in_order(["r8169"])) == ["realtek", "r8169"]
+
+
+def test_all_that_bring_an_algorithm_come_too_but_are_not_needed(modules):
+    tree = Tree()
+    add_modules(tree, modules, ["ext4"])
+    lines = tree["usr/lib/modules/6.1.0/modules.dep"].read().decode().splitlines()
+    assert lines == [
+        "kernel/arch/x86/crypto/crc32c-intel.ko:",
+        "kernel/crypto/crc32c_generic.ko:",
+        "kernel/fs/ext4/ext4.ko:",
+    ]
 
 
 def test_modules_are_found_by_directory_and_by_either_spelling(modules):
