@@ -190,8 +190,15 @@ def test_what_is_missing_is_copied_and_nothing_else(gateways, direction):
     assert again.stdout.count("there already") == 3
 
 
-@pytest.mark.parametrize("direction", ["--pull", "--push"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("direction", "number"),
+    [
+        ("--push", signal.SIGINT),
+        ("--pull", signal.SIGTERM),
+        ("--push", signal.SIGKILL),
+        ("--pull", signal.SIGKILL),
+    ],
+)
 def test_interrupted_it_leaves_no_half_image_and_goes_on_when_run_again(
     gateways, direction, number
 ):
