@@ -3,7 +3,10 @@
 import shutil
 
 import pytest
-from emulated import start_testbed
+
+pytest.register_assert_rewrite("emulated", "golden")
+
+from emulated import start_testbed  # noqa: E402 - what it asserts is told in full
 
 
 @pytest.fixture

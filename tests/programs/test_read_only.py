@@ -76,7 +76,8 @@ def test_the_selection_of_the_environment(site):
 def test_config(site):
     shown = transcript(
         site,
-        "rhubarbe-config nodes pxelinux r2labapi",
+        "rhubarbe-config leases r2labapi",
+        "sh -c 'rhubarbe-config pxelinux | grep frisbee'",
         "rhubarbe-config nonsense",
     )
     assert_golden("telling/config", shown)
