@@ -34,7 +34,7 @@ class LocalDesk:
         if owner == self._user.name:
             return self._user
         if not self._user.is_root:
-            raise LeaseError(f"a lease for {owner}: only {owner}, or root, can make it")
+            raise LeaseError(f"only root can make a lease for another, such as {owner}")
         holder = user_called(owner)
         if holder is None:
             raise LeaseError(f"{owner}: this gateway has no such user")

@@ -148,7 +148,7 @@ def test_another_s_lease_is_left(capsys, store, monkeypatch):
     told = say(capsys, "book", "--delete", lease.name, code=1)
     assert f"the lease of {ME.name}, and not yours" in told
     told = say(capsys, "book", "2999-01-01", "+1h", "-s", ME.name, code=1)
-    assert f"only {ME.name}, or root, can make it" in told
+    assert f"only root can make a lease for another, such as {ME.name}" in told
     assert store.read() == [lease]
 
 
