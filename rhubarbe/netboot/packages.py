@@ -117,7 +117,7 @@ class Packages:
 
     def _chosen(self, names: Collection[str], sections: Collection[str]) -> list[str]:
         """Choose, unless that was done from the same lists of packages before."""
-        lists = [(file.name, file.stat().st_mtime_ns) for file in sorted(self._lists().iterdir())]
+        lists = [(file.name, file.stat().st_mtime_ns) for file in sorted(self._lists().glob("*"))]
         asked = (*sorted(names), "in", *sorted(sections))
         note = self._cache / "chosen" / _key(*asked, *(f"{name} {time}" for name, time in lists))
         if note.exists():

@@ -1,0 +1,88 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rhubarbe.netboot.command import main
+from rhubarbe.netboot.keys import read_keys
+from rhubarbe.netboot.output import replacing
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGcd6a8Qhz0Jd1yVxWm9b3 owner of it\n"
+FILES = Path(__file__).parents[2] / "rhubarbe/netboot/files"
+
+
+@pytest.fixture
+def key(tmp_path):
+    (tmp_path / "key.pub").write_text(KEY)
+    return tmp_path / "key.pub"
+
+
+def run(capsys, *words):
+    try:
+        status = main([str(word) for word in words])
+    except SystemExit as end:
+        status = end.code
+    return status, capsys.readouterr().err
+
+
+def test_without_apt_one_line_says_so(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    status, told = run(capsys, "build", "--output", tmp_path, "--cache", tmp_path / "cache")
+    assert status == 1
+    assert told == "rhubarbe-ramdisk: dpkg is not installed (Debian's package dpkg)\n"
+    assert not (tmp_path / "initrd").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["build", "--no-telnet"], "nobody could get in"),
+        (["system"], "nobody could get in"),
+        (["build", "--ssh-key", "/none"], "the key /none cannot be read: No such file"),
+        (["system", "--size", "3", "--ssh-key", "/none"], "3 is not between"),
+        (["system", "--minimal", "--debian"], "not allowed with"),
+        ([], "required"),
+    ],
+)
+def test_a_command_line_that_is_wrong_ends_with_2(capsys, words, reason):
+    status, told = run(capsys, *words)
+    assert status == 2
+    assert reason in told
+
+
+def test_a_private_key_is_never_put_on_a_node(capsys, tmp_path):
+    (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
+    status, told = run(capsys, "build", "--ssh-key", tmp_path / "key")
+    assert status == 2
+    assert "is no public key" in told
+
+
+def test_keys_are_read_one_a_line(key):
+    key.write_text(f"# of the gateway\n\n{KEY}{KEY.replace('ed25519', 'rsa')}")
+    assert read_keys(key) == [KEY.strip(), KEY.strip().replace("ed25519", "rsa")]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "initrd"
+    with replacing(path) as file:
+        file.write(b"old")
+    with pytest.raises(RuntimeError), replacing(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in path.parent.iterdir()] == ["initrd"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    "script",
+    sorted(path.name for path in FILES.iterdir() if path.read_text().startswith("#!/bin/sh")),
+)
+def test_scripts_are_ones_that_a_shell_understands(script):
+    shells = [shell for shell in ("dash", "bash") if shutil.which(shell)]
+    for shell in shells:
+        done = subprocess.run([shell, "-n", FILES / script], capture_output=True, text=True)
+        assert done.stderr == ""
+    assert shells
