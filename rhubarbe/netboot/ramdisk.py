@@ -20,6 +20,10 @@ PROGRAMS = (
     *("debugfs", "e2fsck", "mke2fs", "resize2fs", "tune2fs"),
     *(f"partclone.{kind}" for kind in ("xfs", "btrfs", "ntfs", "exfat", "f2fs")),
 )
+# The shell of Debian's busybox prefers a mke2fs of its own to the real one, unless called by these.
+LINKS = {f"usr/sbin/mkfs.ext{number}": "mke2fs" for number in (2, 3, 4)} | {
+    f"usr/sbin/fsck.ext{number}": "e2fsck" for number in (2, 3, 4)
+}
 TELNET = "::respawn:/usr/bin/busybox telnetd -F -l /bin/sh\n"
 ENTRY = "pxelinux.cfg/pxefrisbee"
 """The entry of pxelinux, which links of nodes point to."""
@@ -62,6 +66,8 @@ def make_tree(recipe: Recipe, root: Root, tell: Callable[[str], None]) -> Tree:
     add_python(tree, root, tell)
     for name in PROGRAMS:
         add_packaged(tree, root, name)
+    for path, target in LINKS.items():
+        tree.add_link(path, target)
     for extra in recipe.extras:
         add_extra(tree, root, extra)
     inittab = (FILES / "inittab").read_text()

@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 MIB = 1 << 20
 PROGRAMS = (
     "strace partclone.ext4 partclone.xfs partclone.btrfs partclone.ntfs partclone.exfat"
-    " partclone.f2fs e2fsck mke2fs resize2fs tune2fs debugfs dropbear dropbearkey"
+    " partclone.f2fs e2fsck mkfs.ext4 fsck.ext4 resize2fs tune2fs debugfs dropbear dropbearkey"
 )
 SPEAKS_WITHIN = 120  # seconds, on two cores that others use too
 STAMP = "on no node - image sample - by rhubarbe-ramdisk"

@@ -1,5 +1,9 @@
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,3 +90,34 @@ def test_scripts_are_ones_that_a_shell_understands(script):
         done = subprocess.run([shell, "-n", FILES / script], capture_output=True, text=True)
         assert done.stderr == ""
     assert shells
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_and_leaves_nothing(tmp_path, number):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    started = programs / "started"
+    texts = {
+        "dpkg": "echo amd64",
+        "apt-get": f"echo $$ > {started}.new\nmv {started}.new {started}",
+    }
+    for name, text in texts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n[ {name} = dpkg ] || exec sleep 60\n")
+        (programs / name).chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rhubarbe.netboot.command", "build"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        deadline = time.monotonic() + 20
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=20)
+    assert (process.returncode, told) == (1, "rhubarbe-ramdisk: interrupted\n")
+    assert not Path(f"/proc/{started.read_text().strip()}").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"programs", ".cache"}
+    assert not list(tmp_path.rglob("fetch-*"))
