@@ -92,6 +92,22 @@ def test_scripts_are_ones_that_a_shell_understands(script):
     assert shells
 
 
+def _wait_until(is_true, within=20):
+    deadline = time.monotonic() + within
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _runs(number):
+    """Whether a process still runs; one that nobody has waited for yet does not."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_and_leaves_nothing(tmp_path, number):
     programs = tmp_path / "programs"
@@ -112,12 +128,10 @@ def test_a_signal_ends_all_and_leaves_nothing(tmp_path, number):
         text=True,
     )
     with process:
-        deadline = time.monotonic() + 20
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        _wait_until(started.exists)
         process.send_signal(number)
         _, told = process.communicate(timeout=20)
     assert (process.returncode, told) == (1, "rhubarbe-ramdisk: interrupted\n")
-    assert not Path(f"/proc/{started.read_text().strip()}").exists()
+    _wait_until(lambda: not _runs(started.read_text().strip()))
     assert {path.name for path in tmp_path.iterdir()} <= {"programs", ".cache"}
     assert not list(tmp_path.rglob("fetch-*"))
