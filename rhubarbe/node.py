@@ -213,21 +213,23 @@ class Node:
             return False
         return True
 
-    async def write_image(self, group: str, port: int, silence: float, *, verify: bool) -> None:
-        """Run the frisbee client on the node to its end; raises NodeError.
+    async def write_image(
+        self,
+        command: str,
+        transcript: ramdisk.ImageTranscript,
+        silence: float,
+        *,
+        verify: bool,
+    ) -> None:
+        """Run the command that writes an image on the node to its end; raises NodeError.
 
-        The node may be silent for `silence` seconds. With `verify` the client reads the disk again,
-        and must say so.
+        The node may be silent for `silence` seconds. With `verify` it reads the disk again, and
+        must say so.
         """
-        frisbee = self._settings.frisbee
-        command = ramdisk.write_image(
-            frisbee.client, self.entry.control.ip, group, port, frisbee.hard_drive, verify=verify
-        )
-        transcript = ramdisk.FrisbeeTranscript()
         await self._run(command, transcript, silence)
         if verify:
             if transcript.verified_bytes is None:
-                raise Refused(f"{frisbee.client} on the node does not say that it verified")
+                raise Refused("what writes the image on the node does not say that it verified")
             self.note(f"read back and compared {transcript.verified_bytes} bytes")
         self._bus.report(Progress(node=self.name, percent=100.0))
 

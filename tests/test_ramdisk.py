@@ -313,9 +313,9 @@ def pieces(text, cuts):
     return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
 
 
-def begun(kind):
+def begun(kind, *given):
     """Return a transcript whose command has begun to speak."""
-    transcript = kind()
+    transcript = kind(*given)
     assert list(transcript.feed(f"/ # {ramdisk.BEGIN_MARK}\r\n"))
     return transcript
 
@@ -531,3 +531,124 @@ def test_imagezip_s_failure_says_why():
     assert outputs[-1] == Ended(1)
     assert transcript.last_line == "* * * Aborting * * *"
     assert transcript.image_bytes is None
+
+
+# -- other engines
+
+
+def test_what_udpcast_brings_is_unzipped_and_the_first_failure_counts(tmp_path):
+    programs = {
+        "udp-receiver": "#!/bin/sh\nprintf image; [ $1 = good ]\n",
+        "imageunzip": '#!/bin/sh\ncat > "$3"\n',
+    }
+    shell = Shell(tmp_path, programs)
+    (tmp_path / "bash").symlink_to("/bin/bash")
+    for word, status in (("good", 0), ("bad", 1)):
+        command = ramdisk.receive_by_udpcast(
+            f"udp-receiver {word}", "imageunzip", "a disk's", verify=False
+        )
+        answer = subprocess.run(
+            ["/bin/bash"],
+            input=script(command),
+            cwd=tmp_path,
+            env={"PATH": str(shell.path)},
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        ).stdout
+        assert answer.endswith(f"{ramdisk.STATUS_MARK}{status}\n")
+        assert (tmp_path / "a disk's").read_text() == "image"
+
+
+ARIA = {
+    "aria2c": '#!/bin/sh\nfor url; do :; done; echo "$url" > "it\'s/image.ndz"; exit $FAILS\n',
+    "imageunzip": '#!/bin/sh\necho "$@" >> calls; cat "$2" > "$3"\n',
+}
+
+
+def fetch(root, *, kind="ext2", kib=5000, fails=0, size=1 << 20):
+    programs = ARIA | {
+        "stat": f"#!/bin/sh\necho {kind}\n",
+        "grep": f"#!/bin/sh\necho 'MemAvailable:    {kib} kB'\n",
+        "aria2c": ARIA["aria2c"].replace("$FAILS", str(fails)),
+    }
+    root.mkdir()
+    (root / "it's").mkdir()
+    shell = Shell.__new__(Shell)
+    shell.root, shell.path = root, root / "bin"
+    shell.path.mkdir()
+    for name, text in programs.items():
+        (shell.path / name).write_text(text)
+        (shell.path / name).chmod(stat.S_IRWXU)
+    for name in ("cat", "rm"):
+        (shell.path / name).symlink_to(shutil.which(name))
+    command = ramdisk.fetch_by_aria2(
+        "aria2c", "http://10.0.0.1:7/x", "it's", size, ("imageunzip", "sda"), verify=False
+    )
+    return shell.type(script(command))
+
+
+@pytest.mark.parametrize("kind", ["ext2", "tmpfs", "ramfs"])
+def test_what_aria2_brings_is_unzipped_and_removed(tmp_path, kind):
+    answer = fetch(tmp_path / "node", kind=kind)
+    assert answer.endswith(f"{ramdisk.STATUS_MARK}0\n")
+    assert (tmp_path / "node" / "sda").read_text() == "http://10.0.0.1:7/x\n"
+    assert list((tmp_path / "node" / "it's").iterdir()) == []
+    assert (tmp_path / "node" / "calls").read_text() == "-o it's/image.ndz sda\n"
+
+
+def test_what_aria2_does_not_bring_is_not_written(tmp_path):
+    answer = fetch(tmp_path / "node", fails=3)
+    assert answer.endswith(f"{ramdisk.STATUS_MARK}3\n")
+    assert not (tmp_path / "node" / "sda").exists()
+    assert list((tmp_path / "node" / "it's").iterdir()) == []
+
+
+def test_an_image_that_does_not_fit_into_memory_is_refused_before_it_is_fetched(tmp_path):
+    answer = fetch(tmp_path / "node", kind="tmpfs", kib=1023)
+    assert "No space left on device: the image needs 1024 KiB of memory, 1023 are" in answer
+    assert not (tmp_path / "node" / "sda").exists()
+    transcript = begun(ramdisk.AriaTranscript, 1)
+    list(transcript.feed(answer))
+    assert transcript.refusal.startswith("No space left")
+
+
+def test_dots_of_imageunzip_become_percents_whatever_stands_between():
+    transcript = begun(ramdisk.UnzipTranscript, 200)
+    pieces = [
+        "Udp-receiver 20120424\r\n",
+        "..........",
+        "." * 57 + "   1      0\r\n",
+        "...Transfer complete.\x07\r\n",
+        "." * 67 + "   2      0\r\n",
+        "." * 63 + "       3      0\r\n",
+        "   3      0\r\n",
+        "Verified 4096 bytes, read back from the disk itself\r\n",
+        f"{ramdisk.STATUS_MARK}0\r\n",
+    ]
+    outputs = heard(transcript, pieces)
+    assert percents(outputs) == pytest.approx([5.0, 33.5, 35.0, 68.5, 99.0])
+    assert lines(outputs) == [
+        "Udp-receiver 20120424",
+        "Transfer complete.",
+        "Verified 4096 bytes, read back from the disk itself",
+    ]
+    assert outputs[-1] == Ended(0)
+    assert transcript.verified_bytes == 4096
+
+
+def test_aria2_and_imageunzip_go_half_of_the_way_each():
+    transcript = begun(ramdisk.AriaTranscript, 4)
+    outputs = heard(
+        transcript,
+        [
+            "[#2089b0 0B/0B CN:0 SD:0 DL:0B]\r",
+            "[#2089b0 400.0KiB/33.2MiB(10%) CN:1 SD:1 DL:115.7KiB ETA:4m51s]\r",
+            "[#2089b0 33.2MiB/33.2MiB(100%) CN:1 SD:1]\r\nDownload Results:\r\n",
+            "..",
+            "..      1      0\r\n",
+        ],
+    )
+    assert percents(outputs) == [5.0, 50.0, 75.0, 99.0]
+    assert lines(outputs) == ["Download Results:"]

@@ -23,6 +23,14 @@ class Shell(StrEnum):
     SSH = "ssh"
 
 
+class EngineName(StrEnum):
+    """What brings images to the nodes."""
+
+    FRISBEE = "frisbee"
+    UDPCAST = "udpcast"
+    ARIA2 = "aria2"
+
+
 def _at_least(minimum: float, number: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         value = number(text)
@@ -88,6 +96,7 @@ COUNT = Kind("a whole number from 1 on", _at_least(1, int))
 SECONDS = Kind("a number of seconds from 0 on", _at_least(0, float))
 PORT = Kind("a port from 1 to 65535", _port)
 GROUPS = Kind("a multicast address with one *, such as 234.5.6.*", _with_star)
+ENGINE = Kind(f"one of {', '.join(EngineName)}", EngineName)
 SHELL = Kind(" or ".join(Shell), Shell)
 BACKEND = Kind(f"one of {', '.join(BACKENDS)}", _backend)
 URL = Kind("an address that begins with https:// or http://", _url)
@@ -174,9 +183,18 @@ class PxelinuxSettings(Section):
 class FrisbeeSettings(Section):
     """[frisbee]: the programs that move images, and where images live."""
 
+    engine: EngineName = _setting(
+        ENGINE,
+        EngineName.FRISBEE,
+        "what brings images to the nodes: `frisbee`, which the next three settings are about;"
+        " `udpcast`, by multicast too; or `aria2`, BitTorrent for nodes that no multicast reaches",
+    )
     client: str = _setting(WORD, "frisbee", "on the ramdisk: writes the image")
     server: str = _setting(WORD, "rhubarbe-frisbeed", "on the gateway: serves the image")
     server_options: str = _setting(TEXT, "-K 3", "options of the server besides what it needs")
+    imageunzip: str = _setting(
+        WORD, "imageunzip", "on the ramdisk: writes the image that another engine has brought"
+    )
     imagezip: str = _setting(WORD, "imagezip", "on the ramdisk: reads the disk")
     netcat: str = _setting(WORD, "nc", "on the ramdisk: sends the image to the gateway")
     hard_drive: str = _setting(WORD, "/dev/sda", "the disk, as the ramdisk calls it")
@@ -190,6 +208,35 @@ class FrisbeeSettings(Section):
         FLAG,
         False,  # noqa: FBT003 - a default
         "whether the client reads the disk again and compares; the original client cannot",
+    )
+
+
+class UdpcastSettings(Section):
+    """[udpcast]: where engine = udpcast."""
+
+    sender: str = _setting(WORD, "udp-sender", "on the gateway")
+    sender_options: str = _setting(TEXT, "", "its options besides what it needs")
+    receiver: str = _setting(WORD, "udp-receiver", "on the ramdisk")
+    receiver_options: str = _setting(TEXT, "", "its options besides what it needs")
+    gather: float = _setting(
+        SECONDS,
+        30.0,
+        "how long the first node that is ready waits for the others: who comes later waits for the"
+        " next session",
+    )
+
+
+class Aria2Settings(Section):
+    """[aria2]: where engine = aria2."""
+
+    seeder: str = _setting(WORD, "aria2c", "on the gateway")
+    seeder_options: str = _setting(TEXT, "", "its options besides what it needs")
+    client: str = _setting(WORD, "aria2c", "on the ramdisk")
+    client_options: str = _setting(TEXT, "", "its options besides what it needs")
+    directory: str = _setting(
+        WORD,
+        "/tmp",  # noqa: S108 - of the ramdisk
+        "on the ramdisk: there must be room for the whole image, in memory as a rule",
     )
 
 
@@ -246,6 +293,8 @@ class Settings(NamedTuple):
     nodes: NodesSettings = NodesSettings()
     pxelinux: PxelinuxSettings = PxelinuxSettings()
     frisbee: FrisbeeSettings = FrisbeeSettings()
+    udpcast: UdpcastSettings = UdpcastSettings()
+    aria2: Aria2Settings = Aria2Settings()
     networking: NetworkingSettings = NetworkingSettings()
     leases: LeasesSettings = LeasesSettings()
     r2labapi: R2labapiSettings = R2labapiSettings()
@@ -263,6 +312,8 @@ SECTIONS: Mapping[str, Any] = MappingProxyType(
         "nodes": NodesSettings,
         "pxelinux": PxelinuxSettings,
         "frisbee": FrisbeeSettings,
+        "udpcast": UdpcastSettings,
+        "aria2": Aria2Settings,
         "networking": NetworkingSettings,
         "leases": LeasesSettings,
         "r2labapi": R2labapiSettings,

@@ -77,8 +77,8 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
     )
 
 
-def sessions(networking: NetworkingSettings) -> Iterator[Session]:
-    """Yield each session once, from a random one on.
+def sessions(networking: NetworkingSettings, ports: int = 1) -> Iterator[Session]:
+    """Yield each session once, from a random one on; each has so many ports, from an even one on.
 
     A client left over from a session that died must not meet the next session in its place.
     """
@@ -86,7 +86,8 @@ def sessions(networking: NetworkingSettings) -> Iterator[Session]:
     ranks = list(range(1, networking.pattern_size + 1))
     random.shuffle(ranks)
     for rank in ranks:
-        yield Session(networking.pattern_multicast.replace("*", str(rank)), base + rank)
+        port = base // ports * ports + rank * ports
+        yield Session(networking.pattern_multicast.replace("*", str(rank)), port)
 
 
 @contextlib.asynccontextmanager

@@ -11,12 +11,15 @@ from rhubarbe.errors import GatewayError
 PATIENCE = 2.0
 
 
-def find_program(name: str) -> str:
-    """Return the path of a program, looked for in $PATH and beside the running command."""
+def find_program(name: str, setting: str = "server in [frisbee]") -> str:
+    """Return the path of a program, looked for in $PATH and beside the running command.
+
+    Raises GatewayError, which says which `setting` names it.
+    """
     beside = [str(Path(sys.argv[0]).absolute().parent), str(Path(sys.executable).parent)]
     found = shutil.which(name) or shutil.which(name, path=":".join(beside))
     if found is None:
-        raise GatewayError(f"{name}: no such program on this gateway; see server in [frisbee]")
+        raise GatewayError(f"{name}: no such program on this gateway; see {setting}")
     return found
 
 

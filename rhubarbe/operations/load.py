@@ -10,15 +10,13 @@ from pathlib import Path
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CommandFailed, GatewayError, Refused
+from rhubarbe.errors import CommandFailed, Refused
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
-from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Frisbeed, serve
-from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.engines import Consignment, Engine, make_engine, require_program
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.programs import find_program
 from rhubarbe.images import check_image
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
@@ -63,7 +61,10 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
     """
     bus.report(Started(command="load", nodes=tuple(entry.name for entry in request.entries)))
     await require(settings, "load", request.limit, bus)
-    find_program(settings.frisbee.server)
+    require_program(settings)
+    address = local_address_towards(
+        request.entries[0].control.ip, settings.networking.local_control_ip
+    )
     summary = await _check(request.image)
     bus.report(
         ImageChosen(
@@ -79,9 +80,12 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         resets=request.resets,
         patience=request.patience,
     ) as place:
-        server = _Server(request, settings, bus, place.guardian)
-        job = _Load(place, server, request, settings, _image_limit(request, summary, settings)).run
-        companions = (server.run, place.guardian.watch, place.tell_progress)
+        pace = _Pace.of(request, summary.size_bytes, settings)
+        engine = make_engine(
+            _consignment(request, pace, summary.size_bytes, address, place, settings)
+        )
+        job = _Load(place, engine, request, settings, pace).run
+        companions = (engine.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
         fleet = Fleet(
             "load",
@@ -103,52 +107,46 @@ async def _check(image: Path) -> ImageSummary:
         stop.set()
 
 
-def _image_limit(request: LoadRequest, summary: ImageSummary, settings: Settings) -> float:
-    """Return how long a node may take for the image, from its size and the bandwidth."""
-    on_the_wire = summary.size_bytes * 8 / (request.bandwidth_mibps * BITS_PER_MIBIT)
-    return settings.nodes.silence_timeout + settings.nodes.image_patience * on_the_wire
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How long a node may take for the image, and how long it may say nothing meanwhile."""
+
+    limit: float
+    silence: float
+
+    @classmethod
+    def of(cls, request: LoadRequest, size: int, settings: Settings) -> "_Pace":
+        """Derive it from the size of the image and the bandwidth.
+
+        A node tells of each chunk, but not while it reads back.
+        """
+        nodes, a_chunk = settings.nodes, 8 / request.bandwidth_mibps
+        limit = nodes.silence_timeout + nodes.image_patience * a_chunk * size / CHUNK
+        silence = nodes.silence_timeout + SILENT_CHUNKS * a_chunk
+        return cls(limit, limit if request.verifies else silence)
 
 
-class _Server:
-    """The image server, which starts when the first node is ready for it."""
-
-    def __init__(
-        self, request: LoadRequest, settings: Settings, bus: Bus, guardian: Guardian
-    ) -> None:
-        self._request = request
-        self._settings = settings
-        self._bus = bus
-        self._guardian = guardian
-        self._wanted = asyncio.Event()
-        self._running: asyncio.Future[Frisbeed] = asyncio.get_running_loop().create_future()
-
-    async def run(self) -> None:
-        """Serve from the moment that somebody wants it until cancelled."""
-        await self._wanted.wait()
-        try:
-            async with serve(
-                self._request.image,
-                address=local_address_towards(
-                    self._request.entries[0].control.ip,
-                    self._settings.networking.local_control_ip,
-                ),
-                bandwidth_mibps=self._request.bandwidth_mibps,
-                programs=self._settings.frisbee,
-                networking=self._settings.networking,
-                bus=self._bus,
-                guardian=self._guardian,
-            ) as server:
-                self._running.set_result(server)
-                await asyncio.Event().wait()
-        except GatewayError as error:
-            # Every node that waits for the server fails with this reason.
-            self._running.set_exception(error)
-            self._running.exception()  # or nobody waits any more
-
-    async def ready(self) -> Frisbeed:
-        """Ask for the server and return it once it serves; raises GatewayError."""
-        self._wanted.set()
-        return await asyncio.shield(self._running)
+def _consignment(
+    request: LoadRequest,
+    pace: _Pace,
+    size: int,
+    address: str,
+    place: Workplace,
+    settings: Settings,
+) -> Consignment:
+    return Consignment(
+        image=request.image,
+        size=size,
+        nodes=tuple(entry.name for entry in request.entries),
+        address=address,
+        bandwidth_mibps=request.bandwidth_mibps,
+        verifies=request.verifies,
+        silence=pace.silence,
+        limit=pace.limit,
+        settings=settings,
+        bus=place.bus,
+        guardian=place.guardian,
+    )
 
 
 class _Load:
@@ -157,36 +155,33 @@ class _Load:
     def __init__(
         self,
         place: Workplace,
-        server: _Server,
+        engine: Engine,
         request: LoadRequest,
         settings: Settings,
-        limit: float,
+        pace: "_Pace",
     ) -> None:
         self._place = place
-        self._server = server
+        self._engine = engine
         self._request = request
         self._settings = settings
-        self._limit = limit
+        self._pace = pace
         self._sessions = asyncio.Semaphore(SESSIONS)
-
-    @property
-    def _silence(self) -> float:
-        """How long a node may say nothing: it tells of each chunk, but not while it reads back."""
-        if self._request.verifies:
-            return self._limit
-        a_chunk = 8 / self._request.bandwidth_mibps
-        return self._settings.nodes.silence_timeout + SILENT_CHUNKS * a_chunk
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, write the image, reset it onto its disk."""
         await self._place.into_ramdisk(node)
-        async with node.enter(Phase.IMAGE, self._limit, "the image was not written"):
-            server = await self._server.ready()
-            session = server.session
+        limit = self._engine.patience + self._pace.limit
+        async with (
+            node.enter(Phase.IMAGE, limit, "the image was not written"),
+            self._engine.delivery(node.name, node.entry.control.ip) as delivery,
+        ):
             work = node.write_image(
-                session.group, session.port, self._silence, verify=self._request.verifies
+                delivery.command,
+                delivery.transcript,
+                delivery.silence,
+                verify=self._request.verifies,
             )
-            await unless(server.alarm(), work)
+            await unless(delivery.alarm(), work)
         if not self._place.resets:
             return
         stamp = await self._stamp(node) if self._request.waits else None

@@ -5,9 +5,17 @@ terminal that echoes. Whatever a user typed is quoted before it gets there. The 
 imagezip are those of the Emulab tools, which ours print too.
 """
 
+from rhubarbe.ramdisk.engines import (
+    IMAGE_NAME,
+    AriaTranscript,
+    UnzipTranscript,
+    fetch_by_aria2,
+    receive_by_udpcast,
+)
 from rhubarbe.ramdisk.images import (
     DISK_MARK,
     FrisbeeTranscript,
+    ImageTranscript,
     ImagezipTranscript,
     read_image,
     write_image,
@@ -39,24 +47,30 @@ from rhubarbe.ramdisk.stamps import (
 __all__ = [
     "BEGIN_MARK",
     "DISK_MARK",
+    "IMAGE_NAME",
     "LONGEST_LINE",
     "LONGEST_STAMP",
     "NO_PROGRAM",
     "STAMP_FILE",
     "STAMP_MARK",
     "STATUS_MARK",
+    "AriaTranscript",
     "Ended",
     "FrisbeeTranscript",
+    "ImageTranscript",
     "ImagezipTranscript",
     "Line",
     "Output",
     "Percent",
     "StampTranscript",
     "Transcript",
+    "UnzipTranscript",
+    "fetch_by_aria2",
     "last_stamp",
     "plain",
     "read_image",
     "read_stamp",
+    "receive_by_udpcast",
     "require_ramdisk",
     "script",
     "stamp",

@@ -27,7 +27,32 @@ def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int) -> str
     )
 
 
-class FrisbeeTranscript(Transcript):
+class ImageTranscript(Transcript):
+    """A session in which an image is written: percents, and what was read back, if anything was."""
+
+    _verified = re.compile(r"Verified (\d+) bytes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verified_bytes: int | None = None
+        self._percent = 0.0
+
+    def whole(self, line: str) -> Iterator[Output]:
+        """Take a whole line of words."""
+        if match := self._verified.match(line):
+            self.verified_bytes = int(match.group(1))
+        yield from super().whole(line)
+
+    def rise(self, percent: float) -> Iterator[Output]:
+        """Tell how far the image is, if it is farther than was told."""
+        # Only the exit status says that all is written: until then, never 100.
+        percent = min(percent, 99.0)
+        if percent > self._percent:
+            self._percent = percent
+            yield Percent(percent)
+
+
+class FrisbeeTranscript(ImageTranscript):
     """A session in which frisbee runs: its dots and counts become percents.
 
     The client prints one dot a chunk, and after 67 characters the seconds and the chunks that
@@ -38,14 +63,11 @@ class FrisbeeTranscript(Transcript):
     _dots = re.compile(r"[.sz]{1,67}")
     _dots_and_rest = re.compile(r"[.sz]{67} *\d+ +(\d+)")
     _progress = re.compile(r"Progress: +(\d+)%")
-    _verified = re.compile(r"Verified (\d+) bytes")
 
     def __init__(self) -> None:
         super().__init__()
-        self.verified_bytes: int | None = None
         self._total = 0
         self._done = 0
-        self._percent = 0.0
 
     def whole(self, line: str) -> Iterator[Output]:
         """Take a line: a count of chunks, or words."""
@@ -58,12 +80,10 @@ class FrisbeeTranscript(Transcript):
             yield from self._advance(self._done)
             return
         if match := self._progress.match(line):
-            yield from self._rise(float(match.group(1)))
+            yield from self.rise(float(match.group(1)))
         elif match := self._joined.search(line):
             self._total = int(match.group(1))
             yield Percent(0.0)
-        elif match := self._verified.match(line):
-            self.verified_bytes = int(match.group(1))
         yield from super().whole(line)
 
     def partial(self, line: str) -> Iterator[Output]:
@@ -73,14 +93,7 @@ class FrisbeeTranscript(Transcript):
 
     def _advance(self, chunks: int) -> Iterator[Output]:
         if self._total:
-            yield from self._rise(100.0 * chunks / self._total)
-
-    def _rise(self, percent: float) -> Iterator[Output]:
-        # Only the exit status says that all is written: until then, never 100.
-        percent = min(percent, 99.0)
-        if percent > self._percent:
-            self._percent = percent
-            yield Percent(percent)
+            yield from self.rise(100.0 * chunks / self._total)
 
 
 class ImagezipTranscript(Transcript):

@@ -85,7 +85,7 @@ own=(-i "$NODE_IP")
 for word in "$@"; do case "$word" in -i*) own=() ;; esac; done
 client=(PYTHON --as-device "${own[@]}")
 if fault frisbee-fails; then
-    exec FAILING 8 "${client[@]}" "$@"
+    exec FAILING 8 frisbee "${client[@]}" "$@"
 fi
 if fault disk-errors; then
     # write(2) beyond this size fails; without the signal, which would end the client at once
@@ -97,6 +97,26 @@ exec "${client[@]}" "$@"
 
 # what is mounted on the host is none of the node's business
 MOUNTS = 'set -- "${@/#\\/proc\\/mounts/$NODE_DIR/.mounts}"\n'
+
+# what writes the image that another engine brings; it fails in the middle as the client does
+IMAGEUNZIP = """\
+targets "$@"
+program=(PYTHON --as-device)
+if fault frisbee-fails; then
+    exec FAILING 8 imageunzip "${program[@]}" "$@"
+fi
+if fault disk-errors; then
+    trap '' XFSZ
+    ulimit -f LIMIT
+fi
+exec "${program[@]}" "$@"
+"""
+
+# a node's programs have the node's address, on which aria2c is known to its peers
+ARIA2 = """\
+targets "$@"
+exec PROGRAM --interface="$NODE_IP" "$@"
+"""
 
 DEBUGFS = """\
 # requests hold paths of the file system and of the node: none may be a device of the host
@@ -148,11 +168,11 @@ def write(directory: Path, *, fail_beyond: int) -> None:
 
 
 def _scripts(fail_beyond: int) -> dict[str, str]:
-    frisbee = _python("rhubarbe.frisbee.client", "frisbee")
     scripts = {
-        "frisbee": FRISBEE.replace("PYTHON", frisbee)
-        .replace("FAILING", _python("rhubarbe.testbed.failing", "failing"))
-        .replace("LIMIT", str(fail_beyond >> 10)),
+        "frisbee": _failing(FRISBEE, "rhubarbe.frisbee.client", "frisbee", fail_beyond),
+        "imageunzip": _failing(
+            IMAGEUNZIP, "rhubarbe.imaging.imageunzip", "imageunzip", fail_beyond
+        ),
         "imagezip": 'targets "$@"\nexec PYTHON "$@"\n'.replace(
             "PYTHON", _python("rhubarbe.imaging.imagezip", "imagezip")
         ),
@@ -160,10 +180,23 @@ def _scripts(fail_beyond: int) -> dict[str, str]:
         "debugfs": DEBUGFS.replace("DEBUGFS", shlex.quote(programs.find("debugfs"))),
         "sync": f'exec {programs.find("sync")} "$NODE_DISK"\n',
     }
+    if found := shutil.which("udp-receiver"):
+        scripts["udp-receiver"] = f'exec {found} "$@"\n'
+    if found := shutil.which("aria2c"):
+        scripts["aria2c"] = ARIA2.replace("PROGRAM", found)
     for name in GUARDED:
         if found := shutil.which(name):
             scripts[name] = f'{MOUNTS}no_devices "$@"\nexec {found} "$@"\n'
     return scripts
+
+
+def _failing(script: str, module: str, name: str, fail_beyond: int) -> str:
+    """Fill in the script of a program of ours that has faults."""
+    return (
+        script.replace("PYTHON", _python(module, name))
+        .replace("FAILING", _python("rhubarbe.testbed.failing", "failing"))
+        .replace("LIMIT", str(fail_beyond >> 10))
+    )
 
 
 def _python(module: str, name: str) -> str:

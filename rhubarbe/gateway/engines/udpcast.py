@@ -1,0 +1,208 @@
+"""The udpcast engine: nodes gather, then all of them receive the image at once.
+
+Nobody can join later: who comes then, or failed and comes again, waits for the next session, which
+begins when the one before is over.
+"""
+
+import asyncio
+import contextlib
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+from rhubarbe import ramdisk
+from rhubarbe.errors import GatewayError
+from rhubarbe.events import ImageServed, NodeFailed, ServerSaid
+from rhubarbe.gateway.children import Child, run_child
+from rhubarbe.gateway.engines.base import Consignment, Delivery
+from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Session, sessions
+from rhubarbe.gateway.programs import find_program
+
+START_LIMIT = 10.0
+# What the sender says once it has its ports, and where another has them.
+READY = "UDP sender for "
+IN_USE = "Address already in use"
+# From the first receiver on, for the others, which are told to start at the same moment.
+CONNECT_WITHIN = 20
+PORTS_A_SESSION = 2
+# How often one that does not answer is asked before it is dropped, and for how many seconds it
+# holds up all others meanwhile: far fewer, and one whose disk is slow is dropped, too.
+RETRIES = 30
+HELD_UP = 30.0
+
+
+class Sender:
+    """One running udp-sender, for some nodes."""
+
+    def __init__(self, child: Child, session: Session) -> None:
+        self.session = session
+        self._child = child
+
+    async def alarm(self) -> NoReturn:
+        """Wait for a bad end; a good one comes before the nodes have written all."""
+        if status := await self._child.ended():
+            raise self._child.failure(status)
+        await asyncio.Event().wait()
+        raise AssertionError("an event that nobody sets")
+
+
+class _Guest:
+    """A node that is ready for a session, up to the end of its work in it."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.sender: asyncio.Future[Sender] = asyncio.get_running_loop().create_future()
+        self.left = asyncio.Event()
+
+
+class Udpcast:
+    """udp-sender here; udp-receiver and imageunzip on the nodes."""
+
+    def __init__(self, consignment: Consignment) -> None:
+        self._consignment = consignment
+        self._udpcast = consignment.settings.udpcast
+        self._expected = set(consignment.nodes)
+        self._waiting: list[_Guest] = []
+        self._changed = asyncio.Event()
+        self.patience = self._udpcast.gather + consignment.limit
+
+    async def run(self) -> None:
+        """Hold one session after the other until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            while True:
+                await self._session(await self._gathered())
+
+    async def _follow(self) -> None:
+        """Hear which nodes are given up: nobody need wait for them."""
+        async for event in self._consignment.bus.subscribe():
+            if isinstance(event, NodeFailed):
+                self._expected.discard(event.node)
+                self._changed.set()
+
+    @asynccontextmanager
+    async def delivery(self, node: str, ip: str) -> AsyncIterator[Delivery]:
+        """Wait for the next session; raises GatewayError."""
+        guest = _Guest(node)
+        self._waiting.append(guest)
+        self._changed.set()
+        try:
+            sender = await guest.sender
+            yield self._delivery(ip, sender)
+            self._expected.discard(node)
+        finally:
+            guest.left.set()
+            if guest in self._waiting:
+                self._waiting.remove(guest)
+            self._changed.set()
+
+    def _delivery(self, ip: str, sender: Sender) -> Delivery:
+        frisbee, session = self._consignment.settings.frisbee, sender.session
+        receiver = shlex.join(
+            [
+                *("--nokbd", "--no-progress", "--portbase", str(session.port)),
+                *("--interface", ip, "--mcast-rdv-address", session.group),
+                *("--start-timeout", str(2 * CONNECT_WITHIN)),
+            ]
+        )
+        command = ramdisk.receive_by_udpcast(
+            f"{self._udpcast.receiver} {receiver} {self._udpcast.receiver_options}".strip(),
+            frisbee.imageunzip,
+            frisbee.hard_drive,
+            verify=self._consignment.verifies,
+        )
+        return Delivery(
+            command,
+            ramdisk.UnzipTranscript(self._consignment.chunks),
+            self._consignment.silence + HELD_UP,
+            sender.alarm,
+        )
+
+    async def _gathered(self) -> list[_Guest]:
+        """Wait for a first node, then for a while for all others that may still come."""
+        while not self._waiting:
+            await self._change()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._udpcast.gather):
+                while self._expected - {guest.node for guest in self._waiting}:
+                    await self._change()
+        guests, self._waiting = self._waiting, []
+        return guests
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _session(self, guests: list[_Guest]) -> None:
+        """Serve these nodes; one that failed leaves, and the others go on."""
+        try:
+            async with _serve(self._consignment, len(guests)) as sender:
+                for guest in guests:
+                    if not guest.sender.done():
+                        guest.sender.set_result(sender)
+                for guest in guests:
+                    await guest.left.wait()
+        except GatewayError as error:
+            for guest in guests:
+                if not guest.sender.done():
+                    guest.sender.set_exception(error)
+                    guest.sender.exception()  # or it waits no more
+
+
+@asynccontextmanager
+async def _serve(consignment: Consignment, receivers: int) -> AsyncIterator[Sender]:
+    """Run a sender for so many receivers, on ports that nobody else uses; raises GatewayError."""
+    networking = consignment.settings.networking
+    for session in sessions(networking, PORTS_A_SESSION):
+        async with _started(consignment, session, receivers) as child:
+            if child is None:
+                continue
+            consignment.bus.report(
+                ImageServed(
+                    group=session.group,
+                    port=session.port,
+                    bandwidth_mibps=consignment.bandwidth_mibps,
+                )
+            )
+            yield Sender(child, session)
+            return
+    raise GatewayError(
+        f"all {networking.pattern_size} groups and ports are in use; wait, or raise pattern_size"
+    )
+
+
+@asynccontextmanager
+async def _started(
+    consignment: Consignment, session: Session, receivers: int
+) -> AsyncIterator[Child | None]:
+    """Run a sender, and yield it once it has its ports; None when they are taken."""
+    ready = asyncio.Event()
+
+    def tell(line: str) -> None:
+        consignment.bus.report(ServerSaid(line=line))
+        if line.startswith(READY):
+            ready.set()
+
+    command = _command(consignment, session, receivers)
+    async with run_child(command, tell, consignment.guardian, name="the image server") as child:
+        if await child.until(ready, START_LIMIT):
+            yield child
+        elif IN_USE in child.last_line:
+            yield None
+        else:
+            raise child.failure(await child.ended())
+
+
+def _command(consignment: Consignment, session: Session, receivers: int) -> list[str]:
+    udpcast = consignment.settings.udpcast
+    return [
+        find_program(udpcast.sender, "sender in [udpcast]"),
+        *("--nokbd", "--no-progress", "--file", str(consignment.image)),
+        *("--interface", consignment.address, "--portbase", str(session.port)),
+        *("--mcast-rdv-address", session.group, "--mcast-data-address", session.group),
+        *("--max-bitrate", str(consignment.bandwidth_mibps * BITS_PER_MIBIT)),
+        *("--min-receivers", str(receivers), "--max-wait", str(CONNECT_WITHIN)),
+        *("--start-timeout", str(2 * CONNECT_WITHIN), "--retries-until-drop", str(RETRIES)),
+        *shlex.split(udpcast.sender_options),
+    ]

@@ -1,0 +1,121 @@
+"""A small BitTorrent tracker over HTTP, for one torrent, which it also hands out.
+
+It answers `GET /announce` as BEP 3 and BEP 23 (compact lists of peers) have it, and
+`GET /image.torrent`. A peer's address is where its question comes from.
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from rhubarbe.errors import GatewayError
+from rhubarbe.gateway.torrent import Torrent, bencode
+
+TORRENT_PATH = "/image.torrent"
+ANNOUNCE_PATH = "/announce"
+# Seconds between two questions of a peer.
+INTERVAL = 30
+MOST_PEERS = 4096
+PEERS_TOLD = 50
+LONGEST_REQUEST = 8192
+PATIENCE = 5.0
+HIGHEST_PORT = 65535
+# A connection that is cut or silent, or what is said there is not HTTP.
+NO_QUESTION = (
+    *(OSError, TimeoutError, ValueError),
+    *(asyncio.IncompleteReadError, asyncio.LimitOverrunError),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered: an HTTP status with its reason, and a body."""
+
+    status: str
+    body: bytes = b""
+
+
+class Tracker:
+    """Knows who has the torrent, or parts of it; `seeded` is set once a peer has all of it."""
+
+    def __init__(self) -> None:
+        self.torrent: Torrent | None = None
+        self.seeded = asyncio.Event()
+        self._peers: dict[bytes, bytes] = {}
+
+    def answer(self, target: str, ip: str) -> Answer:
+        """Answer a question for a path with its query, from an address."""
+        path, _, query = target.partition("?")
+        if self.torrent is None or path not in (TORRENT_PATH, ANNOUNCE_PATH):
+            return Answer("404 Not Found")
+        if path == TORRENT_PATH:
+            return Answer("200 OK", self.torrent.content)
+        return self._announce(_parameters(query), ip, self.torrent.info_hash)
+
+    def _announce(self, given: Mapping[str, bytes], ip: str, info_hash: bytes) -> Answer:
+        peer, port = given.get("peer_id", b""), given.get("port", b"")
+        if given.get("info_hash") != info_hash or not peer:
+            return Answer("200 OK", bencode({b"failure reason": b"no such torrent here"}))
+        if not port.isdigit() or not 0 < int(port) <= HIGHEST_PORT:
+            return Answer("200 OK", bencode({b"failure reason": b"no port"}))
+        self._note(peer, socket.inet_aton(ip) + struct.pack(">H", int(port)), given)
+        others = [where for other, where in self._peers.items() if other != peer]
+        told = random.sample(others, min(PEERS_TOLD, len(others)))
+        return Answer("200 OK", bencode({b"interval": INTERVAL, b"peers": b"".join(told)}))
+
+    def _note(self, peer: bytes, where: bytes, given: Mapping[str, bytes]) -> None:
+        self._peers.pop(peer, None)
+        if given.get("event") == b"stopped":
+            return
+        if len(self._peers) >= MOST_PEERS:
+            del self._peers[next(iter(self._peers))]
+        self._peers[peer] = where
+        if given.get("left") == b"0":
+            self.seeded.set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, for one question."""
+        try:
+            with contextlib.suppress(*NO_QUESTION):
+                async with asyncio.timeout(PATIENCE):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    method, target, _ = head.decode("latin-1").split(" ", 2)
+                    ip = writer.get_extra_info("peername")[0]
+                    answer = self.answer(target, ip) if method == "GET" else Answer("400 Bad")
+                    writer.write(_response(answer))
+                    await writer.drain()
+        finally:
+            writer.close()
+
+
+def _parameters(query: str) -> dict[str, bytes]:
+    pairs = (part.partition("=") for part in query.split("&"))
+    return {name: unquote_to_bytes(value) for name, _, value in pairs}
+
+
+def _response(answer: Answer) -> bytes:
+    head = (
+        f"HTTP/1.1 {answer.status}\r\nContent-Type: application/x-bittorrent\r\n"
+        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + answer.body
+
+
+@contextlib.asynccontextmanager
+async def track(address: str) -> AsyncIterator[tuple[Tracker, int]]:
+    """Listen at our `address` for the length of the context; yield the port, too.
+
+    Raises GatewayError.
+    """
+    tracker = Tracker()
+    try:
+        server = await asyncio.start_server(tracker.serve, address, 0, limit=LONGEST_REQUEST)
+    except OSError as error:
+        raise GatewayError(f"no tracker can listen on {address}: {error.strerror}") from error
+    async with server:
+        yield tracker, server.sockets[0].getsockname()[1]
