@@ -539,7 +539,7 @@ def test_imagezip_s_failure_says_why():
 def test_what_udpcast_brings_is_unzipped_and_the_first_failure_counts(tmp_path):
     programs = {
         "udp-receiver": "#!/bin/sh\nprintf image; [ $1 = good ]\n",
-        "imageunzip": '#!/bin/sh\ncat > "$3"\n',
+        "imageunzip": '#!/bin/sh\ncat > "$5"\n',
     }
     shell = Shell(tmp_path, programs)
     (tmp_path / "bash").symlink_to("/bin/bash")
@@ -563,11 +563,11 @@ def test_what_udpcast_brings_is_unzipped_and_the_first_failure_counts(tmp_path):
 
 ARIA = {
     "aria2c": '#!/bin/sh\nfor url; do :; done; echo "$url" > "it\'s/image.ndz"; exit $FAILS\n',
-    "imageunzip": '#!/bin/sh\necho "$@" >> calls; cat "$2" > "$3"\n',
+    "imageunzip": '#!/bin/sh\necho "$@" >> calls; cat "$4" > "$5"\n',
 }
 
 
-def fetch(root, *, kind="ext2", kib=5000, fails=0, size=1 << 20):
+def fetch(root, *, kind="ext2", kib=1 << 20, fails=0, size=1 << 20):
     programs = ARIA | {
         "stat": f"#!/bin/sh\necho {kind}\n",
         "grep": f"#!/bin/sh\necho 'MemAvailable:    {kib} kB'\n",
@@ -595,7 +595,7 @@ def test_what_aria2_brings_is_unzipped_and_removed(tmp_path, kind):
     assert answer.endswith(f"{ramdisk.STATUS_MARK}0\n")
     assert (tmp_path / "node" / "sda").read_text() == "http://10.0.0.1:7/x\n"
     assert list((tmp_path / "node" / "it's").iterdir()) == []
-    assert (tmp_path / "node" / "calls").read_text() == "-o it's/image.ndz sda\n"
+    assert (tmp_path / "node" / "calls").read_text() == "-o -W 32 it's/image.ndz sda\n"
 
 
 def test_what_aria2_does_not_bring_is_not_written(tmp_path):
@@ -606,8 +606,8 @@ def test_what_aria2_does_not_bring_is_not_written(tmp_path):
 
 
 def test_an_image_that_does_not_fit_into_memory_is_refused_before_it_is_fetched(tmp_path):
-    answer = fetch(tmp_path / "node", kind="tmpfs", kib=1023)
-    assert "No space left on device: the image needs 1024 KiB of memory, 1023 are" in answer
+    answer = fetch(tmp_path / "node", kind="tmpfs", kib=1024 + (64 << 10) - 1)
+    assert "No space left on device: the image needs 66560 KiB of memory, 66559 are" in answer
     assert not (tmp_path / "node" / "sda").exists()
     transcript = begun(ramdisk.AriaTranscript, 1)
     list(transcript.feed(answer))

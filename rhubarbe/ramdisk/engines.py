@@ -13,11 +13,14 @@ from rhubarbe.ramdisk.session import Output, plain
 
 # What the image is called on the node, and in the torrent.
 IMAGE_NAME = "image.ndz"
+# Memory for what is not written yet; imageunzip takes some 15 MiB more, as aria2c does before it.
+UNZIP_MIB = 32
+SPARE_KIB = 64 << 10
 
 
 def _unzip(imageunzip: str, source: str, disk: str, *, verify: bool) -> str:
     option = " --verify" if verify else ""
-    return f"{imageunzip} -o{option} {source} {shlex.quote(disk)}"
+    return f"{imageunzip} -o -W {UNZIP_MIB}{option} {source} {shlex.quote(disk)}"
 
 
 def receive_by_udpcast(receiver: str, imageunzip: str, disk: str, *, verify: bool) -> str:
@@ -35,7 +38,7 @@ def fetch_by_aria2(
     directory is in memory, there must be enough of it: else the kernel would end any process.
     """
     where, file = shlex.quote(directory), shlex.quote(f"{directory}/{IMAGE_NAME}")
-    kib = -(-size // 1024)
+    kib = -(-size // 1024) + SPARE_KIB
     room = (
         f"case $(stat -f -c %T {where}) in tmpfs|ramfs)"
         " set -- $(grep MemAvailable: /proc/meminfo);"

@@ -146,7 +146,7 @@ def _command(consignment: Consignment, image: int, torrent: int) -> list[str]:
     return [
         find_program(aria2.seeder, "seeder in [aria2]"),
         *(*COMMON, "--dir=/dev/fd", f"--index-out=1={image}", "--bt-seed-unverified"),
-        *("--seed-ratio=0", f"--interface={consignment.address}"),
+        *("--seed-ratio=0", "--show-console-readout=false", f"--interface={consignment.address}"),
         f"--max-overall-upload-limit={consignment.bandwidth_mibps * BITS_PER_MIBIT // 8}",
         *shlex.split(aria2.seeder_options),
         f"/dev/fd/{torrent}",
