@@ -62,7 +62,7 @@ ForceCommand {command}
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-PermitTTY no
+PermitTTY {terminal}
 PermitUserRC no
 StrictModes no
 UsePAM no
@@ -184,9 +184,12 @@ class HostServices:
     bash: Bash
     host_key: Path
     tasks: asyncio.TaskGroup
+    authorized: Path | None  # who is let into the ramdisk, by ssh; None where it is by telnet
 
     def ramdisk(self, drops: Callable[[], bool]) -> Host:
-        """Make busybox's telnetd, whose shell asks for no login."""
+        """Make busybox's telnetd, whose shell asks for no login; or sshd with the same shell."""
+        if self.authorized is not None:
+            return Host(self.place, self.ports[1], self._sshd_of_ramdisk, self.tasks)
         return Host(self.place, self.ports[0], self._telnetd, self.tasks)
 
     def system(self, disk: Disk, halt: Callable[[], None]) -> Host:
@@ -198,6 +201,11 @@ class HostServices:
         return Host(self.place, self.ports[1], command, self.tasks, over=halt)
 
     async def _telnetd(self) -> list[str]:
+        busybox, port = programs.find("busybox"), str(self.ports[0])
+        return [busybox, "telnetd", "-F", "-p", port, "-l", str(self._login())]
+
+    def _login(self) -> Path:
+        """Write the program that becomes the ramdisk's shell."""
         bash, login = self.bash, self.place.run / "login"
         login.parent.mkdir(exist_ok=True)
         variables = [f"{name}={value}" for name, value in bash.environment.items()]
@@ -205,15 +213,10 @@ class HostServices:
         line = shlex.join(map(str, [*words, "--noediting", "-i"]))
         login.write_text(f"#!/bin/sh\ncd {shlex.quote(str(bash.directory))} && exec {line}\n")
         login.chmod(0o755)
-        return [
-            programs.find("busybox"),
-            "telnetd",
-            "-F",
-            "-p",
-            str(self.ports[0]),
-            "-l",
-            f"{login}",
-        ]
+        return login
+
+    async def _sshd_of_ramdisk(self) -> list[str]:
+        return self._serve_ssh(str(self.authorized), str(self._login()), "yes")
 
     async def _sshd(self, disk: Disk) -> list[str]:
         run = self.place.run
@@ -222,9 +225,17 @@ class HostServices:
         boot = Boot()
         answer = programs.python_program("rhubarbe.testbed.forced", "forced")
         command = shlex.join([*answer, str(disk.path), boot.boot_id, str(boot.started)])
-        settings = run / "sshd_config"
+        return self._serve_ssh(str(run / "keys"), command, "no")
+
+    def _serve_ssh(self, authorized_keys: str, command: str, terminal: str) -> list[str]:
+        settings = self.place.run / "sshd_config"
         settings.write_text(
-            SSHD.format(host_key=self.host_key, authorized_keys=run / "keys", command=command)
+            SSHD.format(
+                host_key=self.host_key,
+                authorized_keys=authorized_keys,
+                command=command,
+                terminal=terminal,
+            )
         )
         port = str(self.ports[1])
         return [programs.find("sshd"), "-D", "-e", "-4", "-p", port, "-f", str(settings)]
@@ -237,8 +248,6 @@ class Hosts(Emulated):
 
     def check(self, plan: Plan) -> None:
         """Raise Misused or MissingProgram for what cannot be done, or not here."""
-        if plan.ramdisk_shell != "telnet":
-            raise Misused("--ramdisk-shell goes with emulated nodes only")
         if any(fault.name == IMPOSSIBLE for fault in plan.faults):
             raise Misused(f"{IMPOSSIBLE} cannot be made to happen on hosts: their telnetd is real")
         programs.require(NEEDED, root=True, what="--hosts")
@@ -272,7 +281,8 @@ class Hosts(Emulated):
         )
         bash = shell(site, names.node, address)
         ports = (addresses.ports.telnet, addresses.ports.ssh)
-        return HostServices(place, ports, bash, run / "host_key", tasks)
+        authorized = site.key.with_suffix(".pub") if site.plan.ramdisk_shell == "ssh" else None
+        return HostServices(place, ports, bash, run / "host_key", tasks, authorized)
 
 
 def _write_accounts(site: Site) -> None:

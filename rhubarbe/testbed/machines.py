@@ -56,7 +56,7 @@ class Machines:
                 possible = ", ".join(POSSIBLE)
                 raise Misused(f"{fault.name} cannot be made to happen on machines; {possible} can")
         if plan.ramdisk_shell != "telnet":
-            raise Misused("--ramdisk-shell goes with emulated nodes only")
+            raise Misused("--ramdisk-shell does not go with --machines")
         if plan.image is not None:
             raise Misused("--image goes with emulated nodes only")
         programs.require(NEEDED, root=True, what="--machines")

@@ -175,3 +175,18 @@ def test_what_cannot_happen_on_hosts_is_refused(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
     assert "telnet-drops cannot be made to happen on hosts" in done.stderr
+
+
+def test_the_ramdisk_behind_openssh(make_hosts):
+    """The same shell by ssh: loaded, proven, and not taken for a ramdisk once it runs its disk."""
+    hosts = make_hosts("--hosts", "2", "--boot-time", "0.3", "--ramdisk-shell", "ssh")
+    loaded = hosts.run("rhubarbe-load", "--wait", "1-2")
+    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+    for name in ("fit01", "fit02"):
+        assert differing_blocks(hosts.disk(name), hosts.source) == []
+    assert hosts.run("rhubarbe-save", "1", "-o", "mine").returncode == 0
+    kept = hosts.disk("fit02").read_bytes()
+    refused = hosts.run("rhubarbe-load", "-n", "--retries", "0", "2")
+    assert refused.returncode == 1
+    assert "fit02: FAILED in ramdisk: no answer on ssh in" in refused.stdout
+    assert hosts.disk("fit02").read_bytes() == kept
