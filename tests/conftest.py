@@ -12,6 +12,9 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+# What these assert is told in full.
+pytest.register_assert_rewrite("emulated", "golden")
+
 HERE = Path(__file__).parent
 LISTED = HERE / "skips"
 

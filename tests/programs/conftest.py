@@ -3,10 +3,7 @@
 import shutil
 
 import pytest
-
-pytest.register_assert_rewrite("emulated", "golden")
-
-from emulated import start_testbed  # noqa: E402 - what it asserts is told in full
+from emulated import start_testbed
 
 
 @pytest.fixture
