@@ -98,6 +98,22 @@ def test_a_node_that_fails_in_the_middle_does_not_hold_back_the_others(site):
     assert site.links() == []
 
 
+def test_a_node_that_dies_in_the_middle_holds_the_others_back_for_a_while_only(site):
+    process = site.start(
+        *("rhubarbe-load", "--json", "--retries", "0", "-b", "30", "1-2", "4"),
+        stderr=subprocess.DEVNULL,
+    )
+    while wait_for_event(process, "Progress")["node"] != "fit04":
+        pass
+    assert site.ask_card("fit04", "off") == "ok\n"
+    done = {wait_for_event(process, "NodeSucceeded", within=90)["node"] for _ in range(2)}
+    process.terminate()
+    process.communicate(timeout=20)
+    assert done == {"fit01", "fit02"}
+    assert_whole(site, 1, 2)
+    assert site.links() == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_in_the_middle_nothing_is_left(site, number):
     process = site.start("rhubarbe-load", "--json", "-b", "20", "1-2", stderr=subprocess.DEVNULL)

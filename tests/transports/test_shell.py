@@ -171,6 +171,27 @@ async def test_cancelled_at_any_moment_leaves_no_connection(keys, pause):
             await node.over.wait()
 
 
+async def test_cancelled_as_the_connection_is_made_it_is_not_gone_on_with(keys, monkeypatch):
+    """asyncio.wait_for, in the library's own timeout, would swallow this cancellation."""
+    connect = asyncssh.connection._connect
+
+    async def connecting(*given, **options):
+        made = await connect(*given, **options)
+        task.cancel()
+        return made
+
+    monkeypatch.setattr(asyncssh.connection, "_connect", connecting)
+
+    async def converse(port):
+        async with open_shell(IP, port, str(keys / "known"), 30) as session:
+            await gather(session)
+
+    async with Node(keys, silent).serving() as port, asyncio.timeout(10):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(converse(port))
+        assert task.cancelled()
+
+
 async def test_a_node_that_is_gone_holds_nothing_up(keys):
     """Its end of the connection never answers: the way out does not wait for it."""
 

@@ -63,6 +63,7 @@ class Udpcast:
         self._consignment = consignment
         self._udpcast = consignment.settings.udpcast
         self._expected = set(consignment.nodes)
+        self._events = consignment.bus.subscribe()
         self._waiting: list[_Guest] = []
         self._changed = asyncio.Event()
         self.patience = self._udpcast.gather + consignment.limit
@@ -76,7 +77,7 @@ class Udpcast:
 
     async def _follow(self) -> None:
         """Hear which nodes are given up: nobody need wait for them."""
-        async for event in self._consignment.bus.subscribe():
+        async for event in self._events:
             if isinstance(event, NodeFailed):
                 self._expected.discard(event.node)
                 self._changed.set()
