@@ -53,7 +53,7 @@ class ImageChosen(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageServed(Event):
-    """The image server said that it is ready, on a multicast group and UDP port."""
+    """The image server said that it is ready, on a group (or our own address) and a port."""
 
     group: str
     port: int

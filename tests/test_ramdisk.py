@@ -652,3 +652,18 @@ def test_aria2_and_imageunzip_go_half_of_the_way_each():
     )
     assert percents(outputs) == [5.0, 50.0, 75.0, 99.0]
     assert lines(outputs) == ["Download Results:"]
+
+
+def test_the_last_line_of_aria2_is_what_went_wrong():
+    transcript = begun(ramdisk.AriaTranscript, 4)
+    text = (
+        "\n11/25 10:43:00 [ERROR] CUID#7 - Download aborted. URI=http://10.0.0.1:7/x\n"
+        "Exception: [AbstractCommand.cc:351] errorCode=1 Connection refused\n\n"
+        "Download Results:\ngid   |stat|avg speed  |path/URI\n"
+        "======+====+===========+======\n0152ab|ERR |       0B/s|http://10.0.0.1:7/x\n\n"
+        "Status Legend:\n(ERR):error occurred.\n\n"
+        "aria2 will resume download if the transfer is restarted.\n"
+        "If there are any errors, then see the log file. See '-l' option in help/man page.\n"
+    )
+    assert len(lines(heard(transcript, [text]))) == 10
+    assert transcript.last_line.endswith("errorCode=1 Connection refused")

@@ -95,6 +95,11 @@ class AriaTranscript(UnzipTranscript):
 
     _readout = re.compile(r"\[#[0-9a-f]+ [^ /]+/[^ (]+\((\d+)%\).*\]?")
     _other_readout = re.compile(r"\[#[0-9a-f]+ .*")
+    # What it always says in the end tells nothing of what went wrong.
+    _farewell = re.compile(
+        r"Download Results|gid +\||[=+]+$|[0-9a-f]{6}\|(OK|ERR)|Status Legend|\([A-Z]+\):"
+        r"|aria2 will resume|If there are any errors"
+    )
     share = 50.0
 
     def whole(self, line: str) -> Iterator[Output]:
@@ -102,4 +107,7 @@ class AriaTranscript(UnzipTranscript):
         if match := self._readout.match(line):
             yield from self.rise((100.0 - self.share) * int(match.group(1)) / 100.0)
         elif not self._other_readout.match(line):
+            before = self.last_line
             yield from super().whole(line)
+            if self._farewell.match(line):
+                self.last_line = before
