@@ -24,17 +24,19 @@ PARTITION_SECTOR = 2048
 BOOT_CODE_SIZE = 440
 LINUX = 0x83
 CHS_UNUSED = b"\xfe\xff\xff"
-GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "boot")
+GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux16", "boot")
 GRUB_FILES = "usr/lib/grub/i386-pc"
 # What GRUB of Debian 12 can read, whatever mke2fs makes by default.
 FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,"
     "large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
 )
+# The 16-bit way into the kernel takes half the time of the 32-bit one where the processor is
+# emulated.
 GRUB_CONFIGURATION = """\
 set root=(hd0,msdos1)
-linux /boot/vmlinuz root=UUID={} console=tty0 console=ttyS0,115200 quiet mitigations=off
-initrd /boot/initrd
+linux16 /boot/vmlinuz root=UUID={} console=tty0 console=ttyS0,115200 quiet mitigations=off
+initrd16 /boot/initrd
 boot
 """
 
