@@ -119,5 +119,6 @@ async def _build(there: Built, system_options: Sequence[str]) -> None:
 
 
 async def _ramdisk(*words: str) -> None:
-    program = programs.python_program("rhubarbe.netboot.command", "rhubarbe-ramdisk")
-    await programs.run([*program, *words], limit=BUILD_LIMIT)
+    name = "rhubarbe-ramdisk"
+    program = programs.python_program("rhubarbe.netboot.command", name)
+    await programs.run([*program, *words], limit=BUILD_LIMIT, name=name)

@@ -93,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         help="how the ramdisk offers its shell (%(default)s)",
     )
     add("--image", type=Path, metavar="FILE", help="the sample image, instead of making it")
+    of_machines = parser.add_argument_group("with --machines").add_argument
+    of_machines("--debian", action="store_true", help="a real Debian as the sample, with systemd")
+    of_machines(
+        "--keep-disks", action="store_true", help="copy disks when machines are switched on"
+    )
+    of_machines("--cache", type=Path, metavar="DIR", help="what is built (default: in ~/.cache)")
     add("--version", action="version", version=f"%(prog)s {VERSION}")
     return parser
 
@@ -171,7 +177,8 @@ def _kind(arguments: argparse.Namespace) -> "Kind":
     if arguments.machines:
         from rhubarbe.testbed.machines import Machines
 
-        return Machines(keep_disks=arguments.keep_disks)
+        cache = {"cache": arguments.cache} if arguments.cache else {}
+        return Machines(debian=arguments.debian, keep_disks=arguments.keep_disks, **cache)
     from rhubarbe.testbed.emulated import Emulated
 
     return Emulated()

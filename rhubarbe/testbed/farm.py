@@ -137,7 +137,7 @@ class Farm:
         (self.directory / "rhubarbe.conf").write_text(text)
 
     async def _switch_on(self, addresses: Addresses) -> None:
-        """Cards first, then the machines; returns when each is up, or will never be."""
+        """Cards first, then the machines; returns when each has settled."""
         tasks = await self._ends.enter_async_context(asyncio.TaskGroup())
         cards = {}
         for names in self.site.names:

@@ -22,6 +22,7 @@ POSSIBLE = ("card-dead", "card-silent", "card-lies", "card-500", "never-leaves",
 STAMP_FILE = "/etc/rhubarbe-image"
 OLD_STAMP = "a machine - image old - by rhubarbe-testbed\n"
 MORE = 64 * sample.MIB  # a node's disk is larger than that of the image
+MEMORY_MIB = 256
 ROOT_PARTITION = "/dev/vda1"
 SETTINGS = {
     "frisbee": {"hard_drive": "/dev/vda", "root_partition": ROOT_PARTITION},
@@ -38,15 +39,14 @@ SETTINGS = {
 class Machines:
     """Machines of QEMU; what takes long to make is kept in `cache`.
 
-    `system` are options of `rhubarbe-ramdisk system`; `keep_disks` has a copy made of a disk
-    whenever its machine is switched on.
+    `debian`: the sample system is a real one, not one of busybox; `keep_disks` has a copy made of a
+    disk whenever its machine is switched on.
     """
 
     noun = "machines"
 
     cache: Path = field(default_factory=default_cache)
-    system: tuple[str, ...] = ()
-    memory_mib: int = 256
+    debian: bool = False
     keep_disks: bool = False
 
     def check(self, plan: Plan) -> None:
@@ -64,7 +64,7 @@ class Machines:
 
     async def furnish(self, site: Site) -> None:
         """Bring what is built, and put an old system on every disk."""
-        made = await built(self.cache, self.system)
+        made = await built(self.cache, ["--debian"] if self.debian else [])
         await sample.to_the_end(_furnish, site, made)
         await _mark_as_old(site.run / "old.img")
         await sample.to_the_end(_copy_disks, site)
@@ -95,12 +95,10 @@ class Machines:
         chassis = Chassis(
             name=names.node,
             mac=addresses.mac(names.number, 1),
-            address=addresses.control(names.number),
-            ssh_port=addresses.ports.ssh,
             tap=_tap(names),
             disk=disk,
             serial=site.directory / "serial" / f"{names.node}.log",
-            memory_mib=self.memory_mib,
+            memory_mib=MEMORY_MIB,
             before=disk.with_suffix(".before") if self.keep_disks else None,
         )
         return QemuMachine(chassis, site.faults[names.node], tasks, site.log)

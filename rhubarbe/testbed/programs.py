@@ -73,13 +73,15 @@ async def run(
     limit: float = 60,
     largest_file: int | None = None,
     check: bool = True,
+    name: str | None = None,
 ) -> bytes:
     """One run of a program to its end: `text` is its input, its output is returned.
 
     `limit` is in seconds, `largest_file` in bytes. The program is killed when we are cancelled.
     Raises ProgramFailed with the last line that it said, when it took too long, or (`check`) when
-    its status is not 0.
+    its status is not 0; `name` is what it is called then.
     """
+    called = name or Path(arguments[0]).name
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
@@ -89,12 +91,12 @@ async def run(
         async with asyncio.timeout(limit):
             output, said = await child.communicate(text.encode())
     except TimeoutError:
-        raise ProgramFailed(f"{arguments[0]} did not end within {limit:.0f} s") from None
+        raise ProgramFailed(f"{called} did not end within {limit:.0f} s") from None
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
     if check and child.returncode:
         last = (said.decode(errors="replace").strip().splitlines() or ["no word"])[-1]
-        raise ProgramFailed(f"{Path(arguments[0]).name} ended with {child.returncode}: {last}")
+        raise ProgramFailed(f"{called} ended with {child.returncode}: {last}")
     return output

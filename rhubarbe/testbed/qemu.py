@@ -2,17 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.testbed import boot, namespace, programs, sample
 from rhubarbe.testbed.boot import Key, State
 from rhubarbe.testbed.faults import Faults
-
-FIRST_BOOT_LIMIT = 180.0  # seconds: several at once on a slow processor
-LOOK_EVERY = 0.25
-BANNER = b"SSH-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +16,6 @@ class Chassis:
 
     name: str
     mac: str
-    address: str
-    ssh_port: int
     tap: str  # the end of its cable, on the bridge
     disk: Path
     serial: Path  # all that it ever said on its serial line
@@ -64,7 +57,8 @@ class QemuMachine:
         self.name = chassis.name
         self.chassis = chassis
         self.faults = faults
-        self.settled = asyncio.Event()
+        self.settled = asyncio.Event()  # always: a testbed serves while its machines boot
+        self.settled.set()
         self._tasks = tasks
         self._log = log
         self._life: asyncio.Task[None] | None = None
@@ -75,9 +69,8 @@ class QemuMachine:
         return self._life is not None
 
     def power_up(self) -> None:
-        """Switch it on for the first time; settled when its old system answers."""
+        """Switch it on for the first time; that it is up is for others to see."""
         self._switch_on(Faults())
-        self._tasks.create_task(self._settle())
 
     def press(self, key: Key) -> None:
         """Switch as the power card does; returns at once."""
@@ -94,7 +87,6 @@ class QemuMachine:
         if self._life is not None:
             self._life.cancel()
         self._life = None
-        self.settled.set()
 
     def _switch_on(self, faults: Faults, last: asyncio.Task[None] | None = None) -> None:
         self._life = self._tasks.create_task(self._live(faults, last))
@@ -128,24 +120,3 @@ class QemuMachine:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
-
-    async def _settle(self) -> None:
-        """Wait until its system answers on ssh: its banner comes after its port."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_BOOT_LIMIT):
-                while not (self.settled.is_set() or await self._greets()):  # noqa: ASYNC110
-                    await asyncio.sleep(LOOK_EVERY)
-        self._log(f"{self.name} is up" if self.has_power else f"{self.name} did not stay on")
-        self.settled.set()
-
-    async def _greets(self) -> bool:
-        try:
-            async with asyncio.timeout(5):
-                place = self.chassis.address, self.chassis.ssh_port
-                reader, writer = await asyncio.open_connection(*place)
-                try:
-                    return (await reader.read(len(BANNER))) == BANNER
-                finally:
-                    writer.transport.abort()
-        except (OSError, TimeoutError):
-            return False

@@ -9,8 +9,10 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +53,13 @@ class Place:
             command,
             cwd=self.directory,
             env=self.environ(**(environ or {})),
-            stdin=subprocess.DEVNULL,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options,
+            **{
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.STDOUT,
+                "text": True,
+            }
+            | options,
         )
 
     def configure(self, text):
@@ -119,31 +126,56 @@ class PrivateTestbed(Testbed):
 
     def ask_card(self, name, verb):
         """Send a verb to the power card of a node, as the suite would; return its answer."""
+        with self.hand_at_cards() as ask:
+            return ask(name, verb)
+
+    @contextmanager
+    def hand_at_cards(self):
+        """Have a process there already that asks cards, for when it must not take a while."""
         entries = json.loads((self.directory / "inventory.json").read_text())
-        entry = next(entry for entry in entries if entry["control"]["hostname"] == name)
-        script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read())"
-        url = f"http://{entry['cmc']['ip']}/{verb}"
-        answer = self.run(sys.executable, "-c", script, url)
-        assert answer.returncode == 0, answer.stderr
-        return ast.literal_eval(answer.stdout).decode()
+        cards = {entry["control"]["hostname"]: entry["cmc"]["ip"] for entry in entries}
+        script = (
+            "import sys, urllib.request as u\n"
+            "print('ready', flush=True)\n"
+            "for url in sys.stdin:\n"
+            "    print(repr(u.urlopen(url.strip(), timeout=10).read()), flush=True)\n"
+        )
+        words = (sys.executable, "-c", script)
+        with self.start(*words, stdin=subprocess.PIPE, bufsize=1) as process:
+            assert process.stdout.readline() == "ready\n"
+
+            def ask(name, verb):
+                process.stdin.write(f"http://{cards[name]}/{verb}\n")
+                process.stdin.flush()
+                return ast.literal_eval(process.stdout.readline()).decode()
+
+            yield ask
+            process.stdin.close()
 
 
 def start_testbed(directory, *options, kind=Testbed, ready_within=READY_WITHIN):
     """Start a testbed and wait, with a bound, for the line that says that it serves."""
-    process = subprocess.Popen(
-        [BIN / "rhubarbe-testbed", "--directory", directory, "--sample-size", "12", *options],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={key: value for key, value in os.environ.items() if key != "RHUBARBE_CONF"},
-    )
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [BIN / "rhubarbe-testbed", "--directory", directory, "--sample-size", "12", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env={key: value for key, value in os.environ.items() if key != "RHUBARBE_CONF"},
+        )
+        _expect_line(process, ready_within, said)
+    return kind(Path(directory), process)
+
+
+def _expect_line(process, ready_within, said):
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         if not selector.select(ready_within) or not process.stdout.readline():
             process.terminate()
-            process.communicate()
-            raise AssertionError(f"the testbed did not serve within {ready_within} s")
-    return kind(Path(directory), process)
+            process.communicate(timeout=15)
+            said.seek(0)
+            raise AssertionError(f"no testbed serves within {ready_within} s: {said.read()}")
 
 
 def tool(*command):
@@ -223,4 +255,19 @@ def processes_on_nodes(testbed):
             place = (entry / "cwd").readlink() if entry.name.isdecimal() else Path("/")
             if place.is_relative_to(testbed.directory / "nodes"):
                 found.append(int(entry.name))
+    return found
+
+
+def processes_of(directory):
+    """The processes that work in a testbed's directory, or were told of it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                told = os.fsencode(directory) in (entry / "cmdline").read_bytes()
+                works = (entry / "cwd").readlink().is_relative_to(directory)
+            except OSError:
+                continue
+            if told or works:
+                found.append((entry / "cmdline").read_bytes())
     return found

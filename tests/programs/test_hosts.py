@@ -6,7 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from emulated import PrivateTestbed, differing_blocks, start_testbed, wait_until
+from emulated import (
+    PrivateTestbed,
+    differing_blocks,
+    processes_of,
+    start_testbed,
+    wait_until,
+)
 
 LACKING = [
     path
@@ -20,21 +26,6 @@ pytestmark = [
     pytest.mark.skipif(os.getuid() != 0, reason="needs root to make network namespaces"),
     pytest.mark.skipif(bool(LACKING), reason=f"needs {', '.join(LACKING)}"),
 ]
-
-
-def processes_of(directory):
-    """The processes that work in a testbed's directory, or were told of it."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                told = os.fsencode(directory) in (entry / "cmdline").read_bytes()
-                works = (entry / "cwd").readlink().is_relative_to(directory)
-            except OSError:
-                continue
-            if told or works:
-                found.append((entry / "cmdline").read_bytes())
-    return found
 
 
 @pytest.fixture
