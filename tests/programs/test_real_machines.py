@@ -34,12 +34,12 @@ pytestmark = [
     pytest.mark.full,
     pytest.mark.alone,
     pytest.mark.testbed,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.getuid() != 0, reason="needs root to make network namespaces"),
     pytest.mark.skipif(bool(LACKING), reason=f"needs {', '.join(LACKING)}"),
 ]
 UP_WITHIN = 240  # seconds: packages are fetched, a ramdisk is built, two machines boot
-PHASE = 150  # seconds for a command that has machines boot twice
+PHASE = 300  # seconds for a command that has machines boot twice, on a machine that is busy
 SLOWLY = "100"  # Mibit/s, so that there is a middle of the image
 
 
