@@ -55,8 +55,6 @@ class Machines:
             if fault.name not in POSSIBLE:
                 possible = ", ".join(POSSIBLE)
                 raise Misused(f"{fault.name} cannot be made to happen on machines; {possible} can")
-        if plan.ramdisk_shell != "telnet":
-            raise Misused("--ramdisk-shell does not go with --machines")
         if plan.image is not None:
             raise Misused("--image goes with emulated nodes only")
         programs.require(NEEDED, root=True, what="--machines")
@@ -64,7 +62,8 @@ class Machines:
 
     async def furnish(self, site: Site) -> None:
         """Bring what is built, and put an old system on every disk."""
-        made = await built(self.cache, ["--debian"] if self.debian else [])
+        by_ssh = site.plan.ramdisk_shell == "ssh"
+        made = await built(self.cache, ["--debian"] if self.debian else [], by_ssh=by_ssh)
         await sample.to_the_end(_furnish, site, made)
         await _mark_as_old(site.run / "old.img")
         await sample.to_the_end(_copy_disks, site)
@@ -85,7 +84,7 @@ class Machines:
 
     def settings(self, site: Site) -> Sections:
         """Tell how disks are called, and how patient to be."""
-        return SETTINGS
+        return SETTINGS | {"nodes": SETTINGS["nodes"] | {"ramdisk_shell": site.plan.ramdisk_shell}}
 
     def machine(
         self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
