@@ -82,6 +82,13 @@ def _backend(text: str) -> str:
     return text
 
 
+def _options(text: str) -> str:
+    import shlex  # most sites have none
+
+    shlex.split(text)
+    return text
+
+
 def _url(text: str) -> str:
     if text and not text.startswith(("https://", "http://")):
         raise ValueError(text)
@@ -89,6 +96,7 @@ def _url(text: str) -> str:
 
 
 TEXT = Kind("text", str)
+OPTIONS = Kind("words as in a shell, with quotes in pairs", _options)
 WORD = Kind("a text that is not empty", _non_empty)
 PATH = Kind("a path", _path)
 FLAG = Kind("yes or no", _flag)
@@ -191,7 +199,7 @@ class FrisbeeSettings(Section):
     )
     client: str = _setting(WORD, "frisbee", "on the ramdisk: writes the image")
     server: str = _setting(WORD, "rhubarbe-frisbeed", "on the gateway: serves the image")
-    server_options: str = _setting(TEXT, "-K 3", "options of the server besides what it needs")
+    server_options: str = _setting(OPTIONS, "-K 3", "options of the server besides what it needs")
     imageunzip: str = _setting(
         WORD, "imageunzip", "on the ramdisk: writes the image that another engine has brought"
     )
@@ -215,9 +223,9 @@ class UdpcastSettings(Section):
     """[udpcast]: where engine = udpcast."""
 
     sender: str = _setting(WORD, "udp-sender", "on the gateway")
-    sender_options: str = _setting(TEXT, "", "its options besides what it needs")
+    sender_options: str = _setting(OPTIONS, "", "its options besides what it needs")
     receiver: str = _setting(WORD, "udp-receiver", "on the ramdisk")
-    receiver_options: str = _setting(TEXT, "", "its options besides what it needs")
+    receiver_options: str = _setting(OPTIONS, "", "its options besides what it needs")
     gather: float = _setting(
         SECONDS,
         30.0,
@@ -230,9 +238,9 @@ class Aria2Settings(Section):
     """[aria2]: where engine = aria2."""
 
     seeder: str = _setting(WORD, "aria2c", "on the gateway")
-    seeder_options: str = _setting(TEXT, "", "its options besides what it needs")
+    seeder_options: str = _setting(OPTIONS, "", "its options besides what it needs")
     client: str = _setting(WORD, "aria2c", "on the ramdisk")
-    client_options: str = _setting(TEXT, "", "its options besides what it needs")
+    client_options: str = _setting(OPTIONS, "", "its options besides what it needs")
     directory: str = _setting(
         WORD,
         "/tmp",  # noqa: S108 - of the ramdisk

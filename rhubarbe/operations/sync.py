@@ -70,7 +70,10 @@ class Peer:
         if not HOST.fullmatch(host):
             raise GatewayError(f"{host!r}: not a host; give one as ssh takes it")
         self.host = host
-        self.shell = [*shlex.split(shell), *SSH_OPTIONS]
+        try:
+            self.shell = [*shlex.split(shell), *SSH_OPTIONS]
+        except ValueError:
+            raise GatewayError(f"{shell!r}: no command: a quote stands alone") from None
 
     def run(self, *words: str) -> str:
         """Run a command there and return what it says; raises GatewayError with its complaint."""

@@ -164,6 +164,7 @@ def test_settings_are_frozen(site):
         ("[networking]\nbandwidth = 0\n", ["'0'", "from 1 on"]),
         ("[networking]\nbandwidth =\n", ["''", "from 1 on"]),
         ("[networking]\ntelnet_port = 65536\n", ["telnet_port", "a port from 1 to 65535"]),
+        ("[frisbee]\nserver_options = -K '3\n", ["server_options", "quotes in pairs"]),
         ("[networking]\npattern_multicast = 234.5.6.7\n", ["pattern_multicast", "with one *"]),
         ("[networking]\npattern_port = __import__('os')\n", ["pattern_port", "10000 + *"]),
         ("[networking]\npattern_port = 99999 + *\n", ["pattern_port", "10000 + *"]),

@@ -85,19 +85,18 @@ DOORS = ("aiohttp", "asyncssh", "telnetlib3", "sqlite3", "progressbar", "curses"
 @pytest.mark.parametrize(
     ("line", "needs"),
     [
-        ("status 1", {"aiohttp"}),
-        ("nodes --on 1", {"aiohttp"}),
-        ("nodes --up 1 4", set()),
-        ("nodes --image other 1", {"sqlite3"}),
-        ("status --image 4", {"sqlite3"}),
-        ("status --image 6", {"sqlite3", "asyncssh"}),
-        ("usrpoff 6", {"aiohttp", "sqlite3"}),
-        ("wait 6", {"asyncssh", "sqlite3"}),
-        ("wait -n -t 0.5 6", {"sqlite3"}),
-        ("load 6", {"aiohttp", "telnetlib3", "sqlite3"}),
-        ("off --soft 4", {"aiohttp", "sqlite3"}),
+        ("status 1", "aiohttp"),
+        ("nodes --on 1", "aiohttp"),
+        ("nodes --up 1 4", ""),
+        ("nodes --image other 1", "sqlite3"),
+        ("status --image 4", "sqlite3"),
+        ("status --image 6", "sqlite3 asyncssh"),
+        ("usrpoff 6", "aiohttp sqlite3"),
+        ("wait 6", "asyncssh sqlite3"),
+        ("wait -n -t 0.5 6", "sqlite3"),
+        ("load 6", "aiohttp telnetlib3 sqlite3"),
+        ("off --soft 4", "aiohttp sqlite3"),
     ],
-    ids=str,
 )
 def test_doors_that_are_not_gone_through_are_not_imported(site, line, needs):
     verb, *words = line.split()
@@ -108,4 +107,4 @@ def test_doors_that_are_not_gone_through_are_not_imported(site, line, needs):
     )
     done = site.run(sys.executable, "-c", check)
     assert done.stderr == ""
-    assert set(done.stdout.rpartition("imported:")[2].split()) == needs
+    assert set(done.stdout.rpartition("imported:")[2].split()) == set(needs.split())
