@@ -13,6 +13,7 @@ import pytest
 from virtual import GATEWAY, machine
 
 from rhubarbe import ramdisk
+from rhubarbe.ramdisk.session import require_ramdisk
 from rhubarbe.transports import ssh, telnet
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -66,11 +67,15 @@ def run(*command):
     return done.stdout
 
 
-async def typed(machine, command, transcript=None):
-    """Type a command as rhubarbe does; return its lines, and its exit status."""
-    transcript = transcript or ramdisk.Transcript()
+async def typed(machine, command, key=None):
+    """Type a command as rhubarbe does, over telnet or ssh; return its lines and exit status."""
+    transcript = ramdisk.Transcript()
     lines, status = [], None
-    async with asyncio.timeout(60), telnet.open_session("127.0.0.1", machine.telnet, 5) as session:
+    if key:
+        door = ssh.open_shell("127.0.0.1", machine.ssh, str(key), 30)
+    else:
+        door = telnet.open_session("127.0.0.1", machine.telnet, 5)
+    async with asyncio.timeout(90), door as session:
         await session.send(ramdisk.script(command))
         async for piece in session.pieces():
             for each in transcript.feed(piece):
@@ -117,8 +122,9 @@ async def test_the_ramdisk_stamps_saves_and_runs_all_its_programs(built, tmp_pat
         await _programs_answer(booted)
         await _stamps(booted)
         await _saves(booted, tmp_path / "saved.ndz")
-        told = await ssh.ask("127.0.0.1", booted.ssh, "root", str(built / "key"), 30, "uname -n")
-        assert told == "ramdisk\n"
+        question = require_ramdisk("/dev/vda")
+        lines, status = await typed(booted, question, built / "key")
+        assert status == 0, lines
     await _saved_system_boots(built, tmp_path)
 
 
@@ -173,6 +179,8 @@ async def _saved_system_boots(built, tmp_path):
         )
         assert told.splitlines()[:3] == [STAMP, "by it's \\owner", "sample"]
         assert re.search(r"^/dev/sda1 on / type ext4 \(rw", told, re.MULTILINE)
+        lines, status = await typed(booted, require_ramdisk("/dev/sda"), key)
+        assert (lines[-1], status) == ("/dev/sda1 is mounted: this is no ramdisk", 1)
         await ssh.ask("127.0.0.1", booted.ssh, "root", key, 30, "shutdown -h now")
         await booted.has_ended(60)
         assert booted.process.returncode == 0, booted.story("it did not power off")
