@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rhubarbe.netboot.errors import MissingProgram, ProgramFailed
@@ -58,25 +60,66 @@ def _run(
     directory: Path | None,
 ) -> subprocess.CompletedProcess[str]:
     name = Path(arguments[0]).name
+    surroundings = os.environ | {"LC_ALL": "C.UTF-8"} | dict(environment)
     try:
-        done = subprocess.run(
-            arguments,
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=limit,
-            env=os.environ | {"LC_ALL": "C.UTF-8"} | dict(environment),
-            cwd=directory,
-        )
+        with _started(arguments, surroundings, directory) as process:
+            said, errors = process.communicate(text, timeout=limit)
     except subprocess.TimeoutExpired:
         raise ProgramFailed(f"{name} did not end within {limit:.0f} s") from None
     except OSError as error:
         raise ProgramFailed(f"cannot run {arguments[0]}: {error.strerror}") from error
-    if done.returncode:
-        raise ProgramFailed(f"{name} ended with {done.returncode}: {_cause(done.stderr)}")
-    return done
+    if process.returncode:
+        raise ProgramFailed(f"{name} ended with {process.returncode}: {_cause(errors)}")
+    return subprocess.CompletedProcess(arguments, 0, said, errors)
+
+
+@contextmanager
+def _started(
+    arguments: Sequence[str], environment: Mapping[str, str], directory: Path | None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program for the length of the block at most, whatever ends the block."""
+    pipe = subprocess.PIPE
+    with ExitStack() as stack:
+        with _held_signals():
+            process = subprocess.Popen(
+                arguments,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+                errors="replace",
+                env=environment,
+                cwd=directory,
+            )
+            stack.callback(_end, process)
+        yield process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    for each in (process.stdin, process.stdout, process.stderr):
+        if each is not None:
+            with suppress(BrokenPipeError):  # what it did not read before it ended
+                each.close()
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Hold signals back: in the middle of its start they would leave a program without an owner."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {
+        number: signal.signal(number, lambda each, frame: came.append(each)) for number in numbers
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for each in came:
+        signal.raise_signal(each)
 
 
 def _cause(said: str) -> str:
