@@ -142,11 +142,11 @@ def a_load_is_killed_while_a_machine_boots_from_the_network(machines):
         loading.send_signal(signal.SIGKILL)
         loading.communicate()
     wait_until(lambda: machines.links() == [], within=5)
-    assert "1: ok" in well(machines, "rhubarbe-reset", "1")
+    well(machines, "rhubarbe-reset", "1")
     assert "image sample" in well(machines, "rhubarbe-wait", "--image", "sample", "1")
 
 
 def nothing_is_left_of_a_testbed_that_is_killed(machines):
-    assert len(processes_of(machines.directory)) > 3  # the testbed, QEMU, dnsmasq
+    assert len(processes_of(machines.directory)) >= 3  # the testbed, QEMU, dnsmasq
     machines.process.kill()
     wait_until(lambda: processes_of(machines.directory) == [], within=10)
