@@ -17,7 +17,7 @@ from rhubarbe.testbed.errors import Misused
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
 from rhubarbe.testbed.site import Plan, Site
 
-NEEDED = ("ip", "setpriv", "qemu-system-x86_64", "dnsmasq", "debugfs")
+NEEDED = ("ip", "unshare", "setpriv", "qemu-system-x86_64", "dnsmasq", "debugfs")
 POSSIBLE = ("card-dead", "card-silent", "card-lies", "card-500", "never-leaves", "never-returns")
 STAMP_FILE = "/etc/rhubarbe-image"
 OLD_STAMP = "a machine - image old - by rhubarbe-testbed\n"

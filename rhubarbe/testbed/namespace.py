@@ -152,3 +152,12 @@ def pull_plug(interface: str) -> None:
 def dies_with_us(*words: str) -> list[str]:
     """Return the command that the kernel kills when the thread that starts it ends."""
     return [programs.find("setpriv"), "--pdeathsig", "KILL", "--", *words]
+
+
+def dies_with_us_whatever(*words: str) -> list[str]:
+    """Return the same of a command that changes its privileges, by which that wish is forgotten.
+
+    A shell, first in a namespace of processes, dies instead, and the kernel ends all others there.
+    """
+    unshare = [programs.find("unshare"), "--pid", "--fork", "--kill-child", "--"]
+    return dies_with_us(*unshare, "/bin/sh", "-c", '"$@" & wait $!', "sh", *words)

@@ -62,7 +62,9 @@ async def serving(tree: Path, run: Path, machines: Mapping[str, str]) -> AsyncIt
     log = run / "dnsmasq.log"
     with log.open("wb") as said:
         child = await asyncio.create_subprocess_exec(
-            *namespace.dies_with_us(programs.find("dnsmasq"), *_options(tree, run, machines)),
+            *namespace.dies_with_us_whatever(
+                programs.find("dnsmasq"), *_options(tree, run, machines)
+            ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=said,
             stderr=said,
