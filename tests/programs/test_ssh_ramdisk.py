@@ -59,11 +59,11 @@ def test_a_system_that_runs_from_its_disk_is_no_ramdisk(site):
     assert "fit02: FAILED in ramdisk: " in own.stdout
     conf = (site.directory / "rhubarbe.conf").read_text()
     hasty = site.directory / "hasty.conf"
-    hasty.write_text(re.sub(r"(?m)^timeout_before_telnet = .*", "timeout_before_telnet = 2", conf))
+    hasty.write_text(re.sub(r"(?m)^timeout_before_telnet = .*", "timeout_before_telnet = 8", conf))
     kept = site.disk("fit02").read_bytes()
     load = site.run("rhubarbe-load", "-n", "--retries", "0", "2", RHUBARBE_CONF=str(hasty))
     assert load.returncode == 1
-    assert "fit02: FAILED in ramdisk: no answer on ssh in 2 s (ssh not ready: " in load.stdout
+    assert "fit02: FAILED in ramdisk: no answer on ssh in 8 s (ssh not ready: " in load.stdout
     assert site.disk("fit02").read_bytes() == kept
 
 
