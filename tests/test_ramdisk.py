@@ -638,6 +638,14 @@ def test_dots_of_imageunzip_become_percents_whatever_stands_between():
     assert transcript.verified_bytes == 4096
 
 
+def test_that_all_arrived_is_no_reason_for_a_failure():
+    transcript = begun(ramdisk.UnzipTranscript, 200)
+    heard(transcript, ["..imageunzip: write error\r\n", "..Transfer complete.\x07\r\n"])
+    assert transcript.last_line == "imageunzip: write error"
+    heard(transcript, ["Transfer complete.\r\n", f"{ramdisk.STATUS_MARK}1\r\n"])
+    assert transcript.last_line == "imageunzip: write error"
+
+
 def test_aria2_and_imageunzip_go_half_of_the_way_each():
     transcript = begun(ramdisk.AriaTranscript, 4)
     outputs = heard(

@@ -9,13 +9,15 @@ import shlex
 from collections.abc import Iterator
 
 from rhubarbe.ramdisk.images import ImageTranscript
-from rhubarbe.ramdisk.session import Output, plain
+from rhubarbe.ramdisk.session import Line, Output, plain
 
 # What the image is called on the node, and in the torrent.
 IMAGE_NAME = "image.ndz"
 # Memory for what is not written yet; imageunzip takes some 15 MiB more, as aria2c does before it.
 UNZIP_MIB = 32
 SPARE_KIB = 64 << 10
+# What udp-receiver says at its end, also where imageunzip has failed meanwhile: no reason.
+RECEIVED = "Transfer complete."
 
 
 def _unzip(imageunzip: str, source: str, disk: str, *, verify: bool) -> str:
@@ -71,12 +73,18 @@ class UnzipTranscript(ImageTranscript):
         match = self._dots.match(line)
         if match is None:
             if not self._counts.fullmatch(line):
-                yield from super().whole(line)
+                yield from self._words(line)
             return
         self._done += len(match.group(1))
         yield from self._advance(self._done)
         if rest := plain(line[match.end() :]):
-            yield from super().whole(rest)
+            yield from self._words(rest)
+
+    def _words(self, line: str) -> Iterator[Output]:
+        if line == RECEIVED:
+            yield Line(line)
+        else:
+            yield from super().whole(line)
 
     def partial(self, line: str) -> Iterator[Output]:
         """Take dots as they come."""

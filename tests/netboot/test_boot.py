@@ -16,7 +16,7 @@ from rhubarbe import ramdisk
 from rhubarbe.ramdisk.session import require_ramdisk
 from rhubarbe.transports import ssh, telnet
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.full, pytest.mark.alone, pytest.mark.timeout(300)]
 BIN = Path(sys.executable).parent
 MIB = 1 << 20
 PROGRAMS = (
