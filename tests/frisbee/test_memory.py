@@ -67,7 +67,11 @@ def _peak_mib(network, disk, *options):
 
 @pytest.mark.parametrize(
     "chunks",
-    [6, pytest.param(100, marks=pytest.mark.full), pytest.param(4096, marks=pytest.mark.full)],
+    [
+        6,
+        pytest.param(100, marks=pytest.mark.full),
+        pytest.param(4096, marks=[pytest.mark.full, pytest.mark.alone]),
+    ],
 )
 def test_it_is_the_same_for_images_of_any_size(network, tmp_path, chunks):
     image = _image(tmp_path / "image.ndz", chunks, 4 << 10, 28 << 10, 8)

@@ -20,7 +20,7 @@ from emulated import (
 from test_hosts import LACKING
 from test_ways_out import children, gone_within
 
-pytestmark = [pytest.mark.full, pytest.mark.testbed, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.full, pytest.mark.alone, pytest.mark.testbed, pytest.mark.timeout(240)]
 
 OPTIONS = ("--boot-time", "0.5", "--fault", "fit03:frisbee-fails*1")
 HAS_HOSTS = os.getuid() == 0 and not LACKING

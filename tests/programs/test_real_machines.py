@@ -143,7 +143,7 @@ def a_load_is_killed_while_a_machine_boots_from_the_network(machines):
         loading.communicate()
     wait_until(lambda: machines.links() == [], within=5)
     well(machines, "rhubarbe-reset", "1")
-    assert "image sample" in well(machines, "rhubarbe-wait", "--image", "sample", "1")
+    well(machines, "rhubarbe-wait", "--image", "sample", "1")
 
 
 def nothing_is_left_of_a_testbed_that_is_killed(machines):

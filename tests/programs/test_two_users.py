@@ -10,7 +10,7 @@ from emulated import differing_blocks
 
 pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(300)]
 
-TRIALS = int(os.environ.get("TRIALS", "5"))  # by hand: TRIALS=50
+TRIALS = int(os.environ.get("TRIALS", "3"))  # by hand: TRIALS=50
 NOBODY = 65534
 # It may read what it needs, such as a Python below /root; writing is another matter.
 BECOME_NOBODY = (
