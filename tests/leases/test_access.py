@@ -146,7 +146,7 @@ def test_only_what_the_backend_needs_is_imported(tmp_path, backend, unused):
         [sys.executable, "-c", check, tmp_path, backend, unused],
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=30,
         check=True,
     )
     assert done.stderr == "\n"

@@ -12,7 +12,9 @@ from test_ways_out import children, gone_within
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
 
-@pytest.mark.parametrize("next_command", ["rhubarbe-wait", "rhubarbe-load"])
+@pytest.mark.parametrize(
+    "next_command", ["rhubarbe-wait", pytest.param("rhubarbe-load", marks=pytest.mark.full)]
+)
 def test_the_next_command_sweeps_the_links_and_says_so(make_testbed, next_command):
     testbed = make_testbed("--nodes", "3", "--boot-time", "2")
     process = testbed.start("rhubarbe-load", "--json", "1-2", stderr=subprocess.DEVNULL)
@@ -26,7 +28,7 @@ def test_the_next_command_sweeps_the_links_and_says_so(make_testbed, next_comman
         os.kill(pid, signal.SIGSTOP)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
     assert gone_within(pids, 10) == []
     assert len(testbed.links()) == 2
     for file in (testbed.directory / "state" / "links").iterdir():

@@ -20,8 +20,8 @@ FAULTS = {
     "disk-small": ("image", "status 1"),
     "disk-errors": ("image", "status 1"),
 }
-# One of each phase among more; the others were as well, but a run of all tests has to end.
-AMONG_ELEVEN = {"card-lies", "never-returns", "telnet-drops", "disk-errors"}
+# One of each phase always; a full run has the others, and these among more.
+ALWAYS = {"card-lies", "never-returns", "telnet-drops", "disk-errors"}
 GLOBAL_LIMIT = 100
 
 
@@ -42,14 +42,19 @@ def check(testbed, count, phase, reason):
             assert differing_blocks(testbed.disk(f"fit{number:02}"), testbed.source) == []
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(fault, marks=[] if fault in ALWAYS else pytest.mark.full) for fault in FAULTS],
+)
 def test_one_bad_node_among_good_ones(make_testbed, fault, request):
-    count = 12 if request.config.getoption("--full") and fault in AMONG_ELEVEN else 4
+    count = 12 if request.config.getoption("--full") and fault in ALWAYS else 4
     nodes = ("--nodes", str(count), "--boot-time", "0.7")
     check(make_testbed(*nodes, "--fault", f"fit03:{fault}"), count, *FAULTS[fault])
 
 
-@pytest.mark.parametrize("fault", ["card-lies", "never-leaves"])
+@pytest.mark.parametrize(
+    "fault", ["card-lies", pytest.param("never-leaves", marks=pytest.mark.full)]
+)
 def test_a_card_that_ignores_a_reset_once_is_switched_off_and_on(make_testbed, fault):
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.7", "--fault", f"fit01:{fault}*1")
     loaded = testbed.run("rhubarbe-load", "--retries", "0", "1")

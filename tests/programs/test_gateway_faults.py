@@ -66,6 +66,7 @@ def test_two_commands_on_overlapping_nodes(pair):
             first.kill()
 
 
+@pytest.mark.full
 def test_no_library_speaks_between_our_lines(pair):
     waited = pair.run("rhubarbe-wait", "-v", "1-2")
     assert waited.stderr == ""

@@ -159,6 +159,7 @@ def test_who_may_not_share_is_told_what_would_be_done(gateway):
     assert (gateway.directory / "mine.ndz").exists()
 
 
+@pytest.mark.full
 def test_an_image_moves_across_filesystems(gateway):
     memory = Path("/dev/shm")
     here = gateway.directory

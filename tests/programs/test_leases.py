@@ -276,6 +276,7 @@ def test_of_two_users_who_book_at_once_exactly_one_wins(gateway):
     assert not any("overlaps" in row for row in rows)
 
 
+@pytest.mark.full
 def test_nobody_removes_or_forges_the_lease_of_another(gateway):
     if os.getuid():
         pytest.skip("only root can be two users")

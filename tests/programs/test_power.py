@@ -54,6 +54,7 @@ def test_info(site):
     assert_golden("power/info", shown)
 
 
+@pytest.mark.full
 def test_usrp(site):
     shown = transcript(
         site,
@@ -111,6 +112,7 @@ def test_both_off_and_bye(site):
     assert_golden("power/bye", shown)
 
 
+@pytest.mark.full
 def test_bye_takes_all_that_is_in_scope(site):
     before = site.log()
     site.run("rhubarbe-bye", "-a", ALL_NODES="10-12")
@@ -133,6 +135,7 @@ def test_a_soft_off_shuts_down_first_and_ends_with_the_card(site):
     site.run("rhubarbe-on", "12")
 
 
+@pytest.mark.full
 def test_a_soft_off_that_is_refused_still_ends_with_the_card(site):
     assert site.run("rhubarbe-wait", "12").returncode == 0
     conf = (site.directory / "rhubarbe.conf").read_text()
@@ -159,6 +162,7 @@ def test_events_for_programs(site):
     assert (told[-1]["good"], told[-1]["bad"]) == ("3", "7")
 
 
+@pytest.mark.full
 def test_a_node_that_another_command_works_on_is_left_alone(site):
     site.run("rhubarbe-usrpoff", "9")
     before = site.log()
@@ -184,6 +188,7 @@ def test_interrupted_it_says_what_was_not_done(site):
     assert finished["nodes"][0]["reason"] == "interrupted"
 
 
+@pytest.mark.full
 def test_orders_are_noted_in_the_history_and_questions_are_not(site):
     site.run("rhubarbe-usrpoff", "9")
     site.run("rhubarbe-status", "3")

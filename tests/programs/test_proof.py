@@ -24,6 +24,7 @@ def configure(testbed, name, value):
     conf.write_text(re.sub(rf"(?m)^{name} = .*$", f"{name} = {value}", conf.read_text()))
 
 
+@pytest.mark.full
 def test_a_node_that_boots_another_disk_is_bad(make_testbed):
     testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", "fit02:other-disk")
     loaded = testbed.run("rhubarbe-load", "--retries", "0", "--wait", "1-2")
@@ -37,6 +38,7 @@ def test_a_node_that_boots_another_disk_is_bad(make_testbed):
     )
 
 
+@pytest.mark.full
 def test_a_node_that_boots_another_disk_once_is_loaded_again(make_testbed):
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.5", "--fault", "fit01:other-disk*1")
     loaded = testbed.run("rhubarbe-load", "--wait", "1")
@@ -45,6 +47,7 @@ def test_a_node_that_boots_another_disk_once_is_loaded_again(make_testbed):
     assert "image sample" in loaded.stdout
 
 
+@pytest.mark.full
 def test_a_load_that_went_to_another_disk_is_bad(make_testbed):
     """The node has two disks; the one that is configured is not the one that boots."""
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
@@ -61,6 +64,7 @@ def test_a_load_that_went_to_another_disk_is_bad(make_testbed):
     assert "bad: 1 (ssh: it runs another system than was loaded: " in loaded.stdout
 
 
+@pytest.mark.full
 def test_an_image_that_says_no_stamp_is_proven_by_the_boot_only(make_testbed):
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
     configure(testbed, "root_partition", "dev/sda?offset=512")
@@ -70,6 +74,7 @@ def test_an_image_that_says_no_stamp_is_proven_by_the_boot_only(make_testbed):
     assert differing_blocks(testbed.disk("fit01"), testbed.source) == []
 
 
+@pytest.mark.full
 def test_verify_by_configuration_of_a_client_that_cannot(make_testbed):
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
     conf = testbed.directory / "rhubarbe.conf"
@@ -81,6 +86,7 @@ def test_verify_by_configuration_of_a_client_that_cannot(make_testbed):
     assert re.search(r"^bad: 1 \(image: .* does not say that it verified\)$", loaded.stdout, re.M)
 
 
+@pytest.mark.full
 def test_wait_names_a_node_that_does_not_come_back(make_testbed):
     testbed = make_testbed("--nodes", "2", "--boot-time", "0.5")
     conf = testbed.directory / "rhubarbe.conf"

@@ -75,6 +75,7 @@ def test_there_and_back(site):
     assert good(site.run("rhubarbe-rescue", "-l")) == "no node boots the ramdisk\n"
 
 
+@pytest.mark.full
 def test_a_load_takes_a_rescued_node_back(site):
     good(site.run("rhubarbe-rescue", "3"))
     assert len(site.links()) == 1
@@ -103,6 +104,7 @@ def test_a_missing_boot_entry_is_said_before_anything_is_touched(site):
     assert " card " not in site.log()[len(before) :]
 
 
+@pytest.mark.full
 def test_a_link_that_is_not_ours_is_left_alone(site):
     good(site.run("rhubarbe-rescue", "6"))
     (name,) = site.links()

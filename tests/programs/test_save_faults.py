@@ -182,6 +182,7 @@ def test_a_node_that_sends_from_another_address(site):
     assert_failed(site, saved.returncode, saved.stdout, words)
 
 
+@pytest.mark.full
 def test_a_sender_that_came_before_the_node(site):
     node = address(site)
     with start_save(site) as process:
@@ -195,6 +196,7 @@ def test_a_sender_that_came_before_the_node(site):
     assert not (site.directory / "mine.ndz").exists()
 
 
+@pytest.mark.full
 def test_a_sender_of_something_else_that_came_before_the_node(site):
     with start_save(site) as process:
         ready = wait_for_event(process, "CollectorReady")

@@ -22,7 +22,14 @@ def pair(tmp_path_factory):
     testbed.end()
 
 
-@pytest.mark.parametrize("fault", ONCE)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "frisbee-fails",
+        pytest.param("telnet-drops", marks=pytest.mark.full),
+        pytest.param("never-returns", marks=pytest.mark.full),
+    ],
+)
 def test_a_fault_that_comes_once_is_recovered(make_testbed, fault):
     testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", f"fit02:{fault}*1")
     loaded = testbed.run("rhubarbe-load", "--json", "1-2")
@@ -52,6 +59,7 @@ def first_round_only(testbed, *words):
     return told[-1]["nodes"]
 
 
+@pytest.mark.full
 def test_a_disk_that_is_too_small_is_not_tried_again(make_testbed):
     testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", "fit02:disk-small")
     good, bad = first_round_only(testbed, "1-2")
@@ -94,6 +102,7 @@ def test_the_outcome_on_screen_and_in_a_file(make_testbed):
     assert "no such directory" in refused.stderr
 
 
+@pytest.mark.full
 def test_history_tells_which_node_fails(make_testbed):
     testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", "fit02:card-dead")
     assert testbed.run("rhubarbe-history").stdout == "no run is noted\n"
@@ -109,6 +118,7 @@ def test_history_tells_which_node_fails(make_testbed):
     assert told[0]["phases"].keys() >= {"reset", "ramdisk", "image", "boot", "ssh"}
 
 
+@pytest.mark.full
 def test_a_history_that_cannot_be_written_breaks_nothing(make_testbed):
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
     (testbed.directory / "state" / "history").write_text("in the way")

@@ -84,6 +84,7 @@ def test_nodes_survive_a_shell_that_stops_at_errors(site, shell):
     assert (done.returncode, done.stdout, done.stderr) == (0, "fit01\n", "")
 
 
+@pytest.mark.full
 def test_who_runs_it_instead_is_told(site):
     done = site.run(FUNCTIONS)
     assert done.stdout == f"to be sourced by bash or zsh, not run: . {FUNCTIONS}\n"

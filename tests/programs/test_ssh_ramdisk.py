@@ -45,6 +45,7 @@ def test_load_wait_save_load(site):
     assert site.links() == []
 
 
+@pytest.mark.full
 def test_rescue_and_wait_for_the_ramdisk(site):
     good(site.run("rhubarbe-rescue", "1"))
     good(site.run("rhubarbe-wait", "-n", "1"))
@@ -53,6 +54,7 @@ def test_rescue_and_wait_for_the_ramdisk(site):
     good(site.run("rhubarbe-rescue", "--reset", "1"))
 
 
+@pytest.mark.full
 def test_a_system_that_runs_from_its_disk_is_no_ramdisk(site):
     own = site.run("rhubarbe-wait", "-n", "-t", "3", "2")
     assert own.returncode == 1
@@ -79,6 +81,7 @@ def test_a_key_that_the_ramdisk_does_not_know_is_said(site, tmp_path):
     assert "ssh refuses to let root in" in load.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_in_the_middle_nothing_is_left(site, number):
     process = site.start("rhubarbe-load", "--json", "-b", "1", "1-2", stderr=subprocess.DEVNULL)

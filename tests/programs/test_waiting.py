@@ -47,6 +47,7 @@ def test_what_is_told_meanwhile(site):
     assert "fit05: nothing listens" in (site.directory / "rhubarbe.log").read_text()
 
 
+@pytest.mark.full
 def test_it_waits_for_the_image(site):
     """Nodes run another system before the load than after it."""
     before = site.run("rhubarbe-wait", "-t", "3", "--image", "sample", "2-3")
@@ -60,6 +61,7 @@ def test_it_waits_for_the_image(site):
     assert site.run("rhubarbe-wait", "--image", "old", "3").returncode == 0
 
 
+@pytest.mark.full
 def test_it_waits_for_the_ramdisk(site):
     assert site.run("rhubarbe-rescue", "4").returncode == 0
     assert site.run("rhubarbe-reset", "4").returncode == 0

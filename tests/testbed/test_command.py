@@ -15,7 +15,7 @@ import pytest
 
 PROGRAM = [sys.executable, "-m", "rhubarbe.testbed.command"]
 QUICK = ["--boot-time", "0.05"]
-BOUND = 15
+BOUND = 60
 
 
 @pytest.fixture
@@ -218,6 +218,7 @@ async def test_an_interrupt_while_it_starts_ends_it(start, tmp_path, watch):
     assert watch.processes_in(directory) == []
 
 
+@pytest.mark.full
 def test_two_hundred_nodes(start, tmp_path):
     directory = tmp_path / "site"
     process = start("--nodes", 200, "--boot-time", 1, "--directory", directory)
