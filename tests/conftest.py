@@ -28,6 +28,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    # Those that wait for testbeds first: where files are shared out, a long one is not the last.
+    items.sort(key=lambda item: item.get_closest_marker("testbed") is None)
     if config.getoption("--full"):
         return
     for item in items:
