@@ -86,6 +86,20 @@ def test_any_regions_and_data_survive(made, level, tail):
     assert summary.is_sealed
 
 
+def test_level_3_takes_more_pains_over_what_deflates_well_only():
+    chance = random.Random(3)
+    words = [chance.randbytes(9) for _ in range(50)]
+    text = b"".join(chance.choice(words) for _ in range(15_000))[: 256 * 512]
+    half = b"".join(chance.randbytes(9) + text[at : at + 9] for at in range(0, len(text), 18))
+    sizes = {}
+    for level in (2, 3, 5):
+        for name, data in (("text", text), ("half", half[: len(text)])):
+            batch = Batch((Region(0, 256),), memoryview(data))
+            sizes[name, level] = len(Deflater(level).deflate(batch).deflated)
+    assert sizes["text", 2] > sizes["text", 3] == sizes["text", 5]
+    assert sizes["half", 2] == sizes["half", 3] > sizes["half", 5]
+
+
 def test_chunks_are_filled_well_and_follow_each_other():
     made = [
         Batch((Region(n * 256, 256),), memoryview(sectors([Region(0, 256)], n))) for n in range(80)
