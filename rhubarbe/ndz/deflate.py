@@ -37,7 +37,7 @@ LEVEL_MAX = 9
 _ISAL_LEVEL_MAX = 2
 _MIXED_LEVEL = 3
 _STRONGER_LEVEL = 5
-_STRONGER_BELOW = 0.41
+_STRONGER_BELOW = 0.42
 """A stronger level takes longest, and gains least, on what stays larger than this share."""
 
 _STREAM_START = b"\x78\x5e"
