@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The wire, side by side: ours, udpcast, and a TCP copy with nc, on the loopback interface.
 
-Usage: wire.py [IMAGE [MEGABITS]]. For 1 and 4 receivers, network only and with the restore to a
+For 1 and 4 receivers, network only and with the restore to a
 tmpfs: wall time, MB of image a second, CPU seconds of the sender and of one receiver per GB, and
 how that compares to the original programs on such a machine, in a run of their own.
 Without an image, one of about 600 MB is made. What is not installed is left out.
 """
 
+import argparse
 import os
 import random
 import shutil
@@ -162,14 +163,18 @@ def attempt(name: str, size: int, run: Callable[[Race], None]) -> None:
         race.clear()
 
 
-def main(argv: list[str]) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", nargs="?", type=Path)
+    parser.add_argument("megabits", nargs="?", type=int, default=6000, help="asked of ours")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         where = Path(name)
-        image = Path(argv[1]) if len(argv) > 1 else where / "made.ndz"
-        if len(argv) <= 1:
+        image = arguments.image or where / "made.ndz"
+        if not arguments.image:
             make_image(image)
         image.read_bytes()  # into the page cache
-        megabits = int(argv[2]) if len(argv) > 2 else 6000
+        megabits = arguments.megabits
         size = image.stat().st_size
         print(f"image of {size / 1e6:.0f} MB; ours asked for {megabits} Mb/s; CPU seconds per GB")
         print(f"{'':28} {'n':>2} {'wall':>9} {'':>12} {'sender':>6} {'each':>6}")
@@ -190,4 +195,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main())
