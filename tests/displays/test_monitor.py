@@ -60,7 +60,7 @@ class Terminal:
     def type(self, text):
         os.write(self.outer, text)
 
-    def read_until(self, wanted, seconds=30):
+    def read_until(self, wanted, seconds=10):
         """Read until `wanted` has come since the last call, and return what came."""
         deadline = time.monotonic() + seconds
         came = b""

@@ -231,7 +231,7 @@ def test_a_signal_leaves_nothing_under_the_final_name(tmp_path, number):
         child.stdin.flush()
     assert child.stderr.read(1) == b"."
     child.send_signal(number)
-    child.communicate(timeout=30)
+    child.communicate(timeout=10)
     assert child.returncode == -number
     assert not image.exists()
     assert number == signal.SIGKILL or list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 import time
@@ -79,12 +78,15 @@ async def test_a_lease_of_another_is_none(settings, store, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_root")
-async def test_a_lease_that_ends_before_the_work_is_a_warning_with_the_figure(settings, store):
+async def test_a_lease_that_ends_before_the_work_is_a_warning_with_the_figure(
+    settings, store, monkeypatch
+):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     add(store, (-60, 100))
     (warning,) = await asked(settings)
-    assert re.fullmatch(
-        r"your lease ends at \d\d:\d\d UTC, in 1 min [34]\d s, but load may take 5 min", warning
-    )
+    assert warning.startswith("your lease ends at ")
+    assert warning.endswith("in 1 min 40 s, but load may take 5 min")
     add(store, (90, 3600))
     assert await asked(settings) == []
 
@@ -148,7 +150,7 @@ def test_only_what_the_backend_needs_is_imported(tmp_path, backend, unused):
         [sys.executable, "-c", check, tmp_path, backend, unused],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=15,
         check=True,
     )
     assert done.stderr == "\n"

@@ -173,7 +173,7 @@ def _expect_line(process, ready_within, said):
         selector.register(process.stdout, selectors.EVENT_READ)
         if not selector.select(ready_within) or not process.stdout.readline():
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=15)
             said.seek(0)
             raise AssertionError(f"no testbed serves within {ready_within} s: {said.read()}")
 

@@ -28,7 +28,7 @@ def test_the_next_command_sweeps_the_links_and_says_so(make_testbed, next_comman
         os.kill(pid, signal.SIGSTOP)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=10)
     assert gone_within(pids, 10) == []
     assert len(testbed.links()) == 2
     for file in (testbed.directory / "state" / "links").iterdir():

@@ -11,7 +11,7 @@ import telnetlib3
 from rhubarbe.testbed.boot import link_name
 from rhubarbe.testbed.farm import Farm, Plan
 
-BOUND = 30
+BOUND = 10
 
 
 class Site:
