@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The wire, side by side: ours, udpcast, and a TCP copy with nc, on the loopback interface.
 
-For 1 and 4 receivers, network only and with the restore to a
-tmpfs: wall time, MB of image a second, CPU seconds of the sender and of one receiver per GB, and
-how that compares to the original programs on such a machine, in a run of their own.
+For 1 and 4 receivers, network only and with the restore to a tmpfs: wall time, MB of image a
+second, CPU seconds of the sender and of one receiver per GB, and how that compares to the original
+programs on such a machine, in a run of their own.
 Without an image, one of about 600 MB is made. What is not installed is left out.
 """
 

@@ -46,8 +46,8 @@ prepare() {    # prepare EXTRA: make the environment, unless it is there and up 
             --config-settings editable_mode=compat --editable "$here$1"
         touch "$stamp"
     fi
-    # Where Python may not keep what it has compiled, each of many processes would do it again.
-    "$environment/bin/python" -m compileall -q "$here/rhubarbe"
+    # Else each of many processes would compile again what it runs.
+    unset PYTHONDONTWRITEBYTECODE
     PATH="$environment/bin:$PATH"
     export PATH
 }

@@ -41,7 +41,7 @@ def _create(partial: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise GatewayError(f"{partial}: another save is writing it; choose another name") from error
-    except BaseException:
+    except BaseException:  # interrupted too: nobody else closes it
         os.close(descriptor)
         raise
     return descriptor
@@ -99,7 +99,7 @@ class Collector:
             await self._receive(reader)
         except (OSError, NdzError, NodeError) as error:
             self._end(error)
-        except BaseException:
+        except BaseException:  # cancelled, or a fault of ours: who waits is told, then it goes on
             self._end(NodeError("the collector was ended"))
             raise
         else:

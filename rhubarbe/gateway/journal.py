@@ -121,7 +121,7 @@ class Journal:
                 stream.flush()
                 os.fsync(stream.fileno())
             draft.replace(file)
-        except BaseException:
+        except BaseException:  # a signal too leaves no draft
             draft.unlink(missing_ok=True)
             raise
 

@@ -48,7 +48,7 @@ def copy_image(source: Path, partial: Path) -> None:
         with partial_file(partial) as descriptor, source.open("rb", buffering=0) as image:
             try:
                 _copy(image.fileno(), descriptor)
-            except BaseException:
+            except BaseException:  # a signal too leaves no part
                 partial.unlink(missing_ok=True)
                 raise
     except OSError as error:

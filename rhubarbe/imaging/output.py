@@ -57,7 +57,7 @@ def open_output(path: str, *, syncs: bool = True) -> Iterator[Output]:
             os.fsync(descriptor)
         if is_regular:
             working.replace(place)
-    except BaseException:
+    except BaseException:  # a signal too leaves no part
         if is_regular:
             working.unlink(missing_ok=True)
         raise

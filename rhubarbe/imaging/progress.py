@@ -30,7 +30,7 @@ def shown(progress: Progress) -> Iterator[None]:
     """Finish the progress after work that ends well, stop it before an error is told."""
     try:
         yield
-    except BaseException:
+    except BaseException:  # a signal too ends the line
         progress.stop()
         raise
     progress.finish()

@@ -101,31 +101,31 @@ class Deflater:
     """
 
     def __init__(self, level: int = LEVEL) -> None:
-        self._packer = _packer(_ISAL_LEVEL_MAX if level == _MIXED_LEVEL else level)
-        self._stronger = _packer(_STRONGER_LEVEL) if level == _MIXED_LEVEL else None
+        self._usual = _stream(_ISAL_LEVEL_MAX if level == _MIXED_LEVEL else level)
+        self._stronger = _stream(_STRONGER_LEVEL) if level == _MIXED_LEVEL else None
 
     def deflate(self, batch: Batch) -> Batch:
         """Return the batch with its data deflated."""
-        deflated = _deflate(self._packer, batch.data)
+        deflated = _deflate(self._usual, batch.data)
         if self._stronger and len(deflated) < _STRONGER_BELOW * len(batch.data):
             deflated = min(deflated, _deflate(self._stronger, batch.data), key=len)
         return replace(batch, deflated=deflated)
 
 
-class _Packer(Protocol):
+class _Stream(Protocol):
     def compress(self, data: memoryview, /) -> bytes: ...
     def flush(self, mode: int, /) -> bytes: ...
 
 
-def _packer(level: int) -> _Packer:
+def _stream(level: int) -> _Stream:
     library = engine if 0 < level <= _ISAL_LEVEL_MAX else _load_strong_engine()
-    packer: _Packer = library.compressobj(level, zlib.DEFLATED, -15)
-    return packer
+    stream: _Stream = library.compressobj(level, zlib.DEFLATED, -15)
+    return stream
 
 
-def _deflate(packer: _Packer, data: memoryview) -> bytes:
-    # The packer is kept from batch to batch for its memory: a full flush makes it forget all else.
-    return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+def _deflate(stream: _Stream, data: memoryview) -> bytes:
+    # The stream is kept from batch to batch for its memory: a full flush makes it forget all else.
+    return stream.compress(data) + stream.flush(zlib.Z_FULL_FLUSH)
 
 
 def _load_strong_engine() -> ModuleType:

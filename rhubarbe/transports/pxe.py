@@ -61,7 +61,7 @@ class NextBoot:
         self.set()
         try:
             yield
-        except BaseException:
+        except BaseException:  # cancellation and signals are ways out too
             self.remove()
             raise
         if not stays:
