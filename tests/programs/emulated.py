@@ -264,10 +264,10 @@ def processes_of(directory):
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                told = os.fsencode(directory) in (entry / "cmdline").read_bytes()
+                line = (entry / "cmdline").read_bytes()
                 works = (entry / "cwd").readlink().is_relative_to(directory)
-            except OSError:
+            except OSError:  # it has ended
                 continue
-            if told or works:
-                found.append((entry / "cmdline").read_bytes())
+            if works or os.fsencode(directory) in line:
+                found.append(line)
     return found
