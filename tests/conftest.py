@@ -1,6 +1,7 @@
 """What all tests share: the --full option, and the rule that a full run skips nothing unlisted."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ settings.load_profile("any machine")
 
 # What these assert is told in full.
 pytest.register_assert_rewrite("emulated", "golden")
+
+# Under nohup, all programs would ignore it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 HERE = Path(__file__).parent
 LISTED = HERE / "skips"
