@@ -5,20 +5,26 @@ A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each 
 another.
 """
 
+from __future__ import annotations
+
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
 
+from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import InventoryError, SelectionError, why
+from rhubarbe.record import Record
 from rhubarbe.selector import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
 
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")  # a library for it takes its time to import
 
 
-class Interface(NamedTuple):
+class Interface(Record):
     """One network interface; `mac` is lower case with colons, or empty for a card without one."""
 
     hostname: str
@@ -26,7 +32,7 @@ class Interface(NamedTuple):
     mac: str
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """One node of the inventory."""
 
     number: int
@@ -108,7 +114,7 @@ class _Reader:
     def entry(self, where: str, item: Any) -> Entry | None:
         """Return one node, or None where it has a fault."""
         before = len(self.faults)
-        if not isinstance(item, Mapping):
+        if not isinstance(item, dict):
             self.faults.append(f"{where}: expected an object with cmc and control")
             return None
         control = self._interface(where, item, "control", needs_mac=True)
@@ -125,7 +131,7 @@ class _Reader:
         self, where: str, item: Mapping[str, Any], part: str, *, needs_mac: bool
     ) -> Interface:
         values = item.get(part)
-        if not isinstance(values, Mapping):
+        if not isinstance(values, dict):
             self.faults.append(f"{where}: {part}: expected an object with hostname, ip and mac")
             return Interface("", "", "")
         hostname, ip, mac = (values.get(key, "") for key in ("hostname", "ip", "mac"))

@@ -1,16 +1,20 @@
 """Arguments that several verbs share, and what they mean."""
 
+from __future__ import annotations
+
 import argparse
 import os
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import rhubarbe
-from rhubarbe.config import Settings, load_settings
+from rhubarbe import TYPE_CHECKING
+from rhubarbe.config import load_settings
 from rhubarbe.errors import SelectionError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from rhubarbe.config import Settings
     from rhubarbe.inventory import Entry, Inventory
 
 SELECTION = """\
@@ -139,7 +143,7 @@ def read_settings() -> Settings:
     return load_settings(os.environ)
 
 
-def read_inventory(settings: Settings) -> "Inventory":
+def read_inventory(settings: Settings) -> Inventory:
     """Read the inventory that the configuration names."""
     from rhubarbe.inventory import load_inventory
 
@@ -147,8 +151,8 @@ def read_inventory(settings: Settings) -> "Inventory":
 
 
 def selected_entries(
-    settings: Settings, inventory: "Inventory", words: list[str], *, all_nodes: bool
-) -> "list[Entry]":
+    settings: Settings, inventory: Inventory, words: list[str], *, all_nodes: bool
+) -> list[Entry]:
     """Return the nodes that a command line and the environment select; raises SelectionError."""
     from rhubarbe.selector import select
 
@@ -170,7 +174,7 @@ def example(text: str, *parts: str) -> str:
     return "\n\n".join([f"example:\n  {text}", *parts])
 
 
-def one_node(settings: Settings, inventory: "Inventory", word: str) -> "Entry":
+def one_node(settings: Settings, inventory: Inventory, word: str) -> Entry:
     """Return the only node that a word selects; raises SelectionError."""
     entries = selected_entries(settings, inventory, [word], all_nodes=False)
     if len(entries) > 1:

@@ -3,16 +3,21 @@
 One line an image: date, size, name, aliases, and `not sealed` where damage could go unnoticed.
 """
 
-import argparse
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
+import time
+from pathlib import Path
+
+from rhubarbe import TYPE_CHECKING
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import ImageError
 from rhubarbe.images import Image, Stamp, ancestors, check_image, list_images, provenance
 from rhubarbe.ndz.mark import image_id
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any
 
 EPILOG = example(
     "rhubarbe-images -d fedora",

@@ -6,16 +6,22 @@ name is HOST. The layers, from the weakest: the built-in defaults, `/etc/rhubarb
 file that `$RHUBARBE_CONF` names.
 """
 
+from __future__ import annotations
+
 import configparser
 import os
 import stat
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
+from rhubarbe import TYPE_CHECKING
 from rhubarbe.config.settings import SECTIONS, Settings
 from rhubarbe.errors import ConfigError, why
+from rhubarbe.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 # What other versions of a site's files may still hold: accepted, and of no effect.
 RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
@@ -66,7 +72,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-class _Layer(NamedTuple):
+class _Layer(Record):
     """One file: its values as text, by (section, key as written)."""
 
     path: str
@@ -74,7 +80,7 @@ class _Layer(NamedTuple):
     personal: bool
 
     @classmethod
-    def read(cls, path: Path, *, personal: bool) -> "_Layer":
+    def read(cls, path: Path, *, personal: bool) -> _Layer:
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
             with path.open(encoding="utf-8") as stream:

@@ -3,13 +3,19 @@
 Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`.
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
+from rhubarbe import TYPE_CHECKING
 from rhubarbe.config.section import Kind, Section, Setting
+from rhubarbe.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 HIGHEST_PORT = 65535
 BACKENDS = ("none", "local", "r2labapi")
@@ -294,7 +300,7 @@ class R2labapiSettings(Section):
     )
 
 
-class Settings(NamedTuple):
+class Settings(Record):
     """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path."""
 
     testbed: TestbedSettings = TestbedSettings()

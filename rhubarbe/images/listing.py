@@ -1,15 +1,20 @@
 """The images of a directory."""
 
-import os
+from __future__ import annotations
+
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple
 
+from rhubarbe import TYPE_CHECKING
 from rhubarbe.images.naming import SUFFIX
+from rhubarbe.record import Record
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 
-class Image(NamedTuple):
+class Image(Record):
     """One image of a directory, `modified` in seconds; `aliases` are the names of links to it."""
 
     path: Path

@@ -1,10 +1,12 @@
 """How images are named; an image is partial until it is whole, and published when it is."""
 
+from __future__ import annotations
+
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ def is_name(file: str) -> bool:
     return bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and len(file) > len(SUFFIX)
 
 
-def new_image_path(name: str | None, node: str, now: "datetime") -> Path:
+def new_image_path(name: str | None, node: str, now: datetime) -> Path:
     """Return where a save goes: `NAME.ndz`, or a name made of node and date.
 
     Raises ImageError for a name that is no file name, and for one that is taken.

@@ -5,10 +5,16 @@ The image carries that file, so its provenance goes wherever the image goes. Eac
 the comment, if any; the line before it is of the image that was on the disk.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple
+
+from rhubarbe import TYPE_CHECKING
+from rhubarbe.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 STAMP = "etc/rhubarbe-image"
 
@@ -18,7 +24,7 @@ _LINE = re.compile(
 )
 
 
-class Stamp(NamedTuple):
+class Stamp(Record):
     """One save; what the line does not say is empty. All was written by others: untrusted."""
 
     image: str

@@ -52,7 +52,7 @@ class Gateway:
         program.chmod(0o700)
 
     def engine(self, *nodes, gather=30.0):
-        settings = Settings()._replace(
+        settings = Settings(
             udpcast=UdpcastSettings(sender=str(self.directory / "udp-sender"), gather=gather),
             networking=NetworkingSettings(pattern_size=3),
         )
