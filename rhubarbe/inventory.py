@@ -17,11 +17,13 @@ from rhubarbe.selector import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
     from typing import Any
 
-_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ADDRESS = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")  # a library for it takes its time to import
+    from _typeshed import StrPath
+
+IPV4_BYTES = 4
+MAC_DIGITS = 12
+_BYTES = frozenset(map(str, range(256)))
 
 
 class Interface(Record):
@@ -74,7 +76,7 @@ class Inventory:
         return [self._entries[number] for number in wanted]
 
 
-def load_inventory(path: Path) -> Inventory:
+def load_inventory(path: StrPath) -> Inventory:
     """Read an inventory file; raises InventoryError naming the file and the line or the entry."""
     entries, faults = _read(path)
     if faults:
@@ -83,14 +85,15 @@ def load_inventory(path: Path) -> Inventory:
     return Inventory(entries, str(path))
 
 
-def inventory_faults(path: Path) -> list[str]:
+def inventory_faults(path: StrPath) -> list[str]:
     """Return all that is wrong with an inventory file, each in one line."""
     return _read(path)[1]
 
 
-def _read(path: Path) -> tuple[list[Entry], list[str]]:
+def _read(path: StrPath) -> tuple[list[Entry], list[str]]:
     try:
-        objects = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as stream:
+            objects = json.load(stream)
     except json.JSONDecodeError as error:
         return [], [f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"]
     except FileNotFoundError:
@@ -138,7 +141,7 @@ class _Reader:
         address = _mac(mac) if mac or needs_mac else ""
         for key, value, expected, is_good in (
             ("hostname", hostname, "a host name", _is_hostname(hostname)),
-            ("ip", ip, "an IPv4 address", isinstance(ip, str) and _ADDRESS.fullmatch(ip)),
+            ("ip", ip, "an IPv4 address", _is_address(ip)),
             ("mac", mac, "a MAC address of 12 hex digits", address is not None),
         ):
             if not is_good:
@@ -151,15 +154,21 @@ def _is_hostname(text: Any) -> bool:
     return isinstance(text, str) and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))
 
 
+def _is_address(text: Any) -> bool:
+    # The library for addresses takes its time to import.
+    parts = text.split(".") if isinstance(text, str) else []
+    return len(parts) == IPV4_BYTES and all(part in _BYTES for part in parts)
+
+
 def _mac(text: Any) -> str | None:
     """Normalise a MAC address in any case and with any separator to `02:00:00:00:00:01`."""
-    digits = re.sub(r"[^0-9a-z]", "", text.lower()) if isinstance(text, str) else ""
-    if not re.fullmatch(r"[0-9a-f]{12}", digits):
+    digits = "".join(filter(str.isalnum, text.lower())) if isinstance(text, str) else ""
+    if len(digits) != MAC_DIGITS or not set(digits) <= set("0123456789abcdef"):
         return None
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
-def _doubles(path: Path, entries: Mapping[int, Entry]) -> Iterator[str]:
+def _doubles(path: StrPath, entries: Mapping[int, Entry]) -> Iterator[str]:
     """Yield what several nodes have in common that each must have for itself; keys are ranks."""
     for what, value_of in _UNIQUE.items():
         ranks: dict[str, list[int]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 import rhubarbe
 from rhubarbe import TYPE_CHECKING
@@ -29,7 +28,9 @@ Exit code: 0 when all went well on all the nodes, 1 otherwise, 2 for a wrong com
 
 def version() -> str:
     """Return the version of this installation."""
-    return (Path(rhubarbe.__file__).parent / "VERSION").read_text(encoding="utf-8").strip()
+    directory = os.path.dirname(rhubarbe.__file__)
+    with open(os.path.join(directory, "VERSION"), encoding="utf-8") as stream:
+        return stream.read().strip()
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -97,7 +98,6 @@ def add_displays(parser: argparse.ArgumentParser, *, curses: bool = True) -> Non
     )
     parser.add_argument(
         "--report",
-        type=Path,
         metavar="FILE",
         help="write the outcome of each node into this file, as JSON",
     )

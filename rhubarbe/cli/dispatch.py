@@ -8,7 +8,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rhubarbe.cli.arguments import make_parser, version
 from rhubarbe.errors import RhubarbeError
@@ -50,7 +49,7 @@ _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, err
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (with the program's name first) asks for; return the exit code."""
     program, *words = sys.argv if argv is None else argv
-    name = Path(program).name
+    name = os.path.basename(program)
     try:
         try:
             return _main(name, words)

@@ -5,8 +5,8 @@ One line an image: date, size, name, aliases, and `not sealed` where damage coul
 
 from __future__ import annotations
 
+import os
 import time
-from pathlib import Path
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.cli.arguments import example, read_settings
@@ -53,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the images, a directory after the other; return 1 where one is damaged."""
     repository = read_settings().frisbee.images_dir
     found = {repository: _chosen(repository, arguments)}
-    if Path().resolve() != repository.resolve() and (here := _chosen(Path(), arguments)):
-        found[Path().absolute()] = here
+    here = os.getcwd()
+    if not _is_same(here, repository) and (images := _chosen(here, arguments)):
+        found[here] = images
     if arguments.json:
         return _print_document(found, arguments)
     code = 0
@@ -67,7 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _chosen(directory: Path, arguments: argparse.Namespace) -> list[Image]:
+def _is_same(here: str, repository: str) -> bool:
+    return os.path.realpath(here) == os.path.realpath(repository)
+
+
+def _chosen(directory: str, arguments: argparse.Namespace) -> list[Image]:
     images = list_images(directory)
     wanted = [image for image in images if _wanted(image, arguments)]
     return sorted(wanted, key=_key(arguments), reverse=arguments.reverse)
@@ -140,11 +145,11 @@ def _check(image: Image) -> int:
     return 0
 
 
-def _print_document(found: dict[Path, list[Image]], arguments: argparse.Namespace) -> int:
+def _print_document(found: dict[str, list[Image]], arguments: argparse.Namespace) -> int:
     import json
 
     document = [
-        {"directory": str(directory), "images": [_object(image, arguments) for image in images]}
+        {"directory": directory, "images": [_object(image, arguments) for image in images]}
         for directory, images in found.items()
     ]
     print(json.dumps(document, indent=2))
@@ -162,7 +167,7 @@ def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
     seal = _seal(image)
     told: dict[str, Any] = {
         "name": image.name,
-        "path": str(image.path),
+        "path": image.path,
         "size": image.size,
         "date": datetime.fromtimestamp(image.modified).astimezone().isoformat(),
         "aliases": list(image.aliases),

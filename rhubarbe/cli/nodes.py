@@ -1,7 +1,6 @@
 """Print the full names of nodes, on one line: of those selected, or only of some among them."""
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -67,6 +66,9 @@ def _text(entries: Sequence[Entry], arguments: argparse.Namespace) -> str:
 
 def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[Entry]:
     """Keep the nodes that were last loaded with an image: its name, an alias, or a path."""
+    import contextlib
+    import os
+
     from rhubarbe.errors import ImageError
     from rhubarbe.gateway.history import History
     from rhubarbe.images import find_image
@@ -74,7 +76,7 @@ def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[E
 
     names = {wanted}
     with contextlib.suppress(ImageError):  # it may be gone, and still be on nodes
-        names.add(str(find_image(wanted, settings.frisbee.images_dir).resolve()))
+        names.add(os.path.realpath(find_image(wanted, settings.frisbee.images_dir)))
     last = last_loaded(History(settings.testbed.state_dir).runs())
     return [
         entry

@@ -35,7 +35,7 @@ def run_command(
     curses: bool,
     json: bool,
     verbose: bool = False,
-    report: Path | None = None,
+    report: str | None = None,
     window: Callable[[], Display] | None = None,
 ) -> int:
     """Run an operation under the chosen display; return the exit code.
@@ -59,7 +59,7 @@ def run_command(
         for display in displays:
             stack.callback(display.close)
         if report is not None:
-            displays.append(stack.enter_context(_reporting(report)))
+            displays.append(stack.enter_context(_reporting(Path(report))))
         return asyncio.run(_Command(displays, notices).run(operation))
 
 

@@ -47,11 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Say and do each step; return the exit code."""
-    repository = read_settings().frisbee.images_dir
+    from pathlib import Path
 
     from rhubarbe.cli.signals import heed_termination
     from rhubarbe.operations.share import ShareRequest, plan, received
 
+    repository = Path(read_settings().frisbee.images_dir)
     if arguments.received:
         steps = received(arguments.image, repository)
     else:

@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Copy what is missing; return the exit code."""
     repository = read_settings().frisbee.images_dir
 
+    from pathlib import Path
+
     from rhubarbe.cli.signals import heed_termination
     from rhubarbe.operations.sync import Peer, Route, compare, local_images
 
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     transfers = compare(source, target, arguments.images)
     if arguments.pull and not os.access(repository, os.W_OK | os.X_OK):
         raise GatewayError(f"you may not write into {repository}")
-    route = Route(peer, repository, there, shows=sys.stdout.isatty())
+    route = Route(peer, Path(repository), there, shows=sys.stdout.isatty())
     return _copy(transfers, route.pull if arguments.pull else route.push, arguments)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import configparser
 import os
 import stat
-from pathlib import Path
 from types import MappingProxyType
 
 from rhubarbe import TYPE_CHECKING
@@ -41,35 +40,34 @@ RETIRED_KEYS = frozenset(
 )  # fmt: skip
 
 
-def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
+def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
     """Yield the layers, weakest first, each with whether it is a user's (so must be trusted)."""
-    yield Path("/etc/rhubarbe/rhubarbe.conf"), False
-    yield Path("/etc/rhubarbe/rhubarbe.conf.local"), False
+    yield "/etc/rhubarbe/rhubarbe.conf", False
+    yield "/etc/rhubarbe/rhubarbe.conf.local", False
     if home := environ.get("HOME"):
-        yield Path(home) / ".rhubarbe.conf", True
-    yield Path(environ.get("RHUBARBE_CONF") or "rhubarbe.conf").absolute(), True
+        yield os.path.join(home, ".rhubarbe.conf"), True
+    yield os.path.join(_here(), environ.get("RHUBARBE_CONF") or "rhubarbe.conf"), True
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"the current directory: {why(error)}; cd to another one") from error
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read all layers; raises ConfigError naming file, section, key and what was expected."""
-    if (named := environ.get("RHUBARBE_CONF")) and not _is_file(Path(named)):
+    if (named := environ.get("RHUBARBE_CONF")) and not os.path.isfile(named):
         raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
     layers = [
         _Layer.read(path, personal=personal)
         for path, personal in configuration_files(environ)
-        if _is_file(path)
+        if os.path.isfile(path)
     ]
     _require_the_site_s_word(layers)
     # The parser reads keys in lower case.
     return _merge(layers, os.uname().nodename.partition(".")[0].lower())
-
-
-def _is_file(path: Path) -> bool:
-    # Path.is_file raises where a directory may not be entered, such as another user's home.
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 class _Layer(Record):
@@ -80,19 +78,19 @@ class _Layer(Record):
     personal: bool
 
     @classmethod
-    def read(cls, path: Path, *, personal: bool) -> _Layer:
+    def read(cls, path: str, *, personal: bool) -> _Layer:
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
-            with path.open(encoding="utf-8") as stream:
+            with open(path, encoding="utf-8") as stream:
                 if personal:
                     _require_trust(path, os.fstat(stream.fileno()))
-                parser.read_file(stream, source=str(path))
+                parser.read_file(stream, source=path)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {why(error)}") from error
         except configparser.Error as error:
             raise ConfigError(" ".join(str(error).split())) from error
         layer = cls(
-            str(path),
+            path,
             {(name, key): parser[name][key] for name in parser for key in parser[name]},
             personal,
         )
@@ -106,10 +104,10 @@ class _Layer(Record):
             _value(self.path, section, key, text)
 
 
-def _require_trust(path: Path, status: os.stat_result) -> None:
+def _require_trust(path: str, status: os.stat_result) -> None:
     """Refuse a file that others could write: it names programs that will be run for this user."""
     trusted = {0, os.getuid()}
-    if status.st_uid not in trusted or path.lstat().st_uid not in trusted:
+    if status.st_uid not in trusted or os.lstat(path).st_uid not in trusted:
         raise ConfigError(
             f"{path}: refused, because it belongs to uid {status.st_uid}, neither you nor root, and"
             " a configuration names programs to run; copy it, or remove it"

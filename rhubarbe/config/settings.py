@@ -5,8 +5,8 @@ Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
 
 from rhubarbe import TYPE_CHECKING
@@ -74,8 +74,11 @@ def _port_pattern(text: str) -> str:
     return text
 
 
-def _path(text: str) -> Path:
-    return Path(_non_empty(text)).expanduser()
+def _path(text: str) -> str:
+    path = os.path.expanduser(_non_empty(text))
+    if path.startswith("~"):  # nobody is called so
+        raise ValueError(text)
+    return path.rstrip("/") or "/"
 
 
 def _flag(text: str) -> bool:
@@ -127,13 +130,13 @@ class TestbedSettings(Section):
 
     regularname: str = _setting(WORD, "fit", "what the nodes' control hostnames begin with")
     rebootname: str = _setting(WORD, "reboot", "what the power cards' hostnames begin with")
-    inventory_path: Path = _setting(
-        PATH, Path("/etc/rhubarbe/inventory.json"), "the nodes, their cards and addresses"
+    inventory_path: str = _setting(
+        PATH, "/etc/rhubarbe/inventory.json", "the nodes, their cards and addresses"
     )
     all_scope: str = _setting(TEXT, "1-37", "the nodes that -a selects where $ALL_NODES is not set")
-    state_dir: Path = _setting(
+    state_dir: str = _setting(
         PATH,
-        Path("/var/lib/rhubarbe"),
+        "/var/lib/rhubarbe",
         "what the gateway's users share from one command to another",
     )
 
@@ -184,9 +187,7 @@ class NodesSettings(Section):
 class PxelinuxSettings(Section):
     """[pxelinux]: the links that make a node boot the ramdisk."""
 
-    config_dir: Path = _setting(
-        PATH, Path("/tftpboot/pxelinux.cfg"), "where pxelinux looks for 01-<mac>"
-    )
+    config_dir: str = _setting(PATH, "/tftpboot/pxelinux.cfg", "where pxelinux looks for 01-<mac>")
     frisbee_image: str = _setting(
         WORD,
         "pxefrisbee",
@@ -216,7 +217,7 @@ class FrisbeeSettings(Section):
         WORD, "/dev/sda1", "where /etc/rhubarbe-image is stamped before a save, or `none`"
     )
     mount_point: str = _setting(WORD, "/mnt", "where the ramdisk mounts the root partition")
-    images_dir: Path = _setting(PATH, Path("/var/lib/rhubarbe-images"), "the repository of images")
+    images_dir: str = _setting(PATH, "/var/lib/rhubarbe-images", "the repository of images")
     default_image: str = _setting(WORD, "default.ndz", "what load takes without -i")
     verify: bool = _setting(
         FLAG,

@@ -72,8 +72,8 @@ class NodeRun:
 class History:
     """The databases below `state_dir`."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self._directory = state_dir / "history"
+    def __init__(self, state_dir: str | Path) -> None:
+        self._directory = Path(state_dir, "history")
 
     def add(self, run: Run) -> None:
         """Note a run; raises GatewayError. It waits for a lock and the disk: for a thread."""

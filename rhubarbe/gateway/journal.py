@@ -68,10 +68,10 @@ class Record:
 class Journal:
     """The journal of one command."""
 
-    def __init__(self, state_dir: Path, command: str, lifetime: float) -> None:
+    def __init__(self, state_dir: str | Path, command: str, lifetime: float) -> None:
         """Record links as made by `command`, which should be over in `lifetime` seconds."""
         self._state_dir = state_dir
-        self._directory = state_dir / "links"
+        self._directory = Path(state_dir, "links")
         self.command = command
         self._lifetime = lifetime
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
@@ -125,7 +125,7 @@ class Journal:
             draft.unlink(missing_ok=True)
             raise
 
-    def sweep(self, config_dir: Path) -> list[str]:
+    def sweep(self, config_dir: str | Path) -> list[str]:
         """Remove stale links from `config_dir`, and say what was done, a sentence a link.
 
         Reads and removes files: for a thread. Raises nothing: what cannot be swept stays.
@@ -177,9 +177,9 @@ def _parse(text: str) -> Record:
     return record
 
 
-def _is_nextboot(record: Record, config_dir: Path) -> bool:
+def _is_nextboot(record: Record, config_dir: str | Path) -> bool:
     path = Path(record.path)
-    return LINK.fullmatch(path.name) is not None and path.parent == config_dir.absolute()
+    return LINK.fullmatch(path.name) is not None and path.parent == Path(config_dir).absolute()
 
 
 def _remove(record: Record, owner: int) -> list[str]:

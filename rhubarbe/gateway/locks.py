@@ -54,8 +54,8 @@ def user_name() -> str:
 class Locks:
     """The locks of one command on its nodes; made with `hold`."""
 
-    def __init__(self, state_dir: Path, command: str) -> None:
-        self._directory = state_dir / "locks"
+    def __init__(self, state_dir: str | Path, command: str) -> None:
+        self._directory = Path(state_dir, "locks")
         self._holder = Holder(user_name(), command, os.getpid(), time.time())
         self._held: dict[str, int] = {}
 
@@ -142,7 +142,7 @@ class Locks:
 
 @contextlib.asynccontextmanager
 async def hold(
-    state_dir: Path, command: str, nodes: Sequence[str], patience: float
+    state_dir: str | Path, command: str, nodes: Sequence[str], patience: float
 ) -> AsyncIterator[Locks]:
     """Hold the locks of all the nodes; wait for them for `patience` seconds.
 

@@ -7,12 +7,13 @@ from rhubarbe.errors import ImageError
 
 if TYPE_CHECKING:
     import threading
-    from pathlib import Path
+
+    from _typeshed import StrPath
 
     from rhubarbe.ndz.check import ImageSummary
 
 
-def check_image(path: Path, stop: threading.Event | None = None) -> ImageSummary:
+def check_image(path: StrPath, stop: threading.Event | None = None) -> ImageSummary:
     """Read and check a whole image; raises ImageError naming the chunk that is missing or bad.
 
     Takes its time and all cores: to be called in a thread. It ends soon once `stop` is set.

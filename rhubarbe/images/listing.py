@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 
 from rhubarbe import TYPE_CHECKING
@@ -9,15 +10,15 @@ from rhubarbe.images.naming import SUFFIX
 from rhubarbe.record import Record
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+
+    from _typeshed import StrPath
 
 
 class Image(Record):
     """One image of a directory, `modified` in seconds; `aliases` are the names of links to it."""
 
-    path: Path
+    path: str
     size: int
     modified: float
     aliases: tuple[str, ...]
@@ -25,40 +26,45 @@ class Image(Record):
     @property
     def name(self) -> str:
         """The image's name without its suffix."""
-        return self.path.name.removesuffix(SUFFIX)
+        return _name(self.path)
 
 
-def list_images(directory: Path) -> list[Image]:
+def list_images(directory: StrPath) -> list[Image]:
     """Return the images of a directory by name; links count as aliases, dangling ones as nothing.
 
     A directory that does not exist or cannot be read has none.
     """
     try:
-        paths = sorted(path for path in directory.iterdir() if path.name.endswith(SUFFIX))
+        names = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))
     except OSError:
         return []
-    aliases: dict[Path, list[str]] = defaultdict(list)
-    files: dict[Path, os.stat_result] = {}
-    for path, status in _readable(paths):
-        if path.is_symlink():
-            aliases[path.resolve()].append(path.name.removesuffix(SUFFIX))
+    aliases: dict[str, list[str]] = defaultdict(list)
+    files: dict[str, os.stat_result] = {}
+    for path, status in _readable(os.path.join(directory, name) for name in names):
+        if os.path.islink(path):
+            aliases[os.path.realpath(path)].append(_name(path))
         else:
             files[path] = status
+    real = os.path.realpath(directory)
     return [
         Image(
             path,
             status.st_size,
             status.st_mtime,
-            tuple(aliases.get(path.resolve(), ())),
+            tuple(aliases.get(os.path.join(real, os.path.basename(path)), ())),
         )
         for path, status in files.items()
     ]
 
 
-def _readable(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+def _name(path: str) -> str:
+    return os.path.basename(path).removesuffix(SUFFIX)
+
+
+def _readable(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
     for path in paths:
         try:
-            status = path.stat()
+            status = os.stat(path)
         except OSError:
             continue
         yield path, status

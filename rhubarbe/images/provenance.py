@@ -14,11 +14,12 @@ from rhubarbe.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+
+    from _typeshed import StrPath
 
 STAMP = "etc/rhubarbe-image"
 
-_LINE = re.compile(
+_LINE = (
     r"(?P<when>.*?) - (?:node (?P<node>\S+) +- )?image (?P<image>.+?) +- by (?P<user>\S+)"
     r"(?: - (?P<comment>.*))?"
 )
@@ -51,7 +52,7 @@ def parse_stamps(text: str) -> list[Stamp]:
 
 def _stamps(text: str) -> Iterator[Stamp]:
     for line in text.splitlines():
-        if match := _LINE.fullmatch(line.strip()):
+        if match := re.fullmatch(_LINE, line.strip()):
             found = {name: value or "" for name, value in match.groupdict().items()}
             yield Stamp(**found)
 
@@ -61,7 +62,7 @@ def ancestors(stamps: Iterable[Stamp]) -> list[str]:
     return [stamp.image for stamp in reversed(list(stamps)[:-1])]
 
 
-def provenance(image: Path) -> list[Stamp]:
+def provenance(image: StrPath) -> list[Stamp]:
     """Return the saves that led to an image, the latest last; none where it does not tell.
 
     Only an ext2, ext3 or ext4 filesystem inside an image is understood; what cannot be read, and

@@ -4,7 +4,6 @@ import functools
 import os
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +22,7 @@ class DiskInside:
     All that reads raises NdzError where a chunk is damaged, and OSError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._count = os.fstat(self._descriptor).st_size // CHUNK
         self._header = functools.lru_cache(maxsize=256)(self._read_header)

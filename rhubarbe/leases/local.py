@@ -16,7 +16,7 @@ from rhubarbe.leases.user import User, user_called
 class LocalDesk:
     """The leases in `state_dir`; what touches the disk runs in a thread."""
 
-    def __init__(self, state_dir: Path, user: User) -> None:
+    def __init__(self, state_dir: str | Path, user: User) -> None:
         self._store = Store(state_dir)
         self._user = user
 

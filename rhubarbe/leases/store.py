@@ -39,8 +39,8 @@ _DATABASE = re.compile(r"leases\.(\d{1,10})\.sqlite")
 class Store:
     """The databases of all users of one gateway; its methods touch the disk: for a thread."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self._directory = state_dir
+    def __init__(self, state_dir: str | Path) -> None:
+        self._directory = Path(state_dir)
 
     def read(self) -> list[Lease]:
         """Return all leases of all users; raises LeaseError where nobody can vouch for them.

@@ -67,13 +67,13 @@ class WantedImage:
     stamp: Stamp | None
 
     @classmethod
-    def look_up(cls, wanted: str, repository: Path) -> "WantedImage":
+    def look_up(cls, wanted: str, repository: str | Path) -> "WantedImage":
         """Read the stamp of an image; one that is not here is known by its name.
 
         Reads a file: for a thread. Raises ImageError for an image without a stamp.
         """
         try:
-            path = find_image(wanted, repository).resolve()
+            path = Path(find_image(wanted, repository)).resolve()
         except ImageError:
             return cls(wanted.removesuffix(".ndz"), None)
         stamps = provenance(path)

@@ -138,7 +138,7 @@ def _first(lines: list[str]) -> str:
     return "".join(letter for letter in line.strip() if letter.isprintable())[:300]
 
 
-def local_images(repository: Path) -> list[Remote]:
+def local_images(repository: str | Path) -> list[Remote]:
     """Return the images of this gateway in the same form."""
     return [
         Remote(image.name, image.size, image_id(image.path))

@@ -16,8 +16,8 @@ from rhubarbe.errors import GatewayError, why
 class NextBoot:
     """The nextboot link of one node, by its control MAC address, towards one boot entry."""
 
-    def __init__(self, config_dir: Path, mac: str, entry: str) -> None:
-        self.path = config_dir / f"01-{mac.lower().replace(':', '-')}"
+    def __init__(self, config_dir: str | Path, mac: str, entry: str) -> None:
+        self.path = Path(config_dir, f"01-{mac.lower().replace(':', '-')}")
         self.entry = entry
 
     def require_entry(self) -> None:

@@ -227,7 +227,7 @@ def test_help_imports_no_library():
 # What is dear to import; in the standard library, that is also this.
 DEAR = (
     *(*HEAVY, "asyncio", "sqlite3", "ssl", "subprocess"),
-    *("dataclasses", "inspect", "datetime", "typing"),
+    *("dataclasses", "inspect", "datetime", "typing", "pathlib"),
 )
 
 
@@ -248,7 +248,7 @@ DEAR = (
         ("resolve mine", ""),
         ("share --dry-run mine", ""),
         ("leases", "typing"),
-        ("rescue --list", "dataclasses inspect datetime typing"),
+        ("rescue --list", "dataclasses inspect datetime typing pathlib"),
         ("completion nodes", "typing"),
         ("completion images", "typing"),
         ("history", "sqlite3"),
@@ -256,7 +256,9 @@ DEAR = (
 )
 def test_verbs_that_only_tell_import_what_they_need(line, needs, site):
     (site / "mine.ndz").touch()
-    needs += " dataclasses inspect datetime typing" * ("sqlite3" in needs or "share" in line)
+    needs += " dataclasses inspect datetime typing pathlib" * (
+        "sqlite3" in needs or "share" in line
+    )
     verb, *words = line.split()
     check = (
         "import sys, rhubarbe.cli.dispatch as d\n"

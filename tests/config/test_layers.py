@@ -31,11 +31,11 @@ class Site:
             "named": root / "named.conf",
         }
         rest = list(configuration_files(self.environ))[2:]
-        etc = [(self.files["etc"], False), (self.files["local"], False)]
+        etc = [(str(self.files["etc"]), False), (str(self.files["local"]), False)]
         monkeypatch.setattr(layers, "configuration_files", lambda environ: iter([
             *etc, *list(configuration_files(environ))[2:]
         ]))  # fmt: skip
-        assert [path for path, _ in rest] == [self.files["home"], self.files["here"]]
+        assert [Path(path) for path, _ in rest] == [self.files["home"], self.files["here"]]
 
     def write(self, layer, text):
         path = self.files[layer]
@@ -58,15 +58,15 @@ def bandwidth(value):
 
 def test_the_layers_of_a_user():
     environ = {"HOME": "/home/ada"}
-    here = Path.cwd() / "rhubarbe.conf"
+    here = str(Path.cwd() / "rhubarbe.conf")
     assert list(configuration_files(environ)) == [
-        (Path("/etc/rhubarbe/rhubarbe.conf"), False),
-        (Path("/etc/rhubarbe/rhubarbe.conf.local"), False),
-        (Path("/home/ada/.rhubarbe.conf"), True),
+        ("/etc/rhubarbe/rhubarbe.conf", False),
+        ("/etc/rhubarbe/rhubarbe.conf.local", False),
+        ("/home/ada/.rhubarbe.conf", True),
         (here, True),
     ]
     *_, last = configuration_files(environ | {"RHUBARBE_CONF": "/srv/other.conf"})
-    assert last == (Path("/srv/other.conf"), True)
+    assert last == ("/srv/other.conf", True)
     assert len(list(configuration_files({}))) == 3
 
 
@@ -129,9 +129,15 @@ def test_values_are_typed(site):
     )
     settings = site.load()
     assert settings.nodes.cmc_default_timeout == 0.5
-    assert settings.testbed.inventory_path == Path("~/inventory.json").expanduser()
+    assert settings.testbed.inventory_path == str(Path("~/inventory.json").expanduser())
     assert settings.networking.ssh_key == ""
     assert settings.networking.pattern_port == "7000+*"
+
+
+def test_a_directory_may_end_in_a_slash(site):
+    site.write("here", "[testbed]\nstate_dir = /srv/state//\n[frisbee]\nimages_dir = /\n")
+    settings = site.load()
+    assert (settings.testbed.state_dir, settings.frisbee.images_dir) == ("/srv/state", "/")
 
 
 def test_percent_signs_and_semicolons_are_only_text(site):
@@ -173,6 +179,7 @@ def test_settings_are_frozen(site):
         ("[nodes]\nreset_timeout = inf\n", ["reset_timeout", "seconds from 0 on"]),
         ("[frisbee]\nserver =\n", ["server", "not empty"]),
         ("[testbed]\ninventory_path =\n", ["inventory_path", "a path"]),
+        ("[testbed]\nstate_dir = ~nobody-is-called-so/x\n", ["state_dir", "a path"]),
         ("bandwidth = 3\n", ["no section headers", "line: 1"]),
         ("[networking]\nbandwidth = 3\nbandwidth = 4\n", ["line 3", "exists"]),
         ("[networking]\n[networking]\n", ["line 2", "exists"]),
@@ -243,15 +250,20 @@ def test_a_link_of_somebody_else_is_refused(site, monkeypatch):
 
 def test_a_home_that_may_not_be_entered_has_no_file(site, monkeypatch):
     site.write("here", bandwidth(3))
-    is_file = Path.is_file
+    stat = os.stat
 
-    def picky(self):
-        if self == site.files["home"]:
-            raise PermissionError(13, "Permission denied", str(self))
-        return is_file(self)
+    def picky(path, **options):
+        if path == str(site.files["home"]):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, **options)
 
-    monkeypatch.setattr(Path, "is_file", picky)
+    monkeypatch.setattr(os, "stat", picky)
     assert site.load().networking.bandwidth == 3
+
+
+def test_a_current_directory_that_was_removed_is_told(site, tmp_path):
+    Path.cwd().rmdir()
+    assert site.refusal().startswith("the current directory: No such file or directory; cd to")
 
 
 def test_a_site_that_asks_for_leases_asks_all_its_users(site):
