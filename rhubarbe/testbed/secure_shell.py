@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncssh
 
+from rhubarbe.testbed.door import Door
 from rhubarbe.testbed.shell import PIECE, Bash, Session, answer_with_reset
 
 NO_COMMANDS = b"this ramdisk has a shell only: no commands\r\n"
@@ -48,22 +49,6 @@ class _SshWire:
         self._connection.abort()
 
 
-class _Door(asyncssh.SSHServer):
-    """One connection, which is noted for as long as it is there."""
-
-    def __init__(self, connections: "set[asyncssh.SSHServerConnection]") -> None:
-        self._connections = connections
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._connections.discard(self._connection)
-
-
 @dataclass(frozen=True, slots=True)
 class Lock:
     """Who a server says that it is, and the public key of who is let in, in a file."""
@@ -98,7 +83,7 @@ class SecureShellService:
         self._acceptor = await asyncssh.listen(
             address,
             port,
-            server_factory=lambda: _Door(self._connections),
+            server_factory=lambda: Door(self._connections),
             server_host_keys=[self._lock.host_key],
             authorized_client_keys=str(self._lock.authorized),
             process_factory=self._begin,

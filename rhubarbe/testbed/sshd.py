@@ -4,29 +4,22 @@ from contextlib import suppress
 
 import asyncssh
 
+from rhubarbe.testbed.door import Door
 from rhubarbe.testbed.system import KEYS, System
 
 
-class _Door(asyncssh.SSHServer):
-    """One connection: lets in the keys that are on the disk."""
+class _Door(Door):
+    """Lets in the keys that are on the disk."""
 
-    def __init__(self, service: "SshService") -> None:
-        self._service = service
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._service.connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._service.connections.discard(self._connection)
+    def __init__(self, system: System, connections: "set[asyncssh.SSHServerConnection]") -> None:
+        super().__init__(connections)
+        self._system = system
 
     async def begin_auth(self, username: str) -> bool:
-        keys = await self._service.system.disk.read(KEYS)
-        if keys and self._connection is not None:
+        keys = await self._system.disk.read(KEYS)
+        if keys and self.connection is not None:
             with suppress(ValueError):  # a file without a key: nobody gets in
-                self._connection.set_authorized_keys(
+                self.connection.set_authorized_keys(
                     asyncssh.import_authorized_keys(keys.decode(errors="replace"))
                 )
         return True
@@ -39,9 +32,9 @@ class SshService:
     """The ssh server of one machine while it runs from its disk."""
 
     def __init__(self, place: tuple[str, int], system: System, host_key: asyncssh.SSHKey) -> None:
-        self.system = system
+        self._system = system
         self._place = place
-        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self._connections: set[asyncssh.SSHServerConnection] = set()
         self._host_key = host_key
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
@@ -51,7 +44,7 @@ class SshService:
         self._acceptor = await asyncssh.listen(
             address,
             port,
-            server_factory=lambda: _Door(self),
+            server_factory=lambda: _Door(self._system, self._connections),
             server_host_keys=[self._host_key],
             process_factory=self._serve,
             config=None,
@@ -62,11 +55,11 @@ class SshService:
         """Stop at once: no listener, no connection."""
         if self._acceptor is not None:
             self._acceptor.close()
-        for connection in list(self.connections):
+        for connection in list(self._connections):
             connection.abort()
 
     async def _serve(self, process: "asyncssh.SSHServerProcess[str]") -> None:
-        status, output = await self.system.run(process.command)
+        status, output = await self._system.run(process.command)
         stream = process.stdout if status == 0 else process.stderr
         with suppress(asyncssh.Error, OSError):  # the client is gone: nobody to tell
             stream.write(output)
