@@ -16,8 +16,9 @@ settings.load_profile("any machine")
 # What these assert is told in full.
 pytest.register_assert_rewrite("emulated", "golden")
 
-# Under nohup, all programs would ignore it.
+# Under nohup, or in the background of a script, all programs would ignore one of them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 LISTED = HERE / "skips"
