@@ -98,6 +98,15 @@ def _parser() -> argparse.ArgumentParser:
     of_machines(
         "--keep-disks", action="store_true", help="copy disks when machines are switched on"
     )
+    of_machines(
+        "--ramdisk",
+        type=Path,
+        metavar="DIR",
+        help="what they boot to be loaded, by rhubarbe-ramdisk build --output DIR",
+    )
+    of_machines(
+        "--memory", type=_positive, default=256, metavar="MIB", help="of each (%(default)s)"
+    )
     of_machines("--cache", type=Path, metavar="DIR", help="what is built (default: in ~/.cache)")
     add("--version", action="version", version=f"%(prog)s {VERSION}")
     return parser
@@ -178,7 +187,13 @@ def _kind(arguments: argparse.Namespace) -> "Kind":
         from rhubarbe.testbed.machines import Machines
 
         cache = {"cache": arguments.cache} if arguments.cache else {}
-        return Machines(debian=arguments.debian, keep_disks=arguments.keep_disks, **cache)
+        return Machines(
+            debian=arguments.debian,
+            keep_disks=arguments.keep_disks,
+            memory_mib=arguments.memory,
+            ramdisk=arguments.ramdisk,
+            **cache,
+        )
     from rhubarbe.testbed.emulated import Emulated
 
     return Emulated()

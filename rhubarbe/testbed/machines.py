@@ -22,7 +22,6 @@ POSSIBLE = ("card-dead", "card-silent", "card-lies", "card-500", "never-leaves",
 STAMP_FILE = "/etc/rhubarbe-image"
 OLD_STAMP = "a machine - image old - by rhubarbe-testbed\n"
 MORE = 64 * sample.MIB  # a node's disk is larger than that of the image
-MEMORY_MIB = 256
 ROOT_PARTITION = "/dev/vda1"
 SETTINGS = {
     "frisbee": {"hard_drive": "/dev/vda", "root_partition": ROOT_PARTITION},
@@ -40,7 +39,8 @@ class Machines:
     """Machines of QEMU; what takes long to make is kept in `cache`.
 
     `debian`: the sample system is a real one, not one of busybox; `keep_disks` has a copy made of a
-    disk whenever its machine is switched on.
+    disk whenever its machine is switched on; `ramdisk` is a directory that rhubarbe-ramdisk has
+    filled, to boot from instead of ours.
     """
 
     noun = "machines"
@@ -48,6 +48,8 @@ class Machines:
     cache: Path = field(default_factory=default_cache)
     debian: bool = False
     keep_disks: bool = False
+    memory_mib: int = 256
+    ramdisk: Path | None = None
 
     def check(self, plan: Plan) -> None:
         """Raise Misused or MissingProgram for what cannot be done, or not here."""
@@ -57,6 +59,8 @@ class Machines:
                 raise Misused(f"{fault.name} cannot be made to happen on machines; {possible} can")
         if plan.image is not None:
             raise Misused("--image goes with emulated nodes only")
+        if self.ramdisk is not None:
+            _check_ramdisk(self.ramdisk, plan.ramdisk_shell)
         programs.require(NEEDED, root=True, what="--machines")
         netboot.require_pxelinux()
 
@@ -64,7 +68,7 @@ class Machines:
         """Bring what is built, and put an old system on every disk."""
         by_ssh = site.plan.ramdisk_shell == "ssh"
         made = await built(self.cache, ["--debian"] if self.debian else [], by_ssh=by_ssh)
-        await sample.to_the_end(_furnish, site, made)
+        await sample.to_the_end(_furnish, site, made, self.ramdisk or made.ramdisk)
         await _mark_as_old(site.run / "old.img")
         await sample.to_the_end(_copy_disks, site)
 
@@ -97,7 +101,7 @@ class Machines:
             tap=_tap(names),
             disk=disk,
             serial=site.directory / "serial" / f"{names.node}.log",
-            memory_mib=MEMORY_MIB,
+            memory_mib=self.memory_mib,
             before=disk.with_suffix(".before") if self.keep_disks else None,
         )
         return QemuMachine(chassis, site.faults[names.node], tasks, site.log)
@@ -111,9 +115,19 @@ def _tree(site: Site) -> Path:
     return site.run / "tftp"
 
 
-def _furnish(site: Site, made: Built) -> None:
+def _check_ramdisk(ramdisk: Path, shell: str) -> None:
+    if shell == "ssh":
+        raise Misused("--ramdisk goes with telnet: which key opens it is not known here")
+    if missing := [name for name in netboot.RAMDISK if not (ramdisk / name).is_file()]:
+        raise Misused(
+            f"--ramdisk {ramdisk}: no {', '.join(missing)} there;"
+            f" do: rhubarbe-ramdisk build --output {ramdisk}"
+        )
+
+
+def _furnish(site: Site, made: Built, ramdisk: Path) -> None:
     (site.directory / "serial").mkdir()
-    netboot.lay_out(_tree(site), site.boot_entries, made)
+    netboot.lay_out(_tree(site), site.boot_entries, ramdisk.resolve())
     site.sample.unlink(missing_ok=True)
     site.sample.symlink_to(made.image)
     for source, target in ((made.key, site.key), (_public(made.key), _public(site.key))):

@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rhubarbe.testbed import namespace, programs
-from rhubarbe.testbed.built import Built
 from rhubarbe.testbed.errors import MissingProgram, ProgramFailed
 
 PXELINUX = Path("/usr/lib/PXELINUX/pxelinux.0")
 MODULES = Path("/usr/lib/syslinux/modules/bios")
 MODULE_NAMES = ("ldlinux.c32", "chain.c32", "libcom32.c32", "libutil.c32")
+RAMDISK = ("vmlinuz", "initrd", "pxelinux.cfg/pxefrisbee")
 DEFAULT_ENTRY = """\
 DEFAULT local
 LABEL local
@@ -39,16 +39,20 @@ def require_pxelinux() -> None:
         )
 
 
-def lay_out(tree: Path, boot_entries: Path, made: Built) -> None:
-    """Make the tree that TFTP serves; `boot_entries` is pxelinux.cfg, to be filled here too."""
+def lay_out(tree: Path, boot_entries: Path, ramdisk: Path) -> None:
+    """Make the tree that TFTP serves; `boot_entries` is pxelinux.cfg, to be filled here too.
+
+    `ramdisk` is where a kernel, an initrd and their entry are.
+    """
     tree.mkdir()
     shutil.copy(PXELINUX, tree)
     for name in MODULE_NAMES:
         shutil.copy(MODULES / name, tree)
-    for name in ("vmlinuz", "initrd"):
-        (tree / name).symlink_to(made.ramdisk / name)
+    *files, entry = RAMDISK
+    for name in files:
+        (tree / name).symlink_to(ramdisk / name)
     (tree / "pxelinux.cfg").symlink_to(boot_entries)
-    shutil.copy(made.ramdisk / "pxelinux.cfg" / "pxefrisbee", boot_entries)
+    shutil.copy(ramdisk / entry, boot_entries)
     (boot_entries / "default").write_text(DEFAULT_ENTRY)
 
 

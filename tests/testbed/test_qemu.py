@@ -148,6 +148,17 @@ def test_what_machines_cannot_do_is_refused(tmp_path, options, said):
         machines.Machines().check(plan)
 
 
+def test_a_ramdisk_of_one_s_own_is_looked_at_first(tmp_path):
+    ramdisk = tmp_path / "mine"
+    (ramdisk / "pxelinux.cfg").mkdir(parents=True)
+    (ramdisk / "vmlinuz").touch()
+    kind = machines.Machines(ramdisk=ramdisk)
+    with pytest.raises(Misused, match=r"no initrd, pxelinux.cfg/pxefrisbee there; do: rhubarbe-ra"):
+        kind.check(Plan(directory=tmp_path, numbers=[1]))
+    with pytest.raises(Misused, match="which key opens it"):
+        kind.check(Plan(directory=tmp_path, numbers=[1], ramdisk_shell="ssh"))
+
+
 @pytest.fixture
 def builds(monkeypatch):
     """What is asked of rhubarbe-ramdisk and imagezip, which are not run."""
