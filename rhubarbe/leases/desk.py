@@ -8,9 +8,6 @@ from rhubarbe.errors import LeaseError
 from rhubarbe.leases.lease import Lease
 from rhubarbe.leases.user import User
 
-# The clocks of who types a time and of who keeps leases may differ by this, in seconds.
-TOLERANCE = 60.0
-
 
 class Desk(Protocol):
     """One backend, asked by one user; times are in seconds since the epoch."""
@@ -41,9 +38,3 @@ def open_desk(settings: Settings, user: User, email: str = "", password: str = "
             return RemoteDesk(settings, email, password)
         case _:
             raise LeaseError("no leases are kept here: backend is none in [leases]")
-
-
-def refuse_the_past(begins: float, now: float) -> None:
-    """Raise LeaseError where a lease would begin before now."""
-    if begins < now - TOLERANCE:
-        raise LeaseError("a lease cannot begin in the past: nothing was booked")

@@ -7,8 +7,12 @@ from its begin on, and no longer at its end.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rhubarbe.errors import LeaseError
+
 # Later than any lease: the year 3000.
 LATEST = 32503680000.0
+# The clocks of who types a time and of who keeps leases may differ by this, in seconds.
+TOLERANCE = 60.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,3 +56,9 @@ def end_of_use(leases: Sequence[Lease], owner: str, moment: float) -> float | No
         if lease.holds(moment if end is None else end):
             end = lease.ends
     return end
+
+
+def refuse_the_past(begins: float, now: float) -> None:
+    """Raise LeaseError where a lease would begin before now."""
+    if begins < now - TOLERANCE:
+        raise LeaseError("a lease cannot begin in the past: nothing was booked")

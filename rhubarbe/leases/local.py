@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rhubarbe.errors import LeaseError
-from rhubarbe.leases.desk import refuse_the_past
-from rhubarbe.leases.lease import Lease, overlapping
+from rhubarbe.leases.lease import Lease, overlapping, refuse_the_past
 from rhubarbe.leases.store import Store
 from rhubarbe.leases.times import moment
 from rhubarbe.leases.user import User, user_called

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from rhubarbe.config import Settings
 from rhubarbe.errors import LeaseError
-from rhubarbe.leases.desk import refuse_the_past
-from rhubarbe.leases.lease import Lease, overlapping
+from rhubarbe.leases.lease import Lease, overlapping, refuse_the_past
 from rhubarbe.leases.times import moment
 from rhubarbe.transports.leases_api import Reservation, Reservations, Resource, utc
 
