@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from rhubarbe import TYPE_CHECKING
 
+__all__ = ["Record", "dataclass_transform"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, ClassVar, dataclass_transform

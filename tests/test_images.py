@@ -36,32 +36,32 @@ def refusal(call, *arguments):
 def test_here_comes_before_the_repository(here, repository):
     for place in (here, repository):
         (place / "fedora.ndz").touch()
-    assert find_image("fedora", repository) == str(here / "fedora.ndz")
-    assert find_image("fedora.ndz", repository) == str(here / "fedora.ndz")
+    assert find_image("fedora", repository) == here / "fedora.ndz"
+    assert find_image("fedora.ndz", repository) == here / "fedora.ndz"
     (here / "fedora.ndz").unlink()
-    assert find_image("fedora", repository) == str(repository / "fedora.ndz")
+    assert find_image("fedora", repository) == repository / "fedora.ndz"
 
 
 def test_the_name_as_given_comes_before_the_name_with_a_suffix(here, repository):
     (here / "fedora").touch()
     (here / "fedora.ndz").touch()
-    assert find_image("fedora", repository) == str(here / "fedora")
+    assert find_image("fedora", repository) == here / "fedora"
 
 
 def test_a_path_is_looked_for_nowhere_else(here, repository):
     (repository / "sub").mkdir()
     (repository / "sub" / "fedora.ndz").touch()
     path = str(repository / "sub" / "fedora")
-    assert find_image(path, here) == str(repository / "sub" / "fedora.ndz")
+    assert find_image(path, here) == repository / "sub" / "fedora.ndz"
     assert "no such image" in refusal(find_image, "sub/fedora", repository)
     (here / "mine.ndz").touch()
-    assert find_image("./mine", repository) == str(here / "mine.ndz")
+    assert find_image("./mine", repository) == here / "mine.ndz"
 
 
 def test_a_link_is_an_image(here, repository):
     (repository / "fedora-41.ndz").touch()
     (repository / "default.ndz").symlink_to("fedora-41.ndz")
-    assert find_image("default", repository) == str(repository / "default.ndz")
+    assert find_image("default", repository) == repository / "default.ndz"
 
 
 def test_a_partial_image_is_refused_by_name(here, repository):

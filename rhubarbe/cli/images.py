@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     repository = read_settings().frisbee.images_dir
     found = {repository: _chosen(repository, arguments)}
     here = os.getcwd()
-    if not _is_same(here, repository) and (images := _chosen(here, arguments)):
+    if os.path.realpath(repository) != here and (images := _chosen(here, arguments)):
         found[here] = images
     if arguments.json:
         return _print_document(found, arguments)
@@ -66,10 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.check:
                 code |= _check(image)
     return code
-
-
-def _is_same(here: str, repository: str) -> bool:
-    return os.path.realpath(here) == os.path.realpath(repository)
 
 
 def _chosen(directory: str, arguments: argparse.Namespace) -> list[Image]:

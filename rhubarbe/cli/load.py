@@ -87,13 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.image or settings.frisbee.default_image, settings.frisbee.images_dir
     )
 
-    from pathlib import Path
-
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.operations.load import LoadRequest, load
 
     request = LoadRequest(
-        image=Path(image),
+        image=image,
         entries=entries,
         limit=arguments.timeout or settings.nodes.load_default_timeout,
         bandwidth_mibps=arguments.bandwidth or settings.networking.bandwidth,

@@ -67,7 +67,6 @@ def _text(entries: Sequence[Entry], arguments: argparse.Namespace) -> str:
 def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[Entry]:
     """Keep the nodes that were last loaded with an image: its name, an alias, or a path."""
     import contextlib
-    import os
 
     from rhubarbe.errors import ImageError
     from rhubarbe.gateway.history import History
@@ -76,7 +75,7 @@ def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[E
 
     names = {wanted}
     with contextlib.suppress(ImageError):  # it may be gone, and still be on nodes
-        names.add(os.path.realpath(find_image(wanted, settings.frisbee.images_dir)))
+        names.add(str(find_image(wanted, settings.frisbee.images_dir).resolve()))
     last = last_loaded(History(settings.testbed.state_dir).runs())
     return [
         entry

@@ -1,7 +1,6 @@
 """Print the file that load would take for a name: looked for here, then in the repository."""
 
 import argparse
-import os
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.images import find_image
@@ -24,5 +23,5 @@ def run(arguments: argparse.Namespace) -> int:
     repository = read_settings().frisbee.images_dir
     paths = [find_image(name, repository) for name in arguments.images]
     for path in paths:
-        print(os.path.realpath(path) if arguments.real else path)
+        print(path.resolve() if arguments.real else path)
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rhubarbe import TYPE_CHECKING
-from rhubarbe.record import Record
+from rhubarbe.record import Record, dataclass_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +25,7 @@ class Setting(Record):
     help: str
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Section(Record):
     """The values of one section; its class attributes declare them, each with a `Setting`."""
 
@@ -34,6 +35,9 @@ class Section(Record):
         super().__init_subclass__()
         cls.declared = cls.defaults
         cls.defaults = {name: setting.default for name, setting in cls.declared.items()}
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
 
 
 def text_of(value: Any) -> str:

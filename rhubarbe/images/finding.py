@@ -11,19 +11,22 @@ from rhubarbe.images.naming import PARTIAL, SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from _typeshed import StrPath
 
 NEAR = 5
 
 
-def find_image(wanted: str, repository: StrPath) -> str:
+def find_image(wanted: str, repository: StrPath) -> Path:
     """Return the file that `-i WANTED` means; raises ImageError, which lists the near names."""
+    from pathlib import Path  # those who list images need not wait for this
+
     if wanted.endswith(PARTIAL):
         raise ImageError(f"{wanted}: a partial image, cut short while it was made: not loaded")
     for candidate in _candidates(wanted, repository):
         if os.path.isfile(candidate):
-            return os.path.join(os.getcwd(), candidate.removeprefix("./"))
+            return Path(candidate).absolute()
     for candidate in _candidates(wanted, repository):
         if os.path.isfile(partial := candidate + PARTIAL):
             raise ImageError(f"{wanted}: there is only {partial}, cut short while it was made")
@@ -42,7 +45,7 @@ def near_names(wanted: str, names: Iterable[str]) -> list[str]:
     """Return those of the names of images that somebody may have meant, the nearest first."""
     import difflib  # most commands find what they are asked for
 
-    wanted = os.path.basename(wanted).removesuffix(SUFFIX)
+    wanted = os.path.basename(wanted.rstrip("/")).removesuffix(SUFFIX)
     return difflib.get_close_matches(wanted, list(names), n=NEAR)
 
 

@@ -73,7 +73,7 @@ class WantedImage:
         Reads a file: for a thread. Raises ImageError for an image without a stamp.
         """
         try:
-            path = Path(find_image(wanted, repository)).resolve()
+            path = find_image(wanted, repository).resolve()
         except ImageError:
             return cls(wanted.removesuffix(".ndz"), None)
         stamps = provenance(path)

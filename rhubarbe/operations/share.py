@@ -171,7 +171,7 @@ def plan(request: ShareRequest) -> list[Step]:
     """Return what is to be done, in order; raises ImageError for what cannot be."""
     if not request.repository.is_dir():
         raise ImageError(f"{request.repository}: no such directory; see images_dir in [frisbee]")
-    source = Path(find_image(request.image, request.repository)).resolve()
+    source = find_image(request.image, request.repository).resolve()
     target = _target(source, request)
     steps: list[Step] = []
     if source != target:

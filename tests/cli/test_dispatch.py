@@ -245,7 +245,7 @@ DEAR = (
         ("images", ""),
         ("images --long", "dataclasses inspect typing"),
         ("list --by-date", ""),
-        ("resolve mine", ""),
+        ("resolve mine", "pathlib"),
         ("share --dry-run mine", ""),
         ("leases", "typing"),
         ("rescue --list", "dataclasses inspect datetime typing pathlib"),

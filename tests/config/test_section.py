@@ -22,6 +22,19 @@ def test_what_is_not_given_has_its_default():
     )
 
 
+def test_sections_are_equal_when_their_values_are():
+    assert Networks(ports=80) == Networks()
+    assert hash(Networks(ports=80)) == hash(Networks())
+    assert Networks(ports=81) != Networks()
+    assert Networks() != (80, "fit")
+    assert repr(Networks()) == "Networks(ports=80, name='fit')"
+
+
+def test_values_have_names():
+    with pytest.raises(TypeError):
+        Networks(80)
+
+
 def test_what_is_declared_can_be_looked_up():
     assert list(Networks.declared) == ["ports", "name"]
     assert Networks.declared["ports"] == Setting(COUNT, 80, "a setting")

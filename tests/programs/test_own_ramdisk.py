@@ -4,10 +4,17 @@ import shutil
 import subprocess
 
 import pytest
-from emulated import BIN, PrivateTestbed, differing_blocks, start_testbed
-from test_real_machines import UP_WITHIN, as_switched_on, pytestmark, told_by_machines, well
+import test_real_machines
+from emulated import BIN, differing_blocks
+from test_real_machines import (
+    as_switched_on,
+    packages_wanted,
+    start_machines,
+    told_by_machines,
+    well,
+)
 
-__all__ = ["pytestmark"]
+pytestmark = test_real_machines.pytestmark
 
 
 @pytest.fixture(
@@ -23,22 +30,17 @@ def machines(request, tmp_path):
     sender = {"udpcast": "udp-sender", "aria2": "aria2c"}.get(engine, "sh")
     if shutil.which(sender) is None:
         pytest.skip(f"needs {sender}")
-    built = subprocess.run(
-        [BIN / "rhubarbe-ramdisk", "build", "--output", tmp_path / "mine", *words],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    if "Debian packages cannot be had" in built.stderr:
-        pytest.skip(built.stderr)
-    assert built.returncode == 0, built.stderr
-    testbed = start_testbed(
-        *(tmp_path / "testbed", "--machines", "2", "--keep-disks"),
-        *("--ramdisk", tmp_path / "mine", "--memory", "512"),
-        kind=PrivateTestbed,
-        ready_within=UP_WITHIN,
-    )
+    ramdisk = tmp_path / "mine"
+    with packages_wanted():
+        built = subprocess.run(
+            [BIN / "rhubarbe-ramdisk", "build", "--output", ramdisk, *words],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert built.returncode == 0, built.stderr
+        testbed = start_machines(tmp_path / "testbed", "--ramdisk", ramdisk, "--memory", "512")
     conf = testbed.directory / "rhubarbe.conf"
     conf.write_text(conf.read_text().replace("[frisbee]", f"[frisbee]\nengine = {engine}"))
     yield testbed

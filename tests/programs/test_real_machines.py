@@ -43,22 +43,30 @@ PHASE = 300  # seconds for a command that has machines boot twice, on a machine 
 SLOWLY = "100"  # Mibit/s, so that there is a middle of the image
 
 
-@pytest.fixture
-def machines(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("machines")
+@contextlib.contextmanager
+def packages_wanted():
+    """Skip where what machines boot cannot be built for want of Debian's packages."""
     try:
-        testbed = start_testbed(
-            directory,
-            "--machines",
-            "2",
-            "--keep-disks",
-            kind=PrivateTestbed,
-            ready_within=UP_WITHIN,
-        )
+        yield
     except AssertionError as error:
         if "Debian packages cannot be had" in str(error):
             pytest.skip(str(error))
         raise
+
+
+def start_machines(directory, *options):
+    """Start two machines that keep their disks; return their testbed."""
+    return start_testbed(
+        *(directory, "--machines", "2", "--keep-disks", *options),
+        kind=PrivateTestbed,
+        ready_within=UP_WITHIN,
+    )
+
+
+@pytest.fixture
+def machines(tmp_path_factory):
+    with packages_wanted():
+        testbed = start_machines(tmp_path_factory.mktemp("machines"))
     yield testbed
     testbed.end()
 
