@@ -1,13 +1,14 @@
 """What a chunk must show before any of it is written: its image's identity, room on the disk."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.errors import TransferFailed, UsageError
-from rhubarbe.imaging.errors import TargetTooSmall
-from rhubarbe.imaging.relocations import short_end
+from rhubarbe.imaging.fitting import Extent
+from rhubarbe.imaging.relocations import data_end
 from rhubarbe.imaging.target import Target
-from rhubarbe.ndz.header import SECTOR, parse_header
+from rhubarbe.ndz.header import parse_header
 
 if TYPE_CHECKING:
     from rhubarbe.imaging.signature import PublicKey
@@ -63,47 +64,38 @@ def _load_key(path: str) -> "PublicKey | None":
 
 
 class Gate:
-    """Holds chunks back until the last one, ``last``, has shown that the disk is large enough.
+    """Holds chunks back until the first and the last have shown that the disk can take the image.
 
-    That is for a disk of known size only, and for at most ``most`` chunks: with more, buffers would
-    be short.
+    That is for a disk of known size only. `begin` is called with the first chunk and the extent of
+    the image before any chunk is admitted; it raises TargetError where the disk cannot take it.
     """
 
-    def __init__(self, target: Target, last: int, most: int) -> None:
-        self._target = target
+    def __init__(
+        self, target: Target, last: int, begin: Callable[[memoryview, Extent], object]
+    ) -> None:
         self._last = last
-        self._most = most
+        self._begin = begin
         self._held: list[tuple[int, memoryview]] = []
-        self._is_bounded = target.size is not None and not target.is_slice
-        self._is_open = not self._is_bounded
+        self._ends: dict[int, memoryview] = {}
+        self.is_open = target.size is None
 
     def admit(self, index: int, chunk: memoryview) -> list[tuple[int, memoryview]]:
         """Take a chunk; return those that may be written now, each with its number.
 
         Raises:
-            TargetTooSmall: the disk is; nothing was admitted, unless more than ``most`` came.
-            NdzError: the last chunk is not one.
+            TargetError: the disk does not take the image; nothing was written.
+            NdzError: the first or the last chunk is not one.
 
         """
-        if self._is_bounded and index == self._last:
-            self._check_room(chunk)
-            self._is_open = True
+        if self.is_open:
+            return [(index, chunk)]
         self._held.append((index, chunk))
-        if not self._is_open and len(self._held) <= self._most:
+        if index in {0, self._last}:
+            self._ends[index] = chunk
+        if {0, self._last} - self._ends.keys():
             return []
-        self._is_open = True
+        header = parse_header(self._ends[self._last], self._last)
+        self._begin(self._ends[0], Extent(data_end(header), header.last))
+        self.is_open = True
         admitted, self._held = self._held, []
         return admitted
-
-    def _check_room(self, chunk: memoryview) -> None:
-        header = parse_header(chunk, self._last)
-        end = header.regions[-1].end * SECTOR if header.regions else 0
-        short = short_end(header)
-        needed = end if short is None else min(end, short)
-        there = self._target.size
-        if there is not None and needed > there:
-            written = "" if self._is_open else ", nothing was written"
-            raise TargetTooSmall(
-                f"{self._target.name}: too small{written}: write error: No space left on device "
-                f"(the image has data up to byte {needed}, the disk ends at {there})"
-            )

@@ -100,7 +100,7 @@ def _receive(settings: Settings, log: report.Report, events: report.Events) -> N
         target = None if settings.given.has("N") else _open_target(settings)
         with target or nullcontext(), _fetching(settings, channel, log, target) as fetching:
             teller = _Teller(fetching, events)
-            with _disk(settings, target, teller.chunk_done) as disk:
+            with _disk(settings, target, teller.chunk_done, log) as disk:
                 figures = _fetch(settings, fetching, disk, log, teller)
                 fetching.leave(figures, write_mib=settings.write_mib, delay=delay)
                 teller.finished(figures)
@@ -134,7 +134,7 @@ def _tuning(settings: Settings, target: Target | None) -> Tuning:
     if target is None or not target.is_ordered:
         return settings.tuning
     # Others' chunks come in any order, and all of them must wait for the first.
-    return settings.tuning._replace(buffers=0, randomize=False, last_first=False)
+    return settings.tuning._replace(buffers=0, randomize=False, ends_first=False)
 
 
 def _fetching(
@@ -152,7 +152,7 @@ def _fetching(
     )
 
 
-def _disk(settings: Settings, target: Target | None, on_chunk: OnChunk) -> Disk:
+def _disk(settings: Settings, target: Target | None, on_chunk: OnChunk, log: report.Report) -> Disk:
     given = settings.given
     verify = given.has("verify")
     if target is None:
@@ -163,6 +163,7 @@ def _disk(settings: Settings, target: Target | None, on_chunk: OnChunk) -> Disk:
         settings.expected,
         memory_mib=(settings.write_mib or 1024) + settings.tuning.buffers,
         verify=verify,
+        say=log.line,
     )
 
 
@@ -172,7 +173,7 @@ def _fetch(
     """Receive all of it onto the disk, and do with it what else was asked for."""
     fetching.join()
     teller.joined()
-    disk.start(fetching.receiver.size, fetching.receiver.tuning.buffers)
+    disk.start(fetching.receiver.size)
     fetching.fetch(disk)
     figures = disk.finish()
     if settings.given.has("verify"):

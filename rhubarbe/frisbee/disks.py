@@ -9,6 +9,7 @@ from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.packets import CHUNK_SIZE
 from rhubarbe.frisbee.rawdisk import RawWriter
 from rhubarbe.imaging.errors import PartitionError
+from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.restore import Restorer, Target, Written
 
 OnChunk = Callable[[int, int, str], None]
@@ -32,8 +33,8 @@ class Disk(Protocol):
     def __exit__(self, *_: object) -> None:
         """Drop what is not yet written."""
 
-    def start(self, size: int, buffers: int) -> None:
-        """Start, for a file of ``size`` bytes, of which ``buffers`` chunks may wait to be done."""
+    def start(self, size: int) -> None:
+        """Start, for a file of ``size`` bytes."""
 
     def submit(self, index: int, chunk: memoryview) -> None:
         """Take a chunk, whose buffer stays the disk's until it is reported done."""
@@ -59,7 +60,9 @@ class ImageDisk:
         *,
         memory_mib: int,
         verify: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._say = say
         self._target = target
         self._on_chunk = on_chunk
         self._expected = expected
@@ -79,20 +82,20 @@ class ImageDisk:
         if self._restorer is not None:
             self._restorer.abort()
 
-    def start(self, size: int, buffers: int) -> None:
-        """Start the threads, for an image of ``size`` bytes of which ``buffers`` chunks may wait.
-
-        Half of these may wait for the last chunk, and the other half is for what comes meanwhile,
-        unless there is one for each.
-        """
-        chunks = -(-size // CHUNK_SIZE)
-        self._gate = Gate(self._target, chunks - 1, chunks if buffers >= chunks else buffers // 2)
+    def start(self, size: int) -> None:
+        """Start the threads, for an image of ``size`` bytes."""
         self._restorer = Restorer(
             self._target,
             memory_mib=self._memory_mib,
             on_chunk=self._chunk_done,
             verify=self._verify,
         )
+        last = -(-size // CHUNK_SIZE) - 1
+        self._gate = Gate(self._target, last, self._begin)
+
+    def _begin(self, first: memoryview, extent: Extent) -> None:
+        for remark in self._running.begin(first, extent):
+            self._say(remark)
 
     def _chunk_done(self, index: int, written: Written) -> None:
         data, zero, skipped = written.data_bytes, written.zero_bytes, written.skip_bytes
@@ -130,6 +133,8 @@ class ImageDisk:
     def finish(self) -> Figures:
         """Wait until all is on the disk."""
         totals = self._running.finish()
+        if self._running.has_lost:
+            self._say(f"{self._target.name}: {LOST}")
         return Figures(totals.effective, totals.actual, totals.writes)
 
     def verify(self) -> tuple[int, bool]:
@@ -159,7 +164,7 @@ class RawDisk:
         if self._writer is not None:
             self._writer.abort()
 
-    def start(self, size: int, _buffers: int) -> None:
+    def start(self, size: int) -> None:
         """Open the file, which is to take ``size`` bytes, and start the thread."""
         self._size = size
         self._writer = RawWriter(
@@ -196,12 +201,12 @@ class RawDisk:
 
 def refuse_slice_type(path: str, number: int) -> None:
     """Raise PartitionError where slice ``number`` of a disk has no type that can be set."""
-    from rhubarbe.imaging.partitions import MBR_ENTRIES, read_partitions
+    from rhubarbe.imaging.partitions import MBR_ENTRIES
+    from rhubarbe.imaging.sectorsize import read_disk_table
 
     with Path(path).open("rb", buffering=0) as disk:
-        descriptor = disk.fileno()
-        size = os.lseek(descriptor, 0, os.SEEK_END)
-        table = read_partitions(lambda at, count: os.pread(descriptor, count, at), size)
+        size = os.lseek(disk.fileno(), 0, os.SEEK_END)
+        table = read_disk_table(disk.fileno(), size, path)
     if table.scheme != "mbr" or number > MBR_ENTRIES:
         raise PartitionError(f"-D: only the slices 1 to {MBR_ENTRIES} of an MBR have a type to set")
 

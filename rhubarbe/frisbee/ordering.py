@@ -9,7 +9,7 @@ _UNSEEN, _FILLING, _FULL = 0, 1, 2
 class ChunkOrder:
     """The chunks of a file, each unseen, filling or full, and which of them come next.
 
-    ``shuffle`` puts a sequence in an order of its own; ``last_first`` puts the last chunk in front.
+    ``shuffle`` puts a sequence in an order of its own; the chunks ``in_front`` come before all.
     """
 
     def __init__(
@@ -17,7 +17,7 @@ class ChunkOrder:
         chunks: int,
         shuffle: Callable[["array[int]"], None] | None = None,
         *,
-        last_first: bool = False,
+        in_front: tuple[int, ...] = (),
     ) -> None:
         self._state = bytearray(chunks)
         self._order = array("I", range(chunks))
@@ -25,9 +25,9 @@ class ChunkOrder:
         self._again: list[int] = []
         if shuffle:
             shuffle(self._order)
-        if last_first:
-            self._order.remove(chunks - 1)
-            self._order.insert(0, chunks - 1)
+        for chunk in reversed(in_front):
+            self._order.remove(chunk)
+            self._order.insert(0, chunk)
 
     def is_unseen(self, chunk: int) -> bool:
         """Whether nothing of ``chunk`` has come."""

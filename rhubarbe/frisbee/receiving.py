@@ -80,7 +80,8 @@ class Receiver:
         self._ours: set[int] = set()
         self._short_of_buffer: set[int] = set()
         self._repair_at: dict[int, float] = {}
-        self._passing = self._urgent = -1
+        self._passing = -1
+        self._urgent: tuple[int, ...] = ()
 
     # -- what the outside asks -------------------------------------------------------------------
 
@@ -198,9 +199,9 @@ class Receiver:
         self.chunks = -(-blocks // BLOCKS_PER_CHUNK)
         self.tuning = self.tuning.capped(self.chunks)
         shuffle = self._random.shuffle if self.tuning.randomize else None
-        self._order = ChunkOrder(self.chunks, shuffle, last_first=self.tuning.last_first)
-        if self.tuning.last_first:
-            self._urgent = self.chunks - 1
+        if self.tuning.ends_first:
+            self._urgent = (0, self.chunks - 1) if self.chunks > 1 else (0,)
+        self._order = ChunkOrder(self.chunks, shuffle, in_front=self._urgent)
         self._heard = now
         self._idle_at = now + TICK
 
@@ -230,7 +231,7 @@ class Receiver:
         if not self._order.is_unseen(chunk):
             self.counts.duplicate_chunk += blocks.bit_count()
             return None
-        if self._free <= 0 and not (blocks & 1 and self._recycle()):
+        if not self._has_buffer_for(chunk) and not (blocks & 1 and self._recycle()):
             self.counts.no_free_chunks += blocks.bit_count()
             self._short_of_buffer.add(chunk)
             return None
@@ -240,6 +241,14 @@ class Receiver:
         self._order.open(chunk)
         self._filling[chunk] = filling
         return filling
+
+    def _has_buffer_for(self, chunk: int) -> bool:
+        """Whether there is a free buffer, beyond those kept for the first and the last chunk.
+
+        Without these two no other is written, so that the others would keep their buffers.
+        """
+        kept = 0 if chunk in self._urgent else len(self._unseen_urgent())
+        return self._free > kept
 
     def _recycle(self) -> bool:
         """Take the buffer of a chunk of which only the tail came: another starts here."""
@@ -329,7 +338,10 @@ class Receiver:
     def _wanted(self) -> list[int]:
         if not self._sated:
             return self._order.next(min(self.tuning.read_ahead, self._free))
-        return [self._urgent] if self._urgent >= 0 and self.is_unseen(self._urgent) else []
+        return self._unseen_urgent()
+
+    def _unseen_urgent(self) -> list[int]:
+        return [chunk for chunk in self._urgent if self._order.is_unseen(chunk)]
 
     def _ask(self, packets: list[Packet], chunk: int, now: float) -> None:
         if chunk in self._ours:

@@ -35,7 +35,7 @@ Receive an image from a frisbee server onto a disk, a file, or - for the standar
                Verified, and Finished or Failed; for people, standard error stays as it is
   --help, --version
 
-A disk that is too small is refused before anything is written, as far as memory for chunks allows.
+A disk that cannot take the image (too small, other sectors) is refused before anything is written.
 Exit status: 0 all is on the disk; 1 wrong usage, not this image, or the disk does not take it;
 98 the port is in use; 110 the server was silent; 255 other network errors.
 
@@ -98,7 +98,7 @@ def read_settings(words: list[str]) -> Settings:
             redo=given.number("I", 1000) / 1000,
             silence=float(given.number("T", _SILENCE)),
             randomize=not given.has("O"),
-            last_first=not given.has("N"),
+            ends_first=not given.has("N"),
         ),
         write_mib=given.number("W", half),
         buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,

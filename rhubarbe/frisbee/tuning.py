@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+MOST_ENDS = 2
+"""Chunks that are asked for before all others."""
+
 
 class Tuning(NamedTuple):
     """How eager a client is; chunks, but ``redo`` and ``silence`` in seconds."""
@@ -13,11 +16,12 @@ class Tuning(NamedTuple):
     idle_ticks: int = 3
     silence: float = 0.0
     randomize: bool = True
-    last_first: bool = False  # the last chunk says how large a disk the image needs
+    ends_first: bool = False  # the first and the last chunk say what disk the image needs
 
     def capped(self, chunks: int) -> "Tuning":
         """Fit these to a file of so many chunks; 0 buffers means one for each."""
-        buffers = min(self.buffers or chunks, chunks)
+        least = MOST_ENDS + 1 if self.ends_first else 1
+        buffers = min(max(self.buffers, least) if self.buffers else chunks, chunks)
         ahead = min(self.read_ahead, chunks)
         progress = min(max(self.in_progress, 4 * self.read_ahead), buffers)
         return self._replace(buffers=buffers, read_ahead=ahead, in_progress=progress)

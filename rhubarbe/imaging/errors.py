@@ -10,7 +10,11 @@ class TargetError(ImagingError):
 
 
 class TargetTooSmall(TargetError):
-    """The image has data beyond the end of the output."""
+    """The image has data, or a partition, beyond the end of the output."""
+
+
+class WrongSectorSize(TargetError):
+    """The logical sectors of the output are not as large as those of the disk in the image."""
 
 
 class VerifyError(ImagingError):

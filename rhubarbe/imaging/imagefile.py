@@ -4,8 +4,10 @@ import os
 import stat
 from collections.abc import Iterator
 
+from rhubarbe.imaging.fitting import Extent
+from rhubarbe.imaging.relocations import data_end
 from rhubarbe.ndz.errors import TruncatedImage, UnsupportedImage
-from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
+from rhubarbe.ndz.header import CHUNK, HEADER_AREA, parse_header
 
 STDIN = "-"
 
@@ -26,9 +28,9 @@ class ImageFile:
         if self.descriptor:
             os.close(self.descriptor)
 
-    def data_end(self) -> int:
-        """Return the byte past the last data, from the headers; 0 for a stream."""
-        end = 0
+    def extent(self) -> Extent | None:
+        """Return how far the image reaches, by its headers; None for a stream, or without any."""
+        data = covered = 0
         for place in range(self.count):
             area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
             header = parse_header(area, place)
@@ -37,8 +39,9 @@ class ImageFile:
                     f"{self.name}: encrypted with an obsolete cipher (Blowfish): "
                     "only the programs that made this image can read it"
                 )
-            end = max(end, header.regions[-1].end if header.regions else 0)
-        return end * SECTOR
+            data = max(data, data_end(header))
+            covered = max(covered, header.last)
+        return Extent(data, covered) if self.count else None
 
     def chunks(self) -> Iterator[bytearray]:
         """Yield the chunks in order; raise TruncatedImage where the last one is cut short."""

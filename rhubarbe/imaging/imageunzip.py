@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
-from rhubarbe.imaging.errors import TargetTooSmall, UsageError
+from rhubarbe.imaging.errors import UsageError
+from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
@@ -76,10 +77,9 @@ def _work(line: CommandLine) -> int:
                 f"{image.name}: chunk {image.count}: cut short, "
                 f"{image.size % CHUNK} bytes of {CHUNK}"
             )
-        end = image.data_end()
+        extent = image.extent()
         with _open_target(line) as target:
-            _refuse_too_small(image, target, end)
-            _restore(line, image, target)
+            _restore(line, image, target, extent)
             if line.has("dos-type"):
                 _set_type(line, target)
     except NdzError as error:
@@ -105,16 +105,7 @@ def _open_target(line: CommandLine) -> Target:
     return target
 
 
-def _refuse_too_small(image: ImageFile, target: Target, end: int) -> None:
-    if target.size is not None and end > target.size and not target.is_slice:
-        raise TargetTooSmall(
-            f"{target.name}: too small, nothing was written: write error: "
-            f"No space left on device ({image.name} has data up to byte {end}, "
-            f"the device ends at {target.size})"
-        )
-
-
-def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
+def _restore(line: CommandLine, image: ImageFile, target: Target, extent: Extent | None) -> None:
     started = time.monotonic()
     progress = _choose_progress(line, image)
     restorer = Restorer(
@@ -125,18 +116,22 @@ def _restore(line: CommandLine, image: ImageFile, target: Target) -> None:
         verify=line.has("verify"),
     )
     with shown(progress):
-        totals = _submit_all(restorer, line, image)
+        totals = _submit_all(restorer, line, image, extent)
     for kind in restorer.unknown_relocations:
         say(f"Ignoring unknown relocation type {kind}")
     if target.is_truncated:
-        say("WARNING: image too large for target slice, truncating")
+        say("WARNING: image too large for target slice, truncating (only zeros are left out)")
+    if restorer.has_lost:
+        say(f"WARNING: {target.name}: {LOST}")
     if not isinstance(progress, UnzipDots):
         _say_totals(totals, time.monotonic() - started, zeroed=line.has("zero"))
     if line.has("verify"):
         _say_verified(*restorer.verify())
 
 
-def _submit_all(restorer: Restorer, line: CommandLine, image: ImageFile) -> Totals:
+def _submit_all(
+    restorer: Restorer, line: CommandLine, image: ImageFile, extent: Extent | None
+) -> Totals:
     try:
         key = _load_key(line)
         for index, chunk in enumerate(image.chunks()):
@@ -144,6 +139,9 @@ def _submit_all(restorer: Restorer, line: CommandLine, image: ImageFile) -> Tota
                 _check_first(line, chunk)
             if key:
                 key.check(chunk, index)
+            if index == 0:
+                for remark in restorer.begin(chunk, extent):
+                    say(remark)
             restorer.wait_for_room()
             restorer.submit(index, chunk)
         return restorer.finish()

@@ -10,6 +10,7 @@ from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
 from rhubarbe.imaging.output import STDOUT, Output, open_output
+from rhubarbe.imaging.partitions import SECTOR_SIZES
 from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, has_bars, shown
 from rhubarbe.imaging.relocations import SHORT_SECTOR
 from rhubarbe.imaging.source import STDIN, Source
@@ -42,6 +43,7 @@ PROGRAM = Program(
         Option("D", "no-sync", "do not wait until the image is on the disk"),
         Option("u", "uuid", "write version 4, with this UUID (32 hexadecimal digits)", "HEX"),
         Option("3", "v3", "write version 3 (the default)"),
+        Option("", "sector-size", "logical sectors of the disk that a file is of", "BYTES"),
         Option("i", "info", "say what would be stored, and write nothing"),
         Option("", "memory", f"memory to use in MiB (default {_MEMORY_MIB})", "MIB"),
         Option("d", "debug", "accepted, and ignored"),
@@ -68,7 +70,10 @@ def _work(line: CommandLine) -> int:
         raise UsageError("the standard input can only be imaged with -r or -f")
     started = time.monotonic()
     with Source(line.arguments[0], replaces_errors=line.has("replace-errors")) as source:
-        layout = Layout(0, 0) if source.is_stream else plan(source, choice)
+        if source.is_stream:
+            layout = Layout(0, 0, choice.sector_size or SECTOR)
+        else:
+            layout = plan(source, choice)
         for remark in layout.remarks:
             say(remark)
         if is_info:
@@ -88,7 +93,15 @@ def _choose(line: CommandLine) -> Choice:
         min_free=line.number("min-free", MIN_FREE),
         skips_tail=line.has("skip-tail"),
         limit=line.number("count", 0) or None,
+        sector_size=_sector_size(line),
     )
+
+
+def _sector_size(line: CommandLine) -> int | None:
+    size = line.number("sector-size", 0)
+    if size and size not in SECTOR_SIZES:
+        raise UsageError(f"--sector-size: {size} is none of {', '.join(map(str, SECTOR_SIZES))}")
+    return size or None
 
 
 def _numbers(line: CommandLine, name: str) -> frozenset[int]:
@@ -125,6 +138,7 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         level=level,
         uuid=_uuid(line),
         relocation=_short_sector(source),
+        sector_size=layout.sector_size,
     )
     progress = _choose_progress(line, layout, path)
     zipper = Zipper(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from rhubarbe.imaging.errors import FilesystemError, PartitionError, SourceError
 from rhubarbe.imaging.filesystems.identify import BY_PARTCLONE, find_usage, identify
 from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge, whole
-from rhubarbe.imaging.partitions import MBR_ENTRIES, Partition, PartitionTable, read_partitions
+from rhubarbe.imaging.partitions import Partition, PartitionTable, read_partitions
+from rhubarbe.imaging.sectorsize import of_device, of_table, refuse_foreign_table
 from rhubarbe.imaging.source import Source
 from rhubarbe.ndz.header import SECTOR, SECTORS_MAX
 
@@ -15,6 +16,24 @@ MIN_FREE = 64
 
 SMALL_GAP = 2048
 """A gap of at most 1 MiB is stored as it is: an old boot loader must not survive in it."""
+
+BOOT_GAP = (256 << 20) // SECTOR
+"""Up to this size, what is before the first partition is stored as it is: boot loaders own it."""
+
+FIRST_EDGE = ((4 << 20) + (64 << 10)) // SECTOR
+LAST_EDGE = (2 << 20) // SECTOR
+"""Where the kinds of filesystems, RAID members and containers keep what they are known by.
+
+Both ends of what is saved are stored as the source has them, in use or not: else what the target
+was before would still be found there. The second header of LUKS2 begins 4 MiB from the start at the
+latest; ZFS labels, copies of boot sectors and RAID superblocks are in the last 2 MiB, Promise's
+farthest from the end, 3087 sectors before it.
+"""
+
+FURTHER_MARKS = tuple(
+    (start // SECTOR, (start + (64 << 10)) // SECTOR) for start in (64 << 20, 256 << 30)
+)
+"""The copies of btrfs's superblock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +48,23 @@ class Choice:
     min_free: int = MIN_FREE
     skips_tail: bool = False
     limit: int | None = None
+    sector_size: int | None = None
 
 
 @dataclass(slots=True)
 class Layout:
     """The ranges to store, ascending, in sectors from `base`, and the end of what is covered.
 
-    `blank` are the free ranges too short to be left out. `remarks` are lines for the user.
+    `blank` are the free ranges too short to be left out, `left_out` those that nothing of may be
+    stored. `remarks` are lines for the user, `sector_size` is that of the disk, in bytes.
     """
 
     base: int
     end: int
+    sector_size: int = SECTOR
     ranges: list[Range] = field(default_factory=list)
     blank: list[Range] = field(default_factory=list)
+    left_out: list[Range] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -55,9 +78,13 @@ def plan(source: Source, choice: Choice) -> Layout:
 
     Reads tables and bitmaps only.
     """
-    layout, used = _survey(source, choice)
+    sector_size = choice.sector_size or find_sector_size(source)
+    layout, used = _survey(source, choice, sector_size)
+    layout.sector_size = sector_size
     exact = merge(used)
     layout.ranges = _without_short_gaps(exact, layout.end, choice.min_free)
+    if layout.left_out:
+        layout.ranges = _gaps(merge(layout.left_out), layout.ranges)
     layout.blank = _gaps(exact, layout.ranges)
     if choice.limit is not None and choice.limit < layout.end:
         layout.ranges = [(s, min(e, choice.limit)) for s, e in layout.ranges if s < choice.limit]
@@ -72,6 +99,13 @@ def plan(source: Source, choice: Choice) -> Layout:
     return layout
 
 
+def find_sector_size(source: Source) -> int:
+    """Return the bytes of a logical sector of the source: the device's, or by the file's table."""
+    if source.is_stream:
+        return SECTOR
+    return of_device(source.descriptor) or of_table(source.read_at, source.size)
+
+
 def _without_short_gaps(exact: list[Range], end: int, min_free: int) -> list[Range]:
     """Return the ranges with the free runs between and around them that are too short filled."""
     if not exact:
@@ -84,13 +118,14 @@ def _without_short_gaps(exact: list[Range], end: int, min_free: int) -> list[Ran
     return ranges
 
 
-def _survey(source: Source, choice: Choice) -> tuple[Layout, list[Range]]:
+def _survey(source: Source, choice: Choice, sector_size: int) -> tuple[Layout, list[Range]]:
     if choice.is_raw:
         return Layout(0, source.sectors), [(0, source.sectors)]
     if choice.is_bare:
         return _survey_bare(source, choice)
     try:
-        table = read_partitions(source.read_at, source.size)
+        refuse_foreign_table(source.read_at, sector_size, source.name)
+        table = read_partitions(source.read_at, source.size, sector_size)
     except PartitionError as error:
         if choice.slice_number is not None or not identify(source.read_at):
             hint = "; with -r everything is stored"
@@ -122,16 +157,30 @@ def _survey_disk(
     if table.scheme == "gpt-backup":
         layout.remarks.append("GPT: using backup GPT")
     layout.remarks += [f"P{number}: unused, NOT SAVING." for number in table.unused_numbers]
-    used = list(table.used)
     partitions = [p for p in table.partitions if not p.is_extended]
+    taken = merge([*table.used, *((p.start, p.end) for p in partitions)])
+    used = _countable(source, table, [*table.used, *_used_gaps(source, table, taken)])
     for partition in partitions:
         if partition.number in choice.ignored:
             layout.remarks.append(f"P{partition.number}: ignored, NOT SAVING.")
+            layout.left_out.append((partition.start, partition.end))
         else:
             used.extend(_used(source, choice, partition, layout.remarks))
-    taken = [*table.used, *((p.start, p.end) for p in partitions)]
-    used.extend(_used_gaps(source, table, merge(taken)))
     return layout, used
+
+
+def _countable(source: Source, table: PartitionTable, used: list[Range]) -> list[Range]:
+    """Return of what belongs to no partition that which an image can count.
+
+    Beyond it there is only a GPT's backup, which is made again from the other copy when the image
+    is restored.
+    """
+    if table.scheme == "gpt-backup" and table.disk_sectors > SECTORS_MAX:
+        raise SourceError(
+            f"{source.name}: the GPT at its start is damaged, and the one at its end is beyond "
+            "what an image can count (2 TiB); sgdisk or gdisk can repair it"
+        )
+    return [(start, min(end, SECTORS_MAX)) for start, end in used if start < SECTORS_MAX]
 
 
 def _used(
@@ -146,6 +195,15 @@ def _used(
         yield partition.start + start, partition.start + end
     if not choice.skips_tail:
         yield _data_of_gap(source, partition.start + usage.end, partition.end)
+    yield from _edges(partition.start, partition.end)
+    for start, end in FURTHER_MARKS:
+        yield partition.start + start, min(partition.start + end, partition.end)
+
+
+def _edges(start: int, end: int) -> Iterator[Range]:
+    """Yield what is always stored of a partition, or of the space between two."""
+    yield start, min(start + FIRST_EDGE, end)
+    yield max(end - LAST_EDGE, start), end
 
 
 def _find_usage(source: Source, choice: Choice, partition: Partition) -> Usage:
@@ -184,19 +242,21 @@ def _reader(source: Source, partition: Partition) -> ReadAt:
 def _used_gaps(source: Source, table: PartitionTable, taken: list[Range]) -> Iterator[Range]:
     """Yield what to keep of the space between partitions: up to its last byte that is not zero.
 
-    A gap of zeros is thus left out, unless it is small.
-
-    After the last partition nothing is kept, nor before the first one where the table says that
-    no boot loader lives there: in a GPT, or when all four entries of an MBR are in use.
+    Of a gap of zeros that is thus both ends, or all of it where it is small. All that is before
+    the first partition is kept, whatever the table says of it: boot loaders live there. Of what is
+    after the last one, only the ends are.
     """
     partitions = [p for p in table.partitions if not p.is_extended]
     first = min((p.start for p in partitions), default=0)
     last = max((p.end for p in partitions), default=0)
-    is_full = table.scheme != "mbr" or sum(p.number <= MBR_ENTRIES for p in table.partitions) == 4  # noqa: PLR2004
     for start, end in _gaps(taken, [(0, table.disk_sectors)]):
-        if start >= last or (is_full and end <= first):
+        is_boot_loaders = end <= first and end - start <= BOOT_GAP
+        if end - start <= SMALL_GAP or is_boot_loaders:
+            yield start, end
             continue
-        yield (start, end) if end - start <= SMALL_GAP else _data_of_gap(source, start, end)
+        yield from _edges(start, end)
+        if start < last:
+            yield _data_of_gap(source, start, end)
 
 
 def _data_of_gap(source: Source, start: int, end: int) -> Range:

@@ -1,33 +1,30 @@
 """Partition tables: MBR with its extended chain, GPT with its backup; pure over a read function.
 
-All positions are in sectors of 512 bytes. Sources: the UEFI specification for GPT, the layout of
-IBM PC disks for MBR.
+A table counts in the logical sectors of its disk, of 512 or 4096 bytes; all positions that are
+given out are in sectors of 512 bytes. Sources: the UEFI specification for GPT, the layout of IBM PC
+disks for MBR.
 """
 
 import itertools
 import os
 import struct
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 from rhubarbe.imaging.errors import PartitionError
+from rhubarbe.imaging.filesystems.usage import merge
+from rhubarbe.imaging.gpt import Disk, GptHeader, ReadAt, read_copy
 from rhubarbe.ndz.header import SECTOR
-
-ReadAt = Callable[[int, int], bytes]
-"""read_at(byte offset, byte count) -> bytes, fewer at the end of the disk."""
 
 EXTENDED_TYPES = frozenset({0x05, 0x0F, 0x85})
 PROTECTIVE_TYPE = 0xEE
 MBR_ENTRIES = 4
 TRACK = 63
-"""Sectors before the first partition that always count as used: boot loaders live there."""
+"""Sectors at the start of an MBR disk that always count as used: boot loaders live there."""
+
+SECTOR_SIZES = (512, 1024, 2048, 4096)
+"""Sizes of logical sectors that disks have, in bytes."""
 
 _ENTRY = struct.Struct("<B3xB3xII")
-_GPT_HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-_GPT_ENTRY = struct.Struct("<16s16sQQQ72s")
-_GPT_MAX_ENTRIES = 1024
 _CHAIN_MAX = 512
 
 
@@ -51,8 +48,8 @@ class Partition:
 class PartitionTable:
     """A disk's partitions; `scheme` is "mbr", "gpt" or "gpt-backup".
 
-    `used` are the ranges (start, end) that hold the tables and boot loaders themselves, `free`
-    the ranges between and around partitions that nothing owns.
+    `used` are the ranges (start, end) that hold the tables and boot loaders themselves. `gpt` is
+    the header of the copy that was read, in logical sectors of `sector_size` bytes.
     """
 
     scheme: str
@@ -60,6 +57,13 @@ class PartitionTable:
     partitions: tuple[Partition, ...]
     used: tuple[tuple[int, int], ...]
     unused_numbers: tuple[int, ...] = ()
+    gpt: GptHeader | None = None
+    sector_size: int = SECTOR
+
+    @property
+    def end(self) -> int:
+        """Sector past the last partition, 0 where there is none."""
+        return max((partition.end for partition in self.partitions), default=0)
 
     def find(self, number: int) -> Partition:
         """Return the partition of that number; raise PartitionError where there is none."""
@@ -70,13 +74,29 @@ class PartitionTable:
         raise PartitionError(f"no slice {number} on this disk; there are: {there or 'none'}")
 
 
-def read_partitions(read_at: ReadAt, size: int) -> PartitionTable:
-    """Read the table of a disk of `size` bytes; raise PartitionError where there is none."""
-    sectors = size // SECTOR
-    first = read_at(0, SECTOR)
-    table = _read_gpt(read_at, sectors, first) or _read_mbr(read_at, sectors, first)
+def read_partitions(read_at: ReadAt, size: int, sector_size: int = SECTOR) -> PartitionTable:
+    """Read and check the table of a disk of `size` bytes, in logical sectors of `sector_size`.
+
+    Raises PartitionError where there is none, or partitions overlap or end beyond the disk.
+    """
+    table = read_table(read_at, size, sector_size)
     _check_overlaps(table)
     return table
+
+
+def read_table(read_at: ReadAt, size: int, sector_size: int = SECTOR) -> PartitionTable:
+    """Read the table as it is, whatever its partitions say; raise PartitionError if none."""
+    disk = Disk(read_at, size, sector_size)
+    first = read_at(0, SECTOR)
+    return _read_gpt(disk, first) or _read_mbr(disk, first)
+
+
+def gpt_sector_size(read_at: ReadAt) -> int | None:
+    """Return the size of logical sectors by which there is a sound GPT at the start of a disk."""
+    for sector_size in SECTOR_SIZES:
+        if read_copy(Disk(read_at, 1 << 63, sector_size), 1):
+            return sector_size
+    return None
 
 
 def set_mbr_type(descriptor: int, number: int, kind: int) -> None:
@@ -103,24 +123,27 @@ def _check_overlaps(table: PartitionTable) -> None:
             )
 
 
-def _read_mbr(read_at: ReadAt, sectors: int, first: bytes) -> PartitionTable:
+def _read_mbr(disk: Disk, first: bytes) -> PartitionTable:
     entries = _mbr_entries(first)
     if entries is None:
         raise PartitionError("No GPT or MBR partition table found!")
     if any(kind == PROTECTIVE_TYPE for kind, _, _ in entries):
         raise PartitionError("the MBR says that there is a GPT, but both its copies are damaged")
+    factor = disk.factor
     found = [
-        Partition(number, start, size, kind, kind in EXTENDED_TYPES)
+        Partition(number, start * factor, size * factor, kind, kind in EXTENDED_TYPES)
         for number, (kind, start, size) in enumerate(entries, 1)
         if kind and size
     ]
     unused = tuple(n for n, (kind, _, size) in enumerate(entries, 1) if not (kind and size))
-    used = [(0, min(TRACK, sectors))]
+    used = [(0, min(TRACK, disk.sectors))]
     for extended in [p for p in found if p.is_extended]:
-        logicals, boot_records = _follow_chain(read_at, extended)
+        logicals, boot_records = _follow_chain(disk, extended)
         found.extend(logicals)
-        used.extend((at, at + 1) for at in boot_records)
-    return PartitionTable("mbr", sectors, tuple(found), tuple(used), unused)
+        used.extend((at, at + factor) for at in boot_records)
+    return PartitionTable(
+        "mbr", disk.sectors, tuple(found), tuple(used), unused, sector_size=disk.sector_size
+    )
 
 
 def _mbr_entries(sector: bytes) -> list[tuple[int, int, int]] | None:
@@ -136,79 +159,69 @@ def _mbr_entries(sector: bytes) -> list[tuple[int, int, int]] | None:
     return entries if any(kind for kind, _, _ in entries) else None
 
 
-def _follow_chain(read_at: ReadAt, extended: Partition) -> tuple[list[Partition], list[int]]:
+def _follow_chain(disk: Disk, extended: Partition) -> tuple[list[Partition], list[int]]:
     """Return the logical partitions, numbered from 5, and the sectors of their boot records."""
     logicals: list[Partition] = []
     boot_records: list[int] = []
+    factor = disk.factor
     at = extended.start
     while at not in boot_records and len(boot_records) < _CHAIN_MAX:
         boot_records.append(at)
-        entries = _mbr_entries(read_at(at * SECTOR, SECTOR)) or []
+        entries = _mbr_entries(disk.read_at(at * SECTOR, SECTOR)) or []
         following = None
         for kind, start, size in entries:
             if kind in EXTENDED_TYPES:
-                following = extended.start + start
+                following = extended.start + start * factor
             elif kind and size:
-                logicals.append(Partition(5 + len(logicals), at + start, size, kind))
+                number = 5 + len(logicals)
+                logicals.append(Partition(number, at + start * factor, size * factor, kind))
         if following is None:
             break
         at = following
     return logicals, boot_records
 
 
-def _read_gpt(read_at: ReadAt, sectors: int, first: bytes) -> PartitionTable | None:
-    if primary := _gpt_copy(read_at, sectors, 1):
-        return _gpt_table("gpt", sectors, *primary)
-    entries = _mbr_entries(first) or []
-    is_protective = any(kind == PROTECTIVE_TYPE for kind, _, _ in entries)
-    # without a protective MBR, a backup at the end is what a former table left there
-    if (is_protective or not entries) and (backup := _gpt_copy(read_at, sectors, sectors - 1)):
-        return _gpt_table("gpt-backup", sectors, *backup)
+def protective_entry(sector: bytes) -> tuple[int, int, int] | None:
+    """Return (offset in the sector, start, size) of an MBR's protective entry, if it has one."""
+    for number, (kind, start, size) in enumerate(_mbr_entries(sector) or []):
+        if kind == PROTECTIVE_TYPE:
+            return 446 + 16 * number, start, size
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _GptHeader:
-    first_usable: int
-    last_usable: int
-    entries_at: int
-    entry_count: int
-    entry_size: int
-    entries_check: int
+def _read_gpt(disk: Disk, first: bytes) -> PartitionTable | None:
+    if primary := read_copy(disk, 1):
+        return _gpt_table("gpt", disk, primary)
+    entries = _mbr_entries(first) or []
+    is_protective = any(kind == PROTECTIVE_TYPE for kind, _, _ in entries)
+    # without a protective MBR, a backup at the end is what a former table left there
+    last = disk.size // disk.sector_size - 1
+    if (is_protective or not entries) and (backup := read_copy(disk, last)):
+        return _gpt_table("gpt-backup", disk, backup)
+    return None
 
 
-def _gpt_copy(read_at: ReadAt, sectors: int, at: int) -> tuple[_GptHeader, list[Partition]] | None:
-    """Return one copy of the table, if its header and entries are what their checksums say."""
-    if not 0 < at < sectors or (header := _gpt_header(read_at(at * SECTOR, SECTOR))) is None:
-        return None
-    entries = read_at(header.entries_at * SECTOR, header.entry_count * header.entry_size)
-    if zlib.crc32(entries) != header.entries_check:
-        return None
-    found = []
-    for number in range(header.entry_count):
-        kind, _, start, last, _, _ = _GPT_ENTRY.unpack_from(entries, number * header.entry_size)
-        if any(kind) and last >= start:
-            name = str(UUID(bytes_le=kind)).upper()
-            found.append(Partition(number + 1, start, last - start + 1, name))
-    return header, found
+def _gpt_table(scheme: str, disk: Disk, header: GptHeader) -> PartitionTable:
+    """Make the table of one copy; in use are what is before the first usable sector, both tables.
 
-
-def _gpt_header(sector: bytes) -> _GptHeader | None:
-    if len(sector) < SECTOR or sector[:8] != b"EFI PART":
-        return None
-    fields = _GPT_HEADER.unpack_from(sector)
-    size, check = fields[2], fields[3]
-    if not _GPT_HEADER.size <= size <= SECTOR:
-        return None
-    if zlib.crc32(sector[:16] + bytes(4) + sector[20:size]) != check:
-        return None
-    header = _GptHeader(fields[7], fields[8], *fields[10:14])
-    is_sound = header.entry_count <= _GPT_MAX_ENTRIES and header.entry_size >= _GPT_ENTRY.size
-    return header if is_sound else None
-
-
-def _gpt_table(
-    scheme: str, sectors: int, header: _GptHeader, found: list[Partition]
-) -> PartitionTable:
-    used = ((0, min(header.first_usable, sectors)), (min(header.last_usable + 1, sectors), sectors))
-    return PartitionTable(scheme, sectors, tuple(found), used)
+    The other table is where its header says, which need not be the end of the disk.
+    """
+    other = read_copy(disk, header.alternate)
+    used = [(0, header.first_usable)]
+    for copy in (header, other):
+        if copy is not None:
+            used.append((copy.at, copy.at + 1))
+            end = copy.entries_at + copy.entries_sectors(disk.sector_size)
+            used.append((copy.entries_at, end))
+    used = merge((start * disk.factor, end * disk.factor) for start, end in used)
+    return PartitionTable(
+        scheme,
+        disk.sectors,
+        tuple(
+            Partition(number, start * disk.factor, (end - start) * disk.factor, kind)
+            for number, kind, start, end in header.partitions()
+        ),
+        tuple((start, min(end, disk.sectors)) for start, end in used if start < disk.sectors),
+        gpt=header,
+        sector_size=disk.sector_size,
+    )

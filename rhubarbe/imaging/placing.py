@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rhubarbe.imaging.errors import ImagingError
+from rhubarbe.imaging.fitting import AS_IT_IS, Fate
 from rhubarbe.imaging.relocations import relocate, short_end
 from rhubarbe.imaging.target import Target
-from rhubarbe.ndz.errors import DamagedChunk
 from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, Region
 from rhubarbe.ndz.inflate import engine, inflate
-from rhubarbe.ndz.seal import Seal
+from rhubarbe.ndz.seal import Seal, SectorsCheck
 
-_PACKED = struct.Struct("<II")
+_PACKED = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,10 @@ class Placed:
     """What was written for one chunk: the checksum is of the sectors as they now must be.
 
     The regions are kept packed: all chunks of a large image stay in memory until it is verified.
+    What was written besides the chunks has no index.
     """
 
-    index: int
+    index: int | None
     packed: bytes
     data_bytes: int
     check: int
@@ -37,12 +38,18 @@ class Placed:
 
 
 class ChunkPlacer:
-    """Writes inflated chunks to a target, from any thread; remembers what they covered."""
+    """Writes inflated chunks to a target, from any thread; remembers what they covered.
+
+    `fit` says what is done otherwise than the chunks say; `has_lost` that data, other than zeros,
+    was left out, since it is beyond the end of the disk, and in no partition.
+    """
 
     def __init__(self, target: Target, *, keep_checks: bool) -> None:
         self.writes = 0
         self.checks: list[Placed] = []
         self.unknown_relocations: set[int] = set()
+        self.fit = AS_IT_IS
+        self.has_lost = False
         self._target = target
         self._keep_checks = keep_checks
         self._covered: list[Region] = []
@@ -69,9 +76,25 @@ class ChunkPlacer:
         return placed
 
     def finish(self) -> int:
-        """Make zero what no chunk covered, where the target asks for it; return how many bytes."""
-        if not self._target.zero_free:
-            return 0
+        """Make zero what no chunk covered, where the target asks for it; return how many bytes.
+
+        Then write what the disk gets besides the chunks.
+        """
+        zeroed = self._zero_rest() if self._target.zero_free else 0
+        for offset, data in self.fit.additions:
+            self._target.write(offset, data)
+            self.writes += 1
+            region = Region(offset // SECTOR, len(data) // SECTOR)
+            check = engine.crc32(data)
+            self.checks.append(Placed(None, _PACKED.pack(*region), len(data), check, 1))
+        return zeroed
+
+    def clear(self) -> None:
+        """Make zero what the disk must not keep; to be called before any chunk is placed."""
+        for start, end in self.fit.cleared:
+            self._target.zero(start * SECTOR, (end - start) * SECTOR)
+
+    def _zero_rest(self) -> int:
         end = max((covered.end for covered in self._covered), default=0) * SECTOR
         self._target.extend(end if self._short_end is None else self._short_end)
         size = end if self._target.size is None else self._target.size
@@ -94,24 +117,27 @@ class ChunkPlacer:
 
     def _write(self, pieces: Iterator[bytes], header: ChunkHeader, seal: Seal | None) -> Placed:
         end = short_end(header)
-        reach = header.regions[-1].end * SECTOR if header.regions else 0
+        fates = self.fit.fates(header.regions)
+        written = [region for region, fate in fates if fate is Fate.WRITTEN]
+        reach = written[-1].end * SECTOR if written else 0
         self._target.check_room(reach if end is None else min(reach, end))
-        cursor = _Cursor(header.regions)
-        sealed = check = data_bytes = writes = 0
+        cursor = _Cursor(fates)
+        sectors = SectorsCheck(None if header.relocations and self._target.is_slice else seal)
+        check = data_bytes = writes = 0
         for piece in pieces:
-            if seal:
-                sealed = engine.crc32(piece, sealed)
-            for offset, run in cursor.spread(piece):
-                part = run if end is None else run[: max(end - offset, 0)]
-                written = self._target.write(offset, part)
+            sectors.update(piece)
+            for offset, run, fate in cursor.spread(piece):
+                if fate is not Fate.WRITTEN:
+                    self.has_lost |= fate is Fate.LOST and bool(bytes(run).strip(b"\0"))
+                    continue
+                part = self.fit.patch(offset, run if end is None else run[: max(end - offset, 0)])
+                length = self._target.write(offset, part)
                 if self._keep_checks:
-                    check = engine.crc32(part[:written], check)
-                data_bytes += written
+                    check = engine.crc32(part[:length], check)
+                data_bytes += length
                 writes += 1
-        is_relocated = header.relocations and self._target.is_slice
-        if seal and sealed != seal.data_check and not is_relocated:
-            raise DamagedChunk(header.index, "its sectors are not those that were sealed")
-        packed = b"".join(_PACKED.pack(*region) for region in header.regions)
+        sectors.finish(header.index)
+        packed = b"".join(_PACKED.pack(*region) for region in written)
         return Placed(header.index, packed, data_bytes, check, writes, end)
 
     def _relocated(self, pieces: Iterator[bytes], header: ChunkHeader) -> Iterator[bytes]:
@@ -145,19 +171,20 @@ class ChunkPlacer:
 class _Cursor:
     """Walks through the regions as their sectors come in."""
 
-    def __init__(self, regions: tuple[Region, ...]) -> None:
-        self._regions = iter(regions)
+    def __init__(self, fates: list[tuple[Region, Fate]]) -> None:
+        self._fates = iter(fates)
+        self._fate = Fate.WRITTEN
         self._offset = self._left = 0
 
-    def spread(self, piece: bytes) -> Iterator[tuple[int, memoryview]]:
-        """Yield (byte offset on the target, bytes) for each run of the piece."""
+    def spread(self, piece: bytes) -> Iterator[tuple[int, memoryview, Fate]]:
+        """Yield (byte offset on the target, bytes, their fate) for each run of the piece."""
         view = memoryview(piece)
         while view:
             if not self._left:
-                region = next(self._regions)
+                region, self._fate = next(self._fates)
                 self._offset, self._left = region.start * SECTOR, region.size * SECTOR
             part = view[: self._left]
-            yield self._offset, part
+            yield self._offset, part, self._fate
             self._offset += len(part)
             self._left -= len(part)
             view = view[len(part) :]

@@ -32,6 +32,13 @@ def short_end(header: ChunkHeader) -> int | None:
     return None
 
 
+def data_end(header: ChunkHeader) -> int:
+    """Return the byte past the last data of a chunk."""
+    end = header.regions[-1].end * SECTOR if header.regions else 0
+    short = short_end(header)
+    return end if short is None else min(end, short)
+
+
 def relocate(data: bytearray, header: ChunkHeader, start: int, size: int | None) -> list[int]:
     """Make the inflated data of a chunk true for a slice at sector `start`, `size` bytes long.
 

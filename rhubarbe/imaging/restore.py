@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from rhubarbe.imaging.errors import ImagingError
+from rhubarbe.imaging.firstchunk import FirstChunk
+from rhubarbe.imaging.fitting import Disk, Extent, fit, refuse_sector_size
 from rhubarbe.imaging.placing import ChunkPlacer
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.check import ChunkSet
@@ -87,10 +89,28 @@ class Restorer:
         for thread in self._threads:
             thread.start()
 
+    def begin(self, first: Chunk, extent: Extent | None) -> tuple[str, ...]:
+        """Look at the image's first chunk, and make the target ready for the image.
+
+        To be called before any chunk is submitted; `extent` is None where it is not known. Returns
+        remarks for the user. Raises TargetError where the target cannot take the image: nothing was
+        written then.
+        """
+        target = self._target
+        if target.is_fresh or target.is_ordered or target.size is None:
+            return ()
+        disk = Disk(target.name, target.size, target.sector_size)
+        if target.is_slice:
+            refuse_sector_size(FirstChunk(first), disk)
+            return ()
+        self._placer.fit = fit(FirstChunk(first), extent, disk)
+        self._placer.clear()
+        return self._placer.fit.remarks
+
     @property
-    def pending(self) -> int:
-        """Chunks submitted and not yet written."""
-        return self._pending
+    def has_lost(self) -> bool:
+        """Whether data was left out that is beyond the end of the disk, and in no partition."""
+        return self._placer.has_lost
 
     @property
     def room(self) -> int:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from rhubarbe.imaging.errors import TargetError
+from rhubarbe.imaging.sectorsize import of_device, read_disk_table
 from rhubarbe.ndz.header import Buffer
 
 ZEROS = memoryview(bytes(1 << 20))
@@ -26,7 +27,8 @@ _PUNCH_KEEPING_SIZE = 3
 class Target:
     """An open output; offsets are bytes from the start of the disk, or of the slice.
 
-    `size` is how much it can hold, None where nothing bounds it. `is_ordered` says that it can
+    `size` is how much it can hold, None where nothing bounds it, `sector_size` the bytes of its
+    logical sectors, None where it is no device. `is_ordered` says that it can
     only be written from start to end (a pipe): what is left out is then filled with zeros.
 
     The first bytes of a disk are zeros from the first write on, and written by `sync` after all the
@@ -47,6 +49,7 @@ class Target:
         self.size: int | None = None
         if self.is_block or (self.is_regular and keep_size):
             self.size = os.lseek(descriptor, 0, os.SEEK_END)
+        self.sector_size = of_device(descriptor)
         self.is_slice = False
         self.is_truncated = False
         self._head: bytearray | None = None
@@ -111,19 +114,20 @@ class Target:
             self.descriptor = -1
 
     def check_room(self, end: int) -> None:
-        """Raise TargetError where bytes up to `end` do not fit; a slice takes what does."""
+        """Raise TargetError where bytes up to `end` do not fit; of a slice, `write` sees to it."""
         if self.size is not None and end > self.size and not self.is_slice:
             raise self._error(errno.ENOSPC)
 
     def write(self, offset: int, data: Buffer) -> int:
         """Write data at a byte offset, all of it; return how much was not beyond a slice's end.
 
-        Raises TargetError (`write error: ...`), also where the output is too small.
+        Only zeros are left out there. Raises TargetError (`write error: ...`), also where the
+        output is too small.
         """
         view = memoryview(data)
         room = len(view) if self.size is None else max(self.size - offset, 0)
         if room < len(view):
-            if not self.is_slice:
+            if not self.is_slice or bytes(view[room:]).strip(b"\0"):
                 raise self._error(errno.ENOSPC)
             self.is_truncated = True
             view = view[:room]
@@ -260,10 +264,8 @@ class Target:
         return self.is_regular and _punch(self.descriptor, offset, length)
 
     def _enter_slice(self, number: int) -> None:
-        from rhubarbe.imaging.partitions import read_partitions  # most restores need none
-
         size = self.size or 0
-        table = read_partitions(lambda at, count: os.pread(self.descriptor, count, at), size)
+        table = read_disk_table(self.descriptor, size, self.name)
         slice_ = table.find(number)
         self.base = slice_.start * 512
         self.size = slice_.size * 512

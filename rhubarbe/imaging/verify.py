@@ -113,8 +113,9 @@ def _verify_chunk(reader: DiskReader, target: Target, placed: Placed) -> int:
     if check != placed.check:
         regions = list(placed.regions)
         first, last = regions[0].start, regions[-1].end - 1
+        what = "the backup of the GPT" if placed.index is None else f"chunk {placed.index}"
         raise VerifyError(
-            f"{target.name}: verify error: chunk {placed.index}, in sectors {first} to {last}: "
+            f"{target.name}: verify error: {what}, in sectors {first} to {last}: "
             "the disk does not hold what was written"
         )
     return compared

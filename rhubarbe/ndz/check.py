@@ -8,13 +8,16 @@ from pathlib import Path
 
 from rhubarbe.ndz.errors import CheckStopped, DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, SECTOR, Buffer, ChunkHeader, parse_header
-from rhubarbe.ndz.inflate import engine, inflate
-from rhubarbe.ndz.seal import Seal, read_seal
+from rhubarbe.ndz.inflate import inflate
+from rhubarbe.ndz.seal import Seal, SectorsCheck, read_seal
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSummary:
-    """A checked image; `sectors` is the end of the covered range, `data_end` of the last data."""
+    """A checked image; `sectors` is the end of the covered range, `data_end` of the last data.
+
+    `sector_size` is that of the logical sectors of the disk, in bytes.
+    """
 
     size_bytes: int = 0
     chunks: int = 0
@@ -24,6 +27,7 @@ class ImageSummary:
     data_end: int = 0
     is_sealed: bool = False
     is_signed: bool = False
+    sector_size: int = SECTOR
     untrue_sectors: int = 0
 
     @property
@@ -43,12 +47,10 @@ class CheckedChunk:
 def check_chunk(chunk: Buffer, place: int) -> CheckedChunk:
     """Check one chunk by itself: header, seal, stream; raise NdzError naming it by its place."""
     checked = _open_chunk(chunk, place)
-    data_check = 0
+    sectors = SectorsCheck(checked.seal)
     for piece in inflate(chunk, checked.header):
-        if checked.seal:
-            data_check = engine.crc32(piece, data_check)
-    if checked.seal and data_check != checked.seal.data_check:
-        raise DamagedChunk(place, "its sectors are not those that were sealed")
+        sectors.update(piece)
+    sectors.finish(place)
     return checked
 
 
@@ -77,6 +79,8 @@ def _check_seal(checked: CheckedChunk, first: CheckedChunk) -> None:
         return
     if seal.image_id != first.seal.image_id:
         raise DamagedChunk(place, "belongs to another image (its seal says so)")
+    if seal.sector_size != first.seal.sector_size:
+        raise DamagedChunk(place, f"is of a disk with sectors of {seal.sector_size} bytes")
     if seal.index != place:
         raise DamagedChunk(place, f"was sealed as chunk {seal.index}")
     if seal.is_last and seal.total != place + 1:
@@ -140,6 +144,7 @@ class ImageChecker:
             data_end=header.regions[-1].end if header.regions else before.data_end,
             is_sealed=seal is not None,
             is_signed=header.security.signed,
+            sector_size=seal.sector_size if seal else SECTOR,
             untrue_sectors=before.untrue_sectors
             + (sum(run.size for run in seal.untrue) if seal else 0),
         )

@@ -5,6 +5,7 @@ it; a chunk's zlib stream is its header, batches one after the other, an empty l
 checksum. So the chunks do not depend on how many threads there are.
 """
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from rhubarbe.ndz.header import (
     Security,
 )
 from rhubarbe.ndz.inflate import engine
-from rhubarbe.ndz.seal import TABLE_ROOM, Seal, seal_chunk, table_size
+from rhubarbe.ndz.seal import TABLE_ROOM, Seal, new_digest, seal_chunk, table_size
 
 BATCH = 128 << 10
 """Bytes that are deflated together: more makes images hardly smaller."""
@@ -150,6 +151,7 @@ class _Draft:
     untrue: list[Region] = field(default_factory=list)
     adler: int = _ADLER_START
     crc: int = 0
+    digest: hashlib.blake2b | None = None
 
     def room(self) -> int:
         return _STREAM_ROOM - self.used
@@ -164,6 +166,8 @@ class _Draft:
         self.used += len(batch.deflated)
         self.adler = engine.adler32(batch.data, self.adler)
         self.crc = engine.crc32(batch.data, self.crc)
+        if self.digest:
+            self.digest.update(batch.data)
         self.untrue.extend(batch.untrue)
         for extent in batch.extents:
             if self.regions and self.regions[-1].end == extent.start:
@@ -177,7 +181,8 @@ class Packer:
     """Packs deflated batches, in order, into chunks of 1,048,576 bytes.
 
     A chunk comes out once the next one has begun, so that the last one can say that it is.
-    `version` is 3 or 4, the latter with `uuid` in its headers; `image_id` is that of the seals.
+    With `uuid`, which they then bear, they are of version 4, else 3. `image_id` is that of the
+    seals, `sector_size` that of the disk's logical sectors, in bytes.
     """
 
     def __init__(
@@ -187,13 +192,15 @@ class Packer:
         level: int = LEVEL,
         uuid: bytes | None = None,
         relocation: Relocation | None = None,
+        sector_size: int = SECTOR,
     ) -> None:
         self.chunks = 0
+        self._sector_size = sector_size
         self._image_id = image_id
         self._deflater = Deflater(level)
         self._uuid = uuid
         self._relocation = relocation
-        self._draft = _Draft(0)
+        self._draft = self._new_draft(0)
         self._complete: _Draft | None = None
 
     def add(self, batch: Batch) -> Iterator[bytearray]:
@@ -244,7 +251,10 @@ class Packer:
         """Close the draft; the free space up to the next data, if any, is still its own."""
         if self._complete:
             yield self._seal(self._complete, self._draft.first)
-        self._complete, self._draft = self._draft, _Draft(start)
+        self._complete, self._draft = self._draft, self._new_draft(start)
+
+    def _new_draft(self, start: int) -> _Draft:
+        return _Draft(start, digest=None if self._sector_size == SECTOR else new_digest())
 
     def _seal(self, draft: _Draft, last: int, *, is_last: bool = False) -> bytearray:
         size = len(_STREAM_START) + draft.used + len(_STREAM_END) + _CHECKSUM_SIZE
@@ -276,6 +286,8 @@ class Packer:
             is_last=is_last,
             data_check=draft.crc,
             untrue=tuple(draft.untrue),
+            sector_size=self._sector_size,
+            digest=draft.digest.digest() if draft.digest else b"",
         )
         seal_chunk(chunk, seal)
         return chunk

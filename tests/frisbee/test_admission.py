@@ -6,6 +6,7 @@ from images import KEY, UUID, signed_image
 from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.errors import TransferFailed, UsageError
 from rhubarbe.imaging.errors import TargetTooSmall
+from rhubarbe.imaging.fitting import Extent
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.errors import DamagedChunk, NotAnImage
 
@@ -34,38 +35,54 @@ def _numbers(admitted):
     return [index for index, _ in admitted]
 
 
-def test_chunks_wait_for_the_last_one(disk):
-    gate = Gate(disk(len(DISK)), 3, most=4)
-    assert gate.admit(1, CHUNKS[1]) == []
+@pytest.fixture
+def gate(disk):
+    """Make a gate before a disk of so many bytes; the first chunk, once it knows it, is kept."""
+
+    def make(size=None, last=3):
+        begun = []
+        made = Gate(disk(size), last, lambda first, extent: begun.append((first, extent)))
+        made.begun = begun
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("order", [(1, 0, 3), (3, 1, 0), (1, 2, 3, 0)])
+def test_chunks_wait_for_the_first_and_the_last_one(gate, order):
+    gate = gate(len(DISK))
+    for index in order[:-1]:
+        assert gate.admit(index, CHUNKS[index]) == []
+    assert gate.begun == []
+    assert _numbers(gate.admit(order[-1], CHUNKS[order[-1]])) == list(order)
+    assert gate.begun == [(CHUNKS[0], Extent(len(DISK), len(DISK) // 512))]
+    assert _numbers(gate.admit(7, CHUNKS[2])) == [7]
+
+
+def test_an_image_of_one_chunk_does_not_wait(gate):
+    assert _numbers(gate(len(DISK), last=0).admit(0, CHUNKS[0])) == [0]
+
+
+def test_nothing_is_admitted_where_the_disk_cannot_take_it(disk):
+    def begin(_first, _extent):
+        raise TargetTooSmall("too small")
+
+    gate = Gate(disk(512), 3, begin)
     assert gate.admit(0, CHUNKS[0]) == []
-    assert gate.admit(3, CHUNKS[3]) == [(1, CHUNKS[1]), (0, CHUNKS[0]), (3, CHUNKS[3])]
-    assert _numbers(gate.admit(2, CHUNKS[2])) == [2]
+    for _ in range(2):
+        with pytest.raises(TargetTooSmall):
+            gate.admit(3, CHUNKS[3])
 
 
-def test_the_last_chunk_says_that_the_disk_is_too_small(disk):
-    gate = Gate(disk(len(DISK) - 512), 3, most=4)
-    assert gate.admit(1, CHUNKS[1]) == []
-    message = "too small, nothing was written: .*up to byte 262144, the disk ends at 261632"
-    with pytest.raises(TargetTooSmall, match=message):
-        gate.admit(3, CHUNKS[3])
+def test_what_grows_is_never_too_small(gate):
+    assert _numbers(gate().admit(1, CHUNKS[1])) == [1]
 
 
-def test_no_more_chunks_wait_than_may(disk):
-    gate = Gate(disk(1 << 10), 3, most=1)
-    assert gate.admit(1, CHUNKS[1]) == []
-    assert _numbers(gate.admit(0, CHUNKS[0])) == [1, 0]
-    assert _numbers(gate.admit(2, CHUNKS[2])) == [2]
-    with pytest.raises(TargetTooSmall, match="too small: write error"):
-        gate.admit(3, CHUNKS[3])
-
-
-def test_what_grows_is_never_too_small(disk):
-    assert _numbers(Gate(disk(), 3, most=4).admit(1, CHUNKS[1])) == [1]
-
-
-def test_the_last_chunk_must_be_one(disk):
+def test_the_last_chunk_must_be_one(gate):
+    gate = gate(len(DISK))
+    gate.admit(0, CHUNKS[0])
     with pytest.raises(NotAnImage):
-        Gate(disk(len(DISK)), 3, most=4).admit(3, memoryview(bytes(1 << 20)))
+        gate.admit(3, memoryview(bytes(1 << 20)))
 
 
 def test_the_uuid_is_that_of_the_image():

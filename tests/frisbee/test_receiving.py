@@ -88,25 +88,31 @@ def test_the_order_is_random_unless_told_otherwise():
     assert len(orders) > 1
 
 
-def test_the_last_chunk_can_be_asked_for_before_all_others():
-    receiver = joined(10, randomize=False, last_first=True)
-    assert requests(receiver, TICK) == [Ask(9), Ask(0)]
+def test_the_first_and_last_chunk_can_be_asked_for_before_all_others():
+    receiver = joined(10, randomize=False, ends_first=True)
+    assert requests(receiver, TICK) == [Ask(0), Ask(9)]
     for client in range(5):
-        receiver = Receiver(client, Tuning(last_first=True), now=0.0)
+        receiver = Receiver(client, Tuning(ends_first=True), now=0.0)
         receiver.receive(Joined(100 * 1024), 0.0)
         asked = [packet.chunk for packet in receiver.poll(TICK)]
-        assert asked[0] == 99
-        assert len(set(asked)) == 2
+        assert asked == [0, 99]
 
 
-@pytest.mark.parametrize("last_first", [True, False])
-def test_the_chunk_that_the_disk_waits_for_is_asked_for_again_while_others_wait(last_first):
-    receiver = joined(10, randomize=False, last_first=last_first)
+def test_buffers_are_kept_for_the_first_and_the_last_chunk():
+    """A disk takes no other before them: all buffers full of others would wait for ever."""
+    receiver = joined(10, randomize=False, ends_first=True, buffers=1)
+    taken = [receiver.store(chunk, WHOLE_CHUNK, 0.1) for chunk in (4, 5, 6, 9, 0)]
+    assert taken == [WHOLE_CHUNK, 0, 0, WHOLE_CHUNK, WHOLE_CHUNK]
+
+
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_the_chunk_that_the_disk_waits_for_is_asked_for_again_while_others_wait(ends_first):
+    receiver = joined(10, randomize=False, ends_first=ends_first)
     requests(receiver, TICK)
     for chunk in range(3):  # as many as wait for a disk that takes nothing yet
         assert receiver.store(chunk, WHOLE_CHUNK, 0.1) == WHOLE_CHUNK
     asked = [packet.chunk for now in (0.1, 1.5, 3.0, 4.5) for packet in requests(receiver, now)]
-    assert set(asked) == ({9} if last_first else set())
+    assert set(asked) == ({9} if ends_first else set())
 
 
 def test_a_full_chunk_makes_it_ask_for_the_next():

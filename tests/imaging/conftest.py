@@ -94,6 +94,21 @@ class Tools:
         return used
 
     @staticmethod
+    def with_edges(used, size):
+        """The used ranges in bytes of a partition of `size`, and both its ends, joined.
+
+        Both ends are always stored: what was there before would be found in them.
+        """
+        first = (0, min((4 << 20) + (64 << 10), size))
+        joined = []
+        for start, end in sorted([*used, first, (max(size - (2 << 20), 0), size)]):
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+            else:
+                joined.append((start, end))
+        return joined
+
+    @staticmethod
     def files(directory=None, *, count=40, seed=0, largest=60000):
         """Make files of many sizes, in the directory if given; return name -> bytes."""
         made = {}

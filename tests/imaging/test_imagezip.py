@@ -82,17 +82,17 @@ def matches(disk, target, ranges):
 
 
 def test_an_mbr_with_logical_partitions(make_disk, tools, programs, tmp_path):
-    disk = make_disk(24, "label: dos\n2048,8192,83\n10240,36864,5\n12288,8192,83\n22528,8192,82\n")
+    disk = make_disk(48, "label: dos\n2048,8192,83\n10240,86016,5\n12288,8192,83\n22528,57344,82\n")
     mkfs_ext(tools, disk, 2048, 4096)
     mkfs_ext(tools, disk, 12288, 4096)
-    mkswap(tools, disk, 22528, 8192, tmp_path)
+    mkswap(tools, disk, 22528, 57344, tmp_path)
     image = tmp_path / "image.ndz"
     programs.zip(disk, image)
     target = programs.restore_on_junk(image, disk.stat().st_size)
     ranges = stored(image)
     assert matches(disk, target, ranges)
-    assert (22528, 22592) in [(max(s, 22528), e) for s, e in ranges if s <= 22528 < e]
-    assert sum(end - start for start, end in ranges) < 24576
+    edges = [(22528, 22528 + 8320), (79872 - 4096, 79872 + 8320)]  # and the gap after the last one
+    assert [(max(s, 22528), e) for s, e in ranges if e > 22528] == [*edges, (98304 - 4096, 98304)]
     for start in (2048, 12288):
         part = tmp_path / "part.img"
         part.write_bytes(target.read_bytes()[start * 512 : (start + 8192) * 512])
@@ -111,9 +111,9 @@ def test_a_slice_of_the_extended_partition(make_disk, tools, programs, tmp_path)
 
 @pytest.mark.parametrize("damage", ["none", "primary"])
 def test_gpt_and_its_backup(make_disk, tools, programs, tmp_path, capsys, damage):
-    disk = make_disk(16, "label: gpt\n2048,8192,L\n12288,4096,S\n")
+    disk = make_disk(32, "label: gpt\n2048,8192,L\n12288,20480,S\n")
     mkfs_ext(tools, disk, 2048, 4096)
-    mkswap(tools, disk, 12288, 4096, tmp_path)
+    mkswap(tools, disk, 12288, 20480, tmp_path)
     if damage == "primary":
         put(disk, b"X", 1)
     image = tmp_path / "image.ndz"
@@ -122,8 +122,8 @@ def test_gpt_and_its_backup(make_disk, tools, programs, tmp_path, capsys, damage
     ranges = stored(image)
     assert matches(disk, programs.restore_on_junk(image, disk.stat().st_size), ranges)
     last = disk.stat().st_size // 512
-    assert ranges[-1] == (last - 33, last)
-    assert not any(start < 16384 < end for start, end in ranges)
+    assert ranges[-1] == (last - 33 - 4096, last)
+    assert not any(start < 24576 < end for start, end in ranges)
 
 
 def test_both_copies_of_a_gpt_damaged_is_an_error(make_disk, programs, tmp_path, capsys):
@@ -136,24 +136,38 @@ def test_both_copies_of_a_gpt_damaged_is_an_error(make_disk, programs, tmp_path,
 
 
 def test_gaps_of_zeros_are_left_out_others_kept(make_disk, programs, tmp_path):
-    disk = make_disk(16, "label: dos\n2048,2048,da\n10240,2048,da\n20480,2048,da\n")
-    put(disk, bytes(6144 * 512), 4096)
-    put(disk, b"x" + bytes(4096 * 512), 14000)
-    put(disk, bytes(2500 * 512), 17980)
+    script = "label: dos\n2048,2048,da\n40960,2048,da\n81920,2048,da\n86017,2048,da\n"
+    disk = make_disk(64, script)
+    put(disk, bytes(36864 * 512), 4096)
+    put(disk, b"x" + bytes(20000 * 512), 60000)
+    put(disk, bytes(2000 * 512), 79920)
     image = tmp_path / "image.ndz"
     programs.zip(disk, image)
-    ranges = stored(image)
-    assert not any(start < 4096 + 3000 < end for start, end in ranges)
-    assert any(start <= 12288 and end == 14001 for start, end in ranges)
-    assert ranges[-1][1] == 22528
+    assert stored(image) == [
+        (0, 4096 + 8320),
+        (40960 - 4096, 60001),
+        (81920 - 4096, 88065 + 8320),
+        (131072 - 4096, 131072),
+    ]
+
+
+def test_what_is_before_the_first_partition_is_kept_whatever_the_table(
+    make_disk, programs, tmp_path
+):
+    for number, label in enumerate(["dos", "gpt"]):
+        disk = make_disk(64, f"label: {label}\n100000,2048\n" + "104000,2048\n" * 0)
+        put(disk, bytes(90000 * 512), 5000)
+        image = tmp_path / f"{number}.ndz"
+        programs.zip(disk, image)
+        assert stored(image)[0] == (0, 102048 + 8320)
 
 
 def test_bare_filesystem_unknown_input_and_raw(tools, programs, tmp_path, capsys):
     tools.need("mke2fs")
-    disk = tools.junk(tmp_path / "bare.img", 8 * MIB)
+    disk = tools.junk(tmp_path / "bare.img", 32 * MIB)
     tools.run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-E", "nodiscard", disk)
     programs.zip(disk, tmp_path / "bare.ndz")
-    assert check_file(tmp_path / "bare.ndz").data_bytes < 4 * MIB
+    assert check_file(tmp_path / "bare.ndz").data_bytes < 16 * MIB
     unknown = tools.junk(tmp_path / "unknown.img", MIB)
     programs.zip(unknown, tmp_path / "unknown.ndz", status=1)
     assert "No GPT or MBR partition table found!; with -r" in capsys.readouterr().err
@@ -170,25 +184,28 @@ def test_a_file_of_any_size(tools, programs, tmp_path):
 
 
 def test_ignored_and_raw_partitions(make_disk, tools, programs, tmp_path):
-    disk = make_disk(16, "label: dos\n2048,8192,83\n10240,8192,83\n")
+    disk = make_disk(16, "label: dos\n2048,8192,83\n10240,8192,83\n18432,16,83\n18448,4096,83\n")
     mkfs_ext(tools, disk, 2048, 4096)
     image = tmp_path / "image.ndz"
-    programs.zip("-I2", "-R1", disk, image)
-    assert stored(image) == [(0, 10240)]
+    programs.zip("-I2", "-I3", "-R1", disk, image)
+    assert stored(image) == [(0, 10240), (18448, 32768)]  # P2 and the small P3 are not
 
 
 def test_short_free_runs_are_stored_or_blank(tools, programs, tmp_path):
-    disk = tools.junk(tmp_path / "disk.img", 8 * MIB)
+    disk = tools.junk(tmp_path / "disk.img", 32 * MIB)
     tools.need("mke2fs", "dumpe2fs")
-    tools.run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-E", "nodiscard", disk)
+    tools.run(
+        *"mke2fs -q -F -t ext2 -b 1024".split(), "-O", "^resize_inode", "-E", "nodiscard", disk
+    )
     sizes = {}
     for least in (0, 64, 100000):
         programs.zip("-F", least, disk, tmp_path / "image.ndz")
         sizes[least] = check_file(tmp_path / "image.ndz").data_bytes
-    assert sizes[0] <= sizes[64] < sizes[100000] == 8 * MIB
+    assert sizes[0] <= sizes[64] < sizes[100000] == 32 * MIB
     programs.zip("-F", "100000", "-Z", disk, tmp_path / "image.ndz")
-    target = programs.restore_on_junk(tmp_path / "image.ndz", 8 * MIB)
-    assert b"\xaa" * 512 not in target.read_bytes()
+    target = programs.restore_on_junk(tmp_path / "image.ndz", 32 * MIB)
+    ends = (4 << 20) + (64 << 10), 30 * MIB  # which are stored as they are
+    assert b"\xaa" * 512 not in target.read_bytes()[slice(*ends)]
     tools.run("e2fsck", "-fn", target)
 
 
@@ -278,7 +295,11 @@ def test_a_large_gap_is_not_read(make_disk, programs, tmp_path):
     before = bytes_read()
     programs.zip(disk, tmp_path / "image.ndz")
     assert bytes_read() - before < 20 * MIB
-    assert stored(tmp_path / "image.ndz") == [(0, 4096), (200000000, 200002048)]
+    assert stored(tmp_path / "image.ndz") == [
+        (0, 4096 + 8320),
+        (200000000 - 4096, 200002048 + 8320),
+        (209715200 - 4096, 209715200),
+    ]
 
 
 def test_used_sectors_beyond_2_tib_are_refused_before_reading(programs, tmp_path, capsys):

@@ -38,7 +38,8 @@ def test_fat(tools, programs, tmp_path, bits, mib, cluster):
         del files[name]
     image = tmp_path / "image.ndz"
     programs.zip("-l", disk, image)
-    share = tools.share(image, disk, used_of_fat(tools, disk, files))
+    used = tools.with_edges(used_of_fat(tools, disk, files), disk.stat().st_size)
+    share = tools.share(image, disk, used)
     target = programs.restore_on_junk(image, disk.stat().st_size)
     tools.run("fsck.fat", "-n", target)
     out = tmp_path / "out"
@@ -125,12 +126,12 @@ def test_a_physical_volume_of_lvm(tools, programs, attached, tmp_path, capsys):
 
 def test_swap_is_its_header(tools, programs, tmp_path):
     tools.need("mkswap", "swaplabel")
-    disk = tools.noisy(tmp_path / "disk.img", 2 * MIB)
+    disk = tools.noisy(tmp_path / "disk.img", 32 * MIB)
     disk.chmod(0o600)
     tools.run("mkswap", "-q", "-L", "label", disk)
     programs.zip("-l", disk, tmp_path / "image.ndz")
-    assert tools.share(tmp_path / "image.ndz", disk, [(0, 32768)]) < 1.01
-    target = programs.restore_on_junk(tmp_path / "image.ndz", 2 * MIB)
+    assert tools.share(tmp_path / "image.ndz", disk, tools.with_edges([], 32 * MIB)) < 1.01
+    target = programs.restore_on_junk(tmp_path / "image.ndz", 32 * MIB)
     assert tools.run("swaplabel", target) == tools.run("swaplabel", disk)
     assert "LABEL: label" in tools.run("swaplabel", target)
 

@@ -1,0 +1,74 @@
+"""How large the logical sectors of a disk are: a device knows, a file only by its partition table.
+
+A table counts in them, so a disk whose sectors are of another size cannot be read by it.
+"""
+
+import fcntl
+import os
+import stat
+import struct
+
+from rhubarbe.imaging.errors import PartitionError
+from rhubarbe.imaging.filesystems.identify import identify
+from rhubarbe.imaging.gpt import ReadAt
+from rhubarbe.imaging.partitions import (
+    SECTOR_SIZES,
+    PartitionTable,
+    gpt_sector_size,
+    read_partitions,
+)
+from rhubarbe.ndz.header import SECTOR
+
+_BLKSSZGET = 0x1268
+
+
+def of_device(descriptor: int) -> int | None:
+    """Return the bytes of a logical sector of an open block device, None for anything else."""
+    if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
+        return None
+    (size,) = struct.unpack("i", fcntl.ioctl(descriptor, _BLKSSZGET, bytes(4)))
+    return int(size)
+
+
+def of_table(read_at: ReadAt, size: int) -> int:
+    """Return the sector size by which the table in a file of `size` bytes makes sense, else 512.
+
+    A GPT says it by where it is. An MBR does not: the smallest sectors by which one of its
+    partitions begins with something that is known are taken.
+    """
+    if found := gpt_sector_size(read_at):
+        return found
+    for sector_size in SECTOR_SIZES:
+        try:
+            table = read_partitions(read_at, size, sector_size)
+        except PartitionError:
+            continue
+        starts = [p.start * SECTOR for p in table.partitions if not p.is_extended]
+        if any(identify(_from(read_at, start)) for start in starts):
+            return sector_size
+    return SECTOR
+
+
+def refuse_foreign_table(read_at: ReadAt, sector_size: int, name: str) -> None:
+    """Raise PartitionError where the GPT of a disk was made for sectors of another size."""
+    found = gpt_sector_size(read_at)
+    if found and found != sector_size:
+        raise PartitionError(
+            f"{name}: its GPT counts in sectors of {found} bytes, the disk has sectors of "
+            f"{sector_size}: no system finds its partitions there"
+        )
+
+
+def read_disk_table(descriptor: int, size: int, name: str) -> PartitionTable:
+    """Read the table of an open disk, or of a file that holds one; raise PartitionError."""
+
+    def read_at(offset: int, count: int) -> bytes:
+        return os.pread(descriptor, count, offset)
+
+    sector_size = of_device(descriptor) or of_table(read_at, size)
+    refuse_foreign_table(read_at, sector_size, name)
+    return read_partitions(read_at, size, sector_size)
+
+
+def _from(read_at: ReadAt, start: int) -> ReadAt:
+    return lambda offset, count: read_at(start + offset, count)
