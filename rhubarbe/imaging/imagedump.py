@@ -102,6 +102,8 @@ def _describe_check(path: str, summary: ImageSummary) -> str:
         f"{path}: good: {summary.size_bytes} bytes, {summary.chunks} chunks, {seal}, "
         f"{summary.data_bytes} bytes of data"
     )
+    if summary.sector_size != SECTOR:
+        text += f", of a disk with sectors of {summary.sector_size} bytes"
     if summary.untrue_sectors:
         text += f", {summary.untrue_sectors} sectors of which could not be read"
     return text + ("; its signatures were not checked" if summary.is_signed else "")

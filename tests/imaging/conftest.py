@@ -137,8 +137,8 @@ def small_image():
 
 
 @contextlib.contextmanager
-def _attached(path):
-    command = ["losetup", "-f", "--show", path]
+def _attached(path, sector_size=512):
+    command = ["losetup", "-f", "--show", "-b", str(sector_size), path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no loop devices on this machine: {done.stderr.strip()}")
@@ -162,7 +162,7 @@ def attached():
 def loop(attached):
     """Attach files to loop devices, for the length of the test."""
     with contextlib.ExitStack() as devices:
-        yield lambda path: devices.enter_context(attached(path))
+        yield lambda *arguments: devices.enter_context(attached(*arguments))
 
 
 @pytest.fixture

@@ -194,9 +194,8 @@ def test_ignored_and_raw_partitions(make_disk, tools, programs, tmp_path):
 def test_short_free_runs_are_stored_or_blank(tools, programs, tmp_path):
     disk = tools.junk(tmp_path / "disk.img", 32 * MIB)
     tools.need("mke2fs", "dumpe2fs")
-    tools.run(
-        *"mke2fs -q -F -t ext2 -b 1024".split(), "-O", "^resize_inode", "-E", "nodiscard", disk
-    )
+    options = ["-b", "1024", "-O", "^resize_inode", "-E", "nodiscard"]
+    tools.run("mke2fs", "-q", "-F", "-t", "ext2", *options, disk)
     sizes = {}
     for least in (0, 64, 100000):
         programs.zip("-F", least, disk, tmp_path / "image.ndz")
