@@ -8,7 +8,9 @@ import sys
 gc.set_threshold(50_000)
 try:
     from rhubarbe.cli.dispatch import main
+    from rhubarbe.start import begin
 
+    begin()
     code = main()
     gc.freeze()
     sys.exit(code)

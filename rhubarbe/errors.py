@@ -3,13 +3,22 @@
 A message is one line: what happened, on which node or in which file, and what to do about it.
 """
 
+import errno
 import os
+
+_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 def why(error: Exception) -> str:
     """Word an error as the system does, without its number, nor the file or the address."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else str(error)
+
+
+def require_means(error: OSError) -> None:
+    """Raise GatewayError where this machine is what is lacking: no fault of who was spoken to."""
+    if error.errno in _MEANS:
+        raise GatewayError(f"this machine cannot do more: {os.strerror(error.errno)}") from error
 
 
 class RhubarbeError(Exception):

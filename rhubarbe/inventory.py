@@ -1,8 +1,8 @@
 """The inventory: which nodes there are, with the addresses of each and of its power card.
 
 A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each of these with
-`hostname`, `ip` and `mac`. A node's number is that of its control hostname; its card may bear
-another.
+`hostname`, `ip` and `mac`. A node's number is that of its control hostname, as `number_in` of
+`rhubarbe.selector` finds it; its card may bear another.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.record import Record
-from rhubarbe.selector import fold
+from rhubarbe.selector import fold, number_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,6 +66,10 @@ class Inventory:
     def __iter__(self) -> Iterator[Entry]:
         return iter(sorted(self._entries.values(), key=lambda entry: entry.number))
 
+    def numbers(self) -> dict[str, int]:
+        """Return the nodes' numbers by their names."""
+        return {entry.name: number for number, entry in self._entries.items()}
+
     def choose(self, numbers: Iterable[int]) -> list[Entry]:
         """Return the entries of these node numbers; raises SelectionError if one is missing."""
         wanted = list(numbers)
@@ -76,21 +80,24 @@ class Inventory:
         return [self._entries[number] for number in wanted]
 
 
-def load_inventory(path: StrPath) -> Inventory:
-    """Read an inventory file; raises InventoryError naming the file and the line or the entry."""
-    entries, faults = _read(path)
+def load_inventory(path: StrPath, regularname: str = "") -> Inventory:
+    """Read an inventory file; raises InventoryError naming the file and the line or the entry.
+
+    A node's number follows `regularname`, where its name begins so.
+    """
+    entries, faults = _read(path, regularname)
     if faults:
         others = f"; rhubarbe-inventory --check tells {len(faults) - 1} more" if faults[1:] else ""
         raise InventoryError(faults[0] + others)
     return Inventory(entries, str(path))
 
 
-def inventory_faults(path: StrPath) -> list[str]:
+def inventory_faults(path: StrPath, regularname: str = "") -> list[str]:
     """Return all that is wrong with an inventory file, each in one line."""
-    return _read(path)[1]
+    return _read(path, regularname)[1]
 
 
-def _read(path: StrPath) -> tuple[list[Entry], list[str]]:
+def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
     try:
         with open(path, encoding="utf-8") as stream:
             objects = json.load(stream)
@@ -102,7 +109,7 @@ def _read(path: StrPath) -> tuple[list[Entry], list[str]]:
         return [], [f"{path}: the inventory cannot be read: {why(error)}"]
     if not isinstance(objects, list):
         return [], [f"{path}: expected a list of nodes, found {type(objects).__name__}"]
-    reader = _Reader()
+    reader = _Reader(regularname)
     read = [reader.entry(f"{path}: entry {rank}", item) for rank, item in enumerate(objects, 1)]
     good = {rank: entry for rank, entry in enumerate(read, 1) if entry is not None}
     return list(good.values()), [*reader.faults, *_doubles(path, good)]
@@ -111,7 +118,8 @@ def _read(path: StrPath) -> tuple[list[Entry], list[str]]:
 class _Reader:
     """Reads entries, and collects what is wrong with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, regularname: str) -> None:
+        self._regularname = regularname
         self.faults: list[str] = []
 
     def entry(self, where: str, item: Any) -> Entry | None:
@@ -121,14 +129,14 @@ class _Reader:
             self.faults.append(f"{where}: expected an object with cmc and control")
             return None
         control = self._interface(where, item, "control", needs_mac=True)
-        digits = re.search(r"\d+", control.hostname)
-        if control.hostname and digits is None:
+        number = number_in(control.hostname, self._regularname)
+        if control.hostname and number is None:
             self.faults.append(f"{where}: control.hostname {control.hostname!r} has no number")
         data = self._interface(where, item, "data", needs_mac=False) if item.get("data") else None
         cmc = self._interface(where, item, "cmc", needs_mac=False)
-        if digits is None or len(self.faults) > before:
+        if number is None or len(self.faults) > before:
             return None
-        return Entry(int(digits.group()), control, cmc, data)
+        return Entry(number, control, cmc, data)
 
     def _interface(
         self, where: str, item: Mapping[str, Any], part: str, *, needs_mac: bool
@@ -176,7 +184,8 @@ def _doubles(path: StrPath, entries: Mapping[int, Entry]) -> Iterator[str]:
             ranks.setdefault(value_of(entry), []).append(rank)
         for value, several in ranks.items():
             if len(several) > 1:
-                yield f"{path}: entries {fold(several)}: the same {what} {value}"
+                names = ", ".join(entries[rank].name for rank in several)
+                yield f"{path}: entries {fold(several)} ({names}): the same {what} {value}"
 
 
 def inventory_template(regularname: str, rebootname: str) -> str:

@@ -2,12 +2,14 @@
 
 Words are taken from left to right, each a comma-separated list of parts; a part adds a node (`3`,
 `fit03`, `reboot03`), a range (`1-12`) or a range with a step (`1-10-2`), and `~` before it removes
-instead. Pure: no environment, no inventory.
+instead. A part may also be the whole name of a node, whatever numbers are in it. Pure: no
+environment, no inventory.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 from rhubarbe.errors import SelectionError
 
@@ -15,11 +17,31 @@ from rhubarbe.errors import SelectionError
 MOST_DIGITS = 5
 
 
-def select(words: Iterable[str], names: Iterable[str], start: Iterable[int] = ()) -> list[int]:
+def number_in(name: str, before: str) -> int | None:
+    """Return the number of a node, or of its card, by its host name; None where there is none.
+
+    It is what follows `before`, where the name begins so, else the last number of the name without
+    its domain: 12 in `c6220-12.example.org`.
+    """
+    is_address = re.fullmatch(r"[0-9.]+", name)
+    host = name if is_address else name.partition(".")[0]
+    if before and (match := re.match(re.escape(before) + r"(\d+)", host)):
+        return int(match[1])
+    numbers = re.findall(r"\d+", host) or re.findall(r"\d+", name)
+    return int(numbers[-1]) if numbers else None
+
+
+def select(
+    words: Iterable[str],
+    names: Iterable[str],
+    start: Iterable[int] = (),
+    nodes: Mapping[str, int] = MappingProxyType({}),
+) -> list[int]:
     """Return the sorted node numbers that `words` select, on top of the numbers in `start`.
 
-    `names` are the words that may stand before a number, such as `fit` and `reboot`. Raises
-    SelectionError naming the first word that selects nothing.
+    `names` are the words that may stand before a number, such as `fit` and `reboot`; `nodes` has
+    the numbers of nodes by their whole names. Raises SelectionError naming the first word that
+    selects nothing.
     """
     prefix = "|".join(re.escape(name) for name in names)
     number = rf"(?:{prefix})?(\d{{1,{MOST_DIGITS}}})"
@@ -27,7 +49,9 @@ def select(words: Iterable[str], names: Iterable[str], start: Iterable[int] = ()
     selected = set(start)
     for word in words:
         for part in word.split(","):
-            match = shape.fullmatch(part)
+            name = part.removeprefix("~")
+            is_name = name in nodes and not name[0].isdecimal()  # `1-12` stays a range
+            match = shape.fullmatch(f"{part[: -len(name)]}{nodes[name]}" if is_name else part)
             if match is None:
                 raise SelectionError(
                     f"{word!r} selects no node; write 3, fit03, 1-12, 1-10-2 or '~4'"

@@ -74,11 +74,51 @@ def test_a_node_has_the_number_of_its_control_name(load):
 
 
 @pytest.mark.parametrize(
-    ("hostname", "number"), [("fit137", 137), ("fit1042", 1042), ("n7.lan", 7)]
+    ("hostname", "number"),
+    [
+        ("fit137", 137),
+        ("fit1042", 1042),
+        ("n7.lan", 7),
+        ("c6220-12", 12),
+        ("r2d2-rack4-node07", 7),
+        ("pc3.lab7.example.org", 3),
+        ("node.lab7", 7),
+        ("10.0.0.12", 12),
+    ],
 )
 def test_a_number_has_any_count_of_digits(load, hostname, number):
     (entry,) = load([changed("control", hostname=hostname)])
     assert (entry.number, entry.name) == (number, hostname)
+
+
+@pytest.mark.parametrize(
+    ("hostname", "regularname", "number"),
+    [
+        ("fit03-wifi2", "fit", 3),
+        ("c6220-12", "c6220-", 12),
+        ("c6220-12", "fit", 12),
+        ("pc7-rack12", "pc", 7),
+        ("spc7-rack12", "pc", 12),
+        ("c6220-12", "c", 6220),
+    ],
+)
+def test_a_setting_says_what_stands_before_the_number(tmp_path, hostname, regularname, number):
+    path = tmp_path / "inventory.json"
+    path.write_text(json.dumps([changed("control", hostname=hostname)]))
+    (entry,) = load_inventory(path, regularname)
+    assert entry.number == number
+
+
+def test_two_nodes_never_get_one_number(tmp_path, refusal):
+    nodes = [node(n, control=node(n)["control"] | {"hostname": f"c6220-{n}"}) for n in (12, 13)]
+    path = tmp_path / "inventory.json"
+    path.write_text(json.dumps(nodes))
+    assert inventory_faults(path) == []
+    assert inventory_faults(path, "c") == [
+        f"{path}: entries 1-2 (c6220-12, c6220-13): the same number 6220"
+    ]
+    nodes = [node(n, control=node(n)["control"] | {"hostname": f"rack{n}-4"}) for n in (1, 2)]
+    assert "(rack1-4, rack2-4): the same number 4" in refusal(nodes)
 
 
 def test_entries_come_in_the_order_of_nodes(load):
@@ -135,7 +175,9 @@ def test_what_is_wrong_is_named(refusal, content, says):
 def test_addresses_are_those_of_one_node(refusal, key):
     second = node(2)
     value = second["control"][key] = node(1)["control"][key]
-    assert f"entries 1-2: the same control.{key} {value}" in refusal([node(1), second])
+    assert f"entries 1-2 (fit01, fit02): the same control.{key} {value}" in refusal(
+        [node(1), second]
+    )
 
 
 def test_the_same_mac_in_another_spelling_is_the_same(refusal):
@@ -179,10 +221,10 @@ def test_all_faults_are_found_each_in_a_line(tmp_path):
         "entry 4: data.ip: expected an IPv4 address, found 5",
         "entry 4: data.mac: expected a MAC address of 12 hex digits, found '0'",
         "entry 7: control.hostname 'nameless' has no number",
-        "entries 1,6: the same number 1",
-        "entries 1,6: the same control.mac 02:00:00:00:00:01",
-        "entries 1,6: the same control.ip 10.0.3.1",
-        "entries 1,5: the same cmc.ip 10.0.1.1",
+        "entries 1,6 (fit01, fit01): the same number 1",
+        "entries 1,6 (fit01, fit01): the same control.mac 02:00:00:00:00:01",
+        "entries 1,6 (fit01, fit01): the same control.ip 10.0.3.1",
+        "entries 1,5 (fit01, fit03): the same cmc.ip 10.0.1.1",
     ]
     with pytest.raises(
         InventoryError, match=r"entry 2: .*; rhubarbe-inventory --check tells 11 more"

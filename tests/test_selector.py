@@ -120,3 +120,15 @@ def test_any_text_selects_or_is_refused(text):
         assert all(number >= 0 for number in select([text], NAMES))
     except SelectionError as error:
         assert str(error)
+
+
+def test_the_whole_name_of_a_node_is_a_word_too():
+    nodes = {"c6220-12": 12, "pc3.example.org": 3, "fit1-3": 1, "1-9": 42}
+    names = ("fit", "reboot")
+    assert select(["c6220-12,pc3.example.org"], names, nodes=nodes) == [3, 12]
+    assert select(["1-12", "~c6220-12"], names, nodes=nodes) == list(range(1, 12))
+    assert select(["fit1-3"], names, nodes=nodes) == [1]
+    assert select(["1-3"], names, nodes=nodes | {"1-3": 42}) == [1, 2, 3]
+    with pytest.raises(SelectionError, match="c6220-13"):
+        select(["c6220-13"], names, nodes=nodes)
+    assert select(["c6220-12-c6220-14"], ("c6220-",)) == [12, 13, 14]

@@ -12,6 +12,7 @@ from rhubarbe.errors import SelectionError
 
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import NoReturn
 
     from rhubarbe.config import Settings
     from rhubarbe.inventory import Entry, Inventory
@@ -43,6 +44,15 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=_columns() - 2)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, whatever it complains about: a name of a file may be a word too."""
+
+    def error(self, message: str) -> NoReturn:
+        from rhubarbe.text import sanitise
+
+        super().error(sanitise(message))
+
+
 def _columns() -> int:
     try:
         return int(os.environ["COLUMNS"])
@@ -56,7 +66,7 @@ def _columns() -> int:
 
 def make_parser(program: str, verb: ModuleType) -> argparse.ArgumentParser:
     """Return the parser of one verb: its module's docstring, arguments and example."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program,
         description=verb.__doc__,
         epilog=verb.EPILOG,
@@ -147,7 +157,7 @@ def read_inventory(settings: Settings) -> Inventory:
     """Read the inventory that the configuration names."""
     from rhubarbe.inventory import load_inventory
 
-    return load_inventory(settings.testbed.inventory_path)
+    return load_inventory(settings.testbed.inventory_path, settings.testbed.regularname)
 
 
 def selected_entries(
@@ -157,13 +167,14 @@ def selected_entries(
     from rhubarbe.selector import select
 
     names = (settings.testbed.regularname, settings.testbed.rebootname)
+    nodes = inventory.numbers()
     start: list[int] = []
     if all_nodes:
         scope = os.environ.get("ALL_NODES") or settings.testbed.all_scope
-        start = select(scope.split(), names)
+        start = select(scope.split(), names, nodes=nodes)
     elif not words:
         words = os.environ.get("NODES", "").split()
-    numbers = select(words, names, start)
+    numbers = select(words, names, start, nodes)
     if not numbers:
         raise SelectionError("no node is selected: give some (1-12), or set $NODES, or use -a")
     return inventory.choose(numbers)

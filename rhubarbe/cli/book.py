@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     import asyncio
 
-    from rhubarbe.displays.wording import sanitise
     from rhubarbe.leases.desk import open_desk
     from rhubarbe.leases.user import current_user
+    from rhubarbe.text import sanitise
 
     user = current_user()
     password = ""

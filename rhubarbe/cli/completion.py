@@ -7,6 +7,7 @@ from typing import Any
 
 from rhubarbe.cli.arguments import example, make_parser, read_inventory, read_settings
 from rhubarbe.images import known_names
+from rhubarbe.text import sanitise
 
 EPILOG = example(
     'eval "$(rhubarbe-completion bash)"',
@@ -103,7 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
         entries = list(read_inventory(read_settings()))
         words = [str(entry.number) for entry in entries] + [entry.name for entry in entries]
     elif arguments.what == "images":
-        words = known_names(read_settings().frisbee.images_dir)
+        names = known_names(read_settings().frisbee.images_dir)
+        words = [name for name in names if name == sanitise(name)]  # the others nobody can type
     else:
         words = [script(arguments.what)]
     print("\n".join(words))

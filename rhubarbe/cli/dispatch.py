@@ -94,7 +94,9 @@ def _run(verb: str, words: list[str]) -> int:
         arguments = make_parser(PREFIX + verb, module).parse_args(words)
         code: int = module.run(arguments)
     except RhubarbeError as error:
-        print(f"{PREFIX}{verb}: {error}", file=sys.stderr)
+        from rhubarbe.text import sanitise  # names of files and words of others may be in it
+
+        print(f"{PREFIX}{verb}: {sanitise(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{PREFIX}{verb}: interrupted", file=sys.stderr)

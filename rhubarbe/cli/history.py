@@ -11,11 +11,11 @@ from dataclasses import asdict
 from datetime import datetime
 
 from rhubarbe.cli.arguments import example, positive, read_inventory, read_settings
-from rhubarbe.displays.wording import sanitise
 from rhubarbe.events import Phase
 from rhubarbe.gateway.history import History
 from rhubarbe.operations.reliability import Reliability, rank
 from rhubarbe.selector import select
+from rhubarbe.text import sanitise
 
 EPILOG = example("rhubarbe-history --days 30 1-12")
 
@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     runs = History(settings.testbed.state_dir).runs()
     if arguments.nodes:
         names = (settings.testbed.regularname, settings.testbed.rebootname)
-        entries = read_inventory(settings).choose(select(arguments.nodes, names))
+        inventory = read_inventory(settings)
+        entries = inventory.choose(select(arguments.nodes, names, nodes=inventory.numbers()))
         wanted = {entry.name for entry in entries}
         runs = [each for each in runs if each.node in wanted]
     if arguments.days:

@@ -13,6 +13,7 @@ from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import ImageError
 from rhubarbe.images import Image, Stamp, ancestors, check_image, list_images, provenance
 from rhubarbe.ndz.mark import image_id
+from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _print_document(found, arguments)
     code = 0
     for directory, images in found.items():
-        print(f"{directory}: {len(images) or 'no'} image{'' if len(images) == 1 else 's'}")
+        print(
+            f"{sanitise(directory)}: {len(images) or 'no'} image{'' if len(images) == 1 else 's'}"
+        )
         for image in images:
             print("\n".join(_lines(image, arguments)))
             if arguments.check:
@@ -93,10 +96,10 @@ def _key(arguments: argparse.Namespace) -> Callable[[Image], tuple[float, str]]:
 
 def _lines(image: Image, arguments: argparse.Namespace) -> list[str]:
     seal = _without_seal(image)
-    aliases = f"  a.k.a. {', '.join(image.aliases)}" if image.aliases else ""
+    aliases = f"  a.k.a. {', '.join(map(sanitise, image.aliases))}" if image.aliases else ""
     size = f"{image.size / MIB:10.2f}M"
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(image.modified))
-    lines = [f"{date}  {size}  {image.name}{seal}{aliases}"]
+    lines = [f"{date}  {size}  {sanitise(image.name)}{seal}{aliases}"]
     if arguments.long:
         lines.append(f"{'':18}{_told(provenance(image.path))}")
     return lines
@@ -118,8 +121,6 @@ def _seal(image: Image) -> str | None:
 
 def _told(stamps: list[Stamp]) -> str:
     """Return in words where an image comes from."""
-    from rhubarbe.displays.wording import sanitise
-
     if not stamps:
         return "does not say where it comes from"
     last = stamps[-1]
@@ -134,7 +135,7 @@ def _check(image: Image) -> int:
     try:
         summary = check_image(image.path)
     except ImageError as error:
-        print(f"{'':18}DAMAGED: {error}", flush=True)
+        print(f"{'':18}DAMAGED: {sanitise(str(error))}", flush=True)
         return 1
     plural = "" if summary.chunks == 1 else "s"
     print(f"{'':18}whole: {summary.chunks} chunk{plural}", flush=True)

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(inventory_template(settings.testbed.regularname, settings.testbed.rebootname))
         return 0
     if arguments.check:
-        faults = inventory_faults(settings.testbed.inventory_path)
+        faults = inventory_faults(settings.testbed.inventory_path, settings.testbed.regularname)
         print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
         return int(bool(faults))
     _print_table(read_inventory(settings))

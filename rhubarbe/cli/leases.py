@@ -64,9 +64,9 @@ def _period(arguments: argparse.Namespace, now: float) -> tuple[float, float]:
 
 
 def _check(leases: "Sequence[Lease]", user: "User", now: float) -> int:
-    from rhubarbe.displays.wording import sanitise
     from rhubarbe.leases.lease import end_of_use, holders
     from rhubarbe.leases.times import moment
+    from rhubarbe.text import sanitise
 
     if user.is_root:
         print("root needs no lease")
@@ -101,8 +101,8 @@ def _document(leases: "Sequence[Lease]", user: "User", now: float) -> str:
 
 
 def _table(leases: "Sequence[Lease]", user: "User", now: float) -> list[str]:
-    from rhubarbe.displays.wording import sanitise
     from rhubarbe.leases.times import duration, moment
+    from rhubarbe.text import sanitise
 
     if not leases:
         return ["no leases"]

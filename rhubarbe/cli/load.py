@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     from rhubarbe.cli.runtime import run_command
+    from rhubarbe.gateway.room import require_room
     from rhubarbe.operations.load import LoadRequest, load
 
     request = LoadRequest(
@@ -101,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         verifies=arguments.verify or settings.frisbee.verify,
         waits=arguments.wait,
     )
+    require_room(len(entries))
     return run_command(
         lambda bus: load(request, settings, bus),
         curses=arguments.curses,

@@ -90,6 +90,7 @@ def _living(
     """Keep the nodes that are on, up, or both; also return what to say of silent cards."""
     import asyncio
 
+    from rhubarbe.gateway.room import TO_ASK, require_room
     from rhubarbe.operations.survey import which_are_on, which_are_up
 
     async def look() -> tuple[list[Entry], list[str]]:
@@ -100,4 +101,5 @@ def _living(
             kept = await which_are_up(kept, settings)
         return kept, silent
 
+    require_room(len(entries), TO_ASK)
     return asyncio.run(look())

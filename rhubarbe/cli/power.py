@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.displays.roster import Roster
+    from rhubarbe.gateway.room import TO_ASK, TO_WORK, require_room
     from rhubarbe.operations.power import PowerRequest, power
 
     request = PowerRequest(
@@ -104,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         from rhubarbe.operations.survey import tell_images
 
         operation = tell_images
+    require_room(len(entries), TO_ASK if arguments.verb in ASKING else TO_WORK)
     return run_command(
         lambda bus: operation(request, settings, bus),
         curses=False,

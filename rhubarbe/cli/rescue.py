@@ -23,8 +23,8 @@ from rhubarbe.cli.arguments import (
     selected_entries,
 )
 from rhubarbe.config import Settings
-from rhubarbe.displays.wording import sanitise
 from rhubarbe.inventory import Entry
+from rhubarbe.text import sanitise
 
 EPILOG = example("rhubarbe-rescue 7 && telnet fit07", SELECTION, EXIT_CODES)
 
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(entries, settings, as_json=arguments.json)
 
     from rhubarbe.cli.runtime import run_command
+    from rhubarbe.gateway.room import require_room
     from rhubarbe.operations.rescue import RescueRequest, rescue
 
     request = RescueRequest(
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         releases=arguments.reset,
         patience=arguments.wait_for_lock,
     )
+    require_room(len(entries))
     return run_command(
         lambda bus: rescue(request, settings, bus),
         curses=arguments.curses,

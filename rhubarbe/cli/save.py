@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.gateway.locks import user_name
+    from rhubarbe.gateway.room import require_room
     from rhubarbe.operations.save import SaveRequest, save
 
     request = SaveRequest(
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         resets=not arguments.no_reset,
         patience=arguments.wait_for_lock,
     )
+    require_room(1)
     return run_command(
         lambda bus: save(request, settings, bus),
         curses=False,

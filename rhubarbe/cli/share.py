@@ -5,6 +5,7 @@ import os
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import ImageError
+from rhubarbe.text import sanitise
 
 EPILOG = example(
     "rhubarbe-share mywork -o ubuntu-tools -a default",
@@ -66,11 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
         steps = plan(request)
     if not steps:
-        print(f"nothing to do: it is in {repository} already, under this name")
+        print(f"nothing to do: it is in {sanitise(str(repository))} already, under this name")
     may = os.access(repository, os.W_OK | os.X_OK)
     heed_termination()
     for step in steps:
-        print(f"{'' if may and not arguments.dry_run else 'would '}{step.words}", flush=True)
+        print(
+            f"{'' if may and not arguments.dry_run else 'would '}{sanitise(step.words)}", flush=True
+        )
         if may and not arguments.dry_run:
             step.do()
     if not may and not arguments.dry_run:

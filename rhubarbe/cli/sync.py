@@ -70,8 +70,8 @@ def _copy(
     copy: "Callable[[Remote], None]",
     arguments: argparse.Namespace,
 ) -> int:
-    from rhubarbe.displays.wording import sanitise
     from rhubarbe.operations.sync import Verdict
+    from rhubarbe.text import sanitise
 
     code = 0
     width = max((len(sanitise(transfer.image.name)) for transfer in transfers), default=0)
@@ -85,7 +85,7 @@ def _copy(
             try:
                 copy(image)
             except RhubarbeError as error:
-                print(f"rhubarbe-sync: {name}: {error}", file=sys.stderr, flush=True)
+                print(f"rhubarbe-sync: {name}: {sanitise(str(error))}", file=sys.stderr, flush=True)
                 code = 1
             else:
                 print(f"{name:<{width}}  {'':9}  copied, and whole", flush=True)

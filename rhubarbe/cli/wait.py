@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     from rhubarbe.cli.runtime import run_command
+    from rhubarbe.gateway.room import TO_WAIT, require_room
     from rhubarbe.operations.wait import WaitRequest, wait
 
     request = WaitRequest(
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return Bar(sys.stdout, verbose=arguments.verbose, notes=False)
 
+    require_room(len(entries), TO_WAIT)
     return run_command(
         lambda bus: wait(request, settings, bus),
         curses=arguments.curses,

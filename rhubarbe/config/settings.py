@@ -128,7 +128,9 @@ def _setting(kind: Kind, default: Any, words: str) -> Any:
 class TestbedSettings(Section):
     """[testbed]: the site."""
 
-    regularname: str = _setting(WORD, "fit", "what the nodes' control hostnames begin with")
+    regularname: str = _setting(
+        WORD, "fit", "what the nodes' control hostnames begin with, up to their number"
+    )
     rebootname: str = _setting(WORD, "reboot", "what the power cards' hostnames begin with")
     inventory_path: str = _setting(
         PATH, "/etc/rhubarbe/inventory.json", "the nodes, their cards and addresses"

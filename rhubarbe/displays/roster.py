@@ -3,13 +3,12 @@
 Nodes of which there is the same to say share a line, `1-12,15: on`, unless `verbose`.
 """
 
-import re
 from typing import TextIO
 
 from rhubarbe.displays import wording
 from rhubarbe.displays.outlet import Outlet
 from rhubarbe.events import Event, Finished, NodeAnswered, NodeResult, Notice
-from rhubarbe.selector import fold
+from rhubarbe.selector import fold, number_in
 
 
 class Roster:
@@ -62,6 +61,5 @@ class Roster:
         node, card = results[0].node, self._answer(results[0]).card
         if not card:
             return wording.sanitise(node)
-        number = re.search(r"\d+", card)
-        same = number is not None and int(number.group()) == results[0].number
+        same = number_in(card, "") == results[0].number
         return wording.sanitise(card if same else f"{card} ({node})")

@@ -8,36 +8,14 @@ from functools import singledispatch
 
 from rhubarbe import events
 from rhubarbe.events import Event
-
-LIMIT = 1000
-"""The longest line that a display ever gets, in characters."""
+from rhubarbe.text import LIMIT as LIMIT
+from rhubarbe.text import sanitise as sanitise
 
 _NAMES_LISTED = 64
 _ONE_DIGIT = 10
 _UNITS = ("bytes", "KiB", "MiB", "GiB")
 _QUIET: frozenset[type[Event]] = frozenset({events.PhaseStarted, events.Progress})
 _CHATTER: frozenset[type[Event]] = frozenset({events.NodeSaid, events.ServerSaid})
-
-_ESCAPES = re.compile(
-    r"""(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]                            # CSI: colours, moves
-    |   (?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)         # OSC: titles, clipboard
-    |   (?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x9c]*(?:\x1b\\|\x9c)  # DCS, SOS, PM, APC
-    |   \x1b[ -/]*[0-~]                                             # the short ones
-    """,
-    re.VERBOSE,
-)
-
-
-def sanitise(text: str, limit: int = LIMIT) -> str:
-    """Make one printable line of `text`, of at most `limit` characters.
-
-    Escape sequences and all other control and formatting characters go; blanks of any kind,
-    line ends included, become one space.
-    """
-    text = _ESCAPES.sub("", text[: 4 * limit])
-    text = " ".join(text.split())
-    text = "".join(letter for letter in text if letter.isprintable())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def line(event: Event, *, verbose: bool = False) -> str | None:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
+from rhubarbe.gateway.shared import create_readable, make_shared_directory
 
 if TYPE_CHECKING:
     import sqlite3
 
-# Everybody may add a database; nobody may remove another's.
-SHARED = 0o1777
 LOCK_PATIENCE = 5.0
 KEPT_SECONDS = 400 * 86400
 # Rows of other users are read: a view or trigger planted among them must not run anything.
@@ -81,15 +80,13 @@ class History:
 
         try:
             self._add(run)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, ValueError) as error:
             raise GatewayError(
                 f"{self._directory}: not noted in the history: {why(error)}"
             ) from error
 
     def _add(self, run: Run) -> None:
-        if not self._directory.is_dir():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._directory.chmod(SHARED)
+        make_shared_directory(self._directory)
         with self._open_ours() as database, database:
             # The lock comes first: a reader that turns writer is refused at once, not made to wait.
             database.execute("BEGIN IMMEDIATE")
@@ -104,7 +101,7 @@ class History:
     def _open_ours(self) -> "Iterator[sqlite3.Connection]":
         path = self._directory / f"{os.getuid()}.sqlite"
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            os.close(create_readable(path, os.O_WRONLY | os.O_EXCL))
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
             raise PermissionError(f"{path} is not a file of yours")
@@ -135,7 +132,17 @@ def _open(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
     address = f"{path.absolute().as_uri()}?mode={mode}"
     with contextlib.closing(sqlite3.connect(address, timeout=LOCK_PATIENCE, uri=True)) as database:
         database.execute(GUARDED)
+        database.text_factory = _text
         yield database
+
+
+# A name of a file may hold bytes that are no text: SQLite stores them, but not by Python's `str`.
+def _stored(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
 
 
 def _has_images(database: "sqlite3.Connection") -> bool:
@@ -145,14 +152,16 @@ def _has_images(database: "sqlite3.Connection") -> bool:
 
 def _insert(database: "sqlite3.Connection", run: Run) -> None:
     number = database.execute(
-        "INSERT INTO runs (started, command, exit_code, seconds, image) VALUES (?, ?, ?, ?, ?)",
-        [run.started, run.command, run.exit_code, run.seconds, run.image],
+        "INSERT INTO runs (started, command, exit_code, seconds, image)"
+        " VALUES (?, ?, ?, ?, CAST(? AS TEXT))",
+        [run.started, run.command, run.exit_code, run.seconds, _stored(run.image)],
     ).lastrowid
     database.executemany(
-        "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT))",
         [
-            (number, each.node, each.ok, each.attempts, each.seconds, each.phase, each.reason)
+            (*(number, each.node, each.ok, each.attempts, each.seconds, each.phase), reason)
             for each in run.nodes
+            for reason in [_stored(each.reason)]
         ],
     )
     database.executemany(

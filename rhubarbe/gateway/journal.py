@@ -16,8 +16,10 @@ from pathlib import Path
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.guardian_program import start_of
-from rhubarbe.gateway.locks import SHARED, Holder, Locks, user_name
+from rhubarbe.gateway.locks import Holder, Locks, user_name
+from rhubarbe.gateway.shared import create_readable, make_shared_directory
 from rhubarbe.gateway.threads import to_the_end
+from rhubarbe.text import sanitise
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # A link's name, as pxelinux looks for it: nothing else is ever removed.
@@ -61,8 +63,7 @@ class Record:
 
     def __str__(self) -> str:
         holder = Holder(self.user, self.command, self.pid, self.since)
-        words = f"{self.node}, left behind by {holder}"
-        return "".join(letter for letter in words if letter.isprintable())  # others wrote it
+        return sanitise(f"{self.node}, left behind by {holder}")  # others wrote it
 
 
 class Journal:
@@ -110,13 +111,11 @@ class Journal:
 
     def _write(self, file: Path, record: Record) -> None:
         """Write a record that survives a loss of power."""
-        if not self._directory.is_dir():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._directory.chmod(SHARED)
+        make_shared_directory(self._directory)
         draft = file.with_name(f".{file.name}.{os.getpid()}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW
         try:
-            with os.fdopen(os.open(draft, flags, 0o644), "w", encoding="utf-8") as stream:
+            with os.fdopen(create_readable(draft, flags), "w", encoding="utf-8") as stream:
                 json.dump(asdict(record), stream)
                 stream.flush()
                 os.fsync(stream.fileno())

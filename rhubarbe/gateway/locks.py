@@ -18,9 +18,9 @@ from datetime import datetime
 from pathlib import Path
 
 from rhubarbe.errors import GatewayError, why
+from rhubarbe.gateway.shared import READABLE, create_readable, make_shared_directory
+from rhubarbe.text import sanitise
 
-# Everybody may lock; nobody may remove what another made.
-SHARED = 0o1777
 LOOK_AGAIN = 0.5
 # Within this, whoever has just taken a lock has said so.
 INTRODUCTION = 0.5
@@ -61,9 +61,7 @@ class Locks:
 
     def prepare(self) -> None:
         """Make the directory that all users share; raises OSError."""
-        if not self._directory.is_dir():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._directory.chmod(SHARED)
+        make_shared_directory(self._directory)
 
     def take(self, nodes: Sequence[str]) -> str | None:
         """Take the locks of all the nodes, or none; return who stands in the way, in words."""
@@ -97,8 +95,7 @@ class Locks:
             with contextlib.suppress(FileNotFoundError):
                 return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with contextlib.suppress(FileExistsError):
-                flags = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                return os.open(path, flags, 0o644)
+                return create_readable(path, os.O_RDONLY | os.O_EXCL)
         raise GatewayError(f"{path}: the lock of {node} cannot be opened")
 
     def _words(self, node: str) -> Path:
@@ -111,7 +108,7 @@ class Locks:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
             draft.write_text(text, encoding="utf-8")
-            draft.chmod(0o644)
+            draft.chmod(READABLE)
             draft.replace(path)
 
     def _who(self, node: str) -> str:
@@ -128,7 +125,7 @@ class Locks:
             words = str(holder)
             with contextlib.suppress(OSError, ValueError):
                 words += f", {self._progress(holder).read_text(encoding='utf-8')[:LONGEST]}"
-        return "".join(letter for letter in words if letter.isprintable())  # others wrote them
+        return sanitise(words)  # others wrote them
 
     def release(self) -> None:
         """Give all locks back."""

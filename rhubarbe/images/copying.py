@@ -9,6 +9,7 @@ from pathlib import Path
 from rhubarbe.errors import ImageError
 
 STEP = 8 << 20
+READABLE = 0o644
 
 
 @contextlib.contextmanager
@@ -19,7 +20,7 @@ def partial_file(partial: Path) -> Iterator[int]:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(partial, flags, 0o644)
+        descriptor = os.open(partial, flags, READABLE)
     except OSError as error:
         raise ImageError(f"{partial}: cannot be written: {error.strerror}") from error
     try:
@@ -60,5 +61,6 @@ def _copy(source: int, target: int) -> None:
     while os.sendfile(target, source, None, STEP):
         pass
     status = os.fstat(source)
+    os.fchmod(target, READABLE)  # the repository is everybody's, whatever our umask
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.fsync(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import defaultdict
 
 from rhubarbe import TYPE_CHECKING
@@ -30,7 +31,7 @@ class Image(Record):
 
 
 def list_images(directory: StrPath) -> list[Image]:
-    """Return the images of a directory by name; links count as aliases, dangling ones as nothing.
+    """Return the images of a directory by name; links count as aliases, what is no file as nothing.
 
     A directory that does not exist or cannot be read has none.
     """
@@ -67,4 +68,5 @@ def _readable(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
             status = os.stat(path)
         except OSError:
             continue
-        yield path, status
+        if stat.S_ISREG(status.st_mode):  # whoever opens a pipe waits, and a device has no end
+            yield path, status

@@ -8,13 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-MODE = 0o644  # a file server that runs as another user reads them
+# A file server that runs as another user reads them, whatever the umask of who makes them.
+MODE, DIRECTORY_MODE = 0o644, 0o755
+
+
+def _make_directories(path: Path) -> None:
+    """Make a directory, and those above it, for all to enter; those that are there stay as is."""
+    if path.is_dir():
+        return
+    _make_directories(path.parent)
+    path.mkdir(exist_ok=True)
+    path.chmod(DIRECTORY_MODE)
 
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
     """Make an empty file beside a path; it gets that name when all went well. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_directories(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         yield Path(name)

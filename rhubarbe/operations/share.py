@@ -21,9 +21,8 @@ from rhubarbe.images import (
     publish,
     sync_directory,
 )
-from rhubarbe.images.copying import copy_image, partial_file
+from rhubarbe.images.copying import READABLE, copy_image, partial_file
 
-READABLE = 0o644
 # What a save is called that was given no name; other versions add one in the end.
 _SAVE = re.compile(r"saving__(?P<node>[^_]+)__(?P<date>[^_]+)(?:__(?P<name>.+))?\.ndz(\.partial)?")
 
@@ -189,7 +188,8 @@ def _links_to(source: Path, target: Path) -> list[Path]:
     if source.parent != target.parent:
         return []
     links = sorted(path for path in target.parent.iterdir() if path.is_symlink())
-    return [link for link in links if link != target and link.resolve() == source]
+    # `Path.resolve` raises for a link that leads to itself.
+    return [link for link in links if link != target and os.path.realpath(link) == str(source)]
 
 
 def received(name: str, repository: Path) -> list[Step]:

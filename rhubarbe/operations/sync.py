@@ -29,6 +29,7 @@ from rhubarbe.images import (
 )
 from rhubarbe.images.copying import partial_file
 from rhubarbe.ndz.mark import image_id
+from rhubarbe.text import sanitise
 
 HOST = re.compile(r"(?:[\w.-]+@)?\[?[\w:.][\w:.-]*\]?")
 PATIENCE = 5.0
@@ -135,7 +136,7 @@ def _end(child: subprocess.Popen[str]) -> None:
 def _first(lines: list[str]) -> str:
     """Return the first line that is one, of what another machine may have written."""
     line = next((line for line in lines if line.strip()), "it does not say why")
-    return "".join(letter for letter in line.strip() if letter.isprintable())[:300]
+    return sanitise(line, 300)
 
 
 def local_images(repository: str | Path) -> list[Remote]:

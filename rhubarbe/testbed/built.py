@@ -111,6 +111,7 @@ async def _build(there: Built, system_options: Sequence[str], *, by_ssh: bool) -
     with tempfile.TemporaryDirectory(dir=there.directory.parent, prefix=".building-") as name:
         new = Built(Path(name) / "new")
         new.directory.mkdir()
+        new.directory.chmod(0o755)  # whatever our umask: what is served is in it
         keys.write_pair(new.key)
         public = str(new.key.with_suffix(".pub"))
         shell = ("--ssh-key", public, "--no-telnet") if by_ssh else ()

@@ -19,6 +19,7 @@ from rhubarbe.testbed.faults import by_node
 from rhubarbe.testbed.site import Plan, Site
 
 MARK = "testbed.log"
+ENTERED = 0o755
 MADE_ANEW = ("pxelinux.cfg", "disks", "nodes", "ramdisk", "run", "serial")
 NEEDED = ("pxelinux.cfg", "disks", "nodes", "run", "images", "state")
 
@@ -123,6 +124,7 @@ class Farm:
             shutil.rmtree(self.directory / name, ignore_errors=True)
         for name in NEEDED:
             (self.directory / name).mkdir(exist_ok=True)
+        self.site.boot_entries.chmod(ENTERED)  # whatever our umask: by whoever serves it
         (self.site.boot_entries / "pxefrisbee").touch()
         default = self.site.images / "default.ndz"
         default.unlink(missing_ok=True)

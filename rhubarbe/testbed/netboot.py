@@ -25,6 +25,8 @@ APPEND hd0
 """
 NO_PROXY = "encap:175,176,1b"  # iPXE's option no-pxedhcp
 TO_ALL = "fd77::"
+# Whatever our umask: a server may run as another user.
+DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 PORTS = (67, 69)  # DHCP, TFTP
 START_LIMIT = 10.0
 LOOK_EVERY = 0.02
@@ -54,6 +56,9 @@ def lay_out(tree: Path, boot_entries: Path, ramdisk: Path) -> None:
     (tree / "pxelinux.cfg").symlink_to(boot_entries)
     shutil.copy(ramdisk / entry, boot_entries)
     (boot_entries / "default").write_text(DEFAULT_ENTRY)
+    for path in (tree, *tree.iterdir(), *boot_entries.iterdir()):
+        if not path.is_symlink():
+            path.chmod(DIRECTORY_MODE if path.is_dir() else FILE_MODE)
 
 
 @asynccontextmanager

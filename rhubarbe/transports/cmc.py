@@ -10,7 +10,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rhubarbe.errors import CardError, why
+from rhubarbe.errors import CardError, require_means, why
 
 if TYPE_CHECKING:
     import aiohttp
@@ -87,6 +87,8 @@ class Cards:
         except TimeoutError as error:
             raise CardError(f"no answer in {self._limit:g} s to {verb}") from error
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, OSError):
+                require_means(error)
             raise CardError(f"cannot be reached for {verb}: {_reason(error)}") from error
 
     async def is_on(self, ip: str) -> bool:

@@ -7,13 +7,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 
+from rhubarbe.errors import require_means
+
 
 async def accepts(ip: str, port: int, limit: float) -> bool:
     """Tell whether a TCP connection can be made within `limit` seconds."""
     try:
         async with asyncio.timeout(limit), _connection(ip, port):
             return True
-    except (OSError, TimeoutError):
+    except OSError as error:  # TimeoutError is one
+        require_means(error)  # or we would take a node that was not asked for one that has left
         return False
 
 

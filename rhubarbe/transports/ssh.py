@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from rhubarbe.errors import CommandFailed, Refused, Unreachable, why
+from rhubarbe.errors import CommandFailed, Refused, Unreachable, require_means, why
 
 if TYPE_CHECKING:
     import asyncssh
@@ -162,4 +162,6 @@ def _translated(user: str, key: str, limit: float) -> Iterator[None]:
     except TimeoutError as error:
         raise Unreachable(f"no answer on ssh in {limit:g} s") from error
     except (OSError, asyncssh.Error, ValueError) as error:
+        if isinstance(error, OSError):
+            require_means(error)
         raise Unreachable(f"ssh: {why(error)}") from error

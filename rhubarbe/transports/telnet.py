@@ -9,7 +9,7 @@ from typing import Any, cast
 import telnetlib3
 from telnetlib3 import TelnetReaderUnicode, TelnetWriterUnicode
 
-from rhubarbe.errors import Unreachable, why
+from rhubarbe.errors import Unreachable, require_means, why
 
 # What it thinks of a server is for its authors; in the middle of our lines it is noise.
 logging.getLogger("telnetlib3").setLevel(logging.CRITICAL)
@@ -87,6 +87,8 @@ async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Sessio
         except TimeoutError as error:
             raise Unreachable(f"no answer on telnet in {limit:g} s") from error
         except (OSError, asyncio.InvalidStateError) as error:
+            if isinstance(error, OSError):
+                require_means(error)
             raise Unreachable(f"no answer on telnet: {why(error)}") from error
         yield Session(cast("TelnetReaderUnicode", reader), cast("TelnetWriterUnicode", writer))
     finally:

@@ -96,7 +96,7 @@ def test_the_site_s_names_are_those_of_the_configuration():
     settings = Settings(testbed=declared.TestbedSettings(regularname="pc", rebootname="power"))
     assert selected("pc3", "power04", settings=settings) == [3, 4]
     with pytest.raises(SelectionError):
-        selected("fit03", settings=settings)
+        selected("fit3", settings=settings)
 
 
 def test_one_node():

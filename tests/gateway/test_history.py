@@ -152,3 +152,25 @@ def test_a_database_of_the_time_before_images_were_noted_is_read_and_written(tmp
     for _ in range(2):
         history.add(replace(run(good()), started=1.01e9, image="/a.ndz"))
     assert [each.image for each in history.runs()] == ["", "/a.ndz", "/a.ndz"]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff\x00"[:1], "größer".encode()])
+def test_names_and_reasons_may_be_no_text(tmp_path, name):
+    path = os.fsdecode(b"/images/" + name + b".ndz")
+    node = replace(bad(), reason=f"{path}: no such file")
+    History(tmp_path).add(replace(run(node), image=path))
+    (noted,) = History(tmp_path).runs()
+    assert (noted.image, noted.reason) == (path, f"{path}: no such file")
+
+
+def test_what_cannot_be_noted_is_said_in_the_way_of_other_faults(tmp_path):
+    with pytest.raises(GatewayError, match="not noted in the history"):
+        History(tmp_path).add(replace(run(good()), image="\ud800"))
+
+
+def test_a_stranger_s_text_that_is_none_hides_no_other_row(tmp_path):
+    History(tmp_path).add(run(good(), bad()))
+    (path,) = tmp_path.glob("history/*.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE nodes SET reason = CAST(x'ff41' AS TEXT) WHERE node = 'fit02'")
+    assert [each.node for each in History(tmp_path).runs()] == ["fit01", "fit02"]

@@ -1,0 +1,89 @@
+"""How every program of ours starts, before it looks at its arguments.
+
+- Text is UTF-8, whatever the locale: else one file would have another name for a colleague whose
+  locale is another, and what one command notes, another would not find. Names that are no UTF-8
+  are carried as Python does (PEP 383), byte for byte.
+- The standard streams take any text. Into files and pipes, names go as the bytes that they are; on
+  a terminal, what it could not show is escaped.
+- As many files may be open as the system lets us.
+"""
+
+import codecs
+import os
+import resource
+import sys
+from io import TextIOWrapper
+
+# Beyond that, programs that first close whatever they may have inherited would take minutes.
+MOST_FILES = 1 << 20
+ESCAPED, EXACT = "rhubarbe-escaped", "rhubarbe-exact"
+
+
+def begin() -> None:
+    """Make this process as described above; it may be started again, so call this first."""
+    _speak_utf8()
+    codecs.register_error(ESCAPED, _escape)
+    codecs.register_error(EXACT, _keep)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed by whoever started us
+            _take_any_text(stream)
+    open_many_files()
+
+
+def _speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode and sys.executable:
+        words = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execv(sys.executable, words)  # noqa: S606 - no shell
+
+
+def _take_any_text(stream: object) -> None:
+    if not isinstance(stream, TextIOWrapper):  # somebody's own
+        return
+    errors = ESCAPED if stream.isatty() else EXACT
+    encoding = None
+    if sys.flags.utf8_mode and errors == ESCAPED and "PYTHONIOENCODING" not in os.environ:
+        encoding = _terminal_encoding()
+    stream.reconfigure(encoding=encoding, errors=errors)
+
+
+def _terminal_encoding() -> str | None:
+    """Return the encoding of the locale; None for that of C, which only says that it is not set."""
+    import locale
+
+    encoding = locale.getencoding()
+    return None if codecs.lookup(encoding).name == "ascii" else encoding
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    r"""Write a byte that is no text as `\xe9`, and a letter that the terminal lacks likewise."""
+    from rhubarbe.text import BYTES  # seldom needed
+
+    text, end = _culprit(error)
+    return text.translate(BYTES).encode("ascii", "backslashreplace").decode("ascii"), end
+
+
+def _keep(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write a byte that is no text as the byte that it is; escape what the encoding lacks."""
+    text, end = _culprit(error)
+    try:
+        return text.encode("ascii", "surrogateescape"), end
+    except UnicodeEncodeError:
+        return _escape(error)
+
+
+def _culprit(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return error.object[error.start : error.end], error.end
+
+
+def open_many_files() -> None:
+    """Raise the limit of open files as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # forbidden by some sandbox: we go on with what there is
+            return

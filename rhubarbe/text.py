@@ -1,0 +1,30 @@
+"""Text that others wrote, made fit for a line of ours: names of files, words of nodes and users."""
+
+import re
+
+LIMIT = 1000
+"""The longest line that a display ever gets, in characters."""
+
+BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
+"""How a byte is shown that was no text, by the letter that carries it in Python (PEP 383)."""
+
+_ESCAPES = re.compile(
+    r"""(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]                            # CSI: colours, moves
+    |   (?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)         # OSC: titles, clipboard
+    |   (?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x9c]*(?:\x1b\\|\x9c)  # DCS, SOS, PM, APC
+    |   \x1b[ -/]*[0-~]                                             # the short ones
+    """,
+    re.VERBOSE,
+)
+
+
+def sanitise(text: str, limit: int = LIMIT) -> str:
+    r"""Make one printable line of `text`, of at most `limit` characters.
+
+    Escape sequences and all other control and formatting characters go; blanks of any kind,
+    line ends included, become one space. A byte that was no text is written as `\xe9`.
+    """
+    text = _ESCAPES.sub("", text[: 4 * limit])
+    text = " ".join(text.split()).translate(BYTES)
+    text = "".join(letter for letter in text if letter.isprintable())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

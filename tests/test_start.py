@@ -1,0 +1,80 @@
+"""How every program starts: text in any locale, any text on any stream, and many open files."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+PLAIN = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
+LOCALES = {
+    "utf-8": {"LC_ALL": "C.UTF-8"},
+    "C": {"LC_ALL": "C"},
+    "ascii": PLAIN,
+    "none such": {"LC_ALL": "xx_XX.UTF-9"},
+}
+NAMES = [b"caf\xe9", b"\x80\xff", "größer".encode(), "日本".encode() + b"\xfe"]
+
+
+def started(script, *words, **options):
+    """Run a few lines in a program that has started as ours do."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return subprocess.run(
+        [sys.executable, "-c", f"from rhubarbe.start import begin; begin()\n{script}", *words],
+        env=environ | options.pop("environ", {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("environ", LOCALES.values(), ids=LOCALES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_goes_through_as_it_is(environ, name, tmp_path):
+    script = "import os, sys; print(sys.argv[1]); print(os.listdir(sys.argv[2])[0])"
+    os.close(os.open(os.fsencode(tmp_path) + b"/" + name, os.O_CREAT))
+    done = started(script, name, tmp_path, environ=environ)
+    assert done.stdout == name + b"\n" + name + b"\n"
+
+
+@pytest.mark.parametrize("environ", LOCALES.values(), ids=LOCALES)
+def test_one_name_is_one_text_in_all_locales(environ):
+    done = started("import sys; print(ascii(sys.argv[1]))", NAMES[3], environ=environ)
+    assert done.stdout == rb"'\u65e5\u672c\udcfe'" + b"\n"
+
+
+def test_what_a_stream_lacks_is_escaped():
+    environ = {"PYTHONIOENCODING": "ascii:strict"}
+    for stream in ("stdout", "stderr"):
+        script = f"import sys; print('größer', '日', 'caf\\udce9', '\\ud800', file=sys.{stream})"
+        done = started(script, environ=environ)
+        said = done.stdout + done.stderr
+        assert said == rb"gr\xf6\xdfer \u65e5 caf" + b"\xe9" + rb" \ud800" + b"\n"
+
+
+def test_closed_streams_are_no_obstacle():
+    words = [sys.executable, "-c", "from rhubarbe.start import begin; begin(); print('well')"]
+    line = 'exec "$@" >&- 2>&-'
+    assert subprocess.run(["sh", "-c", line, "-", *words], check=False, timeout=60).returncode == 0
+
+
+def test_the_interpreter_keeps_its_options():
+    script = "import sys; print(sys.flags.isolated, sys.flags.dont_write_bytecode, sys.argv)"
+    words = ["-I", "-B", "-c", f"from rhubarbe.start import begin; begin()\n{script}", "x y", "-c"]
+    done = subprocess.run(
+        [sys.executable, *words], env=os.environ | PLAIN, capture_output=True, check=True, text=True
+    )
+    assert done.stdout == "1 1 ['-c', 'x y', '-c']\n"
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(64, 64), (64, 3000), (1024, 4096)])
+def test_as_many_files_may_be_open_as_the_system_lets_us(soft, hard):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    script = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    done = started(script, preexec_fn=limit)
+    assert done.stdout.decode() == f"({hard}, {hard})\n"
