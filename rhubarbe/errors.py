@@ -15,10 +15,21 @@ def why(error: Exception) -> str:
     return os.strerror(number) if number else str(error)
 
 
+def shortage(error: BaseException) -> str | None:
+    """Word what this machine has run out of; None where an error does not tell of that."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(shortage, error.exceptions)), None)
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno in _MEANS else None
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):
+        return os.strerror(errno.ENOMEM)
+    return str(error) if isinstance(error, RuntimeError) and "new thread" in str(error) else None
+
+
 def require_means(error: OSError) -> None:
     """Raise GatewayError where this machine is what is lacking: no fault of who was spoken to."""
-    if error.errno in _MEANS:
-        raise GatewayError(f"this machine cannot do more: {os.strerror(error.errno)}") from error
+    if lack := shortage(error):
+        raise GatewayError(f"this machine cannot do more: {lack}") from error
 
 
 class RhubarbeError(Exception):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from rhubarbe.cli.arguments import make_parser, version
-from rhubarbe.errors import RhubarbeError
+from rhubarbe.errors import RhubarbeError, shortage
 
 # Each verb with the module of this room that knows it, and what the list of verbs says of it.
 VERBS = {
@@ -100,6 +100,11 @@ def _run(verb: str, words: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{PREFIX}{verb}: interrupted", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError, ImportError, ExceptionGroup) as error:
+        if (lack := shortage(error)) is None:
+            raise
+        print(f"{PREFIX}{verb}: this machine cannot do more: {lack}", file=sys.stderr)
         return 1
     return code
 

@@ -26,6 +26,7 @@ from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.restore import Target
 from rhubarbe.ndz.errors import NdzError, NotAnImage
+from rhubarbe.text import sanitise
 
 
 class _Teller:
@@ -210,10 +211,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = read_settings(words)
     except NotOffered as error:
-        log.line(f"rhubarbe-frisbee: {error}")
+        log.line(f"rhubarbe-frisbee: {sanitise(str(error))}")
         return error.exit_status
     except UsageError as error:
-        log.write((f"rhubarbe-frisbee: {error}\n" if error.args else "") + USAGE)
+        log.write((f"rhubarbe-frisbee: {sanitise(str(error))}\n" if error.args else "") + USAGE)
         return error.exit_status
     return _run(settings, log, report.Events(1 if settings.given.has("json") else None))
 
@@ -223,7 +224,7 @@ def _run(settings: Settings, log: report.Report, events: report.Events) -> int:
         _receive(settings, log, events)
     except (FrisbeeError, ImagingError, NdzError, OSError) as error:
         text, status = _failure(error)
-        log.line(text)
+        log.line(sanitise(text))
         events.tell("Failed", ok=False, exit_status=status, error=text)
         return status
     return 0

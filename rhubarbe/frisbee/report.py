@@ -28,7 +28,7 @@ class Report:
 
     def write(self, text: str) -> None:
         """Write ``text`` as it is; that nobody reads it any more is no reason to fail."""
-        data = memoryview(text.encode(errors="replace"))
+        data = memoryview(text.encode(errors="backslashreplace"))
         with suppress(OSError):
             while data:
                 data = data[os.write(self._descriptor, data) :]

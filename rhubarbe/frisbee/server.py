@@ -20,6 +20,7 @@ from rhubarbe.frisbee.multicast import (
 )
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
 from rhubarbe.frisbee.serving import Image, Serving
+from rhubarbe.text import sanitise
 
 USAGE = """\
 usage: rhubarbe-frisbeed [-dDb] [-i interface] [-k sockbuf_kb] [-T idle_s] [-K keepalive_s]
@@ -185,10 +186,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _serve(read_settings(words), log)
     except UsageError as error:
-        log.write((f"rhubarbe-frisbeed: {error}\n" if error.args else "") + USAGE)
+        log.write((f"rhubarbe-frisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
         return error.exit_status
     except FrisbeeError as error:
-        log.line(str(error))
+        log.line(sanitise(str(error)))
         return error.exit_status
     except _HungUp:
         log.line("Caught signal 1. Exiting ...")

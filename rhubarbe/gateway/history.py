@@ -76,7 +76,10 @@ class History:
 
     def add(self, run: Run) -> None:
         """Note a run; raises GatewayError. It waits for a lock and the disk: for a thread."""
-        import sqlite3  # most commands that know of a history neither read nor write it
+        try:
+            import sqlite3  # most commands that know of a history neither read nor write it
+        except ImportError as error:
+            raise GatewayError(f"not noted in the history: {error}") from error
 
         try:
             self._add(run)

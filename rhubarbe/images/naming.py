@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 SUFFIX = ".ndz"
 PARTIAL = ".partial"
+LONGEST = 255  # bytes, on any filesystem of Linux
 
 
 def is_name(file: str) -> bool:
     """Whether an image may be called so: a file name, with its suffix, without surprises."""
-    return bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and len(file) > len(SUFFIX)
+    fits = len(SUFFIX) < len(file) and len(os.fsencode(file + PARTIAL)) <= LONGEST
+    return bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and fits
 
 
 def new_image_path(name: str | None, node: str, now: datetime) -> Path:

@@ -141,8 +141,10 @@ def _catch(number: int) -> "signal._HANDLER":
 
 
 def say(text: str) -> None:
-    """Print one line on the standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line on the standard error, at once; names of files may be in it."""
+    from rhubarbe.text import sanitise
+
+    print(sanitise(text), file=sys.stderr, flush=True)
 
 
 def read_version() -> str:

@@ -21,6 +21,7 @@ from rhubarbe.ndz.header import (
     ChunkHeader,
     parse_header,
 )
+from rhubarbe.text import sanitise
 
 PROGRAM = Program(
     name="imagedump",
@@ -99,7 +100,7 @@ def _check_stream() -> ImageSummary:
 def _describe_check(path: str, summary: ImageSummary) -> str:
     seal = "sealed" if summary.is_sealed else "not sealed"
     text = (
-        f"{path}: good: {summary.size_bytes} bytes, {summary.chunks} chunks, {seal}, "
+        f"{sanitise(path)}: good: {summary.size_bytes} bytes, {summary.chunks} chunks, {seal}, "
         f"{summary.data_bytes} bytes of data"
     )
     if summary.sector_size != SECTOR:
@@ -151,7 +152,7 @@ def _dump(line: CommandLine, path: str) -> None:
 
 def _print_title(path: str, size: int, headers: list[ChunkHeader]) -> None:
     first = headers[0]
-    text = f"{path}: {size} bytes, {len(headers)} chunks, version {first.version}"
+    text = f"{sanitise(path)}: {size} bytes, {len(headers)} chunks, version {first.version}"
     if first.security.checksum_type:
         signed = "signed " if first.security.signed else ""
         text += f", {signed}csum (0x{first.security.checksum_type:x})"

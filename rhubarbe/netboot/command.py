@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.netboot.errors import Misused, NetbootError
 from rhubarbe.netboot.keys import read_keys
+from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:
     from rhubarbe.netboot.packages import Packages
@@ -33,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except NetbootError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        print(f"{NAME}: {sanitise(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        print(f"{NAME}: {sanitise(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{NAME}: interrupted", file=sys.stderr)
@@ -155,7 +156,7 @@ def _packages(arguments: argparse.Namespace) -> "Packages":
 
 
 def _tell(text: str) -> None:
-    print(f"{NAME}: {text}", file=sys.stderr)
+    print(f"{NAME}: {sanitise(text)}", file=sys.stderr)
 
 
 def _say_sizes(directory: Path, names: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from rhubarbe.netboot.tree import Tree
 PACKAGES = ("python3-minimal", "libpython3-stdlib", "libgcc-s1")
 OURS = Path(__file__).resolve().parents[1]
 HOME = "usr/lib/rhubarbe"
+MODULES = ("__init__.py", "text.py")
 ROOMS = ("ndz", "imaging", "frisbee")
 WHEELS = ("isal", "zlib_ng")
 COMMANDS = {
@@ -97,7 +98,8 @@ def _library(root: Root, version: str) -> Iterator[tuple[str, Path]]:
 
 
 def _ours() -> Iterator[tuple[str, Path]]:
-    yield f"{HOME}/rhubarbe/__init__.py", OURS / "__init__.py"
+    for name in MODULES:
+        yield f"{HOME}/rhubarbe/{name}", OURS / name
     for room in ROOMS:
         for file in sorted((OURS / room).rglob("*.py")):
             yield f"{HOME}/rhubarbe/{file.relative_to(OURS)}", file

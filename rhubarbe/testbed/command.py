@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.testbed import faults
 from rhubarbe.testbed.errors import Misused, TestbedError
+from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:
     from rhubarbe.testbed.farm import Kind
@@ -43,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _directory(arguments.directory, command) as directory:
             return asyncio.run(_serve(_plan(arguments, directory), arguments, command))
     except TestbedError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        print(f"{NAME}: {sanitise(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        print(f"{NAME}: {sanitise(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -264,7 +265,7 @@ async def _run(command: list[str], directory: Path, signals: _Signals) -> int:
     try:
         child = await asyncio.create_subprocess_exec(*command, env=environment)
     except OSError as error:
-        print(f"{NAME}: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+        print(f"{NAME}: cannot run {sanitise(command[0])}: {error.strerror}", file=sys.stderr)
         return 127
     signals.send_to(child)
     status = await child.wait()

@@ -8,7 +8,6 @@ import os
 import pty
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 from emulated import start_testbed
@@ -53,19 +52,34 @@ def latin_1(tmp_path_factory):
     return directory if made.returncode in (0, 1) else None  # 1: with a warning
 
 
-@pytest.fixture(params=LOCALES)
-def environ(request, testbed, latin_1):
-    more = LOCALES[request.param]
-    if request.param == "latin-1":
+@pytest.fixture
+def environ(locale, testbed, latin_1):
+    more = LOCALES[locale]
+    if locale == "latin-1":
         if latin_1 is None:
             pytest.skip("localedef, or what it makes locales from, is not installed")
         more = more | {"LOCPATH": str(latin_1)}
     return testbed.environ(**more)
 
 
-@pytest.fixture(params=NAMES.values(), ids=NAMES)
-def name(request):
-    return request.param
+def quick(*pairs):
+    """Try all locales with all names, but those of these pairs only where there is time."""
+    return pytest.mark.parametrize(
+        ("locale", "name"),
+        [
+            pytest.param(
+                locale,
+                name,
+                marks=[] if (locale, kind) in pairs else pytest.mark.full,
+                id=f"{locale}-{kind}",
+            )
+            for locale in LOCALES
+            for kind, name in NAMES.items()
+        ],
+    )
+
+
+in_locales = pytest.mark.parametrize("locale", LOCALES)
 
 
 def image(testbed, name):
@@ -88,6 +102,7 @@ def run(testbed, environ, *words, within=60):
     return done
 
 
+@quick(("ascii", "latin-1"), ("latin-1", "utf-8"), ("streams", "no text at all"))
 @pytest.mark.testbed
 def test_it_is_loaded_and_all_that_is_told_can_be_written(testbed, environ, name):
     report = testbed.directory / "report.json"
@@ -106,6 +121,7 @@ def test_it_is_loaded_and_all_that_is_told_can_be_written(testbed, environ, name
     assert run(testbed, environ, "rhubarbe-history", "--json").returncode == 0
 
 
+@quick(("utf-8", "latin-1"), ("latin-1", "escapes"))
 @pytest.mark.testbed
 def test_a_person_is_told(testbed, environ, name):
     done = run(testbed, environ, "rhubarbe-load", "-i", name, "--retries", "0", "2")
@@ -113,8 +129,10 @@ def test_a_person_is_told(testbed, environ, name):
     assert b"all went well" in done.stdout
     assert b"\x1b" not in done.stdout
     assert (b"caf\\xe9.ndz" in done.stdout) == (name == NAMES["latin-1"])
-    log = (testbed.directory / "rhubarbe.log").read_text(encoding="utf-8")
-    assert (NAMES["utf-8"].decode() in log.splitlines()[-20:][0] + log) or name != NAMES["utf-8"]
+    log = (testbed.directory / "rhubarbe.log").read_bytes()
+    assert b"Loading image " + os.fsencode(testbed.directory / "images") in log
+    assert b"\x1b" not in log
+    log.decode("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -147,27 +165,29 @@ def test_a_person_is_told(testbed, environ, name):
     ],
     ids=lambda words: "-".join(os.fsdecode(word) for word in words),
 )
+@quick(("ascii", "no text at all"))
 @pytest.mark.testbed
-def test_no_verb_stumbles(testbed, environ, words):
-    for name in NAMES.values():
-        verb, *rest = [os.fsencode(word).replace(b"@", name) for word in words]
-        done = run(testbed, environ, "rhubarbe-main.py", verb, *rest)
-        assert done.returncode in (0, 1, 2)
-        assert b"\x1b" not in done.stdout
+def test_no_verb_stumbles(testbed, environ, name, words):
+    verb, *rest = [os.fsencode(word).replace(b"@", name) for word in words]
+    done = run(testbed, environ, "rhubarbe-main.py", verb, *rest)
+    assert done.returncode in (0, 1, 2)
+    assert b"\x1b" not in done.stdout
 
 
+@quick(("latin-1", "utf-8"), ("ascii", "latin-1"))
 @pytest.mark.testbed
 def test_a_path_is_printed_as_the_bytes_that_it_is(testbed, environ, name):
     for options in ((), ("-r",)):
         done = run(testbed, environ, "rhubarbe-resolve", *options, name)
         assert done.returncode == 0
-        if "PYTHONIOENCODING" not in environ or not name.decode("latin-1").isprintable():
+        if "PYTHONIOENCODING" not in environ:
             assert done.stdout == image(testbed, name) + b"\n"
     listed = json.loads(run(testbed, environ, "rhubarbe-images", "--json").stdout)
     paths = {os.fsencode(one["path"]) for part in listed for one in part["images"]}
     assert image(testbed, name) in paths
 
 
+@quick(("ascii", "escapes"))
 @pytest.mark.testbed
 def test_the_programs_for_images(testbed, environ, name, tmp_path):
     disk = os.fsencode(tmp_path) + b"/disk-" + name
@@ -182,7 +202,6 @@ def test_the_programs_for_images(testbed, environ, name, tmp_path):
         verb, *rest = words
         done = run(testbed, environ, f"rhubarbe-{verb}", *rest)
         assert done.returncode == 0, done.stderr
-    assert Path(os.fsdecode(disk)).stat().st_size
     for words in (
         ("imagezip", made + b"/none", made),
         ("imageunzip", disk + b"-none", made),
@@ -196,7 +215,7 @@ def test_the_programs_for_images(testbed, environ, name, tmp_path):
     ):
         verb, *rest = words
         done = run(testbed, environ, f"rhubarbe-{verb}", *rest)
-        assert done.returncode in (1, 2), (words, done)
+        assert done.returncode, words
 
 
 def on_a_terminal(testbed, environ, *words):
@@ -218,6 +237,7 @@ def on_a_terminal(testbed, environ, *words):
 
 
 @pytest.mark.parametrize("options", [(), ("-c",)], ids=["bar", "screen"])
+@quick(("latin-1", "escapes"))
 @pytest.mark.testbed
 def test_on_a_terminal(testbed, environ, name, options):
     words = ("rhubarbe-load", "-i", name, *options, "--retries", "0", "1")
@@ -228,6 +248,7 @@ def test_on_a_terminal(testbed, environ, name, options):
     assert b"\x1b]0;" not in said
 
 
+@in_locales
 @pytest.mark.testbed
 def test_a_terminal_is_written_to_in_its_own_encoding(testbed, environ):
     code, said = on_a_terminal(testbed, environ, "rhubarbe-resolve", NAMES["utf-8"])
@@ -241,6 +262,7 @@ def test_a_terminal_is_written_to_in_its_own_encoding(testbed, environ):
     assert (code, b"\\xff\\xfe-\\x9b" in said) == (0, True)
 
 
+@in_locales
 @pytest.mark.testbed
 def test_a_configuration_names_places_by_their_bytes(testbed, environ, tmp_path):
     directory = tmp_path / "größer"
