@@ -34,7 +34,9 @@ def new_image_path(name: str | None, node: str, now: datetime) -> Path:
         name = f"saving__{node}__{now:%Y-%m-%d@%H-%M-%S}"
     path = Path(name if name.endswith(SUFFIX) else name + SUFFIX)
     if not is_name(path.name):
-        raise ImageError(f"{name!r} is no name for an image: use letters, digits and @%+,.-_")
+        raise ImageError(
+            f"{name!r} is no name for an image: use letters, digits and @%+,.-_ (255 bytes at most)"
+        )
     if not path.parent.is_dir():
         raise ImageError(f"{path.parent}: no such directory to save the image in")
     if os.path.lexists(path):

@@ -207,7 +207,9 @@ def received(name: str, repository: Path) -> list[Step]:
 def _file(name: str) -> str:
     file = name if name.endswith(SUFFIX) else name + SUFFIX
     if not is_name(file):
-        raise ImageError(f"{name!r} is no name for an image: use letters, digits and @%+,.-_")
+        raise ImageError(
+            f"{name!r} is no name for an image: use letters, digits and @%+,.-_ (255 bytes at most)"
+        )
     return file
 
 
