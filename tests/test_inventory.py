@@ -100,6 +100,8 @@ def test_a_number_has_any_count_of_digits(load, hostname, number):
         ("pc7-rack12", "pc", 7),
         ("spc7-rack12", "pc", 12),
         ("c6220-12", "c", 6220),
+        ("01237L6", "0123", 7),
+        ("0137", "fit", 137),
     ],
 )
 def test_a_setting_says_what_stands_before_the_number(tmp_path, hostname, regularname, number):

@@ -81,11 +81,12 @@ class _Layer(Record):
     def read(cls, path: str, *, personal: bool) -> _Layer:
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
-            with open(path, encoding="utf-8") as stream:
+            # Comments, and names of files, may be no UTF-8.
+            with open(path, encoding="utf-8", errors="surrogateescape") as stream:
                 if personal:
                     _require_trust(path, os.fstat(stream.fileno()))
                 parser.read_file(stream, source=path)
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {why(error)}") from error
         except configparser.Error as error:
             raise ConfigError(" ".join(str(error).split())) from error

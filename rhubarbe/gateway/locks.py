@@ -129,11 +129,12 @@ class Locks:
 
     def release(self) -> None:
         """Give all locks back."""
-        for node, descriptor in self._held.items():
-            self._words(node).unlink(missing_ok=True)
+        files = [self._words(node) for node in self._held]
+        for file in [*files, self._progress(self._holder)] if files else []:
+            with contextlib.suppress(OSError):  # they are only words
+                file.unlink()
+        for descriptor in self._held.values():
             os.close(descriptor)
-        if self._held:
-            self._progress(self._holder).unlink(missing_ok=True)
         self._held.clear()
 
 

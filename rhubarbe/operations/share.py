@@ -3,6 +3,7 @@
 Nothing is done here before all the steps are known: `plan` returns them, each with its words.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -138,7 +139,8 @@ class Alias:
             new.symlink_to(self.image.name)
             new.replace(self.link)
         except OSError as error:
-            new.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # read-only: there is none
+                new.unlink()
             raise ImageError(f"{self.link}: cannot be made: {error.strerror}") from error
         sync_directory(self.link.parent)
 

@@ -35,7 +35,8 @@ class NextBoot:
             draft.symlink_to(self.entry)
             draft.replace(self.path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # read-only: there is none
+                draft.unlink()
             raise GatewayError(
                 f"{self.path}: the nextboot link cannot be made: {why(error)}"
             ) from error

@@ -192,10 +192,17 @@ def test_what_is_wrong_is_named(site, text, says):
     assert all(words in refusal for words in [str(path), *says]), refusal
 
 
-def test_a_file_that_is_no_text_is_refused(site):
+def test_a_file_that_is_no_configuration_is_refused(site):
     site.files["here"].write_bytes(b"\xff\xfe")
     site.files["here"].chmod(0o600)
-    assert "cannot be read" in site.refusal()
+    assert "no section headers" in site.refusal()
+
+
+def test_comments_and_names_of_files_may_be_no_utf_8(site):
+    path = b"/srv/donn\xe9es"
+    site.files["here"].write_bytes(b"# r\xe9glages\n[frisbee]\nimages_dir = " + path + b"\n")
+    site.files["here"].chmod(0o600)
+    assert os.fsencode(site.load().frisbee.images_dir) == path
 
 
 def test_what_older_files_hold_is_accepted(site):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import time
@@ -115,3 +116,9 @@ async def test_a_holder_that_has_not_yet_said_so_is_given_a_moment(tmp_path):
             async with hold(tmp_path, "save", ["fit01"], 0):
                 pytest.fail("held twice")
         process.kill()
+
+
+async def test_words_that_cannot_be_removed_do_not_break_the_end(tmp_path):
+    async with hold(tmp_path, "load", ["fit01"], 0.0):
+        shutil.rmtree(tmp_path / "locks")
+        (tmp_path / "locks").write_text("a file, where the directory was")

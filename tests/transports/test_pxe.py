@@ -132,3 +132,10 @@ def test_one_that_stays_goes_on_any_way_out_but_the_good_one(next_boot):
         raise KeyboardInterrupt
     assert not next_boot.is_set
     assert next_boot.target is None
+
+
+def test_a_directory_that_takes_no_link_is_one_line(tmp_path):
+    (tmp_path / "pxelinux.cfg").write_text("a file, where a directory should be")
+    link = NextBoot(tmp_path / "pxelinux.cfg", "02:00:00:00:00:01", "ramdisk")
+    with pytest.raises(GatewayError, match="the nextboot link cannot be made: Not a directory"):
+        link.set()
