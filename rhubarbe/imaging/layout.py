@@ -56,12 +56,14 @@ class Layout:
     """The ranges to store, ascending, in sectors from `base`, and the end of what is covered.
 
     `blank` are the free ranges too short to be left out, `left_out` those that nothing of may be
-    stored. `remarks` are lines for the user, `sector_size` is that of the disk, in bytes.
+    stored. `remarks` are lines for the user, `sector_size` is that of the disk, in bytes; `has_mbr`
+    says that its table is an MBR.
     """
 
     base: int
     end: int
     sector_size: int = SECTOR
+    has_mbr: bool = False
     ranges: list[Range] = field(default_factory=list)
     blank: list[Range] = field(default_factory=list)
     left_out: list[Range] = field(default_factory=list)
@@ -78,9 +80,13 @@ def plan(source: Source, choice: Choice) -> Layout:
 
     Reads tables and bitmaps only.
     """
-    sector_size = choice.sector_size or find_sector_size(source)
-    layout, used = _survey(source, choice, sector_size)
-    layout.sector_size = sector_size
+    told = choice.sector_size or find_sector_size(source)
+    layout, used = _survey(source, choice, told or SECTOR)
+    layout.sector_size = told or SECTOR
+    if layout.has_mbr and told is None:
+        layout.remarks.append(
+            "MBR: read in sectors of 512 bytes, as nothing tells; --sector-size says otherwise"
+        )
     exact = merge(used)
     layout.ranges = _without_short_gaps(exact, layout.end, choice.min_free)
     if layout.left_out:
@@ -99,10 +105,8 @@ def plan(source: Source, choice: Choice) -> Layout:
     return layout
 
 
-def find_sector_size(source: Source) -> int:
+def find_sector_size(source: Source) -> int | None:
     """Return the bytes of a logical sector of the source: the device's, or by the file's table."""
-    if source.is_stream:
-        return SECTOR
     return of_device(source.descriptor) or of_table(source.read_at, source.size)
 
 
@@ -153,7 +157,7 @@ def _survey_slice(
 def _survey_disk(
     source: Source, choice: Choice, table: PartitionTable
 ) -> tuple[Layout, list[Range]]:
-    layout = Layout(0, table.disk_sectors)
+    layout = Layout(0, table.disk_sectors, has_mbr=table.scheme == "mbr")
     if table.scheme == "gpt-backup":
         layout.remarks.append("GPT: using backup GPT")
     layout.remarks += [f"P{number}: unused, NOT SAVING." for number in table.unused_numbers]

@@ -30,8 +30,8 @@ def of_device(descriptor: int) -> int | None:
     return int(size)
 
 
-def of_table(read_at: ReadAt, size: int) -> int:
-    """Return the sector size by which the table in a file of `size` bytes makes sense, else 512.
+def of_table(read_at: ReadAt, size: int) -> int | None:
+    """Return the sector size by which the table in a file of `size` bytes makes sense, if any.
 
     A GPT says it by where it is. An MBR does not: the smallest sectors by which one of its
     partitions begins with something that is known are taken.
@@ -46,7 +46,7 @@ def of_table(read_at: ReadAt, size: int) -> int:
         starts = [p.start * SECTOR for p in table.partitions if not p.is_extended]
         if any(identify(_from(read_at, start)) for start in starts):
             return sector_size
-    return SECTOR
+    return None
 
 
 def refuse_foreign_table(read_at: ReadAt, sector_size: int, name: str) -> None:
@@ -65,7 +65,7 @@ def read_disk_table(descriptor: int, size: int, name: str) -> PartitionTable:
     def read_at(offset: int, count: int) -> bytes:
         return os.pread(descriptor, count, offset)
 
-    sector_size = of_device(descriptor) or of_table(read_at, size)
+    sector_size = of_device(descriptor) or of_table(read_at, size) or SECTOR
     refuse_foreign_table(read_at, sector_size, name)
     return read_partitions(read_at, size, sector_size)
 

@@ -71,6 +71,21 @@ def test_an_image_of_such_a_disk_says_so(make_disk, programs, tools, tmp_path, c
     assert rows[0] == rows[1] != []
 
 
+def test_an_mbr_that_nothing_tells_of_is_said_to_be_read_as_usual(
+    tools, programs, tmp_path, capsys
+):
+    tools.need("sfdisk")
+    disk, image = tmp_path / "disk.img", tmp_path / "image.ndz"
+    disk.write_bytes(tools.noise(16 * MIB))
+    tools.run("sfdisk", "-q", "--wipe", "never", disk, input="label: dos\n256,2048,da\n")
+    words = "read in sectors of 512 bytes, as nothing tells"
+    programs.zip(disk, image)
+    assert words in capsys.readouterr().err
+    programs.zip("--sector-size", "4096", disk, image)
+    assert words not in capsys.readouterr().err
+    assert check_file(image).sector_size == 4096
+
+
 def test_sector_sizes_are_512_to_4096(tools, programs, tmp_path, capsys):
     disk = tools.junk(tmp_path / "disk.img", MIB)
     for size in ("0x200", "513", "8192"):
