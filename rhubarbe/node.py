@@ -239,21 +239,6 @@ class Node:
         command = ramdisk.stamp(frisbee.root_partition, frisbee.mount_point, line)
         await self._run(command, ramdisk.Transcript(), self._settings.nodes.silence_timeout)
 
-    async def read_stamp(self) -> str:
-        """Return the last stamp on the node's disk, perhaps empty; raises NodeError.
-
-        CommandFailed where the ramdisk cannot read the filesystem.
-        """
-        frisbee = self._settings.frisbee
-        command = ramdisk.read_stamp(
-            frisbee.hard_drive, frisbee.root_partition, frisbee.mount_point
-        )
-        transcript = ramdisk.StampTranscript()
-        await self._run(command, transcript, self._settings.nodes.silence_timeout)
-        if transcript.stamp is None:
-            raise CommandFailed("the node does not tell its stamp")
-        return transcript.stamp
-
     async def read_image(
         self, address: str, port: int, transcript: ramdisk.ImagezipTranscript
     ) -> None:

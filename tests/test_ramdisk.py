@@ -18,11 +18,9 @@ from rhubarbe.ramdisk import (
     ImagezipTranscript,
     Line,
     Percent,
-    StampTranscript,
     Transcript,
     last_stamp,
     plain,
-    read_stamp,
     script,
     stamp,
 )
@@ -84,7 +82,6 @@ case "$*" in
     *'rm /etc'*) rm -f "$device" ;;
     *write*) [ -f "$device" ] || cat stamp > "$device" ;;
     -R*cat*) cat "$device" ;;
-    -R*stat*) [ -f "$device" ] && echo Inode: 12 ;;
 esac
 """
 
@@ -120,7 +117,6 @@ class Shell:
 
 
 MOUNTING = {
-    "blockdev": '#!/bin/sh\necho blockdev "$@" >> calls\n',
     "mount": '#!/bin/sh\necho mount "$@" >> calls\n',
     "umount": '#!/bin/sh\necho umount "$@" >> calls\n',
 }
@@ -186,47 +182,8 @@ STAMPS = [
 ]
 
 
-def stamp_read(shell, file, content):
-    (shell.root / file).write_bytes(content)
-    transcript = StampTranscript()
-    answer = shell.type(script(read_stamp("disk", "disk'1", "mnt")))
-    ended = list(transcript.feed(answer.replace("\n", "\r\n")))[-1]
-    assert not (shell.root / "canary").exists()
-    return transcript.stamp, ended
-
-
-@pytest.mark.parametrize("content", STAMPS)
-def test_the_last_stamp_is_read_as_ssh_shows_it(with_mount, with_debugfs, content):
-    shown = last_stamp(content.decode(errors="replace"))
-    for shell, file in ((with_mount, "mnt/etc/rhubarbe-image"), (with_debugfs, "disk'1")):
-        assert stamp_read(shell, file, content) == (shown, Ended(0))
-
-
 def test_stamps_differ_where_the_last_lines_do():
     assert len({last_stamp(content.decode(errors="replace")) for content in STAMPS}) == 9
-
-
-def test_a_stamp_is_read_of_a_mount_that_changes_nothing(tmp_path):
-    """The partitions are those of what was just written, and no journal is replayed."""
-    shell = Shell(tmp_path, MOUNTING)
-    stamp_read(shell, "mnt/etc/rhubarbe-image", b"one\n")
-    assert " ".join(shell.calls()) == (
-        "blockdev --rereadpt disk mount -o ro,noload disk'1 mnt umount mnt"
-    )
-
-
-def test_no_filesystem_is_no_stamp(tmp_path):
-    for name, programs in (
-        ("mount", MOUNTING | {"mount": "#!/bin/sh\nexit 32\n"}),
-        ("table", MOUNTING | {"blockdev": "#!/bin/sh\nexit 1\n"}),
-        ("debugfs", {"debugfs": "#!/bin/sh\nexit 0\n"}),
-    ):
-        transcript = StampTranscript()
-        shell = Shell(tmp_path / name, programs)
-        answer = shell.type(script(read_stamp("disk", "disk1", "mnt")))
-        ended = list(transcript.feed(answer))[-1]
-        assert ended.status != 0, name
-        assert transcript.stamp is None
 
 
 def test_what_was_mounted_is_unmounted_though_it_cannot_be_stamped(tmp_path):

@@ -18,7 +18,7 @@ from rhubarbe.images.naming import (
     sync_directory,
     withdraw,
 )
-from rhubarbe.images.provenance import Stamp, ancestors, parse_stamps, provenance
+from rhubarbe.images.provenance import Stamp, ancestors, parse_stamps, provenance, stamps_of
 
 __all__ = [
     "PARTIAL",
@@ -37,6 +37,7 @@ __all__ = [
     "partial_path",
     "provenance",
     "publish",
+    "stamps_of",
     "sync_directory",
     "withdraw",
 ]

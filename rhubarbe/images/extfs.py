@@ -1,9 +1,12 @@
-"""Reading one small file of an ext2, ext3 or ext4 filesystem.
+"""Reading here and there in an ext2, ext3 or ext4 filesystem: small files, and directories.
 
 Source: the layout as the kernel's documentation of ext4 tells it. All integers are little-endian.
-What is rare on a node's root partition (inline data, meta block groups) is not understood.
+What is rare on a node's root partition (inline data, meta block groups, encryption, links on the
+way) is not understood; what was written to be read wrongly ends within bounds.
 """
 
+import functools
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,26 +14,36 @@ from typing import Protocol
 
 LARGEST = 4 << 20
 """Most bytes of a directory or a file that are read."""
-PATIENCE = 16 << 20
-"""Most bytes that are read for one file: a tree that was made to be endless ends there."""
+PATIENCE = 32 << 20
+"""Most bytes that are read in one filesystem: a tree that was made to be endless ends there."""
 
 MAGIC = 0xEF53
+LARGEST_BLOCK = 65536
 ROOT = 2
 DEEPEST = 5
-NOT_UNDERSTOOD = 0x10  # meta block groups
+# Incompatible features: file types, a journal to be replayed, extents, 64 bits, multiple mounts,
+# flexible groups, values in inodes, the checksum's seed, large directories, inline data,
+# encryption and folded case, which of the last three only some files have.
+UNCLEAN = 0x4
 HAS_64BIT = 0x80
+UNDERSTOOD = 0x2 | UNCLEAN | 0x40 | HAS_64BIT | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x38000
 IN_EXTENTS = 0x80000
-INLINE = 0x10000000
+NOT_PLAIN = 0x800 | 0x10000000  # encrypted, inline data
 EXTENTS_MAGIC = 0xF30A
+UNWRITTEN = 0x8000  # extents longer than that read as zeros
 DIRECT = 12
 
 _SUPER = struct.Struct("<20xII4xI4xI12xH30xH6xI154xH")
-_INODE = struct.Struct("<H2xI24xI4x60s")
+_INODE = struct.Struct("<H2xI24xI4x60s8xI")
 _ENTRY = struct.Struct("<IHB")
 
 
 class Unreadable(Exception):
-    """There is no such filesystem, or no such file, or it is kept in a way not understood."""
+    """There is no such filesystem, or what is asked for is kept in a way not understood."""
+
+
+class Absent(Unreadable):
+    """The filesystem is read, and has no such file."""
 
 
 class Disk(Protocol):
@@ -43,24 +56,19 @@ class Disk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Inode:
+    mode: int
     size: int
     flags: int
     blocks: bytes
 
 
-def read_file(disk: Disk, start: int, path: str) -> bytes:
-    """Return the file at `path` of the filesystem at byte `start`; raises Unreadable."""
-    try:
-        filesystem = _Filesystem(disk, start)
-        number = ROOT
-        for name in path.split("/"):
-            number = filesystem.look_up(number, name.encode())
-        return filesystem.content(number)
-    except (struct.error, RecursionError) as error:
-        raise Unreadable(f"{path}: {error}") from error
+class ExtFilesystem:
+    """The filesystem at byte `start` of a disk; raises Unreadable where there is none.
 
+    `is_unclean` says that its journal was not replayed: what is read may not be the last word.
+    Whatever is asked for raises Absent or Unreadable, and what the disk raises.
+    """
 
-class _Filesystem:
     def __init__(self, disk: Disk, start: int) -> None:
         self._disk = disk
         self._start = start
@@ -68,40 +76,92 @@ class _Filesystem:
         (first, log_size, _, self._per_group, magic, inode_size, incompatible, descriptor) = (
             _SUPER.unpack_from(disk.read(start + 1024, 1024))
         )
-        if magic != MAGIC or log_size > 6 or not self._per_group or incompatible & NOT_UNDERSTOOD:  # noqa: PLR2004 - 64 KiB
+        if magic != MAGIC or log_size > 6 or not self._per_group or incompatible & ~UNDERSTOOD:  # noqa: PLR2004 - 64 KiB
             raise Unreadable("no ext filesystem")
+        self.is_unclean = bool(incompatible & UNCLEAN)
         self._block = 1024 << log_size
         self._inode_size = inode_size or 128
         self._descriptor_size = descriptor if incompatible & HAS_64BIT else 32
         self._descriptors = (first + 1) * self._block
+        # Each look inflates a part of the image: what several need is kept.
+        self._metadata = functools.lru_cache(maxsize=64)(self._read_block)
+        self._entries = functools.lru_cache(maxsize=16)(self._read_entries)
+
+    def read(self, path: str) -> bytes:
+        """Return the content of the regular file at `path`, which is relative to the root."""
+        number, inode = self._find(path)
+        if not stat.S_ISREG(inode.mode):
+            raise Unreadable(f"{path}: inode {number} is no regular file")
+        return self._content(inode)
+
+    def size(self, path: str) -> int:
+        """Return the size of the regular file at `path`; 0 where there is none, or something else.
+
+        A link counts as nothing: what it leads to is counted where it is.
+        """
+        try:
+            _, inode = self._find(path)
+        except Absent:
+            return 0
+        return inode.size if stat.S_ISREG(inode.mode) else 0
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in the directory at `path`; none where there is no such directory."""
+        try:
+            number, inode = self._find(path)
+        except Absent:
+            return []
+        if not stat.S_ISDIR(inode.mode):
+            return []
+        return [name.decode(errors="replace") for name in self._entries(number)]
+
+    def _find(self, path: str) -> tuple[int, _Inode]:
+        number = ROOT
+        try:
+            for name in path.split("/"):
+                entries = self._entries(number)
+                if name.encode() not in entries:
+                    raise Absent(f"no {path}")
+                number = entries[name.encode()]
+            return number, self._inode(number)
+        except struct.error as error:
+            raise Unreadable(f"{path}: {error}") from error
 
     def _read(self, offset: int, length: int) -> bytes:
-        self._left -= length
+        self._left -= max(length, 1024)
         if self._left < 0:
             raise Unreadable("a filesystem that does not end")
         return self._disk.read(self._start + offset, length)
 
+    def _read_block(self, number: int) -> bytes:
+        return self._read(number * self._block, self._block)
+
+    def _piece(self, offset: int, length: int) -> bytes:
+        number, within = divmod(offset, self._block)
+        return self._metadata(number)[within : within + length]
+
     def _inode(self, number: int) -> _Inode:
+        if number < 1:
+            raise Unreadable("an entry without inode")
         group, index = divmod(number - 1, self._per_group)
-        descriptor = self._read(
+        descriptor = self._piece(
             self._descriptors + group * self._descriptor_size, self._descriptor_size
         )
         table = int.from_bytes(descriptor[8:12], "little")
         table |= int.from_bytes(descriptor[40:44], "little") << 32
-        content = self._read(table * self._block + index * self._inode_size, 128)
-        _, size, flags, blocks = _INODE.unpack_from(content)
-        if flags & INLINE:
-            raise Unreadable(f"inode {number}: inline data")
-        return _Inode(min(size, LARGEST), flags, blocks)
+        content = self._piece(table * self._block + index * self._inode_size, 128)
+        mode, low, flags, blocks, high = _INODE.unpack_from(content)
+        return _Inode(mode, low | high << 32, flags, blocks)
 
-    def content(self, number: int) -> bytes:
+    def _content(self, inode: _Inode) -> bytes:
         """Return what a file or directory holds."""
-        inode = self._inode(number)
+        if inode.flags & NOT_PLAIN or inode.size > LARGEST:
+            raise Unreadable("encrypted, inline, or too large")
         found = bytearray(inode.size)
         if inode.flags & IN_EXTENTS:
             runs = self._extents(inode.blocks, DEEPEST)
         else:
-            runs = self._pointers(inode.blocks)
+            runs = self._pointers(inode.blocks, -(-inode.size // self._block))
         for logical, count, physical in runs:
             at = logical * self._block
             length = min(count * self._block, inode.size - at)
@@ -121,26 +181,46 @@ class _Filesystem:
                 yield from self._extents(below, depth_left - 1)
             else:
                 logical, length, high, low = struct.unpack_from("<IHHI", node, 12 * rank)
-                yield logical, length, low | high << 32
+                if length <= UNWRITTEN:
+                    yield logical, length, low | high << 32
 
-    def _pointers(self, blocks: bytes) -> Iterator[tuple[int, int, int]]:
+    def _pointers(self, blocks: bytes, needed: int) -> Iterator[tuple[int, int, int]]:
         """Yield the direct blocks, and those of the first indirect one."""
         *direct, indirect = struct.unpack_from(f"<{DIRECT + 1}I", blocks)
         pointers = list(direct)
-        if indirect:
+        if indirect and needed > DIRECT:
             content = self._read(indirect * self._block, self._block)
             pointers += [pointer for (pointer,) in struct.iter_unpack("<I", content)]
-        for logical, physical in enumerate(pointers):
+        if needed > DIRECT + self._block // 4:
+            raise Unreadable("a file of too many blocks")
+        for logical, physical in enumerate(pointers[:needed]):
             if physical:
                 yield logical, 1, physical
 
-    def look_up(self, directory: int, name: bytes) -> int:
-        """Return the inode number of a name in a directory; raises Unreadable."""
-        content = self.content(directory)
-        at = 0
-        while at + _ENTRY.size < len(content):
-            number, length, name_length = _ENTRY.unpack_from(content, at)
-            if number and content[at + 8 : at + 8 + name_length] == name:
-                return int(number)
-            at += max(length, 8)
-        raise Unreadable(f"no {name.decode()}")
+    def _read_entries(self, number: int) -> dict[bytes, int]:
+        """Return the inode numbers in a directory by name, but for itself and the one above."""
+        inode = self._inode(number)
+        if stat.S_ISLNK(inode.mode):
+            raise Unreadable(f"inode {number} is a link")
+        if not stat.S_ISDIR(inode.mode):
+            raise Absent(f"inode {number} is no directory")
+        content = self._content(inode)
+        found: dict[bytes, int] = {}
+        for start in range(0, len(content), self._block):
+            found.update(_entries_of(content[start : start + self._block]))
+        return found
+
+
+def _entries_of(block: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield names and inode numbers; a block of a directory's index looks like an empty one."""
+    at = 0
+    while at + _ENTRY.size < len(block):
+        number, length, name_length = _ENTRY.unpack_from(block, at)
+        name = block[at + 8 : at + 8 + name_length]
+        if number and name not in (b".", b".."):
+            yield name, number
+        if length in (0, LARGEST_BLOCK - 1) and len(block) == LARGEST_BLOCK:
+            return
+        if length < 8:  # noqa: PLR2004 - the head of an entry
+            raise Unreadable("a directory that is none")
+        at += length

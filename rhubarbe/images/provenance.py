@@ -10,12 +10,17 @@ from __future__ import annotations
 import re
 
 from rhubarbe import TYPE_CHECKING
+from rhubarbe.errors import ImageError
 from rhubarbe.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from _typeshed import StrPath
+
+    from rhubarbe.images.extfs import ExtFilesystem
+    from rhubarbe.images.inside import Root
+    from rhubarbe.images.sectors import DiskInside, Patience
 
 STAMP = "etc/rhubarbe-image"
 
@@ -62,24 +67,74 @@ def ancestors(stamps: Iterable[Stamp]) -> list[str]:
     return [stamp.image for stamp in reversed(list(stamps)[:-1])]
 
 
-def provenance(image: StrPath) -> list[Stamp]:
+def provenance(image: StrPath, root: Root | None = None) -> list[Stamp]:
     """Return the saves that led to an image, the latest last; none where it does not tell.
 
-    Only an ext2, ext3 or ext4 filesystem inside an image is understood; what cannot be read, and
-    what is damaged, tells nothing.
+    Only ext2, ext3 and ext4 filesystems inside an image are understood; what cannot be read, and
+    what is damaged, tells nothing. `root` counts where several of them have stamps.
     """
     # Needs the format, which takes its time to import: not for those who only list.
-    from rhubarbe.images.extfs import Unreadable, read_file
+    from rhubarbe.images.extfs import Unreadable
     from rhubarbe.images.sectors import DiskInside
     from rhubarbe.ndz.errors import NdzError
 
     try:
         with DiskInside(image) as disk:
-            for start in disk.partitions():
-                try:
-                    return parse_stamps(read_file(disk, start, STAMP).decode(errors="replace"))
-                except Unreadable:
-                    continue
-    except (OSError, NdzError):
+            return parse_stamps(_stamp_file(disk, root))
+    except (OSError, NdzError, Unreadable):
         return []
-    return []
+
+
+def stamps_of(image: StrPath, root: Root, patience: Patience) -> str:
+    """Return the stamps that a node must show once its disk is this image; empty where it has none.
+
+    Raises ImageError where that cannot be known: no filesystem that is understood, or one whose
+    journal the node replays first.
+    """
+    from rhubarbe.images.extfs import Unreadable
+    from rhubarbe.images.sectors import DiskInside
+    from rhubarbe.ndz.errors import NdzError
+
+    try:
+        with DiskInside(image, patience) as disk:
+            return _stamp_file(disk, root, certain=True)
+    except (OSError, NdzError, Unreadable) as error:
+        raise ImageError(f"{image}: {error}") from error
+
+
+def _stamp_file(disk: DiskInside, root: Root | None, *, certain: bool = False) -> str:
+    """Return what the root's file of stamps holds; raises Unreadable, and as the disk does.
+
+    Where the root has none, or is none that is understood, the only other one counts.
+    """
+    from rhubarbe.images.extfs import Unreadable
+    from rhubarbe.images.inside import volumes
+
+    found = volumes(disk)
+    named = [volume for volume in found if root is not None and root.is_of(volume)]
+    for volume in named:
+        if text := _stamps_on(volume.files, certain=certain):
+            return text
+    texts = [_stamps_on(volume.files, certain=certain) for volume in found if volume not in named]
+    held = [text for text in texts if text]
+    if len(held) > 1 and root is not None:
+        raise Unreadable("several partitions have stamps, and root_partition names none of them")
+    if not held and not named and not any(volume.files.names("etc") for volume in found):
+        raise Unreadable("no root on an ext2, ext3 or ext4 filesystem")
+    return held[0] if held else ""
+
+
+def _stamps_on(files: ExtFilesystem, *, certain: bool) -> str:
+    """Return a filesystem's file of stamps; unless it must be certain, none that is not read."""
+    from rhubarbe.images.extfs import Absent, Unreadable
+
+    if certain and files.is_unclean:
+        raise Unreadable("a filesystem in it was not unmounted: its journal is not replayed here")
+    try:
+        return files.read(STAMP).decode(errors="replace")
+    except Absent:
+        return ""
+    except Unreadable:
+        if certain:
+            raise
+        return ""

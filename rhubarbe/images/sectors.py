@@ -2,27 +2,42 @@
 
 import functools
 import os
-import struct
-from collections.abc import Iterator
+import time
 from types import TracebackType
 from typing import Self
 
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
+from rhubarbe.ndz.mark import sector_size
 
-MOST_GPT_ENTRIES = 128
-_MBR_TABLE = 446
-_GPT = struct.Struct("<72xQII")
-_GPT_TYPE = 0xEE
+LARGE_SECTOR = 4096
+
+
+class Patience:
+    """How long an image is looked into: so many seconds, or until another thread ends it."""
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        self._until = time.monotonic() + seconds
+
+    def end(self) -> None:
+        """Let whoever reads give up soon."""
+        self._until = 0.0
+
+    def check(self) -> None:
+        """Raise TimeoutError once it is over."""
+        if time.monotonic() > self._until:
+            raise TimeoutError("it takes too long to look into")
 
 
 class DiskInside:
     """The disk in an image file; what the image leaves out reads as zeros.
 
-    All that reads raises NdzError where a chunk is damaged, and OSError.
+    All that reads raises NdzError where a chunk is damaged, and OSError, as where the patience is
+    over: a megabyte of image may inflate to a thousand.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._count = os.fstat(self._descriptor).st_size // CHUNK
         self._header = functools.lru_cache(maxsize=256)(self._read_header)
@@ -41,10 +56,16 @@ class DiskInside:
     def _read_header(self, place: int) -> ChunkHeader:
         return parse_header(os.pread(self._descriptor, HEADER_AREA, place * CHUNK), place)
 
+    def sector_sizes(self) -> tuple[int, ...]:
+        """Return what the sizes of the disk's logical sectors may be, in bytes, likeliest first."""
+        size = sector_size(os.pread(self._descriptor, HEADER_AREA, 0))
+        return (size,) if size and size != SECTOR else (SECTOR, LARGE_SECTOR)
+
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from byte `offset` of the disk on."""
         first, end = offset // SECTOR, -(-(offset + length) // SECTOR)
         found = bytearray((end - first) * SECTOR)
+        self._patience.check()
         place = self._first_chunk(first)
         while place < self._count and self._header(place).first < end:
             self._copy(place, first, end, found)
@@ -87,27 +108,6 @@ class DiskInside:
                     target = there + low - start
                     found[target : target + high - low] = piece[low - at : high - at]
             at = reach
+            self._patience.check()
             if at >= max(start + size for start, size, _ in wanted):
                 return
-
-    def partitions(self) -> Iterator[int]:
-        """Yield where a filesystem may begin, in bytes: the partitions, then the disk itself."""
-        sector = self.read(0, SECTOR)
-        if sector[-2:] == b"\x55\xaa":
-            for at in range(_MBR_TABLE, _MBR_TABLE + 64, 16):
-                kind, start = sector[at + 4], int.from_bytes(sector[at + 8 : at + 12], "little")
-                if kind == _GPT_TYPE:
-                    yield from self._gpt()
-                elif kind and start:
-                    yield start * SECTOR
-        yield 0
-
-    def _gpt(self) -> Iterator[int]:
-        header = self.read(SECTOR, SECTOR)
-        table, count, size = _GPT.unpack_from(header)
-        if not header.startswith(b"EFI PART") or not 128 <= size <= SECTOR:  # noqa: PLR2004 - as UEFI says
-            return
-        entries = self.read(table * SECTOR, min(count, MOST_GPT_ENTRIES) * size)
-        for at in range(0, len(entries), size):
-            if any(entries[at : at + 16]):
-                yield int.from_bytes(entries[at + 32 : at + 40], "little") * SECTOR

@@ -1,4 +1,4 @@
-"""Whether an image is sealed, by the mark in its first chunk: nothing is inflated nor verified.
+"""What the seal of the first chunk says at a glance: nothing is inflated nor verified.
 
 The layout is told in `rhubarbe.ndz.seal`, which reads and writes the whole seal.
 """
@@ -9,6 +9,7 @@ MARK = b"NDZSEAL\0"
 SEAL_SIZE = 64
 SEAL_AT = 4096 - SEAL_SIZE
 _ID = slice(16, 32)
+_VERSION, _FLAGS = slice(12, 14), slice(14, 16)
 
 
 def image_id(path: str | os.PathLike[str]) -> str | None:
@@ -19,3 +20,12 @@ def image_id(path: str | os.PathLike[str]) -> str | None:
     finally:
         os.close(descriptor)
     return seal[_ID].hex() if seal.startswith(MARK) else None
+
+
+def sector_size(header_area: bytes) -> int | None:
+    """Return how many bytes a logical sector of the disk has; None where no seal says it."""
+    seal = header_area[SEAL_AT:]
+    if not seal.startswith(MARK):
+        return None
+    version, flags = (int.from_bytes(seal[field], "little") for field in (_VERSION, _FLAGS))
+    return 512 << (flags >> 8 & 0xF) if version > 1 else 512

@@ -4,13 +4,12 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CommandFailed, Refused
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
@@ -26,11 +25,11 @@ from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.operations.proof import stamps_to_show
 from rhubarbe.operations.wait import SESSIONS, wait_for_boot
 
 # How many chunks may pass by on the wire without a word of the node.
 SILENT_CHUNKS = 10
-BOOT_ONLY = "what it runs will be proven by the time of its boot only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +70,9 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
             path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
         )
     )
+    stamps = (
+        await stamps_to_show(request.image, request.entries, settings, bus) if request.waits else {}
+    )
     journal = Journal(settings.testbed.state_dir, "load", request.limit)
     async with workplace(
         journal,
@@ -84,7 +86,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         engine = make_engine(
             _consignment(request, pace, summary.size_bytes, address, place, settings)
         )
-        job = _Load(place, engine, request, settings, pace).run
+        job = _Load(place, engine, request, settings, pace, stamps).run
         companions = (engine.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
         fleet = Fleet(
@@ -159,12 +161,14 @@ class _Load:
         request: LoadRequest,
         settings: Settings,
         pace: "_Pace",
+        stamps: Mapping[str, str | None],
     ) -> None:
         self._place = place
         self._engine = engine
         self._request = request
         self._settings = settings
         self._pace = pace
+        self._stamps = stamps
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     async def run(self, node: Node) -> None:
@@ -184,25 +188,8 @@ class _Load:
             await unless(delivery.alarm(), work)
         if not self._place.resets:
             return
-        stamp = await self._stamp(node) if self._request.waits else None
         since = time.monotonic()
         await node.reboot(Phase.BOOT)
         if self._request.waits:
+            stamp = self._stamps[node.name]
             await wait_for_boot(node, since, stamp, self._settings, self._sessions)
-
-    async def _stamp(self, node: Node) -> str | None:
-        """Return the last stamp of what was just written, None where it cannot be read.
-
-        The node must show it over ssh. A partition of another disk would prove nothing.
-        """
-        frisbee = self._settings.frisbee
-        if not frisbee.root_partition.startswith(frisbee.hard_drive):
-            node.note(f"{BOOT_ONLY}: root_partition is none of {frisbee.hard_drive}")
-            return None
-        limit = self._settings.nodes.silence_timeout
-        async with node.enter(Phase.STAMP, limit, "the stamp was not read"):
-            try:
-                return await node.read_stamp()
-            except (CommandFailed, Refused) as error:
-                node.note(f"{BOOT_ONLY}: no filesystem on {frisbee.root_partition}: {error}")
-                return None

@@ -8,6 +8,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.errors import ImageError, Unreachable
 from rhubarbe.events import NodeFailed, NodeNoted, NodeSucceeded, Notice
 from rhubarbe.images import Stamp, find_image, parse_stamps, provenance
+from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.selector import fold
 
@@ -67,8 +68,10 @@ class WantedImage:
     stamp: Stamp | None
 
     @classmethod
-    def look_up(cls, wanted: str, repository: str | Path) -> "WantedImage":
-        """Read the stamp of an image; one that is not here is known by its name.
+    def look_up(
+        cls, wanted: str, repository: str | Path, root: Root | None = None
+    ) -> "WantedImage":
+        """Read the stamp of an image, on its `root`; one that is not here is known by its name.
 
         Reads a file: for a thread. Raises ImageError for an image without a stamp.
         """
@@ -76,7 +79,7 @@ class WantedImage:
             path = find_image(wanted, repository).resolve()
         except ImageError:
             return cls(wanted.removesuffix(".ndz"), None)
-        stamps = provenance(path)
+        stamps = provenance(path, root)
         if not stamps:
             raise ImageError(
                 f"{path}: has no stamp by which a node that runs it could be told:"

@@ -8,7 +8,7 @@ from pathlib import Path
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import NodeError
+from rhubarbe.errors import ImageError, NodeError
 from rhubarbe.events import CollectorReady, ImageSaved, Notice, Phase, Progress, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
@@ -17,12 +17,21 @@ from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.images import partial_path, publish, withdraw
+from rhubarbe.images.own import own_things
+from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
+
+SHORTENED = (
+    "the comment is kept on one line without control characters,"
+    f" and the line to its first {ramdisk.LONGEST_STAMP} characters"
+)
+# The node is reset only after that.
+LOOKS_WITHIN = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +54,14 @@ class SaveRequest:
             f"{self.now:%Y-%m-%d@%H:%M:%S} - node {self.entry.name}"
             f" - image {self.image.name.removesuffix('.ndz')} - by {self.author}"
         )
-        return ramdisk.plain(f"{words} - {self.comment}" if self.comment else words)
+        return ramdisk.plain(
+            f"{words} - {self.comment}" if self.comment else words, ramdisk.LONGEST_STAMP
+        )
+
+    @property
+    def is_comment_whole(self) -> bool:
+        """Whether the stamp has the comment as it was given."""
+        return not self.comment or self.stamp.endswith(f" - {self.comment}")
 
 
 async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
@@ -56,6 +72,8 @@ async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
     bus.report(Started(command="save", nodes=(request.entry.name,)))
     await require(settings, "save", request.limit, bus)
     address = local_address_towards(request.entry.control.ip, settings.networking.local_control_ip)
+    if not request.is_comment_whole:
+        bus.report(Notice(text=SHORTENED))
     progress = _DiskProgress(request.entry.name, bus)
     journal = Journal(settings.testbed.state_dir, "save", request.limit)
     async with (
@@ -130,6 +148,7 @@ class _Save:
                 raise self._collector.explain(error) from error
         self._bus.report(Progress(node=node.name, percent=100.0))
         self._bus.report(ImageSaved(path=str(self._request.image), size=size))
+        await self._tell_own_things()
         if self._place.resets:
             await node.reboot(Phase.BOOT)
 
@@ -160,8 +179,27 @@ class _Save:
         """Stamp the disk; an image without a stamp is still an image, so a failure is but told."""
         if self._settings.frisbee.root_partition == "none":
             return
-        async with node.enter(Phase.STAMP, self._settings.nodes.silence_timeout, "not stamped"):
-            try:
+        limit = self._settings.nodes.silence_timeout
+        try:
+            async with node.enter(Phase.STAMP, limit, "no end of it"):
                 await node.stamp(self._request.stamp)
-            except NodeError as error:
-                node.note(f"/etc/rhubarbe-image could not be written: {error}")
+        except NodeError as error:
+            node.note(f"/etc/rhubarbe-image could not be written: {error}")
+
+    async def _tell_own_things(self) -> None:
+        """Tell what the image holds of this node alone, which never fails a save."""
+        image, patience = self._request.image, Patience(LOOKS_WITHIN)
+        try:
+            found = await asyncio.to_thread(own_things, image, patience)
+        except ImageError as error:
+            words = f"what it holds of one machine only was not looked for: {error}"
+        else:
+            words = (
+                f"{image.name} holds what should be one machine's own: {', '.join(found)};"
+                " nodes loaded with it will share them"
+            )
+            if not found:
+                return
+        finally:
+            patience.end()
+        self._bus.report(Notice(text=ramdisk.plain(words)))

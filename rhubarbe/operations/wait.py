@@ -14,6 +14,7 @@ from rhubarbe.errors import CommandFailed, NodeError, Unreachable
 from rhubarbe.events import Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
+from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
@@ -57,8 +58,10 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
     await sweep(Journal(settings.testbed.state_dir, "wait", request.limit), settings, bus)
     wanted = None
     if request.image is not None:
+        frisbee = settings.frisbee
+        root = Root.of(frisbee.root_partition, frisbee.hard_drive)
         wanted = await asyncio.to_thread(
-            WantedImage.look_up, request.image, settings.frisbee.images_dir
+            WantedImage.look_up, request.image, frisbee.images_dir, root
         )
     sessions = asyncio.Semaphore(SESSIONS)
     readiness = Readiness(list(request.entries), bus)
@@ -104,8 +107,8 @@ async def wait_for_boot(
 ) -> None:
     """Return once ssh answers from the system that a load has just written.
 
-    It must have booted after `since`, in monotonic seconds, and show the last stamp that was read
-    on the disk, perhaps empty; None where none could be read: the time of the boot has to do.
+    It must have booted after `since`, in monotonic seconds, and show the last stamp of the image,
+    perhaps empty; None where that is not known: the time of the boot has to do.
     `sessions` bounds how many nodes are asked at once. Raises NodeError.
     """
     networking = settings.networking

@@ -37,10 +37,7 @@ from rhubarbe.ramdisk.session import (
 from rhubarbe.ramdisk.stamps import (
     LONGEST_STAMP,
     STAMP_FILE,
-    STAMP_MARK,
-    StampTranscript,
     last_stamp,
-    read_stamp,
     stamp,
 )
 
@@ -52,7 +49,6 @@ __all__ = [
     "LONGEST_STAMP",
     "NO_PROGRAM",
     "STAMP_FILE",
-    "STAMP_MARK",
     "STATUS_MARK",
     "AriaTranscript",
     "Ended",
@@ -62,14 +58,12 @@ __all__ = [
     "Line",
     "Output",
     "Percent",
-    "StampTranscript",
     "Transcript",
     "UnzipTranscript",
     "fetch_by_aria2",
     "last_stamp",
     "plain",
     "read_image",
-    "read_stamp",
     "receive_by_udpcast",
     "require_ramdisk",
     "script",

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 BEGIN_MARK = "RHUBARBE-BEGIN"
 STATUS_MARK = "RHUBARBE-STATUS="
 LONGEST_LINE = 500
+# Bytes of a typed line: busybox's line editor takes 1023, a terminal of Linux 4095.
+LONGEST_TYPED = 900
 
 # The shell has no such program, or may not run it.
 NO_PROGRAM = frozenset({126, 127})
@@ -48,9 +50,19 @@ Output = Line | Percent | Ended
 
 
 def script(command: str) -> str:
-    """Return what to type to run a command, learn its exit status, and end the session."""
+    """Return what to type to run a command, learn its exit status, and end the session.
+
+    A shell loses what is beyond the longest line that can be typed, and then waits for ever for
+    the end of it: what is longer is gathered in a variable first.
+    """
     begin, status = marker(BEGIN_MARK), marker(STATUS_MARK)
-    return f"echo {begin}; {command}; echo {status}$?; exit\n"
+    line = f"echo {begin}; {command}; echo {status}$?; exit"
+    if len(line.encode(errors="replace")) <= LONGEST_TYPED:
+        return f"{line}\n"
+    # One character is typed with 5 bytes at most.
+    step = LONGEST_TYPED // 6
+    pieces = (shlex.quote(line[at : at + step]) for at in range(0, len(line), step))
+    return "typed=\n" + "".join(f"typed=$typed{each}\n" for each in pieces) + 'eval "$typed"\n'
 
 
 def require_ramdisk(disk: str) -> str:

@@ -84,7 +84,7 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.ndz").touch()
     (tmp_path / "alias.ndz").symlink_to("mine.ndz")
-    monkeypatch.setattr(readiness, "provenance", lambda path: parse_stamps(FILE))
+    monkeypatch.setattr(readiness, "provenance", lambda path, root: parse_stamps(FILE))
     return tmp_path
 
 
@@ -108,6 +108,6 @@ def test_an_image_that_is_not_here_is_known_by_its_name(repository, name):
 
 
 def test_an_image_without_a_stamp_is_refused(repository, monkeypatch):
-    monkeypatch.setattr(readiness, "provenance", lambda path: [])
+    monkeypatch.setattr(readiness, "provenance", lambda path, root: [])
     with pytest.raises(ImageError, match=r"mine\.ndz: has no stamp"):
         WantedImage.look_up("mine", repository)

@@ -1,0 +1,78 @@
+"""The filesystems of the disk in an image, as far as they are understood, and which is the root."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from rhubarbe import TYPE_CHECKING
+from rhubarbe.images.extfs import ExtFilesystem, Unreadable
+from rhubarbe.images.tables import partitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rhubarbe.images.sectors import DiskInside
+
+_OFFSET = re.compile(r"\?offset=(\d+)$")
+_AFTER_DISK = re.compile(r"(?:p|-part)?(\d+)")
+_BY_ITSELF = re.compile(r"(?:-part|\dp|/[a-z]+d[a-z]+)(\d+)$")
+
+
+class Volume(NamedTuple):
+    """A filesystem on the disk; the whole disk has number 0."""
+
+    number: int
+    start: int
+    files: ExtFilesystem
+
+
+class Root(NamedTuple):
+    """Which partition a node's root is on: by number, or by the byte where it starts."""
+
+    number: int | None = None
+    start: int | None = None
+
+    @classmethod
+    def of(cls, root_partition: str, hard_drive: str) -> Root:
+        """Read it off the name that the ramdisk has for the partition."""
+        if match := _OFFSET.search(root_partition):
+            return cls(start=int(match.group(1)))
+        if root_partition.isdecimal():
+            return cls(number=int(root_partition))
+        if root_partition == hard_drive:
+            return cls(number=0)
+        if root_partition.startswith(hard_drive):
+            match = _AFTER_DISK.fullmatch(root_partition.removeprefix(hard_drive))
+        else:
+            match = _BY_ITSELF.search(root_partition)
+        return cls(number=int(match.group(1))) if match else cls()
+
+    def is_of(self, volume: Volume) -> bool:
+        """Whether it is this one."""
+        return self.number == volume.number or self.start == volume.start
+
+
+def volumes(disk: DiskInside) -> list[Volume]:
+    """Return what is understood of the disk's partitions, else of the disk without any.
+
+    Raises as the disk does.
+    """
+    found: list[Volume] = []
+    for size in disk.sector_sizes():
+        found = list(_understood(disk, size))
+        if any(volume.number for volume in found):
+            return [volume for volume in found if volume.number]
+    return found
+
+
+def _understood(disk: DiskInside, sector_size: int) -> Iterator[Volume]:
+    seen: set[int] = set()
+    for number, start in partitions(disk, sector_size):
+        if start in seen:
+            continue
+        seen.add(start)
+        try:
+            yield Volume(number, start, ExtFilesystem(disk, start))
+        except Unreadable:
+            continue

@@ -1,0 +1,52 @@
+"""What a node must show over ssh, once it runs what it was loaded with."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rhubarbe import ramdisk
+from rhubarbe.bus import Bus
+from rhubarbe.config import Settings
+from rhubarbe.errors import ImageError
+from rhubarbe.events import Notice
+from rhubarbe.images import stamps_of
+from rhubarbe.images.inside import Root
+from rhubarbe.images.sectors import Patience
+from rhubarbe.inventory import Entry
+
+BOOT_ONLY = "what the nodes run is proven by the time of their boot only"
+
+
+async def stamps_to_show(
+    image: Path, entries: Sequence[Entry], settings: Settings, bus: Bus
+) -> Mapping[str, str | None]:
+    """Return for each node the last stamp on its root as the image has it, perhaps empty.
+
+    None, which is told, where that cannot be known: the time of the boot has to do.
+    """
+    roots = {entry.name: _root(settings, entry) for entry in entries}
+    told: set[str] = set()
+    stamps: dict[Root, str | None] = {}
+    for root in set(roots.values()):
+        try:
+            stamps[root] = await _stamp_to_show(image, root)
+        except ImageError as error:
+            stamps[root] = None
+            if str(error) not in told:
+                bus.report(Notice(text=f"{BOOT_ONLY}: {error}"))
+            told.add(str(error))
+    return {name: stamps[root] for name, root in roots.items()}
+
+
+def _root(settings: Settings, entry: Entry) -> Root:
+    frisbee = settings.frisbee
+    return Root.of(frisbee.root_partition, frisbee.hard_drive)
+
+
+async def _stamp_to_show(image: Path, root: Root) -> str:
+    """Read it; raises ImageError."""
+    patience = Patience()
+    try:
+        return ramdisk.last_stamp(await asyncio.to_thread(stamps_of, image, root, patience))
+    finally:
+        patience.end()
