@@ -1,7 +1,11 @@
 """What is typed into the ramdisk's shell cannot surprise; what comes back is understood."""
 
 import os
+import pty
+import selectors
+import shlex
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -133,7 +137,7 @@ def with_debugfs(tmp_path_factory):
 
 
 def stamped(shell, file, words):
-    line = f"2026-03-19@10:24:05 - node fit04 - {plain(words)}"
+    line = f"2026-03-19@10:24:05 - node fit04 - {plain(words, ramdisk.LONGEST_STAMP)}"
     answer = shell.type(script(stamp("disk'1", "mnt", line)))
     assert answer.splitlines()[-1] == f"{ramdisk.STATUS_MARK}0"
     assert (shell.root / file).read_bytes().splitlines()[-1].decode() == line
@@ -156,6 +160,65 @@ def test_any_words_are_stamped_as_they_are(with_mount, words):
 @given(words=hostile)
 def test_any_words_are_stamped_without_mount(with_debugfs, words):
     stamped(with_debugfs, "disk'1", words)
+
+
+LONG = ["x" * 480, "'" * 1200, "\U0001f600" * 900, "it's \\n `long` $(touch canary); " * 60]
+
+
+@pytest.mark.parametrize("words", LONG)
+def test_long_words_are_stamped_as_they_are(with_mount, with_debugfs, words):
+    stamped(with_mount, "mnt/etc/rhubarbe-image", words)
+    stamped(with_debugfs, "disk'1", words)
+
+
+@given(words=st.text(st.sampled_from("x'\U0001f600 \\$"), max_size=5000))
+def test_no_typed_line_is_longer_than_shells_take(words):
+    typed = script(f"echo {shlex.quote(words)}").split("\n")
+    assert max(len(line.encode()) for line in typed) <= 900
+
+
+def typed_on_a_terminal(shell, text):
+    """Type text, all at once, on the terminal of an interactive shell; return what it shows."""
+    process, terminal = pty.fork()
+    if not process:
+        os.execvp(shell[0], shell)
+    os.set_blocking(terminal, False)
+    shown, left = b"", text.encode()
+    with selectors.DefaultSelector() as selector:
+        selector.register(terminal, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        while events := selector.select(20):
+            if events[0][1] & selectors.EVENT_READ:
+                try:
+                    shown += os.read(terminal, 1 << 16)
+                except OSError:  # the shell has ended
+                    break
+            elif left:
+                left = left[os.write(terminal, left) :]
+            else:
+                selector.modify(terminal, selectors.EVENT_READ)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    os.close(terminal)
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("words", LONG)
+@pytest.mark.parametrize(
+    "shell",
+    [
+        shell
+        for shell in (["sh", "-i"], ["bash", "--norc", "-i"], ["busybox", "ash", "-i"])
+        if shutil.which(shell[0])
+    ],
+    ids=" ".join,
+)
+def test_a_terminal_loses_nothing_of_long_words(tmp_path, shell, words):
+    """busybox's line editor takes 1023 bytes, a terminal of Linux 4095."""
+    command = f"printf %s {shlex.quote(words)} > {shlex.quote(str(tmp_path / 'words'))}"
+    transcript = Transcript()
+    shown = typed_on_a_terminal(shell, script(command))
+    assert Ended(0) in transcript.feed(shown), shown
+    assert (tmp_path / "words").read_text() == words
 
 
 def test_stamps_are_added_to_those_before(tmp_path):

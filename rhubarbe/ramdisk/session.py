@@ -59,10 +59,11 @@ def script(command: str) -> str:
     line = f"echo {begin}; {command}; echo {status}$?; exit"
     if len(line.encode(errors="replace")) <= LONGEST_TYPED:
         return f"{line}\n"
-    # One character is typed with 5 bytes at most.
-    step = LONGEST_TYPED // 6
-    pieces = (shlex.quote(line[at : at + step]) for at in range(0, len(line), step))
-    return "typed=\n" + "".join(f"typed=$typed{each}\n" for each in pieces) + 'eval "$typed"\n'
+    # A character is typed with four bytes at most.
+    step = LONGEST_TYPED // 5
+    pieces = (line[at : at + step].replace("'", r"'\''") for at in range(0, len(line), step))
+    typed = "".join(f"typed=$typed'{piece}'\n" for piece in pieces)
+    return f'typed=\n{typed}eval "$typed"; exit\n'
 
 
 def require_ramdisk(disk: str) -> str:
