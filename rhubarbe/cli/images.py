@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="read each image whole; exit code 1 where one is damaged",
+        help="read each image whole; exit code 1 where one is damaged; tell also what should be"
+        " one machine's own, such as ssh host keys",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
     parser.add_argument(
@@ -139,7 +140,20 @@ def _check(image: Image) -> int:
         return 1
     plural = "" if summary.chunks == 1 else "s"
     print(f"{'':18}whole: {summary.chunks} chunk{plural}", flush=True)
+    if own := _own(image):
+        print(f"{'':18}holds what should be one machine's own: {', '.join(own)}", flush=True)
     return 0
+
+
+def _own(image: Image) -> list[str]:
+    """Return what an image holds that nodes should not share, as far as it can be looked into."""
+    from rhubarbe.images.own import own_things
+    from rhubarbe.images.sectors import Patience
+
+    try:
+        return own_things(image.path, Patience())
+    except ImageError:
+        return []
 
 
 def _print_document(found: dict[str, list[Image]], arguments: argparse.Namespace) -> int:
@@ -177,6 +191,7 @@ def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
         try:
             check_image(image.path)
             told["damage"] = None
+            told["own"] = _own(image)
         except ImageError as error:
             told["damage"] = str(error)
     return told

@@ -63,7 +63,7 @@ def script(command: str) -> str:
     step = LONGEST_TYPED // 5
     pieces = (line[at : at + step].replace("'", r"'\''") for at in range(0, len(line), step))
     typed = "".join(f"typed=$typed'{piece}'\n" for piece in pieces)
-    return f'typed=\n{typed}eval "$typed"; exit\n'
+    return f'typed=\n{typed}eval "$typed"\n'
 
 
 def require_ramdisk(disk: str) -> str:

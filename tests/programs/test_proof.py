@@ -2,9 +2,10 @@
 
 import os
 import re
+import shutil
 
 import pytest
-from emulated import PARTITION, differing_blocks
+from emulated import PARTITION, differing_blocks, tool
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
@@ -51,27 +52,60 @@ def test_a_node_that_boots_another_disk_once_is_loaded_again(make_testbed):
 def test_a_load_that_went_to_another_disk_is_bad(make_testbed):
     """The node has two disks; the one that is configured is not the one that boots."""
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
+    assert testbed.run("rhubarbe-save", "-o", "mine", "1").returncode == 0
+    testbed.run("rhubarbe-load", "1")
     second = testbed.directory / "nodes" / "fit01" / "dev" / "sdb"
     second.touch()
     os.truncate(second, testbed.source.stat().st_size)
     configure(testbed, "hard_drive", "dev/sdb")
-    wrong = testbed.run("rhubarbe-load", "--retries", "0", "--wait", "1")
-    assert wrong.returncode == 0, wrong.stdout  # nothing tells, but it is said
-    assert "by the time of its boot only: root_partition is none of dev/sdb" in wrong.stdout
-    configure(testbed, "root_partition", f"dev/sdb?offset={PARTITION}")
-    loaded = testbed.run("rhubarbe-load", "--retries", "0", "--wait", "1")
-    assert loaded.returncode == 1, loaded.stdout
-    assert "bad: 1 (ssh: it runs another system than was loaded: " in loaded.stdout
+    for root in (f"dev/sda?offset={PARTITION}", f"dev/sdb?offset={PARTITION}", "none"):
+        configure(testbed, "root_partition", root)
+        loaded = testbed.run("rhubarbe-load", "--retries", "0", "--wait", "-i", "mine", "1")
+        assert loaded.returncode == 1, loaded.stdout
+        assert re.search(
+            r"^bad: 1 \(ssh: it runs another system than was loaded: .* image sample .*;"
+            r" the image has: .* image mine .*\)$",
+            loaded.stdout,
+            re.M,
+        )
+
+
+def reimaged(testbed, name, *requests):
+    """Make an image of the sample's disk, after some requests of debugfs."""
+    disk = testbed.directory / f"{name}.img"
+    shutil.copyfile(testbed.source, disk)
+    for request in requests:
+        tool("debugfs", "-w", "-R", request, f"{disk}?offset={PARTITION}")
+    assert testbed.run("rhubarbe-imagezip", disk, f"{name}.ndz").returncode == 0
+    return disk
 
 
 @pytest.mark.full
-def test_an_image_that_says_no_stamp_is_proven_by_the_boot_only(make_testbed):
-    testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
-    configure(testbed, "root_partition", "dev/sda?offset=512")
-    loaded = testbed.run("rhubarbe-load", "--wait", "1")
+def test_a_node_that_shows_a_stamp_where_the_image_has_none_is_bad(make_testbed):
+    testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", "fit02:other-disk")
+    reimaged(testbed, "bare", "rm /etc/rhubarbe-image")
+    loaded = testbed.run("rhubarbe-load", "--retries", "0", "--wait", "-i", "bare", "1-2")
+    assert loaded.returncode == 1, loaded.stdout
+    assert re.search(r"fit01: up for \d+ s, runs: an image without a stamp", loaded.stdout)
+    assert "good: 1\n" in loaded.stdout
+    assert re.search(
+        r"^bad: 2 \(.* image old .*; the image has: an image without a stamp\)$",
+        loaded.stdout,
+        re.M,
+    )
+
+
+@pytest.mark.full
+def test_an_image_that_cannot_be_read_is_proven_by_the_boot_only(make_testbed):
+    testbed = make_testbed("--nodes", "2", "--boot-time", "0.5")
+    disk = reimaged(testbed, "unclean", "feature needs_recovery")
+    loaded = testbed.run("rhubarbe-load", "--wait", "-i", "unclean", "1-2")
     assert loaded.returncode == 0, loaded.stdout
-    assert "by the time of its boot only: no filesystem on dev/sda?offset=512" in loaded.stdout
-    assert differing_blocks(testbed.disk("fit01"), testbed.source) == []
+    told = "what the nodes run is proven by the time of their boot only: "
+    assert loaded.stdout.count(told) == 1
+    assert "unclean.ndz: a filesystem in it was not unmounted" in loaded.stdout
+    for name in ("fit01", "fit02"):
+        assert differing_blocks(testbed.disk(name), disk) == []
 
 
 @pytest.mark.full
