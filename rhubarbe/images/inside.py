@@ -56,14 +56,12 @@ class Root(NamedTuple):
 def volumes(disk: DiskInside) -> list[Volume]:
     """Return what is understood of the disk's partitions, else of the disk without any.
 
+    Of the sizes that its sectors may have, the one by which most partitions are understood counts.
     Raises as the disk does.
     """
-    found: list[Volume] = []
-    for size in disk.sector_sizes():
-        found = list(_understood(disk, size))
-        if any(volume.number for volume in found):
-            return [volume for volume in found if volume.number]
-    return found
+    found = [list(_understood(disk, size)) for size in disk.sector_sizes()]
+    numbered = [[volume for volume in each if volume.number] for each in found]
+    return max(numbered, key=len) or found[0]
 
 
 def _understood(disk: DiskInside, sector_size: int) -> Iterator[Volume]:

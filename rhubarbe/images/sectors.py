@@ -56,10 +56,13 @@ class DiskInside:
     def _read_header(self, place: int) -> ChunkHeader:
         return parse_header(os.pread(self._descriptor, HEADER_AREA, place * CHUNK), place)
 
-    def sector_sizes(self) -> tuple[int, ...]:
-        """Return what the sizes of the disk's logical sectors may be, in bytes, likeliest first."""
-        size = sector_size(os.pread(self._descriptor, HEADER_AREA, 0))
-        return (size,) if size and size != SECTOR else (SECTOR, LARGE_SECTOR)
+    def sector_sizes(self) -> list[int]:
+        """Return what the sizes of the disk's logical sectors may be, in bytes, likeliest first.
+
+        A seal says it; of a disk in a file it tells what was guessed.
+        """
+        sealed = sector_size(os.pread(self._descriptor, HEADER_AREA, 0)) or SECTOR
+        return list(dict.fromkeys((sealed, SECTOR, LARGE_SECTOR)))
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from byte `offset` of the disk on."""
