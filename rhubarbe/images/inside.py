@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import NamedTuple
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.images.extfs import ExtFilesystem, Unreadable
-from rhubarbe.images.tables import partitions
+from rhubarbe.images.tables import Partition, partitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 _OFFSET = re.compile(r"\?offset=(\d+)$")
 _AFTER_DISK = re.compile(r"(?:p|-part)?(\d+)")
 _BY_ITSELF = re.compile(r"(?:-part|\dp|/[a-z]+d[a-z]+)(\d+)$")
+
+# A filesystem may be there without any table.
+WHOLE = Partition(0, 0, 0)
 
 
 class Volume(NamedTuple):
@@ -59,18 +63,15 @@ def volumes(disk: DiskInside) -> list[Volume]:
     Of the sizes that its sectors may have, the one by which most partitions are understood counts.
     Raises as the disk does.
     """
-    found = [list(_understood(disk, size)) for size in disk.sector_sizes()]
-    numbered = [[volume for volume in each if volume.number] for each in found]
-    return max(numbered, key=len) or found[0]
+    tables = [partitions(disk, size) for size in disk.sector_sizes()]
+    found = [list(_understood(disk, table)) for table in tables]
+    return max(found, key=len) or list(_understood(disk, [WHOLE]))
 
 
-def _understood(disk: DiskInside, sector_size: int) -> Iterator[Volume]:
+def _understood(disk: DiskInside, places: list[Partition]) -> Iterator[Volume]:
     seen: set[int] = set()
-    for number, start in partitions(disk, sector_size):
-        if start in seen:
-            continue
-        seen.add(start)
-        try:
-            yield Volume(number, start, ExtFilesystem(disk, start))
-        except Unreadable:
-            continue
+    for number, start, _ in places:
+        if start not in seen:
+            seen.add(start)
+            with contextlib.suppress(Unreadable):
+                yield Volume(number, start, ExtFilesystem(disk, start))

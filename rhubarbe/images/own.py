@@ -38,6 +38,11 @@ KINDS = {
         "var/lib/NetworkManager/*.lease",
         "var/lib/wicked/lease-*.xml",
     ),
+    "DHCP identifier": (
+        "etc/dhcpcd.duid",
+        "var/lib/dhcpcd/duid",
+        "var/lib/dhcpcd5/duid",
+    ),
     "random seed": (
         "var/lib/systemd/random-seed",
         "var/lib/urandom/random-seed",
@@ -68,7 +73,8 @@ def _words(filesystems: list[ExtFilesystem]) -> list[str]:
     for thing, patterns in KINDS.items():
         count = sum(_count(files, pattern) for files in filesystems for pattern in patterns)
         if count:
-            found.append(f"a {thing}" if count == 1 else f"{count} {thing}s")
+            one = f"an {thing}" if thing.startswith("ssh") else f"a {thing}"
+            found.append(one if count == 1 else f"{count} {thing}s")
     return found
 
 

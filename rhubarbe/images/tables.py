@@ -1,4 +1,4 @@
-"""The partitions of a disk by its table, MBR or GPT, and where each begins."""
+"""The partitions of a disk by its table, MBR or GPT, and where each begins and ends."""
 
 import struct
 from collections.abc import Iterator
@@ -13,46 +13,58 @@ FIRST_LOGICAL = 5
 _RECORD = 512
 _SIGNATURE = b"\x55\xaa"
 _MBR_TABLE = 446
-_MBR_ENTRY = struct.Struct("<4xB3xI4x")
+_MBR_ENTRY = struct.Struct("<B3xB3xII")
 _GPT = struct.Struct("<8s64xQII")
 _GPT_TYPE = 0xEE
 _EXTENDED = (0x05, 0x0F, 0x85)
 
 
 class Partition(NamedTuple):
-    """A partition, with the number that Linux gives it, and the byte where it begins.
-
-    The whole disk, where a filesystem may be without any table, has number 0.
-    """
+    """A partition, with the number that Linux gives it, and the bytes where it begins and ends."""
 
     number: int
     start: int
+    end: int
+
+
+class _Entry(NamedTuple):
+    kind: int
+    start: int
+    size: int
 
 
 def partitions(disk: Disk, sector_size: int) -> list[Partition]:
-    """Return the partitions of a disk whose tables count in sectors of so many bytes, then itself.
+    """Return the partitions of a disk whose tables count in sectors of so many bytes.
 
     As Linux does, a GPT is believed where the MBR says that there is one.
     """
     entries = _entries(disk, 0)
-    found = list(_gpt(disk, sector_size)) if any(kind == _GPT_TYPE for kind, _ in entries) else []
-    found = found or list(_mbr(disk, entries, sector_size))
-    return [*found, Partition(0, 0)]
+    found = list(_gpt(disk, sector_size)) if any(each.kind == _GPT_TYPE for each in entries) else []
+    return found or list(_mbr(disk, entries, sector_size))
 
 
-def _entries(disk: Disk, at: int) -> list[tuple[int, int]]:
-    """Return kind and start, in sectors, of each entry of the boot record at byte `at`."""
+def _entries(disk: Disk, at: int) -> list[_Entry]:
+    """Return the entries, in sectors, of the boot record at byte `at`; none of what is no record.
+
+    The first sector of a filesystem has the same signature, and code where the entries would be.
+    """
     record = disk.read(at, _RECORD)
-    if not record.endswith(_SIGNATURE):
+    raw = list(_MBR_ENTRY.iter_unpack(record[_MBR_TABLE:-2]))
+    if not record.endswith(_SIGNATURE) or any(flag & 0x7F for flag, _, _, _ in raw):
         return []
-    return list(_MBR_ENTRY.iter_unpack(record[_MBR_TABLE:-2]))
+    return [_Entry(kind, start, size) for _, kind, start, size in raw]
 
 
-def _mbr(disk: Disk, entries: list[tuple[int, int]], sector_size: int) -> Iterator[Partition]:
-    extended = [start for kind, start in entries if kind in _EXTENDED and start]
-    for number, (kind, start) in enumerate(entries, 1):
-        if kind and start and kind not in (*_EXTENDED, _GPT_TYPE):
-            yield Partition(number, start * sector_size)
+def _partition(number: int, base: int, entry: _Entry, sector_size: int) -> Partition:
+    start = base + entry.start
+    return Partition(number, start * sector_size, (start + entry.size) * sector_size)
+
+
+def _mbr(disk: Disk, entries: list[_Entry], sector_size: int) -> Iterator[Partition]:
+    extended = [each.start for each in entries if each.kind in _EXTENDED and each.start]
+    for number, each in enumerate(entries, 1):
+        if each.kind and each.start and each.kind not in (*_EXTENDED, _GPT_TYPE):
+            yield _partition(number, 0, each, sector_size)
     if extended:
         yield from _logical(disk, extended[0], sector_size)
 
@@ -62,11 +74,11 @@ def _logical(disk: Disk, base: int, sector_size: int) -> Iterator[Partition]:
     here, number = base, FIRST_LOGICAL
     for _ in range(MOST_LOGICAL):
         entries = _entries(disk, here * sector_size)
-        for kind, start in entries:
-            if kind and start and kind not in _EXTENDED:
-                yield Partition(number, (here + start) * sector_size)
+        for each in entries:
+            if each.kind and each.start and each.kind not in _EXTENDED:
+                yield _partition(number, here, each, sector_size)
                 number += 1
-        following = [start for kind, start in entries if kind in _EXTENDED and start]
+        following = [each.start for each in entries if each.kind in _EXTENDED and each.start]
         if not following:
             return
         here = base + following[0]
@@ -79,5 +91,5 @@ def _gpt(disk: Disk, sector_size: int) -> Iterator[Partition]:
     entries = disk.read(table * sector_size, min(count, MOST_ENTRIES) * size)
     for number, at in enumerate(range(0, len(entries), size), 1):
         if any(entries[at : at + 16]):
-            start = int.from_bytes(entries[at + 32 : at + 40], "little")
-            yield Partition(number, start * sector_size)
+            first, last = struct.unpack_from("<QQ", entries, at + 32)
+            yield Partition(number, first * sector_size, (last + 1) * sector_size)

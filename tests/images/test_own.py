@@ -60,7 +60,7 @@ def test_a_used_debian_is_told_in_full(make_filesystem, make_disk, image_of, lab
         ({"etc/machine-id": b"\n"}, []),
         ({"etc/machine-id": ID}, ["machine-id"]),
         ({"var/lib/dbus/machine-id": ID}, ["machine-id"]),
-        ({"etc/dropbear/dropbear_rsa_host_key": b"key"}, ["a ssh host key"]),
+        ({"etc/dropbear/dropbear_rsa_host_key": b"key"}, ["an ssh host key"]),
         (
             {
                 "etc/dropbear/initramfs/dropbear_ecdsa_host_key": b"key",
@@ -73,6 +73,7 @@ def test_a_used_debian_is_told_in_full(make_filesystem, make_disk, image_of, lab
             {"var/lib/dhclient/dhclient.leases": b"l", "var/lib/dhcpcd/eth0.lease6": b"l"},
             ["2 DHCP leases"],
         ),
+        ({"etc/dhcpcd.duid": b"00:01:00:01"}, ["a DHCP identifier"]),
         ({"var/lib/urandom/random-seed": b"r"}, ["a random seed"]),
         ({"var/lib/systemd/credential.secret": b"s"}, ["a credential secret"]),
     ],
