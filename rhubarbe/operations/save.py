@@ -27,8 +27,8 @@ from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
 
 SHORTENED = (
-    "the comment is kept on one line without control characters,"
-    f" and the line to its first {ramdisk.LONGEST_STAMP} characters"
+    "the comment is kept without its control characters,"
+    f" and no longer than fits a line of {ramdisk.LONGEST_STAMP} characters"
 )
 # The node is reset only after that.
 LOOKS_WITHIN = 10.0
@@ -60,8 +60,9 @@ class SaveRequest:
 
     @property
     def is_comment_whole(self) -> bool:
-        """Whether the stamp has the comment as it was given."""
-        return not self.comment or self.stamp.endswith(f" - {self.comment}")
+        """Whether the stamp has all of the comment, but for how its words are spaced."""
+        words = " ".join(self.comment.split())
+        return not words or self.stamp.endswith(f" - {words}")
 
 
 async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
