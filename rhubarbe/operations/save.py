@@ -25,6 +25,7 @@ from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.text import BYTES
 
 SHORTENED = (
     "the comment is kept without its control characters,"
@@ -54,14 +55,13 @@ class SaveRequest:
             f"{self.now:%Y-%m-%d@%H:%M:%S} - node {self.entry.name}"
             f" - image {self.image.name.removesuffix('.ndz')} - by {self.author}"
         )
-        return ramdisk.plain(
-            f"{words} - {self.comment}" if self.comment else words, ramdisk.LONGEST_STAMP
-        )
+        line = f"{words} - {self.comment}" if self.comment else words
+        return ramdisk.plain(line.translate(BYTES), ramdisk.LONGEST_STAMP)
 
     @property
     def is_comment_whole(self) -> bool:
         """Whether the stamp has all of the comment, but for how its words are spaced."""
-        words = " ".join(self.comment.split())
+        words = " ".join(self.comment.translate(BYTES).split())
         return not words or self.stamp.endswith(f" - {words}")
 
 

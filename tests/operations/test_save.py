@@ -31,6 +31,7 @@ def request(comment):
         ("  two\n lines ", " - two lines", True),
         ("x" * 3000, " - " + "x" * 3000, True),
         ("été \u202e日本", " - été \u202e日本", True),
+        ("caf\udce9 latin", " - caf\\xe9 latin", True),
         ("red \x1b[31m words", " - red words", False),
         ("a\x04b", " - ab", False),
         ("\x04", "", False),
