@@ -60,7 +60,17 @@ def run_command(
             stack.callback(display.close)
         if report is not None:
             displays.append(stack.enter_context(_reporting(Path(report))))
-        return asyncio.run(_Command(displays, notices).run(operation))
+        code = asyncio.run(_Command(displays, notices).run(operation))
+        return _complain(displays[0]) or code
+
+
+def _complain(window: Display) -> int:
+    """Say what the window lost to a full disk, and return the exit code for that, else 0."""
+    outlet = getattr(window, "outlet", None)
+    if outlet is None or not outlet.is_incomplete:
+        return 0
+    print(f"the output cannot be written: {why(outlet.failure)}", file=sys.stderr)
+    return 1
 
 
 @contextlib.contextmanager

@@ -29,6 +29,12 @@ class Outlet:
         except (OSError, ValueError) as error:  # ValueError: somebody closed the stream
             self._give_up(error)
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something was lost to somebody who still reads: a disk was full."""
+        error = self.failure
+        return isinstance(error, OSError) and error.errno not in _NOBODY_READS
+
     def close(self) -> None:
         """Close the stream, even where its last words cannot be written."""
         try:

@@ -15,7 +15,7 @@ class Roster:
     """Writes the answers on one stream, what else a person should read on another."""
 
     def __init__(self, answers: TextIO, asides: TextIO, *, verbose: bool = False) -> None:
-        self._outlet = Outlet(answers)
+        self.outlet = Outlet(answers)
         self._asides = Outlet(asides)
         self._verbose = verbose
         self._answered: dict[str, NodeAnswered] = {}
@@ -44,7 +44,7 @@ class Roster:
         for (text, *_), results in groups.items():
             label = self._label(results)
             lines = text.splitlines() or [""]
-            self._outlet.write("".join(f"{label}: {wording.sanitise(line)}\n" for line in lines))
+            self.outlet.write("".join(f"{label}: {wording.sanitise(line)}\n" for line in lines))
         if finished.bad and len(finished.nodes) > 1:
             self._asides.write(f"bad: {finished.bad}\n")
 

@@ -79,14 +79,22 @@ class Journal:
 
     @contextlib.asynccontextmanager
     async def recorded(self, node: str, path: Path, target: str) -> AsyncIterator[None]:
-        """Keep a record of a link for the length of the context; raises GatewayError."""
+        """Keep a record of a link for the length of the context; raises GatewayError.
+
+        A link that could not be removed keeps its record: whoever can removes both.
+        """
         file = self._directory / f"{node}.{os.getuid()}"
+        stays = False
         try:
             await self._note(file, self._record(node, path, target))
             yield
+        except BaseException:
+            stays = _leads_to(path, target)
+            raise
         finally:
             with contextlib.suppress(OSError):  # the next sweep finds a record without a link
-                file.unlink(missing_ok=True)
+                if not stays:
+                    file.unlink(missing_ok=True)
 
     async def _note(self, file: Path, record: Record) -> None:
         try:
@@ -161,6 +169,13 @@ class Journal:
         finally:
             locks.release()
         return words
+
+
+def _leads_to(path: Path, target: str) -> bool:
+    try:
+        return os.fspath(path.readlink()) == target
+    except OSError:
+        return False
 
 
 def _parse(text: str) -> Record:

@@ -1,8 +1,10 @@
 """The log: here, else at home, else nowhere; never through somebody's link."""
 
 import asyncio
+import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,8 @@ from rhubarbe.bus import Bus
 from rhubarbe.cli.runtime import LOG, SIGNALS, run_command
 from rhubarbe.events import Finished, Notice
 from rhubarbe.operations.outcome import Outcome
+
+FULL = Path("/dev/full")
 
 
 @pytest.fixture
@@ -31,13 +35,13 @@ def signals():
         signal.signal(number, handler)
 
 
-def run():
+def run(*, json=False):
     async def operation(bus: Bus) -> Outcome:
         bus.report(Notice(text="hello"))
         bus.report(Finished(command="wait", good="", bad="", exit_code=0, seconds=1.0))
         return Outcome(())
 
-    return run_command(operation, curses=False, json=False)
+    return run_command(operation, curses=False, json=json)
 
 
 def test_the_log_is_here(places):
@@ -84,3 +88,15 @@ def test_a_signal_after_the_outcome_was_told_changes_nothing(places, number):
         raise AssertionError
 
     assert run_command(operation, curses=False, json=False) == 0
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("json", [False, True])
+def test_what_a_full_disk_swallowed_is_said_and_no_success(places, monkeypatch, capsys, json):
+    with FULL.open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert run(json=json) == 1
+        with contextlib.suppress(OSError):
+            full.close()
+    assert "the output cannot be written: No space left on device" in capsys.readouterr().err
+    assert "hello" in places[0].read_text()

@@ -180,3 +180,17 @@ async def test_a_journal_that_cannot_be_written_is_one_line(tmp_path, link):
     with pytest.raises(GatewayError, match="cannot be noted"):
         async with Journal(tmp_path, "load", 60).recorded("fit01", link, "pxefrisbee"):
             pytest.fail("noted nowhere")
+
+
+async def test_a_link_that_could_not_be_removed_keeps_its_record(tmp_path, link):
+    journal = Journal(tmp_path, "load", 60)
+    with pytest.raises(GatewayError, match="by hand"):
+        async with journal.recorded("fit01", link, "pxefrisbee"):
+            link.symlink_to("pxefrisbee")
+            raise GatewayError("remove it by hand")
+    assert record_file(tmp_path).exists()
+    link.unlink()
+    with pytest.raises(GatewayError, match="removed"):
+        async with journal.recorded("fit01", link, "pxefrisbee"):
+            raise GatewayError("the link was removed")
+    assert not record_file(tmp_path).exists()
