@@ -52,7 +52,10 @@ def _terminal_encoding() -> str | None:
     import locale
 
     encoding = locale.getencoding()
-    return None if codecs.lookup(encoding).name == "ascii" else encoding
+    try:
+        return None if codecs.lookup(encoding).name == "ascii" else encoding
+    except LookupError:  # Python does not know it
+        return None
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
