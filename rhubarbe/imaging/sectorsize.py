@@ -33,20 +33,24 @@ def of_device(descriptor: int) -> int | None:
 def of_table(read_at: ReadAt, size: int) -> int | None:
     """Return the sector size by which the table in a file of `size` bytes makes sense, if any.
 
-    A GPT says it by where it is. An MBR does not: the smallest sectors by which one of its
-    partitions begins with something that is known are taken.
+    A GPT says it by where it is. An MBR does not: the sectors are taken by which most of its
+    partitions begin with something that is known, the smallest of those.
     """
     if found := gpt_sector_size(read_at):
         return found
-    for sector_size in SECTOR_SIZES:
-        try:
-            table = read_partitions(read_at, size, sector_size)
-        except PartitionError:
-            continue
-        starts = [p.start * SECTOR for p in table.partitions if not p.is_extended]
-        if any(identify(_from(read_at, start)) for start in starts):
-            return sector_size
-    return None
+    known = {each: _known_starts(read_at, size, each) for each in SECTOR_SIZES}
+    best = max(known, key=lambda each: (known[each], -each))
+    return best if known[best] else None
+
+
+def _known_starts(read_at: ReadAt, size: int, sector_size: int) -> int:
+    """Return how many partitions begin with something known, if sectors are of this size."""
+    try:
+        table = read_partitions(read_at, size, sector_size)
+    except PartitionError:
+        return 0
+    starts = [p.start * SECTOR for p in table.partitions if not p.is_extended]
+    return sum(bool(identify(_from(read_at, start))) for start in starts)
 
 
 def refuse_foreign_table(read_at: ReadAt, sector_size: int, name: str) -> None:
