@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rhubarbe.imaging.errors import FilesystemError, PartitionError, SourceError
-from rhubarbe.imaging.filesystems.identify import BY_PARTCLONE, find_usage, identify
-from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge, whole
+from rhubarbe.imaging.errors import PartitionError, SourceError
+from rhubarbe.imaging.filesystems.identify import find_usage
+from rhubarbe.imaging.filesystems.marks import identify
+from rhubarbe.imaging.filesystems.usage import Place, Range, ReadAt, Usage, merge, whole
 from rhubarbe.imaging.partitions import Partition, PartitionTable, read_partitions
 from rhubarbe.imaging.sectorsize import of_device, of_table, refuse_foreign_table
 from rhubarbe.imaging.source import Source
@@ -131,7 +132,7 @@ def _survey(source: Source, choice: Choice, sector_size: int) -> tuple[Layout, l
         refuse_foreign_table(source.read_at, sector_size, source.name)
         table = read_partitions(source.read_at, source.size, sector_size)
     except PartitionError as error:
-        if choice.slice_number is not None or not identify(source.read_at):
+        if choice.slice_number is not None or not identify(source.read_at, source.sectors):
             hint = "; with -r everything is stored"
             raise PartitionError(f"{source.name}: {error}{hint}") from error
         return _survey_bare(source, choice)
@@ -213,25 +214,9 @@ def _edges(start: int, end: int) -> Iterator[Range]:
 def _find_usage(source: Source, choice: Choice, partition: Partition) -> Usage:
     if partition.number in choice.raw:
         return whole("raw", partition.size, "forcing raw compression.")
-    read_at = _reader(source, partition)
-    usage = find_usage(read_at, partition.size)
-    return _ask_partclone(source, partition, read_at, usage.kind) or usage
-
-
-def _ask_partclone(
-    source: Source, partition: Partition, read_at: ReadAt, kind: str
-) -> Usage | None:
-    """Return what partclone says of a kind that is its own; None for the others."""
-    if kind not in BY_PARTCLONE:
-        return None
-    from rhubarbe.imaging.filesystems import partclone  # with it comes what runs programs
-
     is_all = partition.start == 0 and partition.size == source.sectors
-    place = partclone.Place(source.name, partition.start * SECTOR, partition.size * SECTOR, is_all)
-    try:
-        return partclone.find_usage(kind, read_at, place)
-    except FilesystemError as error:
-        return whole(kind, partition.size, f"{kind}, but {error}: stored raw")
+    place = Place(source.name, partition.start * SECTOR, partition.size * SECTOR, is_all)
+    return find_usage(_reader(source, partition), place)
 
 
 def _reader(source: Source, partition: Partition) -> ReadAt:

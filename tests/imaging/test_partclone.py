@@ -290,7 +290,7 @@ def test_a_kind_that_partclone_cannot_tell_is_stored_raw(
     with disk.open("r+b") as file:
         file.write(b"XFSB")
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("rhubarbe.imaging.filesystems.partclone._ADMIN_PATH", "/nowhere")
+    monkeypatch.setattr("rhubarbe.imaging.filesystems.programs._ADMIN_PATH", "/nowhere")
     programs.zip("-l", disk, tmp_path / "image.ndz")
     assert "xfs, but partclone.xfs is not installed: stored raw" in capsys.readouterr().err
     assert check_file(tmp_path / "image.ndz").data_bytes == MIB

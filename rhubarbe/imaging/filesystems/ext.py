@@ -6,6 +6,7 @@ format as in the Linux kernel's documentation (Documentation/filesystems/ext4).
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rhubarbe.imaging.errors import FilesystemError
@@ -24,10 +25,13 @@ MAGIC = b"\x53\xef"
 _SUPERBLOCK = 1024
 _VALID, _ERRORS = 1, 2
 
-_SPARSE_SUPER2 = 0x200  # compat
+_HAS_JOURNAL, _SPARSE_SUPER2 = 0x4, 0x200  # compat
 _RECOVER, _JOURNAL_DEVICE, _META_BG, _64BIT = 0x4, 0x8, 0x10, 0x80  # incompat
 _SPARSE_SUPER, _GDT_CHECKSUM, _BIGALLOC, _METADATA_CHECKSUM = 0x1, 0x10, 0x200, 0x400  # ro_compat
 _BLOCK_UNINIT = 0x2
+
+_GROUPS_MAX = 1 << 20
+"""A filesystem of 8 TiB has as many, of 8 MiB each, with blocks of 1 KiB; others have fewer."""
 
 _DESCRIPTOR = struct.Struct("<III2xH2xH12x")
 _MIN_DESCRIPTOR, _DESCRIPTOR_64BIT = 32, 64
@@ -48,6 +52,7 @@ class Superblock:
     incompat: int
     ro_compat: int
     state: int
+    journal_inode: int
     reserved_descriptors: int
     descriptor_bytes: int
     first_meta_bg: int
@@ -103,14 +108,17 @@ def find_usage(read_at: ReadAt, sectors: int) -> Usage:
         )
     if reason := _distrust(superblock):
         return whole("ext", sectors, f"{reason}: stored whole")
-    groups = _read_groups(read_at, superblock)
-    used = [(0, superblock.group_start(0) + 1)]
-    for number, group in enumerate(groups):
-        used.extend(_own_metadata(superblock, number, group))
-        if not group.is_uninit:
-            used.extend(_allocated(read_at, superblock, number, group))
-    in_sectors = to_sectors(merge(used), superblock.block_bytes)
+    used = merge(_used_blocks(read_at, superblock))
+    in_sectors = to_sectors(used, superblock.block_bytes)
     return Usage("ext", tuple((start, min(stop, end)) for start, stop in in_sectors), end)
+
+
+def _used_blocks(read_at: ReadAt, superblock: Superblock) -> Iterator[Range]:
+    yield 0, superblock.group_start(0) + 1
+    for number, group in enumerate(_read_groups(read_at, superblock)):
+        yield from _own_metadata(superblock, number, group)
+        if not group.is_uninit:
+            yield from _allocated(read_at, superblock, number, group)
 
 
 def _distrust(superblock: Superblock) -> str:
@@ -122,6 +130,8 @@ def _distrust(superblock: Superblock) -> str:
     """
     if superblock.incompat & _JOURNAL_DEVICE:
         return "an external ext journal"
+    if superblock.compat & _HAS_JOURNAL and not superblock.journal_inode:
+        return "its ext journal is on another device"
     if superblock.incompat & _RECOVER:
         return "its ext journal is yet to be replayed"
     if superblock.state & _ERRORS:
@@ -160,6 +170,7 @@ def _parse(data: bytes) -> Superblock:
         incompat=incompat,
         ro_compat=ro_compat,
         state=state,
+        journal_inode=struct.unpack_from("<I", data, 0xE0)[0],
         reserved_descriptors=struct.unpack_from("<H", data, 0xCE)[0],
         descriptor_bytes=(
             max(struct.unpack_from("<H", data, 0xFE)[0], _DESCRIPTOR_64BIT)
@@ -180,6 +191,7 @@ def _check(superblock: Superblock) -> None:
         not 1024 <= s.block_bytes <= 65536  # noqa: PLR2004
         or s.blocks <= s.first_block
         or not 0 < clusters <= 8 * s.block_bytes
+        or s.groups > _GROUPS_MAX
         or s.descriptor_bytes > s.block_bytes
         or not 0 < s.inode_bytes <= s.block_bytes
     ):

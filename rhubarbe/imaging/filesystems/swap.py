@@ -1,5 +1,11 @@
-"""Linux swap: its header and label are kept, the pages are not."""
+"""Linux swap: its header and label are kept, the pages are not.
 
+Source: the Linux kernel's include/linux/swap.h.
+"""
+
+import struct
+
+from rhubarbe.imaging.errors import FilesystemError
 from rhubarbe.imaging.filesystems.usage import ReadAt, Usage, whole
 from rhubarbe.ndz.header import SECTOR
 
@@ -7,6 +13,7 @@ SIGNATURES = (b"SWAPSPACE2", b"SWAP-SPACE")
 _HIBERNATED = (b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001")
 _PAGES = (4096, 8192, 16384, 32768, 65536)
 _KEPT_BYTES = 32768
+_HEADER_AT = 1024
 
 
 def is_swap(read_at: ReadAt) -> bool:
@@ -20,9 +27,24 @@ def _signature(read_at: ReadAt, page: int) -> bytes:
 
 
 def find_usage(read_at: ReadAt, sectors: int) -> Usage:
-    """Return the first 32 KiB, or the first page where it is larger."""
+    """Return the first 32 KiB, or the first page where it is larger.
+
+    Raises FilesystemError where the header does not say how many pages there are.
+    """
     page = next(page for page in _PAGES if _signature(read_at, page))
-    if _signature(read_at, page) not in SIGNATURES:
+    signature = _signature(read_at, page)
+    if signature not in SIGNATURES:
         return whole("swap", sectors, "a hibernated system is in its swap: stored whole")
-    kept = min(max(_KEPT_BYTES, page) // SECTOR, sectors)
-    return Usage("swap", ((0, kept),), sectors)
+    end = _pages(read_at(_HEADER_AT, 8)) * page // SECTOR if signature == SIGNATURES[0] else 0
+    if not page // SECTOR < end <= sectors:
+        raise FilesystemError(f"its header tells of {end} sectors, the partition has {sectors}")
+    return Usage("swap", ((0, min(max(_KEPT_BYTES, page) // SECTOR, end)),), end)
+
+
+def _pages(header: bytes) -> int:
+    """Return the number of pages, the first included; version 1 shows the order of bytes."""
+    for order in "<>":
+        version, last = struct.unpack(f"{order}II", header.ljust(8, b"\0"))
+        if version == 1:
+            return int(last) + 1
+    return 0

@@ -3,8 +3,13 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
+from rhubarbe.imaging.errors import FilesystemError
 from rhubarbe.ndz.header import SECTOR
+
+RANGES_MAX = 4_000_000
+"""More of them would take the memory that a node's ramdisk has: half a GiB."""
 
 ReadAt = Callable[[int, int], bytes]
 """read_at(byte offset in the partition, byte count) -> bytes, fewer at its end."""
@@ -14,11 +19,26 @@ Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a partition is: `size` bytes from `offset` of a file or device; `is_all` of it."""
+
+    path: str
+    offset: int
+    size: int
+    is_all: bool
+
+    @property
+    def sectors(self) -> int:
+        """Number of sectors, the last of which may be incomplete."""
+        return -(-self.size // SECTOR)
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The used ranges, ascending and apart; `end` is the sector past the filesystem.
 
-    What lies between `end` and the end of the partition is not the filesystem's. `remark` is
-    one line for the user where not all is as it should be.
+    What lies between `end` and the end of the partition is not the filesystem's, and is not told
+    here, whatever the kind. `remark` is one line for the user where not all is as it should be.
     """
 
     kind: str
@@ -35,7 +55,7 @@ def whole(kind: str, sectors: int, remark: str = "") -> Usage:
 def merge(ranges: Iterable[Range], gap: int = 0) -> list[Range]:
     """Return the ranges in order, joined where they touch or are at most `gap` apart."""
     merged: list[Range] = []
-    for start, end in sorted(ranges):
+    for start, end in sorted(bounded(ranges)):
         if start >= end:
             continue
         if merged and start <= merged[-1][1] + gap:
@@ -44,6 +64,14 @@ def merge(ranges: Iterable[Range], gap: int = 0) -> list[Range]:
         else:
             merged.append((start, end))
     return merged
+
+
+def bounded(ranges: Iterable[Range]) -> list[Range]:
+    """Return the ranges; raise FilesystemError where they are too many to be held in memory."""
+    held = list(islice(ranges, RANGES_MAX + 1))
+    if len(held) > RANGES_MAX:
+        raise FilesystemError("it is in too many pieces to be told apart")
+    return held
 
 
 def to_sectors(ranges: Iterable[Range], unit_bytes: int, offset: int = 0) -> list[Range]:

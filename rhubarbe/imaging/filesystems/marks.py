@@ -1,0 +1,115 @@
+"""The marks by which a partition is known: where each kind writes what it is recognized by.
+
+The type in the partition table may lie, and often does. A partition may bear the marks of several
+kinds: of what it holds, and of what it held before. Sources: the kernel's headers, and the formats'
+own documents.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rhubarbe.imaging.filesystems import btrfs, ext, fat, swap
+from rhubarbe.imaging.filesystems.usage import ReadAt
+from rhubarbe.ndz.header import SECTOR
+
+CONTAINERS = frozenset({"lvm", "luks", "bitlocker", "bcache", "RAID member (md)", "RAID member"})
+"""What may hold anything: a filesystem's mark inside of it is only leftover or content."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    kind: str
+    offset: int
+    mark: bytes
+
+
+_LUKS2_SECOND_HEADERS = tuple(1 << shift for shift in range(14, 23))
+_BITLOCKER = bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
+_BCACHE = bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")
+_BCACHEFS = bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")
+
+_MARKS = (
+    _Mark("luks", 0, b"LUKS\xba\xbe"),
+    *(_Mark("luks", at, b"SKUL\xba\xbe") for at in _LUKS2_SECOND_HEADERS),
+    *(_Mark("lvm", at, b"LABELONE") for at in (512, 0, 1024, 1536)),
+    _Mark("bitlocker", 3, b"-FVE-FS-"),
+    _Mark("bitlocker", 160, _BITLOCKER),
+    _Mark("bitlocker", 424, _BITLOCKER),
+    _Mark("bcache", 4096 + 24, _BCACHE),
+    _Mark("ext", 1024 + 56, ext.MAGIC),
+    _Mark("xfs", 0, b"XFSB"),
+    _Mark("btrfs", btrfs.MAGIC_AT, btrfs.MAGIC),
+    _Mark("ntfs", 3, b"NTFS    "),
+    _Mark("exfat", 3, b"EXFAT   "),
+    _Mark("f2fs", 1024, b"\x10\x20\xf5\xf2"),
+    _Mark("iso9660", 32768 + 1, b"CD001"),
+    *(_Mark("udf", 32768 + 2048 * n + 1, b"NSR0") for n in range(1, 16)),
+    _Mark("bcachefs", 4096 + 24, _BCACHEFS),
+    _Mark("jfs", 32768, b"JFS1"),
+    *(_Mark("reiserfs", at, b"ReIsEr") for at in (8192 + 52, 65536 + 52, 65536)),
+    _Mark("gfs2", 65536, b"\x01\x16\x19\x70"),
+    *(_Mark("ocfs2", 512 << shift, b"OCFSV2") for shift in range(1, 5)),
+    *(_Mark("ufs", at + 1372, b"\x54\x19\x01\x00") for at in (8192, 65536)),
+    *(_Mark("ufs", at + 1372, b"\x19\x01\x54\x19") for at in (8192, 65536)),
+    _Mark("hfs+", 1024, b"H+\0\4"),
+    _Mark("hfs+", 1024, b"HX\0\5"),
+    _Mark("apfs", 32, b"NXSB"),
+    _Mark("squashfs", 0, b"hsqs"),
+    _Mark("erofs", 1024, b"\xe2\xe1\xf5\xe0"),
+    _Mark("vmfs", (1 << 20), b"\x0d\xd0\x01\xc0"),
+    _Mark("vmfs", (2 << 20), b"\x5e\xf1\xab\x2f"),
+)
+
+_MD = 0xA92B4EFC
+_MD_SUPER_OFFSET = 128
+_MD_090_ALIGNMENT = 64 << 10
+_DDF = b"\xde\x11\xde\x11"
+_ISW = b"Intel Raid ISM Cfg Sig. "
+
+_ZFS_LABEL, _ZFS_UBERBLOCKS, _ZFS_STEP = 256 << 10, 128 << 10, 1 << 10
+_ZFS = frozenset((0x00BAB10C).to_bytes(8, order) for order in ("little", "big"))
+
+
+def identify(read_at: ReadAt, sectors: int) -> tuple[str, ...]:
+    """Return every kind whose mark the partition bears; a container stands alone."""
+    kinds = [m.kind for m in _MARKS if read_at(m.offset, len(m.mark)) == m.mark]
+    kinds += _raid(read_at, sectors)
+    for kind in kinds:
+        if kind in CONTAINERS:
+            return (kind,)
+    if fat.is_fat(read_at(0, SECTOR)):
+        kinds.append("fat")
+    if swap.is_swap(read_at):
+        kinds.append("swap")
+    if _is_zfs(read_at, sectors):
+        kinds.append("zfs")
+    return tuple(dict.fromkeys(kinds))
+
+
+def _raid(read_at: ReadAt, sectors: int) -> Iterator[str]:
+    """Yield what kind of RAID has it as a member, by superblocks at its start or its end."""
+    for at in ((sectors - 16) & ~7, 0, 8):  # formats 1.0, 1.1 and 1.2
+        superblock = read_at(max(at, 0) * SECTOR, 256).ljust(256, b"\0")
+        own = struct.unpack_from("<Q", superblock, _MD_SUPER_OFFSET)[0]
+        if struct.unpack_from("<II", superblock) == (_MD, 1) and own == at:
+            yield "RAID member (md)"
+    size = sectors * SECTOR
+    at = size // _MD_090_ALIGNMENT * _MD_090_ALIGNMENT - _MD_090_ALIGNMENT
+    if at >= 0:
+        head = read_at(at, 8)
+        if any(head == _MD.to_bytes(4, order) + bytes(4) for order in ("little", "big")):
+            yield "RAID member (md)"
+    last = read_at(max(size - 2 * SECTOR, 0), 2 * SECTOR)
+    if last.startswith(_ISW) or last[SECTOR:].startswith(_DDF):
+        yield "RAID member"
+
+
+def _is_zfs(read_at: ReadAt, sectors: int) -> bool:
+    """Whether one of the four labels has an uberblock."""
+    size = sectors * SECTOR // _ZFS_LABEL * _ZFS_LABEL
+    for at in (0, _ZFS_LABEL, size - 2 * _ZFS_LABEL, size - _ZFS_LABEL):
+        ring = read_at(max(at, 0) + _ZFS_UBERBLOCKS, _ZFS_LABEL - _ZFS_UBERBLOCKS)
+        if any(ring[slot : slot + 8] in _ZFS for slot in range(0, len(ring), _ZFS_STEP)):
+            return True
+    return False
