@@ -36,6 +36,9 @@ FURTHER_MARKS = tuple(
 )
 """The copies of btrfs's superblock."""
 
+LONG_TAIL = (1 << 30) // SECTOR
+"""What is behind a filesystem is stored as it is; if it is longer, without the zeros at its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -199,7 +202,7 @@ def _used(
     for start, end in usage.used:
         yield partition.start + start, partition.start + end
     if not choice.skips_tail:
-        yield _data_of_gap(source, partition.start + usage.end, partition.end)
+        yield _tail(source, partition.start + usage.end, partition.end)
     yield from _edges(partition.start, partition.end)
     for start, end in FURTHER_MARKS:
         yield partition.start + start, min(partition.start + end, partition.end)
@@ -209,6 +212,11 @@ def _edges(start: int, end: int) -> Iterator[Range]:
     """Yield what is always stored of a partition, or of the space between two."""
     yield start, min(start + FIRST_EDGE, end)
     yield max(end - LAST_EDGE, start), end
+
+
+def _tail(source: Source, start: int, end: int) -> Range:
+    """Return what to keep of what is behind a filesystem in its partition, whatever its kind."""
+    return (start, end) if end - start <= LONG_TAIL else _data_of_gap(source, start, end)
 
 
 def _find_usage(source: Source, choice: Choice, partition: Partition) -> Usage:

@@ -18,6 +18,7 @@ DISKS_AND_CARDS = (
     *("ata_piix", "ahci", "nvme", "sd_mod", "e1000", "e1000e", "igb", "r8169"),
 )
 FILESYSTEMS = ("ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii")
+FOR_PARTCLONE = ("loop",)
 # Those of a node's root partition to be stamped, which are large.
 MORE_FILESYSTEMS = ("xfs", "btrfs")
 REAL_HARDWARE = (
@@ -26,7 +27,7 @@ REAL_HARDWARE = (
     *("drivers/message/fusion", "drivers/usb/host", "drivers/usb/storage", "drivers/mmc"),
     "drivers/hid",
 )
-MORE_NAMES = ("vmd", "loop", "xen_blkfront", "xen_netfront", "hv_netvsc", "hv_storvsc")
+MORE_NAMES = ("vmd", "xen_blkfront", "xen_netfront", "hv_netvsc", "hv_storvsc")
 PATH_OF_KEYS = "root/.ssh/authorized_keys"
 
 
@@ -51,7 +52,7 @@ def unpack_kernel(packages: Packages, wanted: str, architecture: str) -> Kernel:
 
 def drivers(modules: Modules, *, is_small: bool) -> list[str]:
     """Return the names of the modules that a machine may need, as far as the kernel has them."""
-    names = [*DISKS_AND_CARDS, *FILESYSTEMS]
+    names = [*DISKS_AND_CARDS, *FILESYSTEMS, *FOR_PARTCLONE]
     if not is_small:
         names += [*MORE_FILESYSTEMS, *MORE_NAMES, *modules.below(*REAL_HARDWARE)]
     return [name for name in names if name in modules]

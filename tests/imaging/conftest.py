@@ -137,9 +137,9 @@ def small_image():
 
 
 @contextlib.contextmanager
-def _attached(path, sector_size=512):
-    command = ["losetup", "-f", "--show", "-b", str(sector_size), path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _attached(path, sector_size=512, *options):
+    command = ["losetup", "-f", "--show", "-b", sector_size, *options, path]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no loop devices on this machine: {done.stderr.strip()}")
     device = done.stdout.strip()

@@ -62,7 +62,7 @@ _MARKS = (
 )
 
 _MD = 0xA92B4EFC
-_MD_SUPER_OFFSET = 128
+_MD_SUPER_OFFSET = 144
 _MD_090_ALIGNMENT = 64 << 10
 _DDF = b"\xde\x11\xde\x11"
 _ISW = b"Intel Raid ISM Cfg Sig. "

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator
 
 from rhubarbe.imaging.errors import FilesystemError
-from rhubarbe.imaging.filesystems.programs import device_of, find, run
+from rhubarbe.imaging.filesystems.loop import device_of
+from rhubarbe.imaging.filesystems.programs import find, run
 from rhubarbe.imaging.filesystems.superblocks import find_extent
 from rhubarbe.imaging.filesystems.usage import Place, Range, ReadAt, Usage, merge
 from rhubarbe.ndz.header import SECTOR

@@ -6,12 +6,9 @@ import selectors
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rhubarbe.imaging.errors import FilesystemError
-from rhubarbe.imaging.filesystems.usage import Place
 
 _ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _SAID_MAX = 64 << 20
@@ -92,31 +89,3 @@ def _reason(words: bytes) -> str:
     lines = ["".join(filter(str.isprintable, line)).strip() for line in text.split("\n")]
     said = [line for line in lines if line and not _EMPTY_WORDS.match(line)]
     return (said or ["no reason given"])[-1][-_REASON_MAX:]
-
-
-@contextmanager
-def device_of(place: Place) -> Iterator[str]:
-    """Give the partition a path of its own: a loop device, unless it is all of its file.
-
-    The kernel takes the loop device back when the last one closes it, however this process ends.
-    """
-    if place.is_all:
-        yield place.path
-        return
-    losetup = find("losetup")
-    window = ["-o", str(place.offset), "--sizelimit", str(place.size)]
-    try:
-        said = run([losetup, "-f", "-r", "--show", *window, place.path])
-    except FilesystemError as error:
-        raise FilesystemError(f"no loop device for it, which takes root ({error})") from error
-    device = os.fsdecode(said).strip()
-    try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise FilesystemError(f"its loop device cannot be opened ({error.strerror})") from error
-    finally:
-        run([losetup, "-d", device])
-    try:
-        yield device
-    finally:
-        os.close(descriptor)

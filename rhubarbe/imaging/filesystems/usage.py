@@ -49,7 +49,7 @@ class Usage:
 
 def whole(kind: str, sectors: int, remark: str = "") -> Usage:
     """Return the usage of a partition that is in use from start to end."""
-    return Usage(kind, ((0, sectors),), sectors, remark)
+    return Usage(kind, ((0, sectors),) if sectors else (), sectors, remark)
 
 
 def merge(ranges: Iterable[Range], gap: int = 0) -> list[Range]:
