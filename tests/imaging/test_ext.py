@@ -174,6 +174,28 @@ def test_a_filesystem_with_a_journal_to_replay_is_stored_whole(
     assert check_file(tmp_path / "image.ndz").data_bytes == disk.stat().st_size
 
 
+def test_a_filesystem_whose_journal_is_elsewhere_is_stored_whole(tools, programs, tmp_path, capsys):
+    tools.need("mke2fs", "debugfs")
+    disk = tools.junk(tmp_path / "disk.img", 16 << 20)
+    tools.run("mke2fs", "-qF", "-t", "ext4", disk)
+    tools.run("debugfs", "-w", "-R", "set_super_value journal_inum 0", disk)
+    tools.run("debugfs", "-w", "-R", "set_super_value journal_dev 0x801", disk)
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    assert "its ext journal is on another device: stored whole" in capsys.readouterr().err
+    assert check_file(tmp_path / "image.ndz").data_bytes == disk.stat().st_size
+
+
+def test_the_journal_itself_of_another_filesystem_is_stored_whole(
+    tools, programs, tmp_path, capsys
+):
+    tools.need("mke2fs")
+    disk = tools.junk(tmp_path / "disk.img", 16 << 20)
+    tools.run("mke2fs", "-qF", "-O", "journal_dev", disk)
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    assert "an external ext journal: stored whole" in capsys.readouterr().err
+    assert check_file(tmp_path / "image.ndz").data_bytes == disk.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("state", "words"), [(0, "was not unmounted"), (3, "has errors"), (2, "has errors")]
 )

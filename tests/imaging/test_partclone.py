@@ -294,3 +294,136 @@ def test_a_kind_that_partclone_cannot_tell_is_stored_raw(
     programs.zip("-l", disk, tmp_path / "image.ndz")
     assert "xfs, but partclone.xfs is not installed: stored raw" in capsys.readouterr().err
     assert check_file(tmp_path / "image.ndz").data_bytes == MIB
+
+
+@pytest.fixture
+def xfs(tools, tmp_path):
+    """A disk with an xfs, and a partclone.xfs of the test's own before the real one on the PATH."""
+    tools.need("mkfs.xfs", "xfs_logprint", "partclone.xfs")
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(320 * MIB)
+    tools.run("mkfs.xfs", "-qfK", disk)
+    (tmp_path / "bin").mkdir()
+
+    def put(script):
+        program = tmp_path / "bin" / "partclone.xfs"
+        program.write_text(f"#!/bin/sh\nreal={shutil.which('partclone.xfs')}\n{script}\n")
+        program.chmod(0o755)
+        return disk
+
+    return put
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ('$real "$@" | head -c 300', "partclone's map"),
+        ('$real "$@" | sed "\\$d"', "partclone's map ends at byte"),
+        ('$real "$@" | sed 8d', "partclone's map is not understood"),
+        ('$real "$@" | head -c 300; kill -SEGV $$', "partclone.xfs died of signal 11"),
+        ('$real "$@"; exit 3', "partclone.xfs refused it"),
+        ("exit 0", "partclone's map is not understood"),
+        ("yes", "partclone.xfs says more than 1 MiB"),
+        ("echo; yes >&2", "partclone.xfs says more than 1 MiB"),
+        ("exec sleep 1000", "partclone.xfs has not ended within 2 s"),
+        ("printf 'bad \\033[31mwords' >&2; exit 1", "refused it (bad [31mwords)"),
+        (
+            r"printf '0x14000000  ?\n0x0 0x1000 +\n0x1000 0x13FFF000 ?\n'",
+            "less is in use by partclone.xfs than by its superblock",
+        ),
+    ],
+)
+def test_a_partclone_that_fails_makes_it_stored_raw(  # noqa: PLR0917
+    script, words, xfs, programs, tmp_path, monkeypatch, capsys
+):
+    """Whatever it did, and whatever its status says: never an image with holes."""
+    disk = xfs(script)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(
+        "rhubarbe.imaging.filesystems.programs._PATIENCE", 2 if "sleep" in script else 50
+    )
+    monkeypatch.setattr("rhubarbe.imaging.filesystems.programs._SAID_MAX", MIB)
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    error = capsys.readouterr().err
+    assert "xfs, but " in error
+    assert words in error
+    assert ": stored raw" in error
+    assert check_file(tmp_path / "image.ndz").data_bytes == disk.stat().st_size
+
+
+def test_no_room_for_temporary_files_does_no_harm(xfs, programs, tmp_path, monkeypatch, capsys):
+    disk = xfs('exec $real "$@"')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", "/dev/full")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    assert "stored raw" not in capsys.readouterr().err
+    assert check_file(tmp_path / "image.ndz").data_bytes < disk.stat().st_size / 2
+
+
+MIB_OF_JUNK = b"behind the end\n" * 70000
+TAILED = {
+    "ext": (["mke2fs", "-qF", "-t", "ext4"], ["24m"], 24),
+    "fat": (["mkfs.vfat"], [str(24 << 10)], 24),
+    "swap": (["mkswap", "-q"], [str(24 << 10)], 24),
+    "btrfs": (["mkfs.btrfs", "-qfK", "-b", "130m"], [], 130),
+    "xfs": (["mkfs.xfs", "-qf", "-d", "size=320m"], [], 320),
+    "ntfs": (["mkfs.ntfs", "-qFf", "-s", "512"], [str((24 << 11) - 1)], 24),
+    "f2fs": (["mkfs.f2fs", "-qf", "-t0"], [str(128 << 11)], 128),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TAILED)
+def test_what_is_behind_a_filesystem_is_kept_alike_for_all(kind, tools, programs, tmp_path, capsys):
+    command, size, mib = TAILED[kind]
+    tools.need(command[0], *([f"partclone.{kind}"] if kind in {"xfs", "ntfs", "f2fs"} else []))
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate((mib + 6) * MIB)
+    disk.chmod(0o600)
+    tools.run(*command, disk, *size)
+    with disk.open("r+b") as file:
+        file.seek(mib * MIB + 512)
+        file.write(MIB_OF_JUNK)
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    assert "stored raw" not in capsys.readouterr().err
+    target = programs.restore_on_junk(tmp_path / "image.ndz", disk.stat().st_size)
+    with disk.open("rb") as source, target.open("rb") as restored:
+        source.seek(mib * MIB)
+        restored.seek(mib * MIB)
+        assert source.read() == restored.read()
+
+    programs.zip("-l", "-x", disk, tmp_path / "without.ndz")
+    assert "stored raw" not in capsys.readouterr().err
+    target = programs.restore_on_junk(tmp_path / "without.ndz", disk.stat().st_size)
+    with target.open("rb") as restored:
+        restored.seek((mib + 2) * MIB)
+        assert restored.read(MIB) == b"\xaa" * MIB
+
+
+ELSEWHERE = {
+    "xfs": (["mkfs.xfs", "-qfK", "-l", "logdev={second},size=64m"], "its log is on another device"),
+    "xfs-realtime": (["mkfs.xfs", "-qfK", "-r", "rtdev={second}"], "a realtime part"),
+    "f2fs": (["mkfs.f2fs", "-qf", "-t0", "-c", "{second}"], "it spreads over several devices"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_a_filesystem_that_spreads_over_devices_is_stored_raw(
+    kind, tools, programs, tmp_path, capsys
+):
+    command, words = ELSEWHERE[kind]
+    tools.need(command[0], f"partclone.{kind.partition('-')[0]}")
+    disk, second = tmp_path / "disk.img", tmp_path / "second.img"
+    for path in (disk, second):
+        with path.open("wb") as file:
+            file.truncate(320 * MIB)
+    words_of = [word.format(second=second.name) for word in command]
+    tools.run(*words_of, disk.name, cwd=tmp_path)  # f2fs keeps 64 bytes of a path
+    programs.zip("-l", disk, tmp_path / "image.ndz")
+    error = capsys.readouterr().err
+    assert words in error
+    assert ": stored raw" in error
+    assert check_file(tmp_path / "image.ndz").data_bytes == disk.stat().st_size
