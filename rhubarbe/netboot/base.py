@@ -85,12 +85,16 @@ def add_busybox(tree: Tree, root: Root) -> None:
     tree.add_program("etc/udhcpc.script", FILES / "udhcpc.script")
 
 
+def add_what_ends_threads(tree: Tree, root: Root) -> None:
+    """Add the library that glibc loads by name when a thread ends, and aborts without."""
+    add_binary(tree, root, root.find_library("libgcc_s.so.1") or "usr/lib/libgcc_s.so.1")
+
+
 def add_ssh(tree: Tree, root: Root, keys: Collection[str]) -> str:
     """Add a service of ssh that lets root in by these keys; returns its lines of inittab."""
     for path in ("usr/sbin/dropbear", "usr/bin/dropbearkey"):
         add_binary(tree, root, path)
-    # glibc loads it by name when a thread ends
-    add_binary(tree, root, root.find_library("libgcc_s.so.1") or "usr/lib/libgcc_s.so.1")
+    add_what_ends_threads(tree, root)
     tree.add_directory("root/.ssh", 0o700)
     tree.add_file(PATH_OF_KEYS, "".join(f"{key}\n" for key in keys), 0o600)
     tree.add_program("usr/sbin/ssh-service", FILES / "ssh-service")
