@@ -129,6 +129,47 @@ async def test_the_ramdisk_stamps_saves_and_runs_all_its_programs(built, tmp_pat
     await _saved_system_boots(built, tmp_path)
 
 
+PARTITIONED = {
+    "xfs": (["mkfs.xfs", "-qf"], 320),
+    "btrfs": (["mkfs.btrfs", "-qf"], 200),
+    "ntfs": (["mkfs.ntfs", "-qFf"], 32),
+    "f2fs": (["mkfs.f2fs", "-qf"], 128),
+    "exfat": (["mkfs.exfat"], 32),
+}
+
+
+async def test_the_ramdisk_knows_what_is_in_use_on_partitions(tmp_path):
+    """Of each kind that imagezip does not read by itself, and in the smallest ramdisk."""
+    missing = [made[0] for made, _ in PARTITIONED.values() if not shutil.which(made[0])]
+    if missing or not shutil.which("qemu-system-x86_64"):
+        pytest.skip(f"needs qemu-system-x86_64 and {' '.join(missing)}")
+    disk = _partitioned(tmp_path)
+    build("--output", tmp_path)
+    with machine(tmp_path, disk=disk, kernel=tmp_path) as booted:
+        assert await booted.first_line(booted.telnet, SPEAKS_WITHIN)
+        lines, status = await typed(booted, "imagezip -i /dev/vda 2>&1")
+    assert status == 0, lines
+    assert not [line for line in lines if "stored raw" in line]
+
+
+def _partitioned(directory):
+    """Make a disk with a partition of each kind."""
+    disk, start = directory / "disk.img", 1
+    script = "label: gpt\n" + "".join(f"size={mib}M\n" for _, mib in PARTITIONED.values())
+    with disk.open("wb") as file:
+        file.truncate(MIB * (sum(mib for _, mib in PARTITIONED.values()) + 2))
+    subprocess.run(["sfdisk", "-q", disk], input=script.encode(), check=True)
+    for command, mib in PARTITIONED.values():
+        part = directory / "part.img"
+        with part.open("wb") as file:
+            file.truncate(mib * MIB)
+        run(*command, part)
+        run("dd", f"if={part}", f"of={disk}", "bs=1M", f"seek={start}", "conv=notrunc,sparse")
+        part.unlink()
+        start += mib
+    return disk
+
+
 async def _programs_answer(booted):
     lines, status = await typed(
         booted, "imagezip --version; frisbee --version; imageunzip --version"
