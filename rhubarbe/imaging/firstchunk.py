@@ -1,7 +1,7 @@
 """What the first chunk of an image tells of all of it: the table of the disk, and its sectors."""
 
 from rhubarbe.imaging.errors import PartitionError
-from rhubarbe.imaging.filesystems.identify import identify
+from rhubarbe.imaging.filesystems.marks import identify
 from rhubarbe.imaging.partitions import (
     PartitionTable,
     gpt_sector_size,

@@ -9,7 +9,7 @@ import stat
 import struct
 
 from rhubarbe.imaging.errors import PartitionError
-from rhubarbe.imaging.filesystems.identify import identify
+from rhubarbe.imaging.filesystems.marks import identify
 from rhubarbe.imaging.gpt import ReadAt
 from rhubarbe.imaging.partitions import (
     SECTOR_SIZES,

@@ -1,6 +1,6 @@
 """On disks with which sectors a filesystem can be mounted: no larger than what it counts in."""
 
-from rhubarbe.imaging.filesystems.identify import identify
+from rhubarbe.imaging.filesystems.marks import identify
 from rhubarbe.imaging.filesystems.usage import ReadAt
 
 _PAGE = 4096

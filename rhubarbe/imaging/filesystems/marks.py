@@ -8,6 +8,7 @@ own documents.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from rhubarbe.imaging.filesystems import btrfs, ext, fat, swap
 from rhubarbe.imaging.filesystems.usage import ReadAt
@@ -61,6 +62,7 @@ _MARKS = (
     _Mark("vmfs", (2 << 20), b"\x5e\xf1\xab\x2f"),
 )
 
+_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 _MD = 0xA92B4EFC
 _MD_SUPER_OFFSET = 144
 _MD_090_ALIGNMENT = 64 << 10
@@ -68,11 +70,14 @@ _DDF = b"\xde\x11\xde\x11"
 _ISW = b"Intel Raid ISM Cfg Sig. "
 
 _ZFS_LABEL, _ZFS_UBERBLOCKS, _ZFS_STEP = 256 << 10, 128 << 10, 1 << 10
-_ZFS = frozenset((0x00BAB10C).to_bytes(8, order) for order in ("little", "big"))
+_ZFS = frozenset((0x00BAB10C).to_bytes(8, order) for order in _ORDERS)
 
 
-def identify(read_at: ReadAt, sectors: int) -> tuple[str, ...]:
-    """Return every kind whose mark the partition bears; a container stands alone."""
+def identify(read_at: ReadAt, sectors: int = 0) -> tuple[str, ...]:
+    """Return every kind whose mark the partition bears; a container stands alone.
+
+    Where its sectors are not given, the marks at its end are not looked for.
+    """
     kinds = [m.kind for m in _MARKS if read_at(m.offset, len(m.mark)) == m.mark]
     kinds += _raid(read_at, sectors)
     for kind in kinds:
@@ -89,18 +94,17 @@ def identify(read_at: ReadAt, sectors: int) -> tuple[str, ...]:
 
 def _raid(read_at: ReadAt, sectors: int) -> Iterator[str]:
     """Yield what kind of RAID has it as a member, by superblocks at its start or its end."""
-    for at in ((sectors - 16) & ~7, 0, 8):  # formats 1.0, 1.1 and 1.2
-        superblock = read_at(max(at, 0) * SECTOR, 256).ljust(256, b"\0")
+    for at in (0, 8, (sectors - 16) & ~7):  # formats 1.1, 1.2 and 1.0
+        superblock = read_at(at * SECTOR, 256).ljust(256, b"\0") if at >= 0 else bytes(256)
         own = struct.unpack_from("<Q", superblock, _MD_SUPER_OFFSET)[0]
         if struct.unpack_from("<II", superblock) == (_MD, 1) and own == at:
             yield "RAID member (md)"
     size = sectors * SECTOR
     at = size // _MD_090_ALIGNMENT * _MD_090_ALIGNMENT - _MD_090_ALIGNMENT
-    if at >= 0:
-        head = read_at(at, 8)
-        if any(head == _MD.to_bytes(4, order) + bytes(4) for order in ("little", "big")):
-            yield "RAID member (md)"
-    last = read_at(max(size - 2 * SECTOR, 0), 2 * SECTOR)
+    head = read_at(at, 8) if at >= 0 else b""
+    if any(head == _MD.to_bytes(4, order) + bytes(4) for order in _ORDERS):
+        yield "RAID member (md)"
+    last = read_at(size - 2 * SECTOR, 2 * SECTOR) if sectors > 1 else b""
     if last.startswith(_ISW) or last[SECTOR:].startswith(_DDF):
         yield "RAID member"
 
@@ -109,7 +113,8 @@ def _is_zfs(read_at: ReadAt, sectors: int) -> bool:
     """Whether one of the four labels has an uberblock."""
     size = sectors * SECTOR // _ZFS_LABEL * _ZFS_LABEL
     for at in (0, _ZFS_LABEL, size - 2 * _ZFS_LABEL, size - _ZFS_LABEL):
-        ring = read_at(max(at, 0) + _ZFS_UBERBLOCKS, _ZFS_LABEL - _ZFS_UBERBLOCKS)
+        length = _ZFS_LABEL - _ZFS_UBERBLOCKS
+        ring = read_at(at + _ZFS_UBERBLOCKS, length) if at >= 0 else b""
         if any(ring[slot : slot + 8] in _ZFS for slot in range(0, len(ring), _ZFS_STEP)):
             return True
     return False
