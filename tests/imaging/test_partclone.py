@@ -315,24 +315,30 @@ def xfs(tools, tmp_path):
     return put
 
 
+FAILING = [
+    ('$real "$@" | head -c 300', "partclone's map"),
+    ('$real "$@" | sed "\\$d"', "partclone's map ends at byte"),
+    ('$real "$@" | sed 8d', "partclone's map is not understood"),
+    ('$real "$@" | head -c 300; kill -SEGV $$', "partclone.xfs died of signal 11"),
+    ('$real "$@"; exit 3', "partclone.xfs refused it"),
+    ("exit 0", "partclone's map is not understood"),
+    ("yes", "partclone.xfs says more than 1 MiB"),
+    ("echo; yes >&2", "partclone.xfs says more than 1 MiB"),
+    ("exec sleep 1000", "partclone.xfs has not ended within 2 s"),
+    ("printf 'bad \\033[31mwords' >&2; exit 1", "refused it (bad [31mwords)"),
+    (
+        r"printf '0x14000000  ?\n0x0 0x1000 +\n0x1000 0x13FFF000 ?\n'",
+        "less is in use by partclone.xfs than by its superblock",
+    ),
+]
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ('$real "$@" | head -c 300', "partclone's map"),
-        ('$real "$@" | sed "\\$d"', "partclone's map ends at byte"),
-        ('$real "$@" | sed 8d', "partclone's map is not understood"),
-        ('$real "$@" | head -c 300; kill -SEGV $$', "partclone.xfs died of signal 11"),
-        ('$real "$@"; exit 3', "partclone.xfs refused it"),
-        ("exit 0", "partclone's map is not understood"),
-        ("yes", "partclone.xfs says more than 1 MiB"),
-        ("echo; yes >&2", "partclone.xfs says more than 1 MiB"),
-        ("exec sleep 1000", "partclone.xfs has not ended within 2 s"),
-        ("printf 'bad \\033[31mwords' >&2; exit 1", "refused it (bad [31mwords)"),
-        (
-            r"printf '0x14000000  ?\n0x0 0x1000 +\n0x1000 0x13FFF000 ?\n'",
-            "less is in use by partclone.xfs than by its superblock",
-        ),
+        pytest.param(*how, marks=[] if number < 4 else [pytest.mark.full])
+        for number, how in enumerate(FAILING)
     ],
 )
 def test_a_partclone_that_fails_makes_it_stored_raw(  # noqa: PLR0917
@@ -375,7 +381,13 @@ TAILED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", TAILED)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.full] if mib > 24 else [])
+        for kind, (_, _, mib) in TAILED.items()
+    ],
+)
 def test_what_is_behind_a_filesystem_is_kept_alike_for_all(kind, tools, programs, tmp_path, capsys):
     command, size, mib = TAILED[kind]
     tools.need(command[0], *([f"partclone.{kind}"] if kind in {"xfs", "ntfs", "f2fs"} else []))
