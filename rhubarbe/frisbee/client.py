@@ -19,7 +19,6 @@ from rhubarbe.frisbee.disks import (
 )
 from rhubarbe.frisbee.errors import FrisbeeError, NotOffered, UsageError
 from rhubarbe.frisbee.fetching import Fetching
-from rhubarbe.frisbee.inuse import refuse_if_in_use
 from rhubarbe.frisbee.multicast import Channel, Session, own_address
 from rhubarbe.frisbee.settings import USAGE, Settings, read_settings
 from rhubarbe.frisbee.tuning import Tuning
@@ -96,8 +95,6 @@ def _receive(settings: Settings, log: report.Report, events: report.Events) -> N
     with Channel(session, exclusive=False, buffer_bytes=settings.buffer_bytes) as channel:
         _announce(settings, channel, log)
         time.sleep(delay)
-        if not settings.given.has("force"):
-            refuse_if_in_use(settings.disk)
         target = None if settings.given.has("N") else _open_target(settings)
         with target or nullcontext(), _fetching(settings, channel, log, target) as fetching:
             teller = _Teller(fetching, events)
@@ -128,6 +125,7 @@ def _open_target(settings: Settings) -> Target:
         keep_size=settings.given.has("as-device"),
         slice_number=settings.slice_number,
         direct=settings.given.has("f"),
+        force=settings.given.has("force"),
     )
 
 
@@ -157,7 +155,13 @@ def _disk(settings: Settings, target: Target | None, on_chunk: OnChunk, log: rep
     given = settings.given
     verify = given.has("verify")
     if target is None:
-        return RawDisk(settings.disk, on_chunk, keep_size=given.has("as-device"), verify=verify)
+        return RawDisk(
+            settings.disk,
+            on_chunk,
+            keep_size=given.has("as-device"),
+            verify=verify,
+            force=given.has("force"),
+        )
     return ImageDisk(
         target,
         on_chunk,

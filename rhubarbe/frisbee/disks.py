@@ -146,9 +146,16 @@ class RawDisk:
     """A file that takes chunks as they are."""
 
     def __init__(
-        self, path: str, on_chunk: OnChunk, *, keep_size: bool = False, verify: bool = False
+        self,
+        path: str,
+        on_chunk: OnChunk,
+        *,
+        keep_size: bool = False,
+        verify: bool = False,
+        force: bool = False,
     ) -> None:
         self._path = path
+        self._force = force
         self._keep_size = keep_size
         self._verify = verify
         self._on_chunk = on_chunk
@@ -168,7 +175,12 @@ class RawDisk:
         """Open the file, which is to take ``size`` bytes, and start the thread."""
         self._size = size
         self._writer = RawWriter(
-            self._path, size, self._chunk_done, keep_size=self._keep_size, verify=self._verify
+            self._path,
+            size,
+            self._chunk_done,
+            keep_size=self._keep_size,
+            verify=self._verify,
+            force=self._force,
         )
 
     def _chunk_done(self, index: int) -> None:

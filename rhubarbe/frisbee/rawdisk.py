@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.errors import TransferFailed
 from rhubarbe.frisbee.packets import CHUNK_SIZE
+from rhubarbe.imaging.devices import open_target
 
 if TYPE_CHECKING:
     from rhubarbe.imaging.verify import DiskReader
@@ -19,13 +20,9 @@ if TYPE_CHECKING:
 Chunk = bytes | bytearray | memoryview
 
 
-def _open(path: str, size: int, *, keep_size: bool) -> int:
-    """Open what is to take ``size`` bytes; raise TransferFailed where that cannot be."""
-    flags = os.O_RDWR | os.O_CLOEXEC | (0 if keep_size else os.O_CREAT | os.O_TRUNC)
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except OSError as error:
-        raise TransferFailed(f"opening output file {path}: {error.strerror}") from error
+def _open(path: str, size: int, *, keep_size: bool, force: bool) -> int:
+    """Open what is to take ``size`` bytes; raise TransferFailed or TargetError otherwise."""
+    descriptor = open_target(path, creates=not keep_size, force=force)
     if keep_size or stat.S_ISBLK(os.fstat(descriptor).st_mode):
         there = os.lseek(descriptor, 0, os.SEEK_END)
         if size > there:
@@ -52,6 +49,7 @@ class RawWriter:
         *,
         keep_size: bool = False,
         verify: bool = False,
+        force: bool = False,
     ) -> None:
         self._size = size
         self._on_chunk = on_chunk
@@ -61,7 +59,7 @@ class RawWriter:
         self._verify = verify
         self._checks: dict[int, int] = {}
         self.writes = 0
-        self._descriptor = _open(path, size, keep_size=keep_size)
+        self._descriptor = _open(path, size, keep_size=keep_size, force=force)
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 

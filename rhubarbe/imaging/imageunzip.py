@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
+from rhubarbe.imaging.devices import STDOUT
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
-from rhubarbe.imaging.target import STDOUT, Target
+from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
 
@@ -34,6 +35,7 @@ PROGRAM = Program(
         Option("W", "memory", f"memory to use in MiB (default {MEMORY_MIB})", "MIB"),
         Option("f", "direct", "write past the page cache"),
         Option("", "as-device", "take the output file as a disk: keep its size and its content"),
+        Option("", "force", "write also to a disk that is in use"),
         Option("", "verify", "read back from the disk what was written, and compare"),
         Option("a", "auth-key", "check the signatures with this public key", "KEYFILE"),
         Option("u", "uuid", "refuse an image of another UUID (32 hexadecimal digits)", "HEX"),
@@ -99,6 +101,7 @@ def _open_target(line: CommandLine) -> Target:
         keep_size=line.has("as-device"),
         slice_number=line.number("slice", 0, 1, 128) or None,
         direct=line.has("direct"),
+        force=line.has("force"),
     )
     if target.is_ordered and not line.has("zero"):
         say("WARNING: output file is not seekable, must zero-fill free space")

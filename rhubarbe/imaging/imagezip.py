@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
+from rhubarbe.imaging.devices import STDOUT
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
-from rhubarbe.imaging.output import STDOUT, Output, open_output
+from rhubarbe.imaging.output import Output, open_output
 from rhubarbe.imaging.partitions import SECTOR_SIZES
 from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, has_bars, shown
 from rhubarbe.imaging.relocations import SHORT_SECTOR

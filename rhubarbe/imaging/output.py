@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rhubarbe.imaging.devices import STDOUT, open_target, refuse_no_disk
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.ndz.header import Buffer
 
-STDOUT = "-"
 PARTIAL = ".partial"
 
 
@@ -33,6 +33,14 @@ class Output:
             view = view[written:]
 
 
+def _open(place: Path, *, is_regular: bool) -> int:
+    if is_regular:
+        return os.open(place, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o666)
+    if place.is_block_device():
+        return open_target(str(place), creates=False)
+    return os.open(place, os.O_WRONLY | os.O_CLOEXEC)
+
+
 @contextmanager
 def open_output(path: str, *, syncs: bool = True) -> Iterator[Output]:
     """Open an output, `-` being the standard one; a regular file gets its name at the end only.
@@ -43,12 +51,12 @@ def open_output(path: str, *, syncs: bool = True) -> Iterator[Output]:
     if path == STDOUT:
         yield Output(1, "standard output")
         return
+    refuse_no_disk(path)
     place = Path(path)
     is_regular = not place.exists() or stat.S_ISREG(place.stat().st_mode)
     working = place.with_name(place.name + PARTIAL) if is_regular else place
     try:
-        flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if is_regular else 0)
-        descriptor = os.open(working, flags, 0o666)
+        descriptor = _open(working, is_regular=is_regular)
     except OSError as error:
         raise TargetError(f"{path}: opening output file: {error.strerror}") from error
     try:

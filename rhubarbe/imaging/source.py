@@ -5,6 +5,7 @@ import os
 import stat
 from typing import Self
 
+from rhubarbe.imaging.devices import disks_here
 from rhubarbe.imaging.errors import SourceError
 from rhubarbe.ndz.header import SECTOR, Region
 
@@ -21,7 +22,7 @@ class Source:
 
     def __init__(self, path: str, *, replaces_errors: bool = False) -> None:
         self.name = "standard input" if path == STDIN else path
-        self.descriptor = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = os.dup(0) if path == STDIN else _open(path)
         self._replaces_errors = replaces_errors
         mode = os.fstat(self.descriptor).st_mode
         self.is_stream = not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
@@ -141,3 +142,13 @@ class Source:
             f"{self.name}: read error at sector {offset // SECTOR}: {error.strerror}; "
             "with -X such sectors are replaced by zeros, and the image says which"
         )
+
+
+def _open(path: str) -> int:
+    """Open a disk or a file; raise SourceError for a disk that is not there."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if path.startswith("/dev/"):
+            raise SourceError(f"{path}: {error.strerror}; {disks_here()}") from error
+        raise

@@ -10,12 +10,12 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from rhubarbe.imaging.devices import open_target
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.imaging.sectorsize import of_device, read_disk_table
 from rhubarbe.ndz.header import Buffer
 
 ZEROS = memoryview(bytes(1 << 20))
-STDOUT = "-"
 
 # What makes a disk boot, or a filesystem mount, is in here: boot sector, GPT header, superblock.
 HEAD = 4096
@@ -66,20 +66,18 @@ class Target:
         keep_size: bool = False,
         slice_number: int | None = None,
         direct: bool = False,
+        force: bool = False,
     ) -> Self:
         """Open `path` for a restore, `-` being the standard output; raise TargetError.
+
+        What is in `/dev` must be a disk, and one that is not in use, unless `force`.
 
         A regular file is made or emptied, unless `keep_size`: it is then taken as a disk of its
         size, whose other content stays. `slice_number` counts as the partition table on the
         output does. `direct` bypasses the page cache where that is possible.
         """
-        flags = os.O_RDWR | os.O_CLOEXEC
-        if not (keep_size or slice_number is not None):
-            flags |= os.O_CREAT | os.O_TRUNC
-        try:
-            descriptor = os.dup(1) if path == STDOUT else os.open(path, flags, 0o666)
-        except OSError as error:
-            raise TargetError(f"{path}: cannot open output: {error.strerror}") from error
+        creates = not (keep_size or slice_number is not None)
+        descriptor = open_target(path, creates=creates, force=force)
         try:
             target = cls(
                 descriptor,

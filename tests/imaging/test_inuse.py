@@ -1,6 +1,6 @@
 import pytest
 
-from rhubarbe.frisbee.inuse import refuse_if_in_use, use_of
+from rhubarbe.imaging.inuse import use_of
 
 
 @pytest.fixture
@@ -51,8 +51,3 @@ def machine(tmp_path):
 )
 def test_what_a_device_is_used_for(machine, number, use):
     assert use_of(number, *machine) == use
-
-
-@pytest.mark.parametrize("path", ["-", "/dev/null", "/nonexistent/disk"])
-def test_what_is_no_block_device_is_not_refused(path):
-    refuse_if_in_use(path)

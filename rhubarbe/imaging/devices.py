@@ -1,0 +1,195 @@
+"""Opening what is to be written, so that a disk is meant, is there, and is not in use."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rhubarbe.imaging.errors import TargetError
+from rhubarbe.imaging.inuse import SYSFS, use_of
+
+DEV = "/dev"
+STDOUT = "-"
+_OPEN_ALREADY = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
+_NULL = os.makedev(1, 3)
+_FLAGS = os.O_RDWR | os.O_CLOEXEC
+# Whoever has the disk open for a moment, such as udev after a change, is soon gone.
+_MOMENT = 2.0
+_LOOK_EVERY = 0.1
+_NO_DISKS = ("sr", "fd")
+"""Drives of which `device` in sysfs says no more than that they are there."""
+
+
+def open_target(path: str, *, creates: bool, force: bool = False) -> int:
+    """Open a disk or a file to be written, `-` being the standard output; raise TargetError.
+
+    A file is made or emptied where `creates`. Refused are: what is no disk where devices are, and
+    a disk that is in use, unless `force`. While it is open nobody can mount it.
+    """
+    if path == STDOUT:
+        return _checked(os.dup(1), path, force=force)
+    try:
+        status = os.stat(path)  # noqa: PTH116 - it is text elsewhere, too
+    except FileNotFoundError:
+        status = None
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    if status is not None and stat.S_ISBLK(status.st_mode):
+        return _open_disk(path, status, force=force)
+    if not path.startswith(_OPEN_ALREADY):
+        refuse_no_disk(path)
+    flags = _FLAGS | (os.O_CREAT | os.O_TRUNC if creates else 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    return _checked(descriptor, path, force=force)
+
+
+def _cannot_open(path: str, error: OSError) -> TargetError:
+    return TargetError(f"{path}: cannot open output: {error.strerror}")
+
+
+def refuse_no_disk(path: str) -> None:
+    """Raise TargetError where `path` is in the filesystem of devices, and is no disk.
+
+    A regular file there would be in memory. What is mounted elsewhere below `/dev` holds files like
+    any other place.
+    """
+    real = os.path.realpath(path)
+    try:
+        status = os.stat(real)  # noqa: PTH116
+    except OSError:
+        if _is_among_devices(_first_there(os.path.dirname(real)), real):  # noqa: PTH120
+            raise TargetError(f"{path}: no such disk; {disks_here()}") from None
+        return
+    if stat.S_ISBLK(status.st_mode) or status.st_rdev == _NULL:
+        return
+    if _is_among_devices(real, real):
+        raise TargetError(f"{path}: is no disk; {disks_here()}")
+
+
+def _first_there(path: str) -> str:
+    return next(str(each) for each in (Path(path), *Path(path).parents) if each.exists())
+
+
+def _is_among_devices(there: str, path: str) -> bool:
+    """Whether `there`, which exists, is in the filesystem of /dev, and `path` below it."""
+    number = os.stat(there).st_dev  # noqa: PTH116
+    try:
+        if path.startswith(DEV + "/") and number == os.stat(DEV).st_dev:  # noqa: PTH116
+            return True
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:  # neither is there
+        return path.startswith(DEV + "/")
+    name = f"{os.major(number)}:{os.minor(number)}"
+    return any(line.split()[2] == name and " - devtmpfs " in line for line in lines)
+
+
+def _refuse_in_use(path: str, device: int) -> None:
+    if use := use_of(f"{os.major(device)}:{os.minor(device)}"):
+        raise TargetError(f"{path} is in use ({use}); --force writes to it all the same")
+
+
+def _open_disk(path: str, status: os.stat_result, *, force: bool) -> int:
+    """Open a disk, exclusively unless `force`, and make sure that it is the one looked at."""
+    if not force:
+        _refuse_in_use(path, status.st_rdev)
+    descriptor = _open_patiently(path, _FLAGS if force else _FLAGS | os.O_EXCL)
+    found = os.fstat(descriptor)
+    if (stat.S_IFMT(found.st_mode), found.st_rdev) != (stat.S_IFBLK, status.st_rdev):
+        os.close(descriptor)
+        raise TargetError(f"{path}: became another device while it was opened")
+    return descriptor
+
+
+def _open_patiently(path: str, flags: int) -> int:
+    """Open a disk.
+
+    Exclusively, the kernel refuses it where a filesystem, RAID, LVM or swap holds the disk or a
+    partition of it, whoever sees that.
+    """
+    end = time.monotonic() + _MOMENT
+    while True:
+        try:
+            return os.open(path, flags)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise _cannot_open(path, error) from error
+            if time.monotonic() > end:
+                raise TargetError(
+                    f"{path} is in use (the kernel holds it for a filesystem, a volume or another"
+                    " program); --force writes to it all the same"
+                ) from error
+        time.sleep(_LOOK_EVERY)
+
+
+def _checked(descriptor: int, name: str, *, force: bool) -> int:
+    """Return a descriptor that is open already; closed, where it is not to be written after all."""
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISBLK(status.st_mode) and not force:
+            _refuse_in_use(name, status.st_rdev)
+        elif stat.S_ISREG(status.st_mode):
+            real = os.path.realpath(f"/proc/self/fd/{descriptor}")
+            if Path(real).exists():
+                refuse_no_disk(real)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def disks_here(sysfs: Path = SYSFS) -> str:
+    """Name the disks of this machine, each with its size, model and serial number."""
+    found = [_words(place) for place in _disks(sysfs)]
+    return f"this machine has {', '.join(found)}" if found else "this machine has no disk"
+
+
+def _disks(sysfs: Path) -> Iterator[Path]:
+    for place in sorted(sysfs.glob("block/*")):
+        if (
+            (place / "device").exists()
+            and not place.name.startswith(_NO_DISKS)
+            and _read(place / "hidden") in ("", "0")
+            and _read(place / "size") not in ("", "0")
+        ):
+            yield place
+
+
+def _words(place: Path) -> str:
+    size = int(_read(place / "size")) * 512
+    model = _read(place / "device/model") or _read(place / "device/name")
+    serial = _read(place / "device/serial") or _read(place / "serial") or _page(place)
+    parts = [_bytes(size), model, f"serial {serial}" if serial else ""]
+    return f"{place.name} ({', '.join(filter(None, parts))})"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:  # noqa: PLR2004
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"
+
+
+def _page(place: Path) -> str:
+    """Return the serial number in SCSI's page of that, whose first four bytes are its header."""
+    try:
+        return _plain((place / "device/vpd_pg80").read_bytes()[4:])
+    except OSError:
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return _plain(path.read_bytes())
+    except OSError:
+        return ""
+
+
+def _plain(text: bytes) -> str:
+    visible = "".join(letter for letter in text.decode("ascii", "ignore") if letter.isprintable())
+    return " ".join(visible.split())[:100]
