@@ -16,6 +16,7 @@ class Phase(StrEnum):
     POWER = "power"
     RESET = "reset"
     RAMDISK = "ramdisk"
+    DISK = "disk"
     IMAGE = "image"
     STAMP = "stamp"
     BOOT = "boot"

@@ -1,7 +1,8 @@
 """The inventory: which nodes there are, with the addresses of each and of its power card.
 
 A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each of these with
-`hostname`, `ip` and `mac`. A node's number is that of its control hostname, as `number_in` of
+`hostname`, `ip` and `mac`. Perhaps with `disk`, which says which of its disks is meant, as
+`hard_drive` does. A node's number is that of its control hostname, as `number_in` of
 `rhubarbe.selector` finds it; its card may bear another.
 """
 
@@ -41,6 +42,7 @@ class Entry(Record):
     control: Interface
     cmc: Interface
     data: Interface | None
+    disk: str = ""
 
     @property
     def name(self) -> str:
@@ -134,9 +136,22 @@ class _Reader:
             self.faults.append(f"{where}: control.hostname {control.hostname!r} has no number")
         data = self._interface(where, item, "data", needs_mac=False) if item.get("data") else None
         cmc = self._interface(where, item, "cmc", needs_mac=False)
+        disk = self._disk(where, item)
         if number is None or len(self.faults) > before:
             return None
-        return Entry(number, control, cmc, data)
+        return Entry(number, control, cmc, data, disk)
+
+    def _disk(self, where: str, item: Mapping[str, Any]) -> str:
+        if "disk" not in item:
+            return ""
+        from rhubarbe.disks import EXPECTED, read_drive  # few inventories need it
+
+        text = item["disk"]
+        try:
+            return read_drive(text if isinstance(text, str) else "")
+        except ValueError:
+            self.faults.append(f"{where}: disk: expected {EXPECTED}; found {text!r}")
+            return ""
 
     def _interface(
         self, where: str, item: Mapping[str, Any], part: str, *, needs_mac: bool

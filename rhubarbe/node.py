@@ -16,6 +16,7 @@ from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import Shell
+from rhubarbe.disks import Choice, Disk, partition_of
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
 from rhubarbe.inventory import Entry
@@ -29,6 +30,8 @@ LOOK = 1.0
 READINGS_APART = 0.2
 # A shell that accepts a connection but says nothing for this long is not ready.
 SHELL_ANSWERS = 5.0
+# How long after its shell answers a node's disks may take to show up.
+DISKS_SHOW_UP = 5.0
 
 
 async def backoff(mean: float) -> AsyncIterator[int]:
@@ -65,13 +68,24 @@ class Node:
         self.spent: dict[Phase, float] = {}
         self._last_note = ""
         self._percent = -1.0
-        self._settings = settings
+        own = settings.for_node(entry.number, entry.name, entry.disk)
+        self.settings = own
+        self._choice = Choice.read(own.frisbee.hard_drive)
+        self._general_disk = settings.frisbee.hard_drive
+        self._disk: Disk | None = None
         self._cards = cards
         self._bus = bus
-        self._shell = settings.nodes.ramdisk_shell
+        self._shell = own.nodes.ramdisk_shell
         self.next_boot = NextBoot(
-            settings.pxelinux.config_dir, entry.control.mac, settings.ramdisk_entry(entry.name)
+            own.pxelinux.config_dir, entry.control.mac, own.pxelinux.frisbee_image
         )
+
+    @property
+    def disk(self) -> Disk:
+        """The disk that is meant, once it was found."""
+        if self._disk is None:
+            raise RuntimeError("the disk was not looked for")
+        return self._disk
 
     def note(self, text: str) -> None:
         """Report a detail of what is being done, unless it is the same as before."""
@@ -107,7 +121,7 @@ class Node:
 
     async def reboot(self, phase: Phase) -> None:
         """Restart the node, and return once it was seen to go away; raises NodeError."""
-        limits = self._settings.nodes
+        limits = self.settings.nodes
         await self._cards.turn()
         async with self.enter(phase, limits.reset_timeout, "the node was not seen to restart"):
             try:
@@ -125,8 +139,8 @@ class Node:
             self.note("answered nowhere before the reset")
             return
         try:
-            async with asyncio.timeout(self._settings.nodes.idle_after_reset):
-                await presence.departed(self._settings.nodes.probe_interval)
+            async with asyncio.timeout(self.settings.nodes.idle_after_reset):
+                await presence.departed(self.settings.nodes.probe_interval)
         except TimeoutError:
             self.note("was not seen to go away: switching it off, then on")
             await self._off_and_on(presence)
@@ -135,8 +149,8 @@ class Node:
         """Restart a node whose card ignored the reset, or only said that it did it."""
         await self.send("off")
         try:
-            async with asyncio.timeout(self._settings.nodes.idle_after_reset):
-                await presence.departed(self._settings.nodes.probe_interval)
+            async with asyncio.timeout(self.settings.nodes.idle_after_reset):
+                await presence.departed(self.settings.nodes.probe_interval)
         except TimeoutError:
             raise NodeError(
                 f"power card {self.entry.cmc.hostname} says ok to reset and to off,"
@@ -167,7 +181,7 @@ class Node:
 
     async def presence(self) -> Presence:
         """Look where the node answers now: on telnet, on ssh."""
-        ports = self._settings.networking
+        ports = self.settings.networking
         return await Presence.observe(
             self.entry.control.ip, (ports.telnet_port, ports.ssh_port), LOOK
         )
@@ -179,8 +193,8 @@ class Node:
 
         It has `limit` seconds, or what it may take from a reset on.
         """
-        networking = self._settings.networking
-        limit = limit or self._settings.nodes.timeout_before_telnet
+        networking = self.settings.networking
+        limit = limit or self.settings.nodes.timeout_before_telnet
         try:
             async with self.enter(Phase.RAMDISK, limit, f"no answer on {self._shell}"):
                 async for _ in backoff(networking.telnet_backoff):
@@ -191,7 +205,7 @@ class Node:
 
     async def _instead(self) -> str:
         """Say what a node does that is not in the ramdisk, as far as that is known."""
-        networking = self._settings.networking
+        networking = self.settings.networking
         if self._shell is Shell.SSH:
             return f" ({self._last_note})" if self._last_note.startswith("ssh not ready") else ""
         if await accepts(self.entry.control.ip, networking.ssh_port, LOOK):
@@ -199,19 +213,69 @@ class Node:
         return ""
 
     async def _is_in_ramdisk(self) -> bool:
-        networking, shell = self._settings.networking, self._shell
+        networking, shell = self.settings.networking, self._shell
         ip = self.entry.control.ip
         if not await accepts(ip, shell_port(shell, networking), networking.telnet_timeout):
             return False
         # A system on the disk may offer ssh, too; nobody else offers telnet without a login.
-        hard_drive = self._settings.frisbee.hard_drive
-        command = ramdisk.require_ramdisk(hard_drive) if shell is Shell.SSH else "true"
+        command = ramdisk.require_ramdisk(self._choice.path) if shell is Shell.SSH else "true"
         try:
             await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS)
         except NodeError as error:
             self.note(f"{shell} not ready: {error}")
             return False
         return True
+
+    async def find_disk(self, *, to_write: bool) -> Disk:
+        """Return the disk that is meant on this node; raises Refused, which names all of them.
+
+        One that is to be written must not be mounted; nor may any where the shell is not proven to
+        be the ramdisk's by its port.
+        """
+        limit = self.settings.nodes.silence_timeout
+        async with self.enter(Phase.DISK, limit, "the node did not tell its disks"):
+            disks, disk = await self._look_for_disk()
+            mount = disks.mount_of(disk)
+            if mount and (to_write or self._shell is Shell.SSH):
+                raise Refused(f"{disk} is in use: {mount}")
+            if to_write and disk.is_read_only:
+                raise Refused(f"{disk} cannot be written: it is read-only")
+        self.note(f"its disk is {disk}")
+        self._disk = disk
+        return disk
+
+    async def _look_for_disk(self) -> tuple[ramdisk.NodeDisks, Disk]:
+        """Ask until the disk has shown up: the shell may answer before all drivers are there."""
+        end = time.monotonic() + DISKS_SHOW_UP
+        async for _ in backoff(self.settings.networking.telnet_backoff):
+            told = ramdisk.DisksTranscript()
+            await self._run(ramdisk.list_disks(self._choice.path), told, SHELL_ANSWERS)
+            disks = ramdisk.NodeDisks(told)
+            try:
+                return disks, disks.choose(self._choice)
+            except Refused as error:
+                if time.monotonic() > end:
+                    raise
+                self.note(str(error))
+        raise AssertionError("it has no end")
+
+    async def is_ours(self, program: str) -> bool:
+        """Tell whether a program on the node, with its options, says that it is one of ours."""
+        told = ramdisk.Transcript()
+        try:
+            await self._run(f"{program} --version", told, SHELL_ANSWERS)
+        except CommandFailed:
+            return False
+        return told.last_line.startswith("rhubarbe-")
+
+    @property
+    def root_partition(self) -> str:
+        """The partition to stamp on the disk that was found, empty for none; raises Refused."""
+        said, general = self.settings.frisbee.root_partition, self._general_disk
+        try:
+            return partition_of(self.disk, said, general)
+        except ValueError:
+            raise Refused(f"root_partition is none of {self.disk.path}: {said}") from None
 
     async def write_image(
         self,
@@ -235,27 +299,26 @@ class Node:
 
     async def stamp(self, line: str) -> None:
         """Add a line to /etc/rhubarbe-image on the node's disk; raises NodeError."""
-        frisbee = self._settings.frisbee
-        command = ramdisk.stamp(frisbee.root_partition, frisbee.mount_point, line)
-        await self._run(command, ramdisk.Transcript(), self._settings.nodes.silence_timeout)
+        command = ramdisk.stamp(self.root_partition, self.settings.frisbee.mount_point, line)
+        await self._run(command, ramdisk.Transcript(), self.settings.nodes.silence_timeout)
 
     async def read_image(
         self, address: str, port: int, transcript: ramdisk.ImagezipTranscript
     ) -> None:
         """Run imagezip on the node, towards our address and port, to its end; raises NodeError."""
-        frisbee = self._settings.frisbee
+        frisbee = self.settings.frisbee
         command = ramdisk.read_image(
             frisbee.imagezip,
-            frisbee.hard_drive,
+            self.disk.path,
             frisbee.netcat,
             address,
             port,
         )
-        await self._run(command, transcript, self._settings.nodes.silence_timeout)
+        await self._run(command, transcript, self.settings.nodes.silence_timeout)
 
     async def _run(self, command: str, transcript: ramdisk.Transcript, limit: float) -> None:
         """Run a command in the ramdisk's shell, in a session of its own; raises NodeError."""
-        ip, networking = self.entry.control.ip, self._settings.networking
+        ip, networking = self.entry.control.ip, self.settings.networking
         async with open_session(self._shell, ip, networking) as session:
             await self._converse(session, transcript, command, limit)
 

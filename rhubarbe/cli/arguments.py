@@ -8,7 +8,7 @@ import os
 import rhubarbe
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.config import load_settings
-from rhubarbe.errors import SelectionError
+from rhubarbe.errors import ConfigError, SelectionError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -154,10 +154,23 @@ def read_settings() -> Settings:
 
 
 def read_inventory(settings: Settings) -> Inventory:
-    """Read the inventory that the configuration names."""
+    """Read the inventory that the configuration names; refuse values for nodes that it lacks."""
     from rhubarbe.inventory import load_inventory
 
-    return load_inventory(settings.testbed.inventory_path, settings.testbed.regularname)
+    inventory = load_inventory(settings.testbed.inventory_path, settings.testbed.regularname)
+    if faults := node_faults(settings, inventory):
+        raise ConfigError(faults[0])
+    return inventory
+
+
+def node_faults(settings: Settings, inventory: Inventory) -> list[str]:
+    """Return what is said in the configuration of nodes that there are not, each in one line."""
+    return [
+        f"{value.origin}: {value.nodes} is no node of {settings.testbed.inventory_path},"
+        " and not this gateway"
+        for value in settings.of_nodes
+        if not any(value.is_for(entry.number, entry.name) for entry in inventory)
+    ]
 
 
 def selected_entries(

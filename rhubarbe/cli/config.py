@@ -1,8 +1,9 @@
 """Print the configuration in effect, and from which file each value comes."""
 
 import argparse
+from pathlib import Path
 
-from rhubarbe.cli.arguments import example, read_settings
+from rhubarbe.cli.arguments import example, read_inventory, read_settings
 from rhubarbe.config import SECTIONS, Settings
 from rhubarbe.config.section import text_of
 from rhubarbe.config.settings import SECRET
@@ -38,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in SECTIONS:
             raise ConfigError(f"no section {name!r}; there are {', '.join(SECTIONS)}")
         print("\n".join([f"[{name}]", *_lines(settings, name), ""]))
+    if settings.of_nodes and Path(settings.testbed.inventory_path).is_file():
+        read_inventory(settings)  # where the nodes are checked that values are for
     return 0
 
 
@@ -46,10 +49,12 @@ def _lines(settings: Settings, section: str) -> list[str]:
     for key, setting in SECTIONS[section].declared.items():
         value = getattr(getattr(settings, section), key)
         values[key] = HIDDEN if value and setting.kind is SECRET else text_of(value)
-    if section == "pxelinux":
-        values |= {f"frisbee_image.{node}": text for node, text in settings.frisbee_images.items()}
+    origins = dict(settings.origins)
+    for each in settings.of_nodes:
+        if each.section == section:
+            values[key := f"{each.key}.{each.nodes}"] = text_of(each.value)
+            origins[section, key] = each.origin
     return [
-        f"{key} = {text}".rstrip().ljust(48)
-        + f"  # {settings.origins.get((section, key), DEFAULT)}"
+        f"{key} = {text}".rstrip().ljust(48) + f"  # {origins.get((section, key), DEFAULT)}"
         for key, text in values.items()
     ]

@@ -2,8 +2,15 @@
 
 import argparse
 
-from rhubarbe.cli.arguments import example, read_inventory, read_settings
-from rhubarbe.inventory import Interface, Inventory, inventory_faults, inventory_template
+from rhubarbe.cli.arguments import example, node_faults, read_inventory, read_settings
+from rhubarbe.config import Settings
+from rhubarbe.inventory import (
+    Interface,
+    Inventory,
+    inventory_faults,
+    inventory_template,
+    load_inventory,
+)
 
 EPILOG = example("rhubarbe-inventory --template > /etc/rhubarbe/inventory.json")
 
@@ -28,16 +35,29 @@ def run(arguments: argparse.Namespace) -> int:
         print(inventory_template(settings.testbed.regularname, settings.testbed.rebootname))
         return 0
     if arguments.check:
-        faults = inventory_faults(settings.testbed.inventory_path, settings.testbed.regularname)
+        place = (settings.testbed.inventory_path, settings.testbed.regularname)
+        faults = inventory_faults(*place)
+        if not faults:
+            faults = node_faults(settings, load_inventory(*place))
         print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
         return int(bool(faults))
-    _print_table(read_inventory(settings))
+    _print_table(read_inventory(settings), settings)
     return 0
 
 
-def _print_table(inventory: Inventory) -> None:
-    rows = [COLUMNS] + [
-        (str(entry.number), *_cells(entry.control), *_cells(entry.cmc), *_cells(entry.data))
+def _print_table(inventory: Inventory, settings: Settings) -> None:
+    """Print a row a node; with a column of disks, where these differ."""
+    disks = {
+        entry.number: settings.for_node(entry.number, entry.name, entry.disk).frisbee.hard_drive
+        for entry in inventory
+    }
+    tells = len(set(disks.values())) > 1
+    rows = [(*COLUMNS, "disk") if tells else COLUMNS] + [
+        (
+            str(entry.number),
+            *(*_cells(entry.control), *_cells(entry.cmc), *_cells(entry.data)),
+            *([disks[entry.number]] if tells else []),
+        )
         for entry in inventory
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -101,8 +101,8 @@ def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int
 def _link(entry: Entry, settings: Settings) -> _Link | None:
     from rhubarbe.transports.pxe import NextBoot
 
-    name = settings.ramdisk_entry(entry.name)
-    link = NextBoot(settings.pxelinux.config_dir, entry.control.mac, name)
+    pxelinux = settings.for_node(entry.number, entry.name).pxelinux
+    link = NextBoot(pxelinux.config_dir, entry.control.mac, pxelinux.frisbee_image)
     target = link.target
     if target is None:
         return None

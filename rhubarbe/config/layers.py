@@ -1,7 +1,9 @@
 """Where the configuration comes from: INI files in layers, read once into frozen settings.
 
 Later files win, and in all of them together `key.HOST` beats `key` on the gateway whose short host
-name is HOST. The layers, from the weakest: the built-in defaults, `/etc/rhubarbe/rhubarbe.conf`,
+name is HOST; `key.NODES` beats both for these nodes, where the key can differ from node to node:
+NODES is a control name or a selection, such as `fit03` or `1-12`. The layers, from the weakest: the
+built-in defaults, `/etc/rhubarbe/rhubarbe.conf`,
 `/etc/rhubarbe/rhubarbe.conf.local`, `~/.rhubarbe.conf`, and `./rhubarbe.conf` or instead of it the
 file that `$RHUBARBE_CONF` names.
 """
@@ -14,8 +16,8 @@ import stat
 from types import MappingProxyType
 
 from rhubarbe import TYPE_CHECKING
-from rhubarbe.config.settings import SECTIONS, Settings
-from rhubarbe.errors import ConfigError, why
+from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
+from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.record import Record
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
 # What other versions of a site's files may still hold: accepted, and of no effect.
 RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
-# Before the name of a node, the key of a boot entry of its own.
-_ENTRY = "frisbee_image."
 # Where a file below /etc has a word, a user's file may not have another.
 DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
 RETIRED_KEYS = frozenset(
@@ -171,20 +171,68 @@ def _merge(layers: list[_Layer], host: str) -> Settings:
                 if name in known and rest == suffix[1:]:
                     sections[section][name] = _value(layer.path, section, key, text)
                     origins[section, name] = layer.path + (f" ({key})" if rest else "")
-    entries = _entries_by_node(layers)
-    origins |= {("pxelinux", _ENTRY + node): path for node, (_, path) in entries.items()}
+    merged = {name: SECTIONS[name](**values) for name, values in sections.items()}
     return Settings(
-        **{name: SECTIONS[name](**values) for name, values in sections.items()},
-        frisbee_images=MappingProxyType({node: text for node, (text, _) in entries.items()}),
+        **merged,
+        of_nodes=tuple(_of_nodes(layers, host, merged["testbed"])),
         origins=MappingProxyType(origins),
     )
 
 
-def _entries_by_node(layers: list[_Layer]) -> dict[str, tuple[str, str]]:
-    """Return the boot entry of each node that has its own, with the file that says so."""
-    return {
-        key.removeprefix(_ENTRY): (text, layer.path)
-        for layer in layers
-        for (section, key), text in layer.values.items()
-        if section == "pxelinux" and key.startswith(_ENTRY)
-    }
+def _of_nodes(layers: list[_Layer], host: str, testbed: Any) -> Iterator[NodeValue]:
+    """Yield the values that are for nodes; raises ConfigError for a key that is for nobody.
+
+    A word without a digit is the name of a gateway, this one or another; with one it is of nodes,
+    unless it is this gateway's name.
+    """
+    names = (testbed.regularname.lower(), testbed.rebootname.lower())
+    for layer in layers:
+        for (section, key), text in layer.values.items():
+            name, dot, nodes = key.partition(".")
+            if not dot or section not in SECTIONS or name not in SECTIONS[section].declared:
+                continue
+            numbers = _numbers(nodes, names)
+            if fault := _fault(section, name, nodes, numbers, is_here=nodes == host):
+                raise ConfigError(f"{layer.path}: section [{section}], key {key}: {fault}")
+            if nodes in names or not nodes:
+                raise ConfigError(
+                    f"{layer.path}: section [{section}], key {key}: names no node: its number lacks"
+                )
+            if nodes != host and SECTIONS[section].declared[name].per_node and _digits(nodes):
+                value = _value(layer.path, section, key, text)
+                yield NodeValue(section, name, nodes, numbers, value, f"{layer.path} ({key})")
+
+
+def _fault(section: str, name: str, nodes: str, numbers: frozenset[int], *, is_here: bool) -> str:
+    """Say what is wrong with a key for some nodes; nothing where that is well."""
+    if not numbers:
+        return ""
+    if SECTIONS[section].declared[name].per_node:
+        return f"{nodes} is this gateway, and it selects nodes, too" if is_here else ""
+    return "" if is_here else f"{name} cannot differ from node to node{_able()}"
+
+
+def _digits(text: str) -> bool:
+    return any(map(str.isdigit, text))
+
+
+def _numbers(nodes: str, names: tuple[str, str]) -> frozenset[int]:
+    if not _digits(nodes):
+        return frozenset()
+    from rhubarbe.selector import select  # few sites need it here
+
+    try:
+        return frozenset(select(nodes.split(), names))
+    except SelectionError:
+        return frozenset()
+
+
+def _able() -> str:
+    """Say which settings can be said for nodes."""
+    able = [
+        key
+        for section in SECTIONS.values()
+        for key, setting in section.declared.items()
+        if setting.per_node
+    ]
+    return f"; these can: {', '.join(dict.fromkeys(able))}"

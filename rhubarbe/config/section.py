@@ -18,11 +18,12 @@ class Kind(Record):
 
 
 class Setting(Record):
-    """What is declared of one setting."""
+    """What is declared of one setting; `per_node` where a node may have another value."""
 
     kind: Kind
     default: Any
     help: str
+    per_node: bool = False
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

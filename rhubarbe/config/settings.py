@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.config.section import Kind, Section, Setting
+from rhubarbe.disks import EXPECTED, PARTITION_EXPECTED, read_drive, read_partition
 from rhubarbe.record import Record
 
 if TYPE_CHECKING:
@@ -118,11 +119,13 @@ SHELL = Kind(" or ".join(Shell), Shell)
 BACKEND = Kind(f"one of {', '.join(BACKENDS)}", _backend)
 URL = Kind("an address that begins with https:// or http://", _url)
 SECRET = Kind("text", str)
+DISK = Kind(EXPECTED, read_drive)
+PARTITION = Kind(PARTITION_EXPECTED, read_partition)
 PORTS = Kind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
 
 
-def _setting(kind: Kind, default: Any, words: str) -> Any:
-    return Setting(kind, default, words)
+def _setting(kind: Kind, default: Any, words: str, *, per_node: bool = False) -> Any:
+    return Setting(kind, default, words, per_node)
 
 
 class TestbedSettings(Section):
@@ -160,15 +163,19 @@ class NodesSettings(Section):
         SECONDS,
         15.0,
         "how soon after a reset a node must be seen to go away; else its card is sent off, then on",
+        per_node=True,
     )
-    reset_timeout: float = _setting(SECONDS, 60.0, "the whole reset, off and on included")
+    reset_timeout: float = _setting(
+        SECONDS, 60.0, "the whole reset, off and on included", per_node=True
+    )
     ramdisk_shell: Shell = _setting(
         SHELL,
         Shell.TELNET,
         "how the ramdisk offers its shell: `telnet` without a login, or `ssh` to root with ssh_key",
+        per_node=True,
     )
     timeout_before_telnet: float = _setting(
-        SECONDS, 80.0, "from the reset until the ramdisk answers on telnet, or ssh"
+        SECONDS, 80.0, "from the reset until the ramdisk answers on telnet, or ssh", per_node=True
     )
     silence_timeout: float = _setting(
         SECONDS, 60.0, "how long a node may say nothing at all while its image is written or read"
@@ -191,9 +198,7 @@ class PxelinuxSettings(Section):
 
     config_dir: str = _setting(PATH, "/tftpboot/pxelinux.cfg", "where pxelinux looks for 01-<mac>")
     frisbee_image: str = _setting(
-        WORD,
-        "pxefrisbee",
-        "the entry in config_dir that boots the ramdisk; `frisbee_image.fit03` is for one node",
+        WORD, "pxefrisbee", "the entry in config_dir that boots the ramdisk", per_node=True
     )
 
 
@@ -206,19 +211,40 @@ class FrisbeeSettings(Section):
         "what brings images to the nodes: `frisbee`, which the next three settings are about;"
         " `udpcast`, by multicast too; or `aria2`, BitTorrent for nodes that no multicast reaches",
     )
-    client: str = _setting(WORD, "frisbee", "on the ramdisk: writes the image")
+    client: str = _setting(WORD, "frisbee", "on the ramdisk: writes the image", per_node=True)
     server: str = _setting(WORD, "rhubarbe-frisbeed", "on the gateway: serves the image")
     server_options: str = _setting(OPTIONS, "-K 3", "options of the server besides what it needs")
     imageunzip: str = _setting(
-        WORD, "imageunzip", "on the ramdisk: writes the image that another engine has brought"
+        WORD,
+        "imageunzip",
+        "on the ramdisk: writes the image that another engine has brought",
+        per_node=True,
     )
-    imagezip: str = _setting(WORD, "imagezip", "on the ramdisk: reads the disk")
-    netcat: str = _setting(WORD, "nc", "on the ramdisk: sends the image to the gateway")
-    hard_drive: str = _setting(WORD, "/dev/sda", "the disk, as the ramdisk calls it")
+    imagezip: str = _setting(WORD, "imagezip", "on the ramdisk: reads the disk", per_node=True)
+    netcat: str = _setting(
+        WORD, "nc", "on the ramdisk: sends the image to the gateway", per_node=True
+    )
+    hard_drive: str = _setting(
+        DISK,
+        "/dev/sda",
+        "the disk: a path in the ramdisk, /dev/disk/by-path/... and /dev/disk/by-id/... among them;"
+        " or hints, with commas between them, that one disk only of the node fulfils: serial=TEXT,"
+        " wwn=TEXT, model=TEXT (* stands for anything), size>=100G, size<=2TB, rotational=yes|no,"
+        " smallest, largest; `disk` of a node in the inventory says the same, and is beaten by"
+        " `hard_drive.fit03`",
+        per_node=True,
+    )
     root_partition: str = _setting(
-        WORD, "/dev/sda1", "where /etc/rhubarbe-image is stamped before a save, or `none`"
+        PARTITION,
+        "1",
+        "where /etc/rhubarbe-image is stamped before a save: the number of a partition, whose name"
+        " follows the disk's (sda1, nvme0n1p1, mmcblk0p1); a path, where one on hard_drive stands"
+        " for its number on a node that has another disk; or `none`",
+        per_node=True,
     )
-    mount_point: str = _setting(WORD, "/mnt", "where the ramdisk mounts the root partition")
+    mount_point: str = _setting(
+        WORD, "/mnt", "where the ramdisk mounts the root partition", per_node=True
+    )
     images_dir: str = _setting(PATH, "/var/lib/rhubarbe-images", "the repository of images")
     default_image: str = _setting(WORD, "default.ndz", "what load takes without -i")
     verify: bool = _setting(
@@ -233,8 +259,10 @@ class UdpcastSettings(Section):
 
     sender: str = _setting(WORD, "udp-sender", "on the gateway")
     sender_options: str = _setting(OPTIONS, "", "its options besides what it needs")
-    receiver: str = _setting(WORD, "udp-receiver", "on the ramdisk")
-    receiver_options: str = _setting(OPTIONS, "", "its options besides what it needs")
+    receiver: str = _setting(WORD, "udp-receiver", "on the ramdisk", per_node=True)
+    receiver_options: str = _setting(
+        OPTIONS, "", "its options besides what it needs", per_node=True
+    )
     gather: float = _setting(
         SECONDS,
         30.0,
@@ -248,12 +276,13 @@ class Aria2Settings(Section):
 
     seeder: str = _setting(WORD, "aria2c", "on the gateway")
     seeder_options: str = _setting(OPTIONS, "", "its options besides what it needs")
-    client: str = _setting(WORD, "aria2c", "on the ramdisk")
-    client_options: str = _setting(OPTIONS, "", "its options besides what it needs")
+    client: str = _setting(WORD, "aria2c", "on the ramdisk", per_node=True)
+    client_options: str = _setting(OPTIONS, "", "its options besides what it needs", per_node=True)
     directory: str = _setting(
         WORD,
         "/tmp",  # noqa: S108 - of the ramdisk
         "on the ramdisk: there must be room for the whole image, in memory as a rule",
+        per_node=True,
     )
 
 
@@ -303,6 +332,26 @@ class R2labapiSettings(Section):
     )
 
 
+class NodeValue(Record):
+    """One value that is said for some nodes: those of the `numbers`, or of that control name."""
+
+    section: str
+    key: str
+    nodes: str
+    numbers: frozenset[int]
+    value: Any
+    origin: str
+
+    @property
+    def count(self) -> int:
+        """For how many nodes it is."""
+        return len(self.numbers) or 1
+
+    def is_for(self, number: int, hostname: str) -> bool:
+        """Tell whether it is for this node; keys are read in lower case."""
+        return number in self.numbers or hostname.lower() == self.nodes
+
+
 class Settings(Record):
     """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path."""
 
@@ -315,12 +364,28 @@ class Settings(Record):
     networking: NetworkingSettings = NetworkingSettings()
     leases: LeasesSettings = LeasesSettings()
     r2labapi: R2labapiSettings = R2labapiSettings()
-    frisbee_images: Mapping[str, str] = MappingProxyType({})
+    of_nodes: tuple[NodeValue, ...] = ()
     origins: Mapping[tuple[str, str], str] = MappingProxyType({})
 
-    def ramdisk_entry(self, hostname: str) -> str:
-        """Return the pxelinux entry that boots the ramdisk on the node of this control name."""
-        return self.frisbee_images.get(hostname.lower(), self.pxelinux.frisbee_image)
+    def for_node(self, number: int, hostname: str, disk: str = "") -> Settings:
+        """Return what holds for one node, whose `disk` is as the inventory says, if it does.
+
+        Of several values the one for the fewest nodes counts, then the one that was read last.
+        """
+        values: dict[tuple[str, str], tuple[Any, str]] = {}
+        if disk:
+            values["frisbee", "hard_drive"] = (disk, "the inventory")
+        fitting = [value for value in self.of_nodes if value.is_for(number, hostname)]
+        for each in sorted(fitting, key=lambda value: -value.count):
+            values[each.section, each.key] = (each.value, each.origin)
+        if not values:
+            return self
+        changed: dict[str, Any] = {}
+        for (name, key), (value, _) in values.items():
+            section = changed.get(name, getattr(self, name))
+            changed[name] = type(section)(**vars(section) | {key: value})
+        origins = dict(self.origins) | {place: origin for place, (_, origin) in values.items()}
+        return Settings(**vars(self) | changed | {"origins": MappingProxyType(origins)})
 
 
 SECTIONS: Mapping[str, Any] = MappingProxyType(

@@ -10,17 +10,21 @@ from pathlib import Path
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.config.settings import EngineName
+from rhubarbe.disks import Disk
+from rhubarbe.errors import Refused
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
-from rhubarbe.gateway.engines import Consignment, Engine, make_engine, require_program
+from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.images import check_image
+from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.ndz.check import ImageSummary
-from rhubarbe.ndz.header import CHUNK
+from rhubarbe.ndz.header import CHUNK, SECTOR
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
@@ -65,6 +69,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         request.entries[0].control.ip, settings.networking.local_control_ip
     )
     summary = await _check(request.image)
+    needs = await asyncio.to_thread(read_needs, request.image, summary.data_end * SECTOR)
     bus.report(
         ImageChosen(
             path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
@@ -86,7 +91,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         engine = make_engine(
             _consignment(request, pace, summary.size_bytes, address, place, settings)
         )
-        job = _Load(place, engine, request, settings, pace, stamps).run
+        job = _Load(place, engine, request, settings, pace, needs, stamps).run
         companions = (engine.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
         fleet = Fleet(
@@ -161,6 +166,7 @@ class _Load:
         request: LoadRequest,
         settings: Settings,
         pace: "_Pace",
+        needs: Needs,
         stamps: Mapping[str, str | None],
     ) -> None:
         self._place = place
@@ -168,16 +174,20 @@ class _Load:
         self._request = request
         self._settings = settings
         self._pace = pace
+        self._needs = needs
         self._stamps = stamps
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, write the image, reset it onto its disk."""
         await self._place.into_ramdisk(node)
+        disk = await node.find_disk(to_write=True)
+        await self._require(node, disk)
+        recipient = Recipient(node.name, node.entry.control.ip, disk.path, node.settings)
         limit = self._engine.patience + self._pace.limit
         async with (
             node.enter(Phase.IMAGE, limit, "the image was not written"),
-            self._engine.delivery(node.name, node.entry.control.ip) as delivery,
+            self._engine.delivery(recipient) as delivery,
         ):
             work = node.write_image(
                 delivery.command,
@@ -193,3 +203,21 @@ class _Load:
         if self._request.waits:
             stamp = self._stamps[node.name]
             await wait_for_boot(node, since, stamp, self._settings, self._sessions)
+
+    async def _require(self, node: Node, disk: Disk) -> None:
+        """Refuse a disk that the image cannot be put on, before any client is run; raises Refused.
+
+        What an image stores for behind the end of the disk, a backup of its partition table, only
+        our clients put elsewhere.
+        """
+        if lack := self._needs.lack_of(disk):
+            raise Refused(lack)
+        if self._needs.reaches_beyond(disk):
+            frisbee = node.settings.frisbee
+            with_client = frisbee.engine is EngineName.FRISBEE
+            program = frisbee.client if with_client else frisbee.imageunzip
+            if not await node.is_ours(program):
+                raise Refused(
+                    f"the image has data up to byte {self._needs.data_end}, {disk.path} ends at"
+                    f" {disk.size}, and {program} on the node is not ours, which would move it"
+                )

@@ -9,7 +9,7 @@ from rhubarbe.gateway.history import NodeRun
 
 SUFFIX = ".ndz"
 # A load that failed before these left the disk as it was; after them, the image was there.
-BEFORE = frozenset({Phase.LINK, Phase.RESET, Phase.RAMDISK})
+BEFORE = frozenset({Phase.LINK, Phase.RESET, Phase.RAMDISK, Phase.DISK})
 AFTER = frozenset({Phase.STAMP, Phase.BOOT, Phase.SSH})
 
 

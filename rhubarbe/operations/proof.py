@@ -39,7 +39,7 @@ async def stamps_to_show(
 
 
 def _root(settings: Settings, entry: Entry) -> Root:
-    frisbee = settings.frisbee
+    frisbee = settings.for_node(entry.number, entry.name, entry.disk).frisbee
     return Root.of(frisbee.root_partition, frisbee.hard_drive)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.disks import NONE
 from rhubarbe.errors import ImageError, NodeError
 from rhubarbe.events import CollectorReady, ImageSaved, Notice, Phase, Progress, Started
 from rhubarbe.gateway.addresses import local_address_towards
@@ -141,6 +142,7 @@ class _Save:
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, stamp and read its disk, reset it onto its disk."""
         await self._place.into_ramdisk(node)
+        await node.find_disk(to_write=False)
         await self._stamp(node)
         async with node.enter(Phase.IMAGE):
             try:
@@ -178,7 +180,7 @@ class _Save:
 
     async def _stamp(self, node: Node) -> None:
         """Stamp the disk; an image without a stamp is still an image, so a failure is but told."""
-        if self._settings.frisbee.root_partition == "none":
+        if node.settings.frisbee.root_partition == NONE:
             return
         limit = self._settings.nodes.silence_timeout
         try:

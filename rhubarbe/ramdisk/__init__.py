@@ -5,6 +5,7 @@ terminal that echoes. Whatever a user typed is quoted before it gets there. The 
 imagezip are those of the Emulab tools, which ours print too.
 """
 
+from rhubarbe.ramdisk.disks import DisksTranscript, NodeDisks, list_disks
 from rhubarbe.ramdisk.engines import (
     IMAGE_NAME,
     AriaTranscript,
@@ -51,17 +52,20 @@ __all__ = [
     "STAMP_FILE",
     "STATUS_MARK",
     "AriaTranscript",
+    "DisksTranscript",
     "Ended",
     "FrisbeeTranscript",
     "ImageTranscript",
     "ImagezipTranscript",
     "Line",
+    "NodeDisks",
     "Output",
     "Percent",
     "Transcript",
     "UnzipTranscript",
     "fetch_by_aria2",
     "last_stamp",
+    "list_disks",
     "plain",
     "read_image",
     "receive_by_udpcast",

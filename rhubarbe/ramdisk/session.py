@@ -19,7 +19,8 @@ LONGEST_TYPED = 900
 NO_PROGRAM = frozenset({126, 127})
 # A disk that is too small, an image or an option that the program on the node cannot take.
 _FINAL = re.compile(
-    r"No space left on device|Bad Magic Number|not an ndz image|obsolete cipher"
+    r"No space left on device|no such disk|is no disk|is in use \(|Bad Magic Number"
+    r"|not an ndz image|obsolete cipher"
     r"|(unrecognized|invalid|unknown) option|option requires an argument"
 )
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -69,12 +70,12 @@ def script(command: str) -> str:
 def require_ramdisk(disk: str) -> str:
     """Return a command that fails, with words, on a system that runs from a disk of its own.
 
-    Its root is on a device, or a part of `disk` is mounted.
+    Its root is on a device, or a part of `disk` is mounted, where a path says which disk is meant.
     """
-    quoted = shlex.quote(disk)
+    part = f"|{shlex.quote(disk)}*" if disk else ""
     return (
         'cat /proc/mounts | while read -r device place rest; do case "$device $place" in'
-        f" /dev/ram*|/dev/loop*) ;; /dev/*' /'|{quoted}*)"
+        f" /dev/ram*|/dev/loop*) ;; /dev/*' /'{part})"
         ' echo "$device is mounted: this is no ramdisk"; exit 1;; esac; done'
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncssh
 
-from rhubarbe.testbed import configuration, keys, programs, ramdisk, sample
+from rhubarbe.testbed import configuration, keys, programs, ramdisk, sample, sysfs
 from rhubarbe.testbed.addresses import Addresses, Network, Ports
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.disk import Disk
@@ -78,6 +78,9 @@ class Emulated:
             old = sample.old(recipe.disk)
             await sample.build(old, old_system, Path(workroom), authorized_keys)
         await sample.to_the_end(_copy_disks, site, old_system)
+        for names in site.names:
+            disk = site.disk(names.node)
+            sysfs.show_disk(site.home(names.node), "sda", disk.stat().st_size, names.number)
 
     @asynccontextmanager
     async def network(self, site: Site) -> AsyncIterator[Addresses]:

@@ -11,7 +11,19 @@ from pathlib import Path
 from rhubarbe.testbed import programs
 
 # commands that open nothing by name
-PLAIN = ("date", "sleep", "true", "false", "hostname", "mktemp", "uname", "mkdir", "rmdir", "ls")
+PLAIN = (
+    "date",
+    "sleep",
+    "true",
+    "false",
+    "hostname",
+    "mktemp",
+    "uname",
+    "mkdir",
+    "rmdir",
+    "ls",
+    "tr",
+)
 # commands that open, replace or remove the files they are given
 GUARDED = (
     "cat",
@@ -143,6 +155,8 @@ PROFILE = """\
 # the shell's own settings: what is typed means what it says, and nothing is remembered
 set +mH
 unset HISTFILE
+# the root of a node is its directory
+cd() { if [ "$1" = / ]; then builtin cd "$NODE_DIR"; else builtin cd "$@"; fi; }
 PS1="$NODE# "
 """
 

@@ -149,8 +149,8 @@ def test_a_node_may_have_its_own_boot_entry(site):
     site.write("etc", "[pxelinux]\nfrisbee_image.fit03 = pxeold\nfrisbee_image.Fit04 = pxe4\n")
     site.write("here", "[pxelinux]\nfrisbee_image = pxenew\nfrisbee_image.fit05 = pxe5\n")
     settings = site.load()
-    names = ("fit01", "fit03", "fit04", "fit05", "Fit05")
-    entries = [settings.ramdisk_entry(name) for name in names]
+    nodes = {"fit01": 1, "fit03": 3, "fit04": 4, "fit05": 5, "Fit05": 5}
+    entries = [settings.for_node(nodes[name], name).pxelinux.frisbee_image for name in nodes]
     assert entries == ["pxenew", "pxeold", "pxe4", "pxe5", "pxe5"]
 
 

@@ -12,7 +12,7 @@ from rhubarbe.config import Settings
 from rhubarbe.config.settings import NetworkingSettings, UdpcastSettings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, NodeFailed, Phase
-from rhubarbe.gateway.engines.base import Consignment
+from rhubarbe.gateway.engines.base import Consignment, Recipient
 from rhubarbe.gateway.engines.udpcast import Udpcast
 
 SENDER = """\
@@ -27,6 +27,10 @@ print("UDP sender for image at 127.0.0.1 on lo", file=sys.stderr)
 AFTER
 """
 STAY = "time.sleep(60)"
+
+
+def to(node):
+    return Recipient(node, "10.0.0.9", "/dev/sda", Settings())
 
 
 class NoGuardian:
@@ -110,7 +114,7 @@ class Work:
             self.tasks[node] = self._group.create_task(self._one(node))
 
     async def _one(self, node):
-        async with self._engine.delivery(node, "10.0.0.9") as delivery:
+        async with self._engine.delivery(to(node)) as delivery:
             self.at_work[node].set()
             await self.leave[node].wait()
             return delivery
@@ -233,7 +237,7 @@ async def test_all_that_wait_hear_why_there_is_no_session(gateway, before, says)
 
 async def failure(engine, node):
     with pytest.raises(GatewayError) as caught:
-        async with engine.delivery(node, "10.0.0.9"):
+        async with engine.delivery(to(node)):
             raise AssertionError("served")
     return str(caught.value)
 
@@ -243,7 +247,10 @@ async def test_only_a_bad_end_of_the_sender_is_an_alarm(gateway, end, is_bad):
     """A good one comes while the nodes still write."""
     gateway.sender(after=end)
     engine = gateway.engine("fit01")
-    async with running(engine), engine.delivery("fit01", "10.0.0.9") as delivery:
+    async with (
+        running(engine),
+        engine.delivery(to("fit01")) as delivery,
+    ):
         kind = GatewayError if is_bad else TimeoutError
         with pytest.raises(kind):
             async with asyncio.timeout(5 if is_bad else 0.5):

@@ -6,12 +6,12 @@ from types import MappingProxyType
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import EngineName
 from rhubarbe.gateway.engines.aria2 import Aria2
-from rhubarbe.gateway.engines.base import Consignment, Delivery, Engine
+from rhubarbe.gateway.engines.base import Consignment, Delivery, Engine, Recipient
 from rhubarbe.gateway.engines.frisbee import Frisbee
 from rhubarbe.gateway.engines.udpcast import Udpcast
 from rhubarbe.gateway.programs import find_program
 
-__all__ = ["Consignment", "Delivery", "Engine", "make_engine", "require_program"]
+__all__ = ["Consignment", "Delivery", "Engine", "Recipient", "make_engine", "require_program"]
 
 ENGINES: Mapping[EngineName, Callable[[Consignment], Engine]] = MappingProxyType(
     {EngineName.FRISBEE: Frisbee, EngineName.UDPCAST: Udpcast, EngineName.ARIA2: Aria2}

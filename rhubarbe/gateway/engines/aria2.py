@@ -17,7 +17,7 @@ from rhubarbe import ramdisk
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, ServerSaid
 from rhubarbe.gateway.children import Child, run_child
-from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand
+from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
 from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT
 from rhubarbe.gateway.programs import find_program
 from rhubarbe.gateway.torrent import Torrent, make_torrent
@@ -51,11 +51,10 @@ class Aria2:
         self.run = self._seeder.run
 
     @asynccontextmanager
-    async def delivery(self, node: str, ip: str) -> AsyncIterator[Delivery]:
+    async def delivery(self, to: Recipient) -> AsyncIterator[Delivery]:
         """Wait for the seeder; raises GatewayError."""
         seeder = await self._seeder.ready()
-        consignment, aria2 = self._consignment, self._consignment.settings.aria2
-        frisbee = consignment.settings.frisbee
+        consignment, aria2 = self._consignment, to.settings.aria2
         stalled = max(1, int(consignment.silence))
         options = shlex.join(
             [
@@ -68,7 +67,7 @@ class Aria2:
             seeder.url,
             aria2.directory,
             consignment.size,
-            (frisbee.imageunzip, frisbee.hard_drive),
+            (to.settings.frisbee.imageunzip, to.disk),
             verify=consignment.verifies,
         )
         yield Delivery(

@@ -55,6 +55,16 @@ class Delivery:
     alarm: Callable[[], Coroutine[Any, Any, NoReturn]]
 
 
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A node that the image is brought to: which disk, and by which programs on the node."""
+
+    node: str
+    ip: str
+    disk: str
+    settings: Settings
+
+
 class Engine(Protocol):
     """One engine, for the length of one load."""
 
@@ -64,7 +74,7 @@ class Engine(Protocol):
     async def run(self) -> None:
         """Serve when somebody is ready for it, until cancelled: it runs beside the nodes' work."""
 
-    def delivery(self, node: str, ip: str) -> AbstractAsyncContextManager[Delivery]:
+    def delivery(self, to: Recipient) -> AbstractAsyncContextManager[Delivery]:
         """Wait until the node may begin, which is to be done within the context.
 
         Raises GatewayError where the image is not served.

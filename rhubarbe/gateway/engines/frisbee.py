@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rhubarbe import ramdisk
-from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand
+from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
 from rhubarbe.gateway.frisbeed import serve
 
 
@@ -29,16 +29,16 @@ class Frisbee:
         self.run = self._server.run
 
     @asynccontextmanager
-    async def delivery(self, node: str, ip: str) -> AsyncIterator[Delivery]:
+    async def delivery(self, to: Recipient) -> AsyncIterator[Delivery]:
         """Wait for the server; raises GatewayError."""
         server = await self._server.ready()
-        frisbee, session = self._consignment.settings.frisbee, server.session
+        session = server.session
         command = ramdisk.write_image(
-            frisbee.client,
-            ip,
+            to.settings.frisbee.client,
+            to.ip,
             session.group,
             session.port,
-            frisbee.hard_drive,
+            to.disk,
             verify=self._consignment.verifies,
         )
         yield Delivery(

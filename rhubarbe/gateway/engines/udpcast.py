@@ -15,7 +15,7 @@ from rhubarbe import ramdisk
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, NodeFailed, ServerSaid
 from rhubarbe.gateway.children import Child, run_child
-from rhubarbe.gateway.engines.base import Consignment, Delivery
+from rhubarbe.gateway.engines.base import Consignment, Delivery, Recipient
 from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Session, sessions
 from rhubarbe.gateway.programs import find_program
 
@@ -83,34 +83,34 @@ class Udpcast:
                 self._changed.set()
 
     @asynccontextmanager
-    async def delivery(self, node: str, ip: str) -> AsyncIterator[Delivery]:
+    async def delivery(self, to: Recipient) -> AsyncIterator[Delivery]:
         """Wait for the next session; raises GatewayError."""
-        guest = _Guest(node)
+        guest = _Guest(to.node)
         self._waiting.append(guest)
         self._changed.set()
         try:
             sender = await guest.sender
-            yield self._delivery(ip, sender)
-            self._expected.discard(node)
+            yield self._delivery(to, sender)
+            self._expected.discard(to.node)
         finally:
             guest.left.set()
             if guest in self._waiting:
                 self._waiting.remove(guest)
             self._changed.set()
 
-    def _delivery(self, ip: str, sender: Sender) -> Delivery:
-        frisbee, session = self._consignment.settings.frisbee, sender.session
+    def _delivery(self, to: Recipient, sender: Sender) -> Delivery:
+        session, udpcast = sender.session, to.settings.udpcast
         receiver = shlex.join(
             [
                 *("--nokbd", "--no-progress", "--portbase", str(session.port)),
-                *("--interface", ip, "--mcast-rdv-address", session.group),
+                *("--interface", to.ip, "--mcast-rdv-address", session.group),
                 *("--start-timeout", str(2 * CONNECT_WITHIN)),
             ]
         )
         command = ramdisk.receive_by_udpcast(
-            f"{self._udpcast.receiver} {receiver} {self._udpcast.receiver_options}".strip(),
-            frisbee.imageunzip,
-            frisbee.hard_drive,
+            f"{udpcast.receiver} {receiver} {udpcast.receiver_options}".strip(),
+            to.settings.frisbee.imageunzip,
+            to.disk,
             verify=self._consignment.verifies,
         )
         return Delivery(
