@@ -173,6 +173,19 @@ def test_what_is_wrong_is_named(refusal, content, says):
     assert says in refusal(content)
 
 
+@pytest.mark.parametrize("disk", ["/dev/nvme0n1", "serial=S64DNX0R", "size>=100G, smallest"])
+def test_a_node_may_say_which_disk(load, disk):
+    (entry,) = load([node(1, disk=disk)])
+    assert entry.disk == disk
+
+
+@pytest.mark.parametrize("disk", ["", "sda", 3, None, ["/dev/sda"], "speed>=3"])
+def test_a_disk_that_cannot_be_is_named(refusal, disk):
+    assert "entry 1: disk: expected a path such as /dev/nvme0n1, or hints" in refusal(
+        [node(1, disk=disk)]
+    )
+
+
 @pytest.mark.parametrize("key", ["ip", "mac"])
 def test_addresses_are_those_of_one_node(refusal, key):
     second = node(2)

@@ -53,7 +53,7 @@ def _lines(settings: Settings, section: str) -> list[str]:
     for each in settings.of_nodes:
         if each.section == section:
             values[key := f"{each.key}.{each.nodes}"] = text_of(each.value)
-            origins[section, key] = each.origin
+            origins[section, key] = each.origin.removesuffix(f" ({key})")
     return [
         f"{key} = {text}".rstrip().ljust(48) + f"  # {origins.get((section, key), DEFAULT)}"
         for key, text in values.items()

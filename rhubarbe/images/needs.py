@@ -163,4 +163,5 @@ class _Table:
         if sector[-2:] != b"\x55\xaa" or any(flag & 0x7F for flag, _, _, _ in entries):
             return []
         found = [(kind, start, size) for _, kind, start, size in entries]
-        return found if all(start for kind, start, size in found if kind and size) else []
+        is_table = at or all(start for kind, start, size in found if kind and size)
+        return found if is_table else []

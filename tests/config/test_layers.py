@@ -287,3 +287,53 @@ def test_a_site_that_asks_for_leases_asks_all_its_users(site):
     assert "decides this for all users" in site.refusal()
     etc.write_text("")
     assert site.load().leases.backend == "none"
+
+
+def drive(site, number=7, disk=""):
+    return site.load().for_node(number, f"fit{number:02d}", disk).frisbee.hard_drive
+
+
+@pytest.mark.parametrize("nodes", ["fit07", "FIT07", "7", "reboot7", "1-12", "1-11-2", "3,7"])
+def test_a_node_may_have_its_own_disk(site, nodes):
+    site.write("here", f"[frisbee]\nhard_drive.{nodes} = /dev/nvme0n1\nhard_drive = /dev/sdb\n")
+    assert drive(site) == "/dev/nvme0n1"
+    assert drive(site, 8) == ("/dev/nvme0n1" if nodes == "1-12" else "/dev/sdb")
+
+
+def test_of_several_values_the_one_for_the_fewest_nodes_counts(site):
+    site.write("etc", "[frisbee]\nhard_drive.7 = /dev/one\nhard_drive.1-12 = /dev/many\n")
+    site.write("here", "[frisbee]\nhard_drive.1-9 ~8 = /dev/few\nhard_drive = /dev/all\n")
+    found = [drive(site, number) for number in (7, 9, 8, 13)]
+    assert found == ["/dev/one", "/dev/few", "/dev/many", "/dev/all"]
+    assert drive(site, 7, "smallest") == "/dev/one"
+    assert drive(site, 13, "smallest") == "smallest"
+
+
+def test_a_node_beats_the_gateway(site):
+    site.write("here", "[frisbee]\nhard_drive.faraday = /dev/g\nhard_drive.fit07 = /dev/n\n")
+    assert (drive(site), drive(site, 8)) == ("/dev/n", "/dev/g")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[networking]\nbandwidth.fit01 = 3\n", "bandwidth cannot differ from node to node"),
+        ("[networking]\nbandwidth.1-12 = 3\n", "these can: "),
+        ("[frisbee]\nhard_drive.fit = /dev/sdb\n", "names no node: its number lacks"),
+        ("[frisbee]\nhard_drive. = /dev/sdb\n", "names no node"),
+        ("[frisbee]\nhard_drive.fit01 = sdb\n", "expected a path such as"),
+        ("[frisbee]\nhard_drive.fit01 = speed>=3\n", "bad value 'speed>=3'"),
+        ("[frisbee]\nroot_partition.fit01 = sdb1\n", "expected the number of a partition"),
+        ("[frisbee]\nharddrive.fit01 = /dev/sdb\n", "did you mean hard_drive?"),
+    ],
+)
+def test_a_key_for_nodes_that_is_not_known_is_refused(site, text, words):
+    site.write("here", text)
+    assert words in site.refusal()
+
+
+def test_a_gateway_that_is_called_as_nodes_are_is_ambiguous(site, monkeypatch):
+    site.write("here", "[frisbee]\nhard_drive.fit07 = /dev/sdb\n")
+    assert drive(site) == "/dev/sdb"
+    monkeypatch.setattr("os.uname", lambda: type("Names", (), {"nodename": "fit07.example"}))
+    assert "fit07 is this gateway, and it selects nodes, too" in site.refusal()
