@@ -232,7 +232,7 @@ class Node:
         One that is to be written must not be mounted; nor may any where the shell is not proven to
         be the ramdisk's by its port.
         """
-        limit = self.settings.nodes.silence_timeout
+        limit = self.settings.nodes.silence_timeout + DISKS_SHOW_UP
         async with self.enter(Phase.DISK, limit, "the node did not tell its disks"):
             disks, disk = await self._look_for_disk()
             mount = disks.mount_of(disk)
@@ -249,7 +249,8 @@ class Node:
         end = time.monotonic() + DISKS_SHOW_UP
         async for _ in backoff(self.settings.networking.telnet_backoff):
             told = ramdisk.DisksTranscript()
-            await self._run(ramdisk.list_disks(self._choice.path), told, SHELL_ANSWERS)
+            question = ramdisk.list_disks(self._choice.path)
+            await self._run(question, told, self.settings.nodes.silence_timeout)
             disks = ramdisk.NodeDisks(told)
             try:
                 return disks, disks.choose(self._choice)
@@ -260,10 +261,11 @@ class Node:
         raise AssertionError("it has no end")
 
     async def is_ours(self, program: str) -> bool:
-        """Tell whether a program on the node, with its options, says that it is one of ours."""
+        """Tell whether a program on the node, whatever its options, says that it is one of ours."""
         told = ramdisk.Transcript()
+        program = program.split()[0]
         try:
-            await self._run(f"{program} --version", told, SHELL_ANSWERS)
+            await self._run(f"{program} --version", told, self.settings.nodes.silence_timeout)
         except CommandFailed:
             return False
         return told.last_line.startswith("rhubarbe-")

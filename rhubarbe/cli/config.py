@@ -1,7 +1,7 @@
 """Print the configuration in effect, and from which file each value comes."""
 
 import argparse
-from pathlib import Path
+import os
 
 from rhubarbe.cli.arguments import example, read_inventory, read_settings
 from rhubarbe.config import SECTIONS, Settings
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in SECTIONS:
             raise ConfigError(f"no section {name!r}; there are {', '.join(SECTIONS)}")
         print("\n".join([f"[{name}]", *_lines(settings, name), ""]))
-    if settings.of_nodes and Path(settings.testbed.inventory_path).is_file():
+    if settings.of_nodes and os.path.isfile(settings.testbed.inventory_path):
         read_inventory(settings)  # where the nodes are checked that values are for
     return 0
 
