@@ -188,6 +188,13 @@ def test_a_partition_and_a_raid_may_be_meant_by_their_paths():
     assert raid.choose(Choice.read("/dev/md127")).size == 100 * 512
 
 
+def test_a_drive_for_cards_without_one_is_no_disk(monkeypatch):
+    """Some machines call that /dev/sda, and their disk /dev/sdb."""
+    monkeypatch.setitem(VALUES, "sdb", {"size": 0, "removable": 1, "device/model": "card reader"})
+    with pytest.raises(Refused, match="hard_drive is /dev/sdb, which is empty; the node has sda"):
+        node("sda", "sdb", target=block("sdb", NUMBERS["sdb"])).choose(Choice.read("/dev/sdb"))
+
+
 def test_what_is_mounted_is_seen():
     mounts = ["/dev/nvme0n1p2 /mnt ext4 rw 0 0", "/dev/vdaa1 /srv ext4 rw 0 0"]
     disks = node("nvme0n1", "vda", mounts=mounts)

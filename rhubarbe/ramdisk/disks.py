@@ -154,7 +154,10 @@ class NodeDisks:
         path = self._absolute(choice.path)
         name = posixpath.basename(path)
         if target.kind == "b":
-            return self._device_at(path, name)
+            disk = self._device_at(path, name)
+            if disk.size == 0:
+                raise Refused(f"hard_drive is {choice.text}, which is empty; the node has {self}")
+            return disk
         if target.kind == "c" and target.number == NULL:
             return Disk(name, path)
         if target.kind != "-" or (not self._root and self._is_among_devices(path)):
