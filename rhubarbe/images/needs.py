@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 USUAL_SIZES = (SECTOR, 4096)
 
-GPT_ENTRIES = 16 << 10
-"""Bytes that the entries of a GPT take at least, before whose backup header they stand."""
 MOST_ENTRIES = 1024
 MOST_LOGICALS = 512
 _EXTENDED = frozenset({0x05, 0x0F, 0x85})
@@ -114,8 +112,7 @@ class _Table:
         if self._gpt is None:
             return 0
         _, count, size = self._gpt
-        entries = max(GPT_ENTRIES, count * size)
-        return -(-entries // self._sector) * self._sector + self._sector
+        return -(-count * size // self._sector) * self._sector + self._sector
 
     def _read_gpt(self) -> tuple[int, int, int] | None:
         """Return where its entries are, how many, and how long each; None without a GPT."""
