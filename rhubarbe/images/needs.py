@@ -137,7 +137,7 @@ class _Table:
         for kind, start, size in self._primaries(0):
             if kind in _EXTENDED:
                 yield from self._logical_ends(start)
-            elif kind and kind != _PROTECTIVE and size:
+            if kind and kind != _PROTECTIVE and size:
                 yield start + size
 
     def _logical_ends(self, extended: int) -> Iterator[int]:
