@@ -69,7 +69,7 @@ class Node:
         self._last_note = ""
         self._percent = -1.0
         own = settings.for_node(entry.number, entry.name, entry.disk)
-        self.settings = own
+        self._settings = own
         self._choice = Choice.read(own.frisbee.hard_drive)
         self._general_disk = settings.frisbee.hard_drive
         self._disk: Disk | None = None
@@ -79,6 +79,11 @@ class Node:
         self.next_boot = NextBoot(
             own.pxelinux.config_dir, entry.control.mac, own.pxelinux.frisbee_image
         )
+
+    @property
+    def settings(self) -> Settings:
+        """What holds for this node."""
+        return self._settings
 
     @property
     def disk(self) -> Disk:
@@ -121,7 +126,7 @@ class Node:
 
     async def reboot(self, phase: Phase) -> None:
         """Restart the node, and return once it was seen to go away; raises NodeError."""
-        limits = self.settings.nodes
+        limits = self._settings.nodes
         await self._cards.turn()
         async with self.enter(phase, limits.reset_timeout, "the node was not seen to restart"):
             try:
@@ -139,8 +144,8 @@ class Node:
             self.note("answered nowhere before the reset")
             return
         try:
-            async with asyncio.timeout(self.settings.nodes.idle_after_reset):
-                await presence.departed(self.settings.nodes.probe_interval)
+            async with asyncio.timeout(self._settings.nodes.idle_after_reset):
+                await presence.departed(self._settings.nodes.probe_interval)
         except TimeoutError:
             self.note("was not seen to go away: switching it off, then on")
             await self._off_and_on(presence)
@@ -149,8 +154,8 @@ class Node:
         """Restart a node whose card ignored the reset, or only said that it did it."""
         await self.send("off")
         try:
-            async with asyncio.timeout(self.settings.nodes.idle_after_reset):
-                await presence.departed(self.settings.nodes.probe_interval)
+            async with asyncio.timeout(self._settings.nodes.idle_after_reset):
+                await presence.departed(self._settings.nodes.probe_interval)
         except TimeoutError:
             raise NodeError(
                 f"power card {self.entry.cmc.hostname} says ok to reset and to off,"
@@ -181,7 +186,7 @@ class Node:
 
     async def presence(self) -> Presence:
         """Look where the node answers now: on telnet, on ssh."""
-        ports = self.settings.networking
+        ports = self._settings.networking
         return await Presence.observe(
             self.entry.control.ip, (ports.telnet_port, ports.ssh_port), LOOK
         )
@@ -193,8 +198,8 @@ class Node:
 
         It has `limit` seconds, or what it may take from a reset on.
         """
-        networking = self.settings.networking
-        limit = limit or self.settings.nodes.timeout_before_telnet
+        networking = self._settings.networking
+        limit = limit or self._settings.nodes.timeout_before_telnet
         try:
             async with self.enter(Phase.RAMDISK, limit, f"no answer on {self._shell}"):
                 async for _ in backoff(networking.telnet_backoff):
@@ -205,7 +210,7 @@ class Node:
 
     async def _instead(self) -> str:
         """Say what a node does that is not in the ramdisk, as far as that is known."""
-        networking = self.settings.networking
+        networking = self._settings.networking
         if self._shell is Shell.SSH:
             return f" ({self._last_note})" if self._last_note.startswith("ssh not ready") else ""
         if await accepts(self.entry.control.ip, networking.ssh_port, LOOK):
@@ -213,7 +218,7 @@ class Node:
         return ""
 
     async def _is_in_ramdisk(self) -> bool:
-        networking, shell = self.settings.networking, self._shell
+        networking, shell = self._settings.networking, self._shell
         ip = self.entry.control.ip
         if not await accepts(ip, shell_port(shell, networking), networking.telnet_timeout):
             return False
@@ -232,7 +237,7 @@ class Node:
         One that is to be written must not be mounted; nor may any where the shell is not proven to
         be the ramdisk's by its port.
         """
-        limit = self.settings.nodes.silence_timeout + DISKS_SHOW_UP
+        limit = self._settings.nodes.silence_timeout + DISKS_SHOW_UP
         async with self.enter(Phase.DISK, limit, "the node did not tell its disks"):
             disks, disk = await self._look_for_disk()
             mount = disks.mount_of(disk)
@@ -247,10 +252,10 @@ class Node:
     async def _look_for_disk(self) -> tuple[ramdisk.NodeDisks, Disk]:
         """Ask until the disk has shown up: the shell may answer before all drivers are there."""
         end = time.monotonic() + DISKS_SHOW_UP
-        async for _ in backoff(self.settings.networking.telnet_backoff):
+        async for _ in backoff(self._settings.networking.telnet_backoff):
             told = ramdisk.DisksTranscript()
             question = ramdisk.list_disks(self._choice.path)
-            await self._run(question, told, self.settings.nodes.silence_timeout)
+            await self._run(question, told, self._settings.nodes.silence_timeout)
             disks = ramdisk.NodeDisks(told)
             try:
                 return disks, disks.choose(self._choice)
@@ -265,7 +270,7 @@ class Node:
         told = ramdisk.Transcript()
         program = program.split()[0]
         try:
-            await self._run(f"{program} --version", told, self.settings.nodes.silence_timeout)
+            await self._run(f"{program} --version", told, self._settings.nodes.silence_timeout)
         except CommandFailed:
             return False
         return told.last_line.startswith("rhubarbe-")
@@ -273,7 +278,7 @@ class Node:
     @property
     def root_partition(self) -> str:
         """The partition to stamp on the disk that was found, empty for none; raises Refused."""
-        said, general = self.settings.frisbee.root_partition, self._general_disk
+        said, general = self._settings.frisbee.root_partition, self._general_disk
         try:
             return partition_of(self.disk, said, general)
         except ValueError:
@@ -301,14 +306,14 @@ class Node:
 
     async def stamp(self, line: str) -> None:
         """Add a line to /etc/rhubarbe-image on the node's disk; raises NodeError."""
-        command = ramdisk.stamp(self.root_partition, self.settings.frisbee.mount_point, line)
-        await self._run(command, ramdisk.Transcript(), self.settings.nodes.silence_timeout)
+        command = ramdisk.stamp(self.root_partition, self._settings.frisbee.mount_point, line)
+        await self._run(command, ramdisk.Transcript(), self._settings.nodes.silence_timeout)
 
     async def read_image(
         self, address: str, port: int, transcript: ramdisk.ImagezipTranscript
     ) -> None:
         """Run imagezip on the node, towards our address and port, to its end; raises NodeError."""
-        frisbee = self.settings.frisbee
+        frisbee = self._settings.frisbee
         command = ramdisk.read_image(
             frisbee.imagezip,
             self.disk.path,
@@ -316,11 +321,11 @@ class Node:
             address,
             port,
         )
-        await self._run(command, transcript, self.settings.nodes.silence_timeout)
+        await self._run(command, transcript, self._settings.nodes.silence_timeout)
 
     async def _run(self, command: str, transcript: ramdisk.Transcript, limit: float) -> None:
         """Run a command in the ramdisk's shell, in a session of its own; raises NodeError."""
-        ip, networking = self.entry.control.ip, self.settings.networking
+        ip, networking = self.entry.control.ip, self._settings.networking
         async with open_session(self._shell, ip, networking) as session:
             await self._converse(session, transcript, command, limit)
 
