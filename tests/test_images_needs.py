@@ -54,7 +54,7 @@ def partitioned(tmp_path):
         text = subprocess.run(["sfdisk", "-d", disk], **run).stdout
         ends = []
         for line in text.splitlines():
-            if "start=" in line:
+            if "start=" in line and "type=5" not in line:
                 start, size = map(int, re.findall(r"(?:start|size)= *(\d+)", line))
                 ends.append((start + size) * 512)
         return disk, max(ends)
@@ -137,7 +137,16 @@ def test_strange_tables_are_no_danger(needs, tmp_path, what):
     else:
         struct.pack_into("<B3xB3xII", disk, 446, 0, 0xEE, 1, 8191)
     (tmp_path / "disk").write_bytes(disk)
-    assert needs(tmp_path / "disk").last_partition == (10240 * 512 if what == "loop" else 0)
+    assert needs(tmp_path / "disk").last_partition == ((2048 + 108) * 512 if what == "loop" else 0)
+
+
+def test_an_old_gpt_behind_a_new_mbr_needs_nothing(needs, tmp_path):
+    disk = bytearray(16 * MIB)
+    struct.pack_into("<B3xB3xII", disk, 446, 0, 0x83, 2048, 2048)
+    disk[510:512] = b"\x55\xaa"
+    struct.pack_into("<8s64xQII", disk, 512, b"EFI PART", 2, 128, 128)
+    (tmp_path / "disk").write_bytes(disk)
+    assert needs(tmp_path / "disk").end == 2 * MIB
 
 
 def test_what_is_no_image_is_said(tmp_path):

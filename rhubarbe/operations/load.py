@@ -91,7 +91,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         engine = make_engine(
             _consignment(request, pace, summary.size_bytes, address, place, settings)
         )
-        job = _Load(place, engine, request, settings, pace, needs, stamps).run
+        job = _Load(place, engine, request, settings, pace, _Known(needs, stamps)).run
         companions = (engine.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
         fleet = Fleet(
@@ -156,6 +156,14 @@ def _consignment(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of the image: what it needs of a disk, and what each node will show."""
+
+    needs: Needs
+    stamps: Mapping[str, str | None]
+
+
 class _Load:
     """What is done on one node."""
 
@@ -166,16 +174,15 @@ class _Load:
         request: LoadRequest,
         settings: Settings,
         pace: "_Pace",
-        needs: Needs,
-        stamps: Mapping[str, str | None],
+        known: "_Known",
     ) -> None:
         self._place = place
         self._engine = engine
         self._request = request
         self._settings = settings
         self._pace = pace
-        self._needs = needs
-        self._stamps = stamps
+        self._needs = known.needs
+        self._stamps = known.stamps
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     async def run(self, node: Node) -> None:
