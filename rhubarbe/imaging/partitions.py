@@ -93,6 +93,8 @@ def read_table(read_at: ReadAt, size: int, sector_size: int = SECTOR) -> Partiti
 
 def gpt_sector_size(read_at: ReadAt) -> int | None:
     """Return the size of logical sectors by which there is a sound GPT at the start of a disk."""
+    if not _may_have_gpt(read_at(0, SECTOR)):
+        return None
     for sector_size in SECTOR_SIZES:
         if read_copy(Disk(read_at, 1 << 63, sector_size), 1):
             return sector_size
@@ -189,14 +191,20 @@ def protective_entry(sector: bytes) -> tuple[int, int, int] | None:
     return None
 
 
+def _may_have_gpt(first: bytes) -> bool:
+    """Whether a GPT counts: an MBR without a protective entry is a table of its own.
+
+    So say the kernel, libblkid and sfdisk; a GPT beside it is what a former table left there.
+    """
+    return protective_entry(first) is not None or not _mbr_entries(first)
+
+
 def _read_gpt(disk: Disk, first: bytes) -> PartitionTable | None:
+    if not _may_have_gpt(first):
+        return None
     if primary := read_copy(disk, 1):
         return _gpt_table("gpt", disk, primary)
-    entries = _mbr_entries(first) or []
-    is_protective = any(kind == PROTECTIVE_TYPE for kind, _, _ in entries)
-    # without a protective MBR, a backup at the end is what a former table left there
-    last = disk.size // disk.sector_size - 1
-    if (is_protective or not entries) and (backup := read_copy(disk, last)):
+    if backup := read_copy(disk, disk.size // disk.sector_size - 1):
         return _gpt_table("gpt-backup", disk, backup)
     return None
 

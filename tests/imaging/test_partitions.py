@@ -107,10 +107,13 @@ def test_any_damage_of_the_primary_gpt_makes_the_backup_count(make_disk, read, a
         read(data)
 
 
-def test_the_backup_of_a_former_gpt_is_not_believed(make_disk, read):
+@pytest.mark.parametrize("has_primary", [False, True])
+def test_a_former_gpt_is_not_believed(make_disk, read, has_primary):
     old = make_disk(16, "label: gpt\n2048,8192,L\n").read_bytes()
     data = bytearray(make_disk(16, "label: dos\n4096,2048,83\n").read_bytes())
     data[-33 * 512 :] = old[-33 * 512 :]
+    if has_primary:
+        data[512 : 34 * 512] = old[512 : 34 * 512]
     table = read(data)
     assert table.scheme == "mbr"
     assert [(p.number, p.start, p.size) for p in table.partitions] == [(1, 4096, 2048)]
