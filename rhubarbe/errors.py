@@ -6,6 +6,10 @@ A message is one line: what happened, on which node or in which file, and what t
 import errno
 import os
 
+from rhubarbe.plain import plain
+
+# A message may quote a node's words, and they may have no end.
+LONGEST_MESSAGE = 800
 _MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
@@ -63,7 +67,13 @@ class LeaseError(RhubarbeError):
 
 
 class NodeError(RhubarbeError):
-    """One node did not do what was asked: it becomes that node's outcome, never the command's."""
+    """One node did not do what was asked: it becomes that node's outcome, never the command's.
+
+    Its message is one clean line, whatever the node or its power card wrote into it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message, LONGEST_MESSAGE))
 
 
 class CardError(NodeError):

@@ -21,7 +21,7 @@ TOLD_EVERY = 2.0
 
 
 def open_cards(settings: Settings) -> Cards:
-    """Return the door to the power cards, still to be entered."""
+    """Return the door to the power cards."""
     nodes = settings.nodes
     return Cards(settings.networking.cmc_port, nodes.cmc_default_timeout, nodes.reset_window)
 
@@ -91,8 +91,8 @@ async def workplace(
     async with (
         hold(settings.testbed.state_dir, journal.command, names, patience) as locks,
         Guardian() as guardian,
-        open_cards(settings) as cards,
     ):
+        cards = open_cards(settings)
         nodes = [Node(entry, settings, cards, bus) for entry in entries]
         if resets:
             for node in nodes:

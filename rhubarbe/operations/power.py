@@ -61,7 +61,7 @@ async def power(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
         if not asks:
             await stack.enter_async_context(permission(request, settings, bus))
         port = settings.networking.cmc_port
-        cards = await stack.enter_async_context(Cards(port, answer, limits.reset_window))
+        cards = Cards(port, answer, limits.reset_window)
         nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
         for node in nodes:
             node.phase = Phase.POWER

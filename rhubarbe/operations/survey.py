@@ -27,15 +27,15 @@ async def which_are_on(
     entries: Sequence[Entry], settings: Settings
 ) -> tuple[list[Entry], list[str]]:
     """Return the nodes that are on, and a line for each card that does not say."""
-    async with open_cards(settings) as cards:
+    cards = open_cards(settings)
 
-        async def look(entry: Entry) -> bool | str:
-            try:
-                return await cards.is_on(entry.cmc.ip)
-            except CardError as error:
-                return f"{entry.cmc.hostname}: {reason_of(error)}"
+    async def look(entry: Entry) -> bool | str:
+        try:
+            return await cards.is_on(entry.cmc.ip)
+        except CardError as error:
+            return f"{entry.cmc.hostname}: {reason_of(error)}"
 
-        found = await asyncio.gather(*map(look, entries))
+    found = await asyncio.gather(*map(look, entries))
     on = [entry for entry, state in zip(entries, found, strict=True) if state is True]
     return on, [state for state in found if isinstance(state, str)]
 
@@ -67,7 +67,7 @@ async def tell_images(request: PowerRequest, settings: Settings, bus: Bus) -> Ou
                 raise Unreachable(f"no load is noted, and it is {stamp}")
         bus.report(NodeAnswered(node=node.name, text=f"{_words(loaded)}; {stamp}"))
 
-    cards = open_cards(settings)  # not entered: none is asked
+    cards = open_cards(settings)
     nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
     turns = 1 + len(nodes) // SESSIONS
     return await Fleet(request.verb, nodes, bus).run(job, 2 * limit * turns + GRACE)

@@ -72,7 +72,7 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
         else:
             await _wait_for_ssh(node, request, wanted, settings.networking, sessions)
 
-    cards = open_cards(settings)  # not entered: none is asked
+    cards = open_cards(settings)
     nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
     fleet = Fleet("wait", nodes, bus, history=History(settings.testbed.state_dir))
     return await fleet.run(job, request.limit, [readiness.follow, readiness.tell])

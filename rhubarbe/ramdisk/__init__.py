@@ -5,6 +5,7 @@ terminal that echoes. Whatever a user typed is quoted before it gets there. The 
 imagezip are those of the Emulab tools, which ours print too.
 """
 
+from rhubarbe.plain import LONGEST_LINE, plain
 from rhubarbe.ramdisk.disks import DisksTranscript, NodeDisks, list_disks
 from rhubarbe.ramdisk.engines import (
     IMAGE_NAME,
@@ -23,7 +24,6 @@ from rhubarbe.ramdisk.images import (
 )
 from rhubarbe.ramdisk.session import (
     BEGIN_MARK,
-    LONGEST_LINE,
     NO_PROGRAM,
     STATUS_MARK,
     Ended,
@@ -31,7 +31,6 @@ from rhubarbe.ramdisk.session import (
     Output,
     Percent,
     Transcript,
-    plain,
     require_ramdisk,
     script,
 )

@@ -8,8 +8,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from rhubarbe.plain import plain
 from rhubarbe.ramdisk.images import ImageTranscript
-from rhubarbe.ramdisk.session import Line, Output, plain
+from rhubarbe.ramdisk.session import Line, Output
 
 # What the image is called on the node, and in the torrent.
 IMAGE_NAME = "image.ndz"

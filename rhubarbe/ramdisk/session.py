@@ -8,10 +8,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rhubarbe.plain import LONGEST_LINE, plain
+
 # The quotes keep a terminal's echo of the typed line from looking like the marker itself.
 BEGIN_MARK = "RHUBARBE-BEGIN"
 STATUS_MARK = "RHUBARBE-STATUS="
-LONGEST_LINE = 500
 # Bytes of a typed line: busybox's line editor takes 1023, a terminal of Linux 4095.
 LONGEST_TYPED = 900
 
@@ -23,7 +24,6 @@ _FINAL = re.compile(
     r"|not an ndz image|obsolete cipher"
     r"|(unrecognized|invalid|unknown) option|option requires an argument"
 )
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,6 @@ def require_ramdisk(disk: str) -> str:
 def marker(mark: str) -> str:
     """Return a mark as it is typed: what echoes the line must not seem to print the mark."""
     return mark.replace("-", "'-'", 1)
-
-
-def plain(text: str, limit: int = LONGEST_LINE) -> str:
-    """Return text on one line, without control characters, of at most `limit` characters."""
-    visible = _CONTROL.sub("", " ".join(text.split()))
-    return " ".join(visible.split())[:limit].rstrip()
 
 
 class Transcript:

@@ -2,7 +2,7 @@
 
 import shlex
 
-from rhubarbe.ramdisk.session import plain
+from rhubarbe.plain import plain
 
 STAMP_FILE = "/etc/rhubarbe-image"
 LONGEST_STAMP = 4000

@@ -81,6 +81,7 @@ async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Sessio
                     client_factory=client,
                     encoding="utf8",
                     encoding_errors="replace",
+                    compression=False,
                     connect_minwait=NEGOTIATION,
                     connect_maxwait=NEGOTIATION_AT_MOST,
                 )

@@ -84,17 +84,17 @@ DOORS = ("aiohttp", "asyncssh", "telnetlib3", "sqlite3", "progressbar", "curses"
 
 
 NEEDS = {
-    "status 1": "aiohttp",
-    "nodes --on 1": "aiohttp",
+    "status 1": "",
+    "nodes --on 1": "",
     "nodes --up 1 4": "",
     "nodes --image other 1": "sqlite3",
     "status --image 4": "sqlite3",
     "status --image 6": "sqlite3 asyncssh",
-    "usrpoff 6": "aiohttp sqlite3",
+    "usrpoff 6": "sqlite3",
     "wait 6": "asyncssh sqlite3",
     "wait -n -t 0.5 6": "sqlite3",
-    "load 6": "aiohttp telnetlib3 sqlite3",
-    "off --soft 4": "aiohttp sqlite3",
+    "load 6": "telnetlib3 sqlite3",
+    "off --soft 4": "sqlite3",
 }
 
 
