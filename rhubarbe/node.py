@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol
 
 from rhubarbe import ramdisk
@@ -28,6 +28,8 @@ from rhubarbe.transports.shell import Session, open_session, shell_port
 LOOK = 1.0
 # A power state is believed once two readings this far apart agree.
 READINGS_APART = 0.2
+# What a node may say in one session, in characters: more than any program that we run there has to.
+MOST_SAID = 8 << 20
 # A shell that accepts a connection but says nothing for this long is not ready.
 SHELL_ANSWERS = 5.0
 # How long after its shell answers a node's disks may take to show up.
@@ -39,6 +41,10 @@ async def backoff(mean: float) -> AsyncIterator[int]:
     for attempt in itertools.count():
         yield attempt
         await asyncio.sleep(mean * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+
+def _to_nobody(output: ramdisk.Line | ramdisk.Percent) -> None:
+    """Pass over what a node says."""
 
 
 class PowerCards(Protocol):
@@ -225,7 +231,7 @@ class Node:
         # A system on the disk may offer ssh, too; nobody else offers telnet without a login.
         command = ramdisk.require_ramdisk(self._choice.path) if shell is Shell.SSH else "true"
         try:
-            await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS)
+            await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS, heard=False)
         except NodeError as error:
             self.note(f"{shell} not ready: {error}")
             return False
@@ -323,11 +329,17 @@ class Node:
         )
         await self._run(command, transcript, self._settings.nodes.silence_timeout)
 
-    async def _run(self, command: str, transcript: ramdisk.Transcript, limit: float) -> None:
-        """Run a command in the ramdisk's shell, in a session of its own; raises NodeError."""
+    async def _run(
+        self, command: str, transcript: ramdisk.Transcript, limit: float, *, heard: bool = True
+    ) -> None:
+        """Run a command in the ramdisk's shell, in a session of its own; raises NodeError.
+
+        What it says is reported, unless nobody is to hear it.
+        """
         ip, networking = self.entry.control.ip, self._settings.networking
         async with open_session(self._shell, ip, networking) as session:
-            await self._converse(session, transcript, command, limit)
+            tell = self._tell if heard else _to_nobody
+            await self._converse(session, transcript, command, limit, tell)
 
     async def _converse(
         self,
@@ -335,20 +347,24 @@ class Node:
         transcript: ramdisk.Transcript,
         command: str,
         limit: float,
+        tell: Callable[[ramdisk.Line | ramdisk.Percent], None],
     ) -> None:
         """Run a command to its end; the node may be silent for at most `limit` seconds."""
         await session.send(ramdisk.script(command))
+        said = 0
         deadline = asyncio.timeout(limit)
         loop = asyncio.get_running_loop()
         try:
             async with deadline:
                 async for piece in session.pieces():
                     deadline.reschedule(loop.time() + limit)
+                    if (said := said + len(piece)) > MOST_SAID:
+                        raise CommandFailed("the node floods its shell")
                     for output in transcript.feed(piece):
                         if isinstance(output, ramdisk.Ended):
                             self._require_success(output.status, transcript)
                             return
-                        self._tell(output)
+                        tell(output)
         except TimeoutError as error:
             if not deadline.expired():
                 raise

@@ -6,6 +6,8 @@ A testbed's nodes change host keys with each load, so they are not checked.
 import asyncio
 import contextlib
 import logging
+import re
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from rhubarbe.errors import CommandFailed, Refused, Unreachable, require_means, 
 
 if TYPE_CHECKING:
     import asyncssh
+
+    from rhubarbe.transports.ssh_keys import Keys, Visit
 
 # A few lines: more is not what was asked for.
 LONGEST_ANSWER = 65536
@@ -27,6 +31,12 @@ KEY_TYPES = (
     *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
     *("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"),
 )
+
+# A server looks at some keys, and hangs up; at the others it looks in the next connection. OpenSSH
+# takes that for failures, and at the fourth in a row it would refuse our address for a while.
+MOST_VISITS = 3
+LONGEST_GREETING = 255
+_NOTHING_COMMON = re.compile(r"No matching (.+?) algorithm found, sent .* and received (.*)")
 
 # asyncssh tells of each connection at INFO; in the middle of our lines that is noise.
 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
@@ -57,8 +67,10 @@ async def ask(ip: str, port: int, user: str, key: str, limit: float, command: st
                 if len(answer) >= LONGEST_ANSWER:
                     raise CommandFailed(f"{command}: answers without end over ssh")
             status = (await process.wait()).exit_status
+            complaint = await process.stderr.read(PIECE) if status != 0 else ""
     if status != 0:
-        raise CommandFailed(f"{command}: ended with status {status} over ssh")
+        words = f": {complaint}" if complaint.strip() else ""
+        raise CommandFailed(f"{command}: ended with status {status} over ssh{words}")
     return answer
 
 
@@ -99,7 +111,7 @@ async def open_shell(ip: str, port: int, key: str, limit: float) -> AsyncIterato
     runs on the terminal is hung up.
     """
     async with contextlib.AsyncExitStack() as stack:
-        with _translated(USER, key, limit):
+        with _translated(limit):
             connection = await stack.enter_async_context(_connected(ip, port, USER, key, limit))
             stack.callback(connection.abort)
             async with asyncio.timeout(limit):
@@ -114,7 +126,7 @@ async def _session(
     ip: str, port: int, user: str, key: str, limit: float
 ) -> AsyncIterator["asyncssh.SSHClientConnection"]:
     """Hold a session; what the library raises within the context is translated too."""
-    with _translated(user, key, limit):
+    with _translated(limit):
         async with _connected(ip, port, user, key, limit) as connection:
             yield connection
 
@@ -123,42 +135,149 @@ async def _session(
 async def _connected(
     ip: str, port: int, user: str, key: str, limit: float
 ) -> AsyncIterator["asyncssh.SSHClientConnection"]:
-    import asyncssh  # who logs in nowhere need not wait for it
+    """Hold a connection in which the node has let us in; each that it takes has `limit` seconds."""
+    from rhubarbe.transports.ssh_keys import gather  # who logs in nowhere need not wait for it
 
-    options = {"client_keys": [key], "agent_path": None} if key else {}
+    keys = await gather(key)
     async with contextlib.AsyncExitStack() as stack:
-        # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
-        async with asyncio.timeout(limit):
-            connection = await stack.enter_async_context(
-                asyncssh.connect(
-                    ip,
-                    port,
-                    username=user,
-                    known_hosts=None,
-                    server_host_key_algs=KEY_TYPES,
-                    config=None,
-                    password_auth=False,
-                    kbdint_auth=False,
-                    login_timeout=limit,
-                    **options,
-                )
-            )
+        stack.push_async_callback(keys.close)
+        if key and not keys.pairs:
+            raise Refused(f"the ssh key cannot be used: {'; '.join(keys.faults)}")
+        door = _Door(ip, port, user, keys, limit)
+        for _ in range(MOST_VISITS):
+            if (connection := await door.enter(stack)) is not None:
+                break
+        else:
+            raise Refused(door.refusal(f"it has looked at {door.shown} of {len(keys.pairs)} keys"))
         yield connection
 
 
+class _Door:
+    """The way into one node for one user, with keys that are shown in turn."""
+
+    def __init__(self, ip: str, port: int, user: str, keys: "Keys", limit: float) -> None:
+        self._place = (ip, port)
+        self._user = user
+        self._keys = keys
+        self._limit = limit
+        self._turn = iter(keys.pairs)
+        self._last_words = ""
+        self.shown = 0
+
+    def refusal(self, reason: str) -> str:
+        """Word why nobody is let in, with the keys that could not be shown."""
+        words = f"ssh refuses to let {self._user} in: {reason}"
+        if self._last_words:
+            words += f" ({self._last_words})"
+        return "; ".join([words, *self._keys.faults])
+
+    async def enter(
+        self, stack: contextlib.AsyncExitStack
+    ) -> "asyncssh.SSHClientConnection | None":
+        """Try the keys that are left; return None where the node hung up before it saw them all."""
+        import asyncssh
+
+        from rhubarbe.transports.ssh_keys import Visit
+
+        visit = Visit(self._turn)
+        try:
+            # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
+            async with asyncio.timeout(self._limit):
+                return await self._connect(stack, visit)
+        except asyncssh.PermissionDenied as error:
+            self.shown += visit.shown
+            raise Refused(self.refusal(self._judgement(visit))) from error
+        except TimeoutError as error:
+            if not visit.waits_for_agent:
+                raise
+            raise Unreachable(f"the ssh agent has not signed in {self._limit:g} s") from error
+        except (asyncssh.ProtocolError, asyncssh.ConnectionLost, ConnectionError) as error:
+            if not visit.shown:
+                raise
+            self.shown += visit.shown
+            self._consider(visit, error)
+            return None
+
+    def _consider(self, visit: "Visit", error: Exception) -> None:
+        """Consider why a node that was shown keys has hung up; raises unless others are left."""
+        import asyncssh
+
+        if visit.known is not None:  # such as: System is booting up
+            raise Unreachable(f"ssh knows our key, and hangs up: {visit.banner}") from error
+        self._last_words = why(error)
+        if self.shown < len(self._keys.pairs):
+            return
+        if isinstance(error, asyncssh.ProtocolError):
+            raise Refused(self.refusal("it takes none of our keys")) from error
+        raise Unreachable(f"ssh: {why(error)}") from error  # perhaps it has just gone away
+
+    def _judgement(self, visit: "Visit") -> str:
+        if visit.known is not None:
+            return f"it knows our key, but {self._user} may not log in, or needs more than a key"
+        if not self._keys.pairs:
+            return "there is no key to show"
+        return "it takes none of our keys" if self.shown else "it takes no keys"
+
+    async def _connect(
+        self, stack: contextlib.AsyncExitStack, visit: "Visit"
+    ) -> "asyncssh.SSHClientConnection":
+        import asyncssh
+
+        connected = socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        stack.callback(connected.close)
+        await asyncio.get_running_loop().sock_connect(connected, self._place)
+        greeting = await _greeting(connected)
+        try:
+            return await stack.enter_async_context(
+                asyncssh.connect(
+                    sock=connected,
+                    username=self._user,
+                    client_factory=lambda: visit,
+                    client_keys=None,
+                    agent_path=None,
+                    known_hosts=None,
+                    server_host_key_algs=KEY_TYPES,
+                    compression_algs=None,
+                    config=None,
+                    preferred_auth="publickey",
+                    login_timeout=self._limit,
+                )
+            )
+        except (asyncssh.ConnectionLost, ConnectionError) as error:
+            if not greeting:
+                raise
+            raise Unreachable(f"ssh: it says {greeting}") from error
+
+
+async def _greeting(connected: socket.socket) -> str:
+    """Return the line that a server says instead of its version, such as: Exceeded MaxStartups.
+
+    It stays in the socket, for the library.
+    """
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(connected, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(connected)
+    said = connected.recv(LONGEST_GREETING, socket.MSG_PEEK)
+    return "" if said.startswith(b"SSH-") else said.partition(b"\n")[0].decode("utf-8", "replace")
+
+
 @contextlib.contextmanager
-def _translated(user: str, key: str, limit: float) -> Iterator[None]:
+def _translated(limit: float) -> Iterator[None]:
     """Raise NodeError, in our words, for what the library raises."""
     import asyncssh
 
     try:
         yield
-    except asyncssh.PermissionDenied as error:
-        raise Refused(f"ssh refuses to let {user} in: it takes none of our keys") from error
-    except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:
-        raise Refused(
-            f"the ssh key {key or 'of this user'} cannot be used: {why(error)}"
-        ) from error
+    except asyncssh.KeyExchangeFailed as error:
+        nothing = _NOTHING_COMMON.search(str(error))
+        words = f"no common {nothing[1]} algorithm: it offers {nothing[2]}" if nothing else error
+        raise Refused(f"ssh: {words}") from error
+    except asyncssh.ProtocolNotSupported as error:
+        raise Refused(f"ssh: {why(error)}") from error
     except TimeoutError as error:
         raise Unreachable(f"no answer on ssh in {limit:g} s") from error
     except (OSError, asyncssh.Error, ValueError) as error:

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import telnetlib3
 from telnetlib3 import TelnetReaderUnicode, TelnetWriterUnicode
+from telnetlib3.telopt import IAC, MCCP2_COMPRESS, MCCP3_COMPRESS
 
 from rhubarbe.errors import Unreachable, require_means, why
 
@@ -18,16 +20,41 @@ logging.getLogger("telnetlib3").setLevel(logging.CRITICAL)
 NEGOTIATION = 0.05
 NEGOTIATION_AT_MOST = 0.5
 PIECE = 4096
+# A server has some dozens of options to speak of, in a few bytes each. The library looks at each
+# byte of them, which a server without end would have it do instead of all the other nodes' work.
+MOST_COMMANDS = 1000
+LONGEST_OPTION = 65536
+
+
+class _Writer(TelnetWriterUnicode):
+    """The library's: it refuses compression where it is offered, but not where it just begins."""
+
+    def handle_subnegotiation(self, buf: deque[bytes]) -> None:
+        if buf and buf[0] in (MCCP2_COMPRESS, MCCP3_COMPRESS):
+            raise ValueError("compression was refused")
+        super().handle_subnegotiation(buf)
 
 
 class _Client(telnetlib3.TelnetClient):
-    """The library's client, with a way to close its socket at any moment."""
+    """The library's client, with a way to close its socket at any moment, and with bounds."""
 
+    _writer_factory_encoding = _Writer
     connected: asyncio.Transport | None = None
+    commands = 0
+    optional = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.connected = cast("asyncio.Transport", transport)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.commands += data.count(IAC)
+        if self.writer is not None and self.writer.is_oob:  # in the middle of an option
+            self.optional += len(data)
+        if self.commands > MOST_COMMANDS or self.optional > LONGEST_OPTION:
+            self.hang_up()
+        else:
+            super().data_received(data)
 
     def hang_up(self) -> None:
         if self.connected is not None:

@@ -117,7 +117,7 @@ async def test_a_silent_port_is_bounded(keys, listening):
     assert says == "no answer on ssh in 0.3 s"
 
 
-@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-1.5-old\r\n"])
+@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n"])
 async def test_what_speaks_no_ssh_is_unreachable(keys, listening, words):
     async def other(reader, writer):
         writer.write(words)

@@ -1,0 +1,240 @@
+"""The keys that a node is shown: in files and in the agent, the likeliest first.
+
+What cannot be used is named, and keeps no other from being shown.
+"""
+
+import asyncio
+import errno
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncssh
+
+from rhubarbe.errors import why
+
+# In the order in which they are shown; those in hardware last, since they wait for a finger.
+USUAL_FILES = (
+    *("id_ed25519", "id_ecdsa", "id_rsa", "id_ed448"),
+    *("id_ed25519_sk", "id_ecdsa_sk"),
+)
+LONGEST_FILE = 1 << 16
+# An agent on this machine answers at once; one that waits for its owner does so when it signs.
+AGENT_PATIENCE = 2.0
+
+PUTTY = b"PuTTY-User-Key-File"
+# What the library raises for what is no key: it reads formats, and sums, of any depth.
+NO_KEY = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+
+# Which keys let somebody in, in this process: the next node is likely to take the same.
+_welcome: set[bytes] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """What is in one file: key pairs; or a key that an agent may have; or nothing of use."""
+
+    name: str
+    pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
+    public: bytes = b""
+    fault: str = ""
+    broken: bool = False
+
+    @property
+    def complaint(self) -> str:
+        """Say which file cannot be used, and why."""
+        return f"{self.name} {self.fault}"
+
+
+@dataclass(slots=True)
+class Keys:
+    """Key pairs in the order in which they are shown, and why others are not among them."""
+
+    pairs: list[asyncssh.SSHKeyPair] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    agent: asyncssh.SSHAgentClient | None = None
+
+    async def close(self) -> None:
+        """Let go of the agent."""
+        if self.agent is not None:
+            self.agent.close()
+            await self.agent.wait_closed()
+
+
+async def gather(key: str) -> Keys:
+    """Gather the key in the file `key` only; or all the user's, if that is empty."""
+    keys = Keys()
+    files = await asyncio.to_thread(read_files, key)
+    held: dict[bytes, asyncssh.SSHKeyPair] = {}
+    path = os.environ.get("SSH_AUTH_SOCK", "")
+    if path and not (key and files[0].pairs):
+        keys.agent = asyncssh.SSHAgentClient(path)
+        try:
+            async with asyncio.timeout(AGENT_PATIENCE):
+                held = {pair.public_data: pair for pair in await keys.agent.get_keys()}
+        except TimeoutError:
+            keys.faults.append(f"the ssh agent does not answer in {AGENT_PATIENCE:g} s")
+        except (OSError, ValueError) as error:
+            keys.faults.append(f"the ssh agent cannot be asked: {why(error)}")
+    for file in files:
+        keys.pairs += file.pairs
+        if file.public in held:
+            keys.pairs.append(held[file.public])
+        elif file.fault:
+            keys.faults.append(file.complaint)
+    if not key:
+        shown = {pair.public_data for pair in keys.pairs}
+        keys.pairs += [pair for public, pair in held.items() if public not in shown]
+    keys.pairs.sort(key=lambda pair: pair.public_data not in _welcome)
+    return keys
+
+
+def read_files(key: str) -> list[KeyFile]:
+    """Read the file `key`; or the user's usual ones, those that there are. For a thread."""
+    try:
+        if key:
+            return [_read_key(key, Path(key).expanduser())]
+        home = Path("~/.ssh").expanduser()
+    except RuntimeError as error:  # nobody knows where that is
+        return [KeyFile(key or "~/.ssh", fault=f"cannot be read: {error}", broken=True)]
+    return [_read_key(f"~/.ssh/{name}", home / name) for name in USUAL_FILES if _is(home / name)]
+
+
+def _is(path: Path) -> bool:
+    """Tell whether there is something of this name, be it a link to nowhere."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def broken_files(key: str) -> list[str]:
+    """Return what is wrong with files that should hold a key and do not. For a thread."""
+    return [file.complaint for file in read_files(key) if file.broken]
+
+
+def _read_key(name: str, path: Path) -> KeyFile:
+    try:
+        data = _read(path)
+    except OSError as error:
+        return KeyFile(name, fault=f"cannot be read: {why(error)}", broken=True)
+    try:
+        key = _import(data)
+    except NO_KEY as error:
+        return _unusable(name, path, data, error)
+    if key.algorithm.startswith(b"sk-"):
+        return KeyFile(name, public=key.public_data, fault="is in hardware, and no agent holds it")
+    return KeyFile(name, pairs=_pairs(key, path))
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in a file that is no longer than keys are; raises OSError."""
+    # A FIFO would have us wait for who writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "")
+        return file.read(LONGEST_FILE)
+
+
+@functools.lru_cache
+def _import(data: bytes) -> asyncssh.SSHKey:
+    """Read a private key, once: to check one of RSA takes half a second."""
+    return asyncssh.import_private_key(data)
+
+
+def _pairs(key: asyncssh.SSHKey, path: Path) -> tuple[asyncssh.SSHKeyPair, ...]:
+    """Return the key, with its certificate first if there is one beside it."""
+    try:
+        certificate = asyncssh.import_certificate(_read(path.with_name(f"{path.name}-cert.pub")))
+        return tuple(asyncssh.load_keypairs([(key, certificate)]))
+    except (OSError, *NO_KEY):
+        return tuple(asyncssh.load_keypairs([key]))
+
+
+def _unusable(name: str, path: Path, data: bytes, error: Exception) -> KeyFile:
+    """Say why there is no key to be had from a file."""
+    if str(error).startswith("Passphrase"):
+        fault = "has a passphrase, and no agent holds it"
+        return KeyFile(name, public=_public(data, path), fault=fault)
+    if data.startswith(PUTTY):
+        fault = f"is in PuTTY's format (puttygen {name} -O private-openssh-new -o ... converts it)"
+    elif _is_public(data):
+        fault = "is a public key"
+    elif not data.strip():
+        fault = "is empty"
+    else:
+        fault = "is no private key, or not all of one"
+    return KeyFile(name, fault=fault, broken=True)
+
+
+def _public(data: bytes, path: Path) -> bytes:
+    """Return the public key of one that has a passphrase, empty where it cannot be told."""
+    try:
+        return asyncssh.import_public_key(data).public_data
+    except NO_KEY:
+        pass
+    try:
+        return asyncssh.import_public_key(_read(path.with_name(f"{path.name}.pub"))).public_data
+    except (OSError, *NO_KEY):
+        return b""
+
+
+def _is_public(data: bytes) -> bool:
+    try:
+        asyncssh.import_public_key(data)
+    except NO_KEY:
+        return False
+    return True
+
+
+class Visit(asyncssh.SSHClient):
+    """One connection to a node, which is shown keys until it takes one or hangs up."""
+
+    def __init__(self, pairs: Iterator[asyncssh.SSHKeyPair]) -> None:
+        self._pairs = pairs
+        self.shown = 0
+        self.known: asyncssh.SSHKeyPair | None = None
+        """The last key that was shown, once the node knows it: it asks for a signature."""
+        self.waits_for_agent = False
+        self.banner = ""
+
+    def public_key_auth_requested(self) -> asyncssh.SSHKeyPair | None:
+        """Show the next key."""
+        self.known = None
+        self.waits_for_agent = False
+        pair = next(self._pairs, None)
+        if pair is not None:
+            self.shown += 1
+            self._watch(pair)
+        return pair
+
+    def _watch(self, pair: asyncssh.SSHKeyPair) -> None:
+        """Notice when a key is to sign: the library asks for `sign_async` where there is one."""
+
+        async def sign(data: bytes) -> bytes:
+            self.known = pair
+            if not isinstance(pair, asyncssh.SSHAgentKeyPair):
+                return pair.sign(data)
+            self.waits_for_agent = True
+            signature = await asyncssh.SSHAgentKeyPair.sign_async(pair, data)
+            self.waits_for_agent = False
+            return signature
+
+        vars(pair)["sign_async"] = sign
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        """Keep what a server says before it lets anybody in, or not."""
+        self.banner = msg
+
+    def auth_completed(self) -> None:
+        """Remember the key for the next node."""
+        if self.known is not None:
+            _welcome.add(self.known.public_data)
