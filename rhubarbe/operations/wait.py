@@ -11,7 +11,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CommandFailed, NodeError, Unreachable
-from rhubarbe.events import Phase, Started
+from rhubarbe.events import Notice, Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.images.inside import Root
@@ -22,7 +22,7 @@ from rhubarbe.operations.netboot import open_cards, sweep
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.readiness import Readiness, WantedImage
 from rhubarbe.transports.presence import accepts
-from rhubarbe.transports.ssh import ask, log_in
+from rhubarbe.transports.ssh import ask, log_in, unusable_keys
 
 # On a gateway that is busy with many nodes the first tries are too short: later ones are longer.
 LONGER = 1.5
@@ -63,6 +63,9 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
         wanted = await asyncio.to_thread(
             WantedImage.look_up, request.image, frisbee.images_dir, root
         )
+    if not request.telnet:
+        for words in await unusable_keys(settings.networking.ssh_key):
+            bus.report(Notice(text=f"passed over: {words}"))
     sessions = asyncio.Semaphore(SESSIONS)
     readiness = Readiness(list(request.entries), bus)
 

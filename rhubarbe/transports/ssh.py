@@ -37,9 +37,17 @@ KEY_TYPES = (
 MOST_VISITS = 3
 LONGEST_GREETING = 255
 _NOTHING_COMMON = re.compile(r"No matching (.+?) algorithm found, sent .* and received (.*)")
+_NO_ALGORITHM = re.compile("kex-strict-|ext-info-")
 
 # asyncssh tells of each connection at INFO; in the middle of our lines that is noise.
 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
+
+
+async def unusable_keys(key: str) -> list[str]:
+    """Return what is wrong with the files among our keys that hold none; see `log_in` for `key`."""
+    from rhubarbe.transports.ssh_keys import broken_files
+
+    return await asyncio.to_thread(broken_files, key)
 
 
 async def log_in(ip: str, port: int, user: str, key: str, limit: float) -> str:
@@ -66,7 +74,8 @@ async def ask(ip: str, port: int, user: str, key: str, limit: float, command: st
                 answer += piece
                 if len(answer) >= LONGEST_ANSWER:
                     raise CommandFailed(f"{command}: answers without end over ssh")
-            status = (await process.wait()).exit_status
+            await process.wait_closed()  # while wait() would gather complaints without end
+            status = process.exit_status
             complaint = await process.stderr.read(PIECE) if status != 0 else ""
     if status != 0:
         words = f": {complaint}" if complaint.strip() else ""
@@ -238,6 +247,7 @@ class _Door:
                     known_hosts=None,
                     server_host_key_algs=KEY_TYPES,
                     compression_algs=None,
+                    utf8_decode_errors="replace",
                     config=None,
                     preferred_auth="publickey",
                     login_timeout=self._limit,
@@ -273,9 +283,7 @@ def _translated(limit: float) -> Iterator[None]:
     try:
         yield
     except asyncssh.KeyExchangeFailed as error:
-        nothing = _NOTHING_COMMON.search(str(error))
-        words = f"no common {nothing[1]} algorithm: it offers {nothing[2]}" if nothing else error
-        raise Refused(f"ssh: {words}") from error
+        raise Refused(f"ssh: {_nothing_common(str(error))}") from error
     except asyncssh.ProtocolNotSupported as error:
         raise Refused(f"ssh: {why(error)}") from error
     except TimeoutError as error:
@@ -284,3 +292,13 @@ def _translated(limit: float) -> Iterator[None]:
         if isinstance(error, OSError):
             require_means(error)
         raise Unreachable(f"ssh: {why(error)}") from error
+
+
+def _nothing_common(words: str) -> str:
+    """Word shortly that there is no algorithm that both know."""
+    found = _NOTHING_COMMON.search(words)
+    if found is None:
+        return words
+    # Among the names of algorithms are some that are none, but say what the server understands.
+    offered = [name for name in found[2].split(",") if not _NO_ALGORITHM.match(name)]
+    return f"no common {found[1]} algorithm: it offers {','.join(offered)}"

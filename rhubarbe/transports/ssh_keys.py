@@ -8,13 +8,18 @@ import errno
 import functools
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
+from cryptography.utils import CryptographyDeprecationWarning
 
 from rhubarbe.errors import why
+
+# What it thinks of the algorithms of old systems is for its authors: nodes may run any.
+warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
 
 # In the order in which they are shown; those in hardware last, since they wait for a finger.
 USUAL_FILES = (
@@ -28,6 +33,10 @@ AGENT_PATIENCE = 2.0
 PUTTY = b"PuTTY-User-Key-File"
 # What the library raises for what is no key: it reads formats, and sums, of any depth.
 NO_KEY = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+
+# The library reads an offer of algorithms in a task, and would not come to the end of it where a
+# server that finds nothing common hangs up behind its own offer.
+MOMENT = 0.02
 
 # Which keys let somebody in, in this process: the next node is likely to take the same.
 _welcome: set[bytes] = set()
@@ -205,6 +214,16 @@ class Visit(asyncssh.SSHClient):
         """The last key that was shown, once the node knows it: it asks for a signature."""
         self.waits_for_agent = False
         self.banner = ""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """Have the end of what the server says be noticed after what it said."""
+        ended = conn.eof_received
+
+        def notice() -> bool:
+            asyncio.get_running_loop().call_later(MOMENT, ended)
+            return True  # it is closed then
+
+        vars(conn)["eof_received"] = notice
 
     def public_key_auth_requested(self) -> asyncssh.SSHKeyPair | None:
         """Show the next key."""

@@ -209,3 +209,61 @@ async def test_an_ssh_server_that_considers_few_names_finds_its_own():
     assert types[0] == "ssh-ed25519"
     assert {"ecdsa-sha2-nistp256", "rsa-sha2-256"} < set(types[:20])
     assert len(types) <= 20
+
+
+async def test_a_server_that_knows_sha1_only_lets_in(keys, tmp_path):
+    key = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+    key.write_private_key(tmp_path / "rsa")
+    key.write_public_key(tmp_path / "rsa.pub")
+    server = await asyncssh.listen(
+        IP,
+        0,
+        server_host_keys=[str(tmp_path / "rsa")],
+        signature_algs=["ssh-rsa"],
+        authorized_client_keys=str(tmp_path / "rsa.pub"),
+    )
+    port = server.sockets[0].getsockname()[1]
+    assert await log_in(IP, port, "root", str(tmp_path / "rsa"), 5)
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.05)  # its connections end after the listener
+
+
+async def test_a_reason_to_hang_up_is_one_clean_line(keys):
+    """And what is said in it is no command to a terminal."""
+
+    class Rude(Node):
+        def begin_auth(self, username):
+            raise asyncssh.ProtocolError("no\x1b[2J\r\nmore \x9b31m\u202e of this\n" * 500)
+
+    server = await asyncssh.listen(
+        IP, 0, server_factory=Rude, server_host_keys=[str(keys / "host")]
+    )
+    says = await failure(Unreachable, server.sockets[0].getsockname()[1], keys / "known")
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.05)
+    assert says.isprintable()
+    assert len(says) < 1000
+
+
+async def test_a_server_that_hangs_up_behind_its_offer_has_made_it(listening):
+    """Nothing that it offers is known here; and it has gone when that is read."""
+
+    def names(*words):
+        text = ",".join(words).encode()
+        return len(text).to_bytes(4) + text
+
+    offer = b"\x14" + bytes(16) + names("mine") + names("ssh-ed25519") + names("none") * 2
+    offer += names("none") * 4 + names() * 2 + bytes(5)
+    padding = 8 - (len(offer) + 5) % 8 + 8
+    packet = (len(offer) + 1 + padding).to_bytes(4) + bytes([padding]) + offer + bytes(padding)
+
+    async def serve(reader, writer):
+        writer.write(b"SSH-2.0-other\r\n" + packet)
+        writer.write_eof()
+        await reader.read()
+
+    async with listening(serve) as port:
+        says = await failure(Refused, port, "")
+    assert says == "ssh: no common key exchange algorithm: it offers mine"
