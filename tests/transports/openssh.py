@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import getpass
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from rhubarbe.transports.presence import accepts
 SSHD = "/usr/sbin/sshd"
 PORT = 2222
 # As root it wants this directory, which a machine without its service does not have.
-START = "mount -t tmpfs tmpfs /run && mkdir /run/sshd && {setup} exec {program} -D -e -f {config}"
+START = (
+    "mount -t tmpfs tmpfs /run && mkdir /run/sshd &&"
+    " {setup} exec {prefix}{program} -D -e -f {config}"
+)
 
 
 def keygen(path, *options, passphrase=""):
@@ -68,8 +72,11 @@ class OpenSsh:
         )
 
     @contextlib.asynccontextmanager
-    async def serving(self, *settings, setup="", program=SSHD):
-        """Run a server, with more settings; as root, after `setup` on a /run of its own."""
+    async def serving(self, *settings, setup="", prefix="", program=SSHD):
+        """Run a server, with more settings; as root, after `setup` on a /run of its own.
+
+        And by the command that `prefix` begins.
+        """
         number = next(self.numbers)
         ip = f"127.91.{os.getpid() % 250}.{number}"
         config, log = self.directory / f"sshd{number}", self.directory / f"log{number}"
@@ -84,7 +91,7 @@ class OpenSsh:
         config.write_text("".join(f"{line}\n" for line in lines))
         command = [program, "-D", "-e", "-f", str(config)]
         if os.getuid() == 0:
-            script = START.format(setup=setup, program=program, config=config)
+            script = START.format(setup=setup, prefix=prefix, program=program, config=config)
             command = ["unshare", "--mount", "sh", "-c", script]
         with log.open("wb") as output:
             server = await asyncio.create_subprocess_exec(*command, stderr=output)
@@ -114,3 +121,29 @@ def agent(directory, *keys):
     finally:
         process.terminate()
         process.communicate()
+
+
+def is_strict(program):
+    """Tell whether a server counts what it holds against an address: OpenSSH 9.8 and later."""
+    told = subprocess.run([program, "-V"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r"OpenSSH_(\d+)\.(\d+)", told)
+    return version is not None and (int(version[1]), int(version[2])) >= (9, 8)
+
+
+def debian_13(directory):
+    """Unpack OpenSSH as Debian 13 has it; return the root directory. Raises CalledProcessError."""
+    root = directory / "root"
+    subprocess.run(
+        [
+            *("mmdebstrap", "--variant=extract", "--mode=root"),
+            *("--include=openssh-server,base-files,dash,coreutils", "trixie", str(root)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (root / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/usr/bin/dash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
+    )
+    (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
+    (root / "etc/shadow").write_text("root:*:19000::::::\n")
+    return root
