@@ -1,13 +1,16 @@
 """One node's power: what is believed, and what is done about a card that lies."""
 
+import asyncio
+import contextlib
+
 import pytest
 
 from rhubarbe import node as node_module
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.config.settings import NodesSettings
-from rhubarbe.errors import CardError, NodeError
-from rhubarbe.events import NodeNoted, Phase
+from rhubarbe.config.settings import NetworkingSettings, NodesSettings
+from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
+from rhubarbe.events import NodeNoted, NodeSaid, Phase
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Node
 
@@ -95,3 +98,60 @@ async def test_a_card_that_says_the_node_is_on_after_off_is_not_believed(reboot)
 async def test_a_node_that_never_leaves_is_bad(reboot):
     with pytest.raises(NodeError, match="the node stays up"):
         await reboot(Card("on"))
+
+
+@contextlib.asynccontextmanager
+async def talking(words):
+    """Serve a shell that says the same for ever; yield the node, and what is told of it."""
+
+    async def shell(reader, writer):
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(words)
+                await writer.drain()
+
+    told = []
+    bus = Bus()
+    bus.report = told.append
+    async with await asyncio.start_server(shell, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = Settings(networking=NetworkingSettings(telnet_port=port, telnet_backoff=0.1))
+        yield Node(Entry(1, INTERFACE, CARD, None), settings, Card("on"), bus), told
+
+
+@pytest.mark.parametrize("words", [b"line of words\r\n" * 500, b"x" * 5000, b"\r" * 5000])
+async def test_a_shell_without_end_is_left(monkeypatch, words):
+    """Nor does it fill the log."""
+    monkeypatch.setattr(node_module, "MOST_SAID", 100_000)
+    async with talking(words) as (node, told), asyncio.timeout(20):
+        with pytest.raises(CommandFailed, match="floods its shell"):
+            await node.read_stamp()
+    assert sum(len(event.line) for event in told if isinstance(event, NodeSaid)) <= 100_000
+
+
+async def test_what_a_shell_says_before_it_is_ready_is_not_for_the_log(monkeypatch):
+    monkeypatch.setattr(node_module, "MOST_SAID", 10_000)
+    async with talking(b"booting\r\n") as (node, told), asyncio.timeout(20):
+        with pytest.raises(Unreachable):
+            await node.wait_for_ramdisk(0.5)
+    assert not [event for event in told if isinstance(event, NodeSaid)]
+
+
+async def test_who_is_refused_by_ssh_does_not_insist(monkeypatch):
+    """OpenSSH would shut out the address."""
+    tries = 0
+
+    async def refuse(*_, **__):
+        nonlocal tries
+        tries += 1
+        raise Refused("it takes none of our keys")
+
+    async def accepts(*_):
+        return True
+
+    async with talking(b"") as (node, _), asyncio.timeout(20):
+        monkeypatch.setattr(node, "_run", refuse)
+        monkeypatch.setattr(node_module, "accepts", accepts)
+        with pytest.raises(Unreachable):
+            await node.wait_for_ramdisk(0.5)
+    assert tries == 1

@@ -8,12 +8,14 @@ import errno
 import functools
 import os
 import stat
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 
 from rhubarbe.errors import why
@@ -31,8 +33,11 @@ LONGEST_FILE = 1 << 16
 AGENT_PATIENCE = 2.0
 
 PUTTY = b"PuTTY-User-Key-File"
-# What the library raises for what is no key: it reads formats, and sums, of any depth.
-NO_KEY = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+# What the libraries raise for bytes that are no key: not all of them have been foreseen there.
+NO_KEY = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(struct.error, UnsupportedAlgorithm),
+)
 
 # The library reads an offer of algorithms in a task, and would not come to the end of it where a
 # server that finds nothing common hangs up behind its own offer.

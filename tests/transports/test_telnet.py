@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import zlib
 
 import pytest
 import telnetlib3
@@ -153,3 +154,56 @@ async def test_sending_to_who_is_gone_does_not_hang(listening):
                     await session.send("x" * 100)
                     await asyncio.sleep(0.01)
                 assert await gather(session) == ""
+
+
+IAC, SB, SE, WILL, DO, DONT, WONT = (bytes([code]) for code in (255, 250, 240, 251, 253, 254, 252))
+MCCP2, MCCP3 = b"\x56", b"\x57"
+
+
+@pytest.mark.parametrize("offer", [IAC + WILL + MCCP2, b"", IAC + DO + MCCP3])
+async def test_nothing_is_decompressed(listening, offer):
+    """Whether compression is offered first or just begins: a bomb stays as small as it was sent."""
+    packer = zlib.compressobj(9)
+    bomb = packer.compress(bytes(64 << 20)) + packer.flush()
+    heard = []
+
+    async def shell(reader, writer):
+        writer.write(offer + IAC + SB + MCCP3 + IAC + SE + IAC + SB + MCCP2 + IAC + SE)
+        writer.write(bomb.replace(IAC, b""))
+        await writer.drain()
+        heard.append(await reader.readuntil(b"in plain words"))
+
+    async with listening(shell) as port, asyncio.timeout(20), open_session(IP, port, 5) as session:
+        await session.send("in plain words\n")
+        said = sum([len(piece) async for piece in session.pieces()])
+    assert 0 < said <= len(bomb)
+    if offer:
+        assert IAC + (DONT if MCCP2 in offer else WONT) + offer[-1:] in heard[0]
+
+
+FLOODS = {
+    "commands": IAC + DO + b"\x18" + IAC + WILL + b"\x01",
+    "options": IAC + SB + b"\x18\x01" + IAC + SE,
+    "an option without end": b"A" * 100,
+    "escaped bytes": IAC + IAC,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+async def test_a_server_that_floods_is_left(listening, flood):
+    """The library would look at each byte, and keep everything else waiting meanwhile."""
+    over = asyncio.Event()
+
+    async def shell(reader, writer):
+        writer.write(IAC + SB + b"\x18" if flood.startswith(b"A") else b"welcome\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                writer.write(flood * (65536 // len(flood)))
+                await writer.drain()
+        over.set()
+
+    async with listening(shell) as port, asyncio.timeout(20):
+        with contextlib.suppress(Unreachable):
+            async with open_session(IP, port, 5) as session:
+                await gather(session)
+        await over.wait()
