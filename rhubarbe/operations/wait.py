@@ -63,8 +63,8 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
         wanted = await asyncio.to_thread(
             WantedImage.look_up, request.image, frisbee.images_dir, root
         )
-    if not request.telnet:
-        for words in await unusable_keys(settings.networking.ssh_key):
+    if not request.telnet and not settings.networking.ssh_key:
+        for words in await unusable_keys():
             bus.report(Notice(text=f"passed over: {words}"))
     sessions = asyncio.Semaphore(SESSIONS)
     readiness = Readiness(list(request.entries), bus)

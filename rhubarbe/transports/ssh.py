@@ -43,11 +43,11 @@ _NO_ALGORITHM = re.compile("kex-strict-|ext-info-")
 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
 
 
-async def unusable_keys(key: str) -> list[str]:
-    """Return what is wrong with the files among our keys that hold none; see `log_in` for `key`."""
+async def unusable_keys() -> list[str]:
+    """Return what is wrong with those of the user's key files that hold none."""
     from rhubarbe.transports.ssh_keys import broken_files
 
-    return await asyncio.to_thread(broken_files, key)
+    return await asyncio.to_thread(broken_files)
 
 
 async def log_in(ip: str, port: int, user: str, key: str, limit: float) -> str:

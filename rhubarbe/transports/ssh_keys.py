@@ -4,7 +4,6 @@ What cannot be used is named, and keeps no other from being shown.
 """
 
 import asyncio
-import errno
 import functools
 import os
 import stat
@@ -128,9 +127,9 @@ def _is(path: Path) -> bool:
     return True
 
 
-def broken_files(key: str) -> list[str]:
-    """Return what is wrong with files that should hold a key and do not. For a thread."""
-    return [file.complaint for file in read_files(key) if file.broken]
+def broken_files() -> list[str]:
+    """Return what is wrong with the user's files that hold no key. For a thread."""
+    return [file.complaint for file in read_files("") if file.broken]
 
 
 def _read_key(name: str, path: Path) -> KeyFile:
@@ -151,11 +150,12 @@ def _read(path: Path) -> bytes:
     """Return what is in a file that is no longer than keys are; raises OSError."""
     # A FIFO would have us wait for who writes into it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "")
-        return file.read(LONGEST_FILE)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no regular file")
+        return os.read(descriptor, LONGEST_FILE)
+    finally:
+        os.close(descriptor)
 
 
 @functools.lru_cache
@@ -179,7 +179,7 @@ def _unusable(name: str, path: Path, data: bytes, error: Exception) -> KeyFile:
         fault = "has a passphrase, and no agent holds it"
         return KeyFile(name, public=_public(data, path), fault=fault)
     if data.startswith(PUTTY):
-        fault = f"is in PuTTY's format (puttygen {name} -O private-openssh-new -o ... converts it)"
+        fault = "is in PuTTY's format, which puttygen converts"
     elif _is_public(data):
         fault = "is a public key"
     elif not data.strip():

@@ -7,13 +7,14 @@ import pytest
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.config import settings as configured
 from rhubarbe.config.settings import NetworkingSettings, NodesSettings
 from rhubarbe.errors import CommandFailed, NodeError, Refused, Unreachable
-from rhubarbe.events import NodeNoted, Phase, PhaseDone
+from rhubarbe.events import NodeNoted, Notice, Phase, PhaseDone
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Node
 from rhubarbe.operations import wait as wait_module
-from rhubarbe.operations.wait import wait_for_boot
+from rhubarbe.operations.wait import WaitRequest, wait, wait_for_boot
 
 QUICK = Settings(
     networking=NetworkingSettings(ssh_backoff=0.01),
@@ -165,3 +166,26 @@ async def test_nodes_that_are_away_take_no_turn_of_the_others(monkeypatch):
     node = Node(ENTRY, QUICK, None, Bus())
     await wait_for_boot(node, time.monotonic() - 2, None, QUICK, sessions)
     assert looks == [False] * 4
+
+
+@pytest.mark.parametrize(("key", "said"), [("", 1), ("gateway", 0)])
+async def test_a_key_file_that_holds_none_is_named(tmp_path, monkeypatch, key, said):
+    """Whether or not another lets us in; but not where none of the user's is asked for."""
+
+    async def log_in(*_):
+        return "SSH-2.0-any"
+
+    monkeypatch.setattr(wait_module, "log_in", log_in)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh/id_rsa").mkdir(parents=True)
+    settings = Settings(
+        networking=NetworkingSettings(ssh_key=key),
+        testbed=configured.TestbedSettings(state_dir=str(tmp_path / "state")),
+    )
+    bus, told = Bus(), []
+    bus.report = told.append
+    request = WaitRequest(entries=[ENTRY], limit=5, backoff=0.1, user="root")
+    assert (await wait(request, settings, bus)).exit_code == 0
+    notices = [event.text for event in told if isinstance(event, Notice)]
+    words = "passed over: ~/.ssh/id_rsa cannot be read: it is no regular file"
+    assert notices.count(words) == said

@@ -89,7 +89,7 @@ async def test_a_file_that_cannot_be_used_is_named_and_keeps_no_other_back(sshd,
     UNUSABLE[kind](home / "id_ed25519", keys)
     async with sshd.serving() as server, asyncio.timeout(20):
         assert (await log_in(*server.place, "", LIMIT)).startswith("SSH-2.0-OpenSSH")
-        (complaint,) = await unusable_keys("")
+        (complaint,) = await unusable_keys()
         assert complaint.startswith("~/.ssh/id_ed25519 ")
         (home / "id_rsa").unlink()
         says = await refusal(Refused, server)
@@ -97,7 +97,7 @@ async def test_a_file_that_cannot_be_used_is_named_and_keeps_no_other_back(sshd,
     assert "no key to show" in says
 
 
-@pytest.mark.parametrize("kind", UNUSABLE)
+@pytest.mark.parametrize("kind", ["PuTTY", "half", "FIFO"])
 async def test_a_configured_file_that_cannot_be_used_is_the_reason(sshd, keys, home, kind):
     UNUSABLE[kind](home / "gateway", keys)
     async with sshd.serving() as server:
@@ -111,7 +111,7 @@ async def test_a_file_that_may_not_be_read(sshd, keys, home):
     (home / "id_ecdsa").touch(mode=0)
     async with sshd.serving() as server:
         await log_in(*server.place, "", LIMIT)
-    assert await unusable_keys("") == ["~/.ssh/id_ecdsa cannot be read: Permission denied"]
+    assert await unusable_keys() == ["~/.ssh/id_ecdsa cannot be read: Permission denied"]
 
 
 FORMATS = {
@@ -127,7 +127,7 @@ async def test_a_key_with_a_passphrase_is_called_that(sshd, keys, home, options)
     async with sshd.serving() as server:
         says = await refusal(Refused, server)
         assert "~/.ssh/id_rsa has a passphrase, and no agent holds it" in says
-        assert await unusable_keys("") == []
+        assert await unusable_keys() == []
         shutil.copy(keys / "good", home / "id_ecdsa")
         assert await log_in(*server.place, "", LIMIT)
 
