@@ -17,7 +17,7 @@ import asyncssh
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 
-from rhubarbe.errors import why
+from rhubarbe.errors import require_means, why
 
 # What it thinks of the algorithms of old systems is for its authors: nodes may run any.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
@@ -136,6 +136,7 @@ def _read_key(name: str, path: Path) -> KeyFile:
     try:
         data = _read(path)
     except OSError as error:
+        require_means(error)
         return KeyFile(name, fault=f"cannot be read: {why(error)}", broken=True)
     try:
         key = _import(data)
