@@ -4,12 +4,13 @@ What cannot be used is named, and keeps no other from being shown.
 """
 
 import asyncio
+import contextlib
 import functools
 import os
 import stat
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,37 +69,41 @@ class Keys:
 
     pairs: list[asyncssh.SSHKeyPair] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    agent: asyncssh.SSHAgentClient | None = None
-
-    async def close(self) -> None:
-        """Let go of the agent."""
-        if self.agent is not None:
-            self.agent.close()
-            await self.agent.wait_closed()
 
 
-async def gather(key: str) -> Keys:
+@contextlib.asynccontextmanager
+async def gathered(key: str) -> AsyncIterator[Keys]:
     """Gather the key in the file `key` only; or all the user's, if that is empty."""
-    keys = Keys()
     files = await asyncio.to_thread(read_files, key)
-    held: dict[bytes, asyncssh.SSHKeyPair] = {}
     path = os.environ.get("SSH_AUTH_SOCK", "")
-    if path and not (key and files[0].pairs):
-        keys.agent = asyncssh.SSHAgentClient(path)
+    if not path or (key and files[0].pairs):
+        yield _in_order(files, {}, more=not key)
+        return
+    async with asyncssh.SSHAgentClient(path) as agent:
+        held: dict[bytes, asyncssh.SSHKeyPair] = {}
+        fault = ""
         try:
             async with asyncio.timeout(AGENT_PATIENCE):
-                held = {pair.public_data: pair for pair in await keys.agent.get_keys()}
+                held = {pair.public_data: pair for pair in await agent.get_keys()}
         except TimeoutError:
-            keys.faults.append(f"the ssh agent does not answer in {AGENT_PATIENCE:g} s")
+            fault = f"the ssh agent does not answer in {AGENT_PATIENCE:g} s"
         except (OSError, ValueError) as error:
-            keys.faults.append(f"the ssh agent cannot be asked: {why(error)}")
+            fault = f"the ssh agent cannot be asked: {why(error)}"
+        keys = _in_order(files, held, more=not key)
+        keys.faults[:0] = [fault] if fault else []
+        yield keys
+
+
+def _in_order(files: list[KeyFile], held: dict[bytes, asyncssh.SSHKeyPair], *, more: bool) -> Keys:
+    """Put together what is in files, in the place of some what the agent holds; or `more` of it."""
+    keys = Keys()
     for file in files:
         keys.pairs += file.pairs
         if file.public in held:
             keys.pairs.append(held[file.public])
         elif file.fault:
             keys.faults.append(file.complaint)
-    if not key:
+    if more:
         shown = {pair.public_data for pair in keys.pairs}
         keys.pairs += [pair for public, pair in held.items() if public not in shown]
     keys.pairs.sort(key=lambda pair: pair.public_data not in _welcome)

@@ -4,6 +4,7 @@ With the system's own server where it is strict enough (9.8 and later), else wit
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -86,14 +87,17 @@ async def test_a_connection_without_a_login_is(strict, tmp_path):
 async def test_as_it_comes_it_forgives_a_search_for_the_right_key(strict, tmp_path, monkeypatch):
     """Which is three connections at most, of which two fail."""
     key = tmp_path / "good"
-    keys = await ssh_keys.gather(str(key))
-    others = [await ssh_keys.gather(str(tmp_path / "other")) for _ in range(12)]
-    keys.pairs[:0] = [pair for other in others for pair in other.pairs]
+    (good,) = ssh_keys.read_files(str(key))
+    others = [
+        pair for _ in range(12) for pair in ssh_keys.read_files(str(tmp_path / "other"))[0].pairs
+    ]
+    keys = ssh_keys.Keys(pairs=[*others, *good.pairs])
 
-    async def gather(key):
-        return keys
+    @contextlib.asynccontextmanager
+    async def gathered(key):
+        yield keys
 
-    monkeypatch.setattr(ssh_keys, "gather", gather)
+    monkeypatch.setattr(ssh_keys, "gathered", gathered)
     async with strict(DEFAULT) as server, asyncio.timeout(60):
         assert await log_in(*server.place, str(key), 10)
         keys.pairs.reverse()  # the right one is known from now on
