@@ -30,7 +30,7 @@ async def entered(
     """Hold a connection in which the node has let us in; each that it takes has `limit` seconds."""
     async with ssh_keys.gathered(key) as keys, contextlib.AsyncExitStack() as stack:
         if key and not keys.pairs:
-            raise Refused(f"the ssh key cannot be used: {'; '.join(keys.faults)}")
+            raise Refused(f"the ssh key {'; '.join(keys.faults)}")
         door = _Door(ip, port, user, keys, limit)
         for _ in range(MOST_VISITS):
             if (connection := await door.enter(stack)) is not None:

@@ -90,7 +90,7 @@ async def gathered(key: str) -> AsyncIterator[Keys]:
         except (OSError, ValueError) as error:
             fault = f"the ssh agent cannot be asked: {why(error)}"
         keys = _in_order(files, held, more=not key)
-        keys.faults[:0] = [fault] if fault else []
+        keys.faults += [fault] if fault else []
         yield keys
 
 
@@ -117,7 +117,7 @@ def read_files(key: str) -> list[KeyFile]:
             return [_read_key(key, Path(key).expanduser())]
         home = Path("~/.ssh").expanduser()
     except RuntimeError as error:  # nobody knows where that is
-        return [KeyFile(key or "~/.ssh", fault=f"cannot be read: {error}", broken=True)]
+        return [KeyFile(key or "~/.ssh", fault=f"cannot be used: {error}", broken=True)]
     return [_read_key(f"~/.ssh/{name}", home / name) for name in USUAL_FILES if _is(home / name)]
 
 
@@ -142,7 +142,7 @@ def _read_key(name: str, path: Path) -> KeyFile:
         data = _read(path)
     except OSError as error:
         require_means(error)
-        return KeyFile(name, fault=f"cannot be read: {why(error)}", broken=True)
+        return KeyFile(name, fault=f"cannot be used: {why(error)}", broken=True)
     try:
         key = _import(data)
     except NO_KEY as error:
@@ -185,14 +185,14 @@ def _unusable(name: str, path: Path, data: bytes, error: Exception) -> KeyFile:
         fault = "has a passphrase, and no agent holds it"
         return KeyFile(name, public=_public(data, path), fault=fault)
     if data.startswith(PUTTY):
-        fault = "is in PuTTY's format, which puttygen converts"
+        fault = "it is in PuTTY's format, which puttygen converts"
     elif _is_public(data):
-        fault = "is a public key"
+        fault = "it is a public key"
     elif not data.strip():
-        fault = "is empty"
+        fault = "it is empty"
     else:
-        fault = "is no private key, or not all of one"
-    return KeyFile(name, fault=fault, broken=True)
+        fault = "it is no private key, or not all of one"
+    return KeyFile(name, fault=f"cannot be used: {fault}", broken=True)
 
 
 def _public(data: bytes, path: Path) -> bytes:

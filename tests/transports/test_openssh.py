@@ -102,7 +102,7 @@ async def test_a_configured_file_that_cannot_be_used_is_the_reason(sshd, keys, h
     UNUSABLE[kind](home / "gateway", keys)
     async with sshd.serving() as server:
         says = await refusal(Refused, server, home / "gateway")
-    assert says.startswith(f"the ssh key cannot be used: {home}/gateway ")
+    assert says.startswith(f"the ssh key {home}/gateway cannot be used: ")
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
@@ -111,7 +111,7 @@ async def test_a_file_that_may_not_be_read(sshd, keys, home):
     (home / "id_ecdsa").touch(mode=0)
     async with sshd.serving() as server:
         await log_in(*server.place, "", LIMIT)
-    assert await unusable_keys() == ["~/.ssh/id_ecdsa cannot be read: Permission denied"]
+    assert await unusable_keys() == ["~/.ssh/id_ecdsa cannot be used: Permission denied"]
 
 
 FORMATS = {
