@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rhubarbe.disks import Disk
-from rhubarbe.ramdisk.session import plain
+from rhubarbe.plain import plain
 
 SECTOR = 512
 # A node with more has something else to say than its disks.
