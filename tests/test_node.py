@@ -125,7 +125,7 @@ async def test_a_shell_without_end_is_left(monkeypatch, words):
     monkeypatch.setattr(node_module, "MOST_SAID", 100_000)
     async with talking(words) as (node, told), asyncio.timeout(20):
         with pytest.raises(CommandFailed, match="floods its shell"):
-            await node.read_stamp()
+            await node._look_for_disk()
     assert sum(len(event.line) for event in told if isinstance(event, NodeSaid)) <= 100_000
 
 
