@@ -20,14 +20,19 @@ DISKS_AND_CARDS = (
 FILESYSTEMS = ("ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii")
 FOR_PARTCLONE = ("loop",)
 # Those of a node's root partition to be stamped, which are large.
-MORE_FILESYSTEMS = ("xfs", "btrfs")
+MORE_FILESYSTEMS = ("xfs", "btrfs", "f2fs", "jfs", "exfat")
+# mount tries these where nobody says which: a kernel lists none whose module is not loaded yet.
+TRIED_FILESYSTEMS = ("ext4", *MORE_FILESYSTEMS, "vfat")
 REAL_HARDWARE = (
     *("drivers/net/ethernet", "drivers/net/phy", "drivers/net/mdio", "drivers/net/usb"),
     *("drivers/net/vmxnet3", "drivers/ata", "drivers/scsi", "drivers/nvme", "drivers/virtio"),
     *("drivers/message/fusion", "drivers/usb/host", "drivers/usb/storage", "drivers/mmc"),
-    "drivers/hid",
+    *("drivers/misc/cardreader", "drivers/ufs", "drivers/nvdimm", "drivers/hid"),
 )
-MORE_NAMES = ("vmd", "xen_blkfront", "xen_netfront", "hv_netvsc", "hv_storvsc")
+MORE_NAMES = (
+    *("vmd", "mtip32xx", "firewire_ohci", "firewire_sbp2"),
+    *("xen_blkfront", "xen_netfront", "hv_netvsc", "hv_storvsc"),
+)
 PATH_OF_KEYS = "root/.ssh/authorized_keys"
 
 
@@ -80,6 +85,7 @@ def add_busybox(tree: Tree, root: Root) -> None:
     tree.add_file("etc/group", "root:x:0:\ntty:x:5:\n")
     tree.add_file("etc/shells", "/bin/sh\n")
     tree.add_file("etc/hosts", "127.0.0.1 localhost\n")
+    tree.add_file("etc/filesystems", "".join(f"{name}\n" for name in TRIED_FILESYSTEMS))
     for name in ("network", "profile"):
         tree.add_file(f"etc/{name}", FILES / name)
     tree.add_program("etc/udhcpc.script", FILES / "udhcpc.script")

@@ -71,17 +71,17 @@ def _add_common(parser: argparse.ArgumentParser, output: str) -> None:
     add("--ssh-key", type=Path, metavar="FILE", help="public keys that root may log in with")
     add("--cache", type=Path, metavar="DIR", help="keeps packages (default: in ~/.cache)")
     add("--update", action="store_true", help="ask first which packages there are today")
-
-
-def _add_build(parser: argparse.ArgumentParser) -> None:
-    _add_common(parser, ".")
-    add = parser.add_argument
     add(
         "--kernel",
         default="cloud",
         metavar="cloud|full|PACKAGE",
         help="for virtual machines (default), for real ones, or of a package",
     )
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser, ".")
+    add = parser.add_argument
     add(
         "--with",
         dest="extras",
@@ -141,7 +141,9 @@ def _system(arguments: argparse.Namespace) -> None:
     if not arguments.ssh_key:
         raise Misused("--ssh-key is missing: nobody could get in")
     keys = read_keys(arguments.ssh_key)
-    recipe = Recipe(keys=keys, size=arguments.size, is_debian=arguments.debian)
+    recipe = Recipe(
+        keys=keys, size=arguments.size, kernel=arguments.kernel, is_debian=arguments.debian
+    )
     build(recipe, _packages(arguments), arguments.output)
     _say_sizes(arguments.output.parent, [arguments.output.name])
 

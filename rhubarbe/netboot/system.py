@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def build(recipe: Recipe, packages: Packages, path: Path) -> None:
         else:
             tree = make_tree(recipe, root)
         tree.add_file("boot/vmlinuz", kernel.image)
-        tree.add_file("boot/initrd", make_initrd(root, kernel.modules))
+        names = base.drivers(kernel.modules, is_small=recipe.kernel == "cloud")
+        tree.add_file("boot/initrd", make_initrd(root, kernel.modules, names))
         size = recipe.size or SIZES[recipe.is_debian]
         name = "debian" if recipe.is_debian else NAME
         disk.write(path, disk.Layout(name, size << 20), tree, root)
@@ -64,12 +65,12 @@ def make_tree(recipe: Recipe, root: Root) -> Tree:
     return tree
 
 
-def make_initrd(root: Root, modules: Modules) -> bytes:
+def make_initrd(root: Root, modules: Modules, drivers: Collection[str]) -> bytes:
     """Return what finds the root partition: busybox and drivers; raises NetbootError, OSError."""
     tree = Tree()
     base.add_busybox(tree, root)
     tree.add_program("init", FILES / "system-init")
-    add_modules(tree, modules, base.drivers(modules, is_small=True))
+    add_modules(tree, modules, drivers)
     archive = io.BytesIO()
     cpio.write_packed(tree, archive)
     return archive.getvalue()

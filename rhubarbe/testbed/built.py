@@ -54,18 +54,22 @@ class Built:
         return self.directory / "id_ed25519"
 
 
-async def built(cache: Path, system_options: Sequence[str], *, by_ssh: bool = False) -> Built:
+async def built(
+    cache: Path, system_options: Sequence[str], *, kernel: str = "cloud", by_ssh: bool = False
+) -> Built:
     """Find what is built in `cache`, or build it, which takes a minute.
 
-    The ramdisk offers its shell by telnet, or `by_ssh` only, with the key of the system.
+    The ramdisk offers its shell by telnet, or `by_ssh` only, with the key of the system; both have
+    a `kernel` of rhubarbe-ramdisk's.
 
     Raises ProgramFailed, with what rhubarbe-ramdisk says is missing.
     """
-    there = Built(cache / _digest((*system_options, *(["by ssh"] if by_ssh else []))))
+    options = ("--kernel", kernel, *system_options)
+    there = Built(cache / _digest((*options, *(["by ssh"] if by_ssh else []))))
     if not there.exists:
         async with _alone(cache):
             if not there.exists:
-                await _build(there, system_options, by_ssh=by_ssh)
+                await _build(there, options, kernel, by_ssh=by_ssh)
     return there
 
 
@@ -104,7 +108,7 @@ async def _alone(cache: Path) -> AsyncIterator[None]:
         yield
 
 
-async def _build(there: Built, system_options: Sequence[str], *, by_ssh: bool) -> None:
+async def _build(there: Built, system_options: Sequence[str], kernel: str, *, by_ssh: bool) -> None:
     """Build in a directory beside, which has the name of the place when all is done."""
     for left_behind in there.directory.parent.glob(".building-*"):
         shutil.rmtree(left_behind)
@@ -115,7 +119,7 @@ async def _build(there: Built, system_options: Sequence[str], *, by_ssh: bool) -
         keys.write_pair(new.key)
         public = str(new.key.with_suffix(".pub"))
         shell = ("--ssh-key", public, "--no-telnet") if by_ssh else ()
-        await _ramdisk("build", "--output", str(new.ramdisk), *shell)
+        await _ramdisk("build", "--kernel", kernel, "--output", str(new.ramdisk), *shell)
         await _ramdisk("system", "--output", str(new.system), "--ssh-key", public, *system_options)
         imagezip = programs.python_program("rhubarbe.imaging.imagezip", "imagezip")
         await programs.run([*imagezip, "-o", "-z1", str(new.system), str(new.image)], limit=300)

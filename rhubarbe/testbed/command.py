@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhubarbe.testbed import faults
+from rhubarbe.testbed import drives, faults
 from rhubarbe.testbed.errors import Misused, TestbedError
 from rhubarbe.text import sanitise
 
@@ -27,10 +27,15 @@ EPILOG = """\
 faults, as --fault fit03:NAME, or fit03:NAME*1 for the first time only:
 {faults}
 
+kinds of disks: {kinds};
+options of a disk: serial=S, sector=4096, and meant, for that of several disks which images are
+written to and which is booted (else the first)
+
 examples:
   rhubarbe-testbed --nodes 12 --directory /tmp/testbed
   rhubarbe-testbed --nodes 12 -- rhubarbe-load -i sample -a
   rhubarbe-testbed --node-numbers 1-10,41 --card fit41:15 --fault fit03:card-lies*1 -- bash
+  rhubarbe-testbed --machines 3 --disk nvme --disk fit02:virtio --disk fit02:nvme:2G,meant -- bash
 """
 
 
@@ -66,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options] [-- COMMAND ARGS...]",
         description="Run an emulated testbed: power cards, nodes that boot, disks. With a COMMAND, "
         "for as long as it runs, with RHUBARBE_CONF set for it; the exit status is the command's.",
-        epilog=EPILOG.format(faults=known),
+        epilog=EPILOG.format(faults=known, kinds=", ".join(drives.KINDS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -106,7 +111,18 @@ def _parser() -> argparse.ArgumentParser:
         help="what they boot to be loaded, by rhubarbe-ramdisk build --output DIR",
     )
     of_machines(
-        "--memory", type=_positive, default=256, metavar="MIB", help="of each (%(default)s)"
+        "--disk",
+        action="append",
+        default=[],
+        metavar="[NODE:]KIND[:SIZE][,OPTION]",
+        help="a disk, perhaps one of several; of a kind below (virtio); see the examples",
+    )
+    of_machines(
+        "--memory",
+        type=_positive,
+        default=0,
+        metavar="MIB",
+        help="of each (256, or what is enough)",
     )
     of_machines("--cache", type=Path, metavar="DIR", help="what is built (default: in ~/.cache)")
     add("--version", action="version", version=f"%(prog)s {VERSION}")
@@ -193,6 +209,7 @@ def _kind(arguments: argparse.Namespace) -> "Kind":
             keep_disks=arguments.keep_disks,
             memory_mib=arguments.memory,
             ramdisk=arguments.ramdisk,
+            wishes=[drives.parse(word) for word in arguments.disk],
             **cache,
         )
     from rhubarbe.testbed.emulated import Emulated

@@ -4,15 +4,17 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rhubarbe.testbed import namespace, netboot, programs, sample
+from rhubarbe.testbed import drives, namespace, netboot, programs, sample
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.built import Built, built, default_cache
 from rhubarbe.testbed.configuration import Names, Sections
+from rhubarbe.testbed.drives import SECTORS, Drive, Wish
 from rhubarbe.testbed.errors import Misused
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
 from rhubarbe.testbed.site import Plan, Site
@@ -22,9 +24,9 @@ POSSIBLE = ("card-dead", "card-silent", "card-lies", "card-500", "never-leaves",
 STAMP_FILE = "/etc/rhubarbe-image"
 OLD_STAMP = "a machine - image old - by rhubarbe-testbed\n"
 MORE = 64 * sample.MIB  # a node's disk is larger than that of the image
-ROOT_PARTITION = "/dev/vda1"
-SETTINGS = {
-    "frisbee": {"hard_drive": "/dev/vda", "root_partition": ROOT_PARTITION},
+BOOT_ORDER = 2  # of what is booted after the network card
+MEMORY, MEMORY_OF_ALL_DRIVERS = 256, 512  # MiB
+SETTINGS: Mapping[str, Mapping[str, str]] = {
     "networking": {"bandwidth": "200", "telnet_timeout": "4", "ssh_timeout": "5"},
     "nodes": {
         "reset_timeout": "60",
@@ -40,7 +42,8 @@ class Machines:
 
     `debian`: the sample system is a real one, not one of busybox; `keep_disks` has a copy made of a
     disk whenever its machine is switched on; `ramdisk` is a directory that rhubarbe-ramdisk has
-    filled, to boot from instead of ours.
+    filled, to boot from instead of ours. Disks are those that `wishes` ask for; some of them need
+    a kernel with more drivers, which needs more memory.
     """
 
     noun = "machines"
@@ -48,8 +51,9 @@ class Machines:
     cache: Path = field(default_factory=default_cache)
     debian: bool = False
     keep_disks: bool = False
-    memory_mib: int = 256
+    memory_mib: int = 0  # or what is enough
     ramdisk: Path | None = None
+    wishes: Sequence[Wish] = ()
 
     def check(self, plan: Plan) -> None:
         """Raise Misused or MissingProgram for what cannot be done, or not here."""
@@ -59,6 +63,7 @@ class Machines:
                 raise Misused(f"{fault.name} cannot be made to happen on machines; {possible} can")
         if plan.image is not None:
             raise Misused("--image goes with emulated nodes only")
+        drives.by_node(self.wishes, [names.node for names in plan.names()])
         if self.ramdisk is not None:
             _check_ramdisk(self.ramdisk, plan.ramdisk_shell)
         programs.require(NEEDED, root=True, what="--machines")
@@ -66,11 +71,15 @@ class Machines:
 
     async def furnish(self, site: Site) -> None:
         """Bring what is built, and put an old system on every disk."""
-        by_ssh = site.plan.ramdisk_shell == "ssh"
-        made = await built(self.cache, ["--debian"] if self.debian else [], by_ssh=by_ssh)
+        made = await built(
+            self.cache,
+            ["--debian"] if self.debian else [],
+            kernel="full" if self._needs_all_drivers else "cloud",
+            by_ssh=site.plan.ramdisk_shell == "ssh",
+        )
         await sample.to_the_end(_furnish, site, made, self.ramdisk or made.ramdisk)
         await _mark_as_old(site.run / "old.img")
-        await sample.to_the_end(_copy_disks, site)
+        await sample.to_the_end(_make_disks, site, self._disks(site))
 
     @asynccontextmanager
     async def network(self, site: Site) -> AsyncIterator[Addresses]:
@@ -88,23 +97,59 @@ class Machines:
 
     def settings(self, site: Site) -> Sections:
         """Tell how disks are called, and how patient to be."""
-        return SETTINGS | {"nodes": SETTINGS["nodes"] | {"ramdisk_shell": site.plan.ramdisk_shell}}
+        shell = site.plan.ramdisk_shell
+        return {
+            **SETTINGS,
+            "frisbee": _names_of_disks(self._disks(site)),
+            "nodes": {**SETTINGS["nodes"], "ramdisk_shell": shell},
+        }
 
     def machine(
         self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
     ) -> QemuMachine:
         """Make one machine, without power."""
         disk = site.disk(names.node)
+        usual = MEMORY_OF_ALL_DRIVERS if self._needs_all_drivers else MEMORY
         chassis = Chassis(
             name=names.node,
             mac=addresses.mac(names.number, 1),
             tap=_tap(names),
+            drives=_drives(site, names.node, self._disks(site)[names.node]),
             disk=disk,
             serial=site.directory / "serial" / f"{names.node}.log",
-            memory_mib=self.memory_mib,
+            memory_mib=self.memory_mib or usual,
             before=disk.with_suffix(".before") if self.keep_disks else None,
         )
         return QemuMachine(chassis, site.faults[names.node], tasks, site.log)
+
+    def _disks(self, site: Site) -> dict[str, list[Wish]]:
+        return drives.by_node(self.wishes, [names.node for names in site.names])
+
+    @property
+    def _needs_all_drivers(self) -> bool:
+        return not all(wish.kind in drives.IN_CLOUDS for wish in self.wishes)
+
+
+def _names_of_disks(disks: Mapping[str, Sequence[Wish]]) -> Mapping[str, str]:
+    """Return the settings that say which disk is meant: for all nodes, and where one differs."""
+    meant = {node: drives.meant(wishes) for node, wishes in disks.items()}
+    usual = Counter(meant.values()).most_common(1)[0][0]
+    others = {f"hard_drive.{node}": disk for node, disk in meant.items() if disk != usual}
+    return {"hard_drive": usual, "root_partition": drives.partition(usual)} | others
+
+
+def _drives(site: Site, node: str, wishes: Sequence[Wish]) -> list[Drive]:
+    """Plug in the disks of a node: what is meant is booted, after the network."""
+    return [
+        Drive(
+            site.disk(node if wish.is_meant else f"{node}-{place}"),
+            wish.kind,
+            wish.serial,
+            wish.sector,
+            boot_order=BOOT_ORDER + (0 if wish.is_meant else place),
+        )
+        for place, wish in enumerate(wishes, start=1)
+    ]
 
 
 def _tap(names: Names) -> str:
@@ -151,9 +196,14 @@ async def _mark_as_old(disk: Path) -> None:
     )
 
 
-def _copy_disks(site: Site) -> None:
+def _make_disks(site: Site, disks: Mapping[str, Sequence[Wish]]) -> None:
+    """Put the old system on what is meant of each machine's disks, if it can be there."""
     old = site.run / "old.img"
-    for names in site.names:
-        disk = site.disk(names.node)
-        sample.copy_sparsely(old, disk)
-        os.truncate(disk, old.stat().st_size + MORE)
+    needed = old.stat().st_size
+    for node, wishes in disks.items():
+        for wish, drive in zip(wishes, _drives(site, node, wishes), strict=True):
+            size = wish.size or needed + MORE
+            if wish.is_meant and wish.sector == SECTORS[0] and size >= needed:
+                sample.copy_sparsely(old, drive.file)
+            drive.file.touch()
+            os.truncate(drive.file, size)

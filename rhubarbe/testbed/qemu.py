@@ -1,12 +1,13 @@
 """One QEMU machine: its process is its power. It boots from the network, else from its disk."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhubarbe.testbed import boot, namespace, programs, sample
+from rhubarbe.testbed import boot, drives, namespace, programs, sample
 from rhubarbe.testbed.boot import Key, State
+from rhubarbe.testbed.drives import Drive
 from rhubarbe.testbed.faults import Faults
 
 
@@ -17,10 +18,11 @@ class Chassis:
     name: str
     mac: str
     tap: str  # the end of its cable, on the bridge
-    disk: Path
+    drives: Sequence[Drive]
+    disk: Path  # that of them which images are written to
     serial: Path  # all that it ever said on its serial line
     memory_mib: int
-    before: Path | None  # where the disk is copied to whenever the machine is switched on
+    before: Path | None  # where that one is copied to whenever the machine is switched on
 
     def command(self) -> list[str]:
         """Return what runs it: software emulation, since /dev/kvm is there where it cannot work.
@@ -31,17 +33,13 @@ class Chassis:
             programs.find("qemu-system-x86_64"),
             *("-name", self.name, "-M", "pc", "-accel", "tcg,thread=multi,tb-size=64"),
             *("-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"),
-            *("-chardev", f"file,id=serial,path={_value(self.serial)},append=on"),
+            *("-chardev", f"file,id=serial,path={drives.value(self.serial)},append=on"),
             *("-serial", "chardev:serial"),
             *("-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,netdev=net,mac={self.mac}"),
-            *("-drive", f"file={_value(self.disk)},format=raw,if=virtio,cache=unsafe"),
-            *("-boot", "order=nc,strict=on"),
+            *("-device", f"virtio-net-pci,netdev=net,mac={self.mac},bootindex=1"),
+            *drives.words(self.drives),
+            *("-boot", "strict=on"),
         ]
-
-
-def _value(path: Path) -> str:
-    return str(path).replace(",", ",,")
 
 
 class QemuMachine:

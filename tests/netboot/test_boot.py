@@ -214,7 +214,7 @@ async def _saved_system_boots(built, tmp_path):
     run(BIN / "rhubarbe-imageunzip", tmp_path / "saved.ndz", disk)
     with disk.open("r+b") as file:
         file.truncate(96 * MIB)
-    with machine(tmp_path, disk=disk, bus="ide", memory=128) as booted:
+    with machine(tmp_path, disk=disk, kind="ide", memory=128) as booted:
         assert (await booted.first_line(booted.ssh, SPEAKS_WITHIN)).startswith(b"SSH-2.0-")
         key = str(built / "key")
         told = await ssh.ask(

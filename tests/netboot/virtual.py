@@ -7,6 +7,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhubarbe.testbed import drives
+from rhubarbe.testbed.drives import Drive
+
 GATEWAY = "10.0.2.2"
 BOOTED_BY = f"10.0.2.15:{GATEWAY}:{GATEWAY}:255.255.255.0"
 KERNEL_WORDS = "console=ttyS0 quiet mitigations=off"
@@ -55,8 +58,11 @@ async def _hear(port):
 
 
 @contextlib.contextmanager
-def machine(directory, *, disk=None, kernel=None, bus="virtio", memory=192):
-    """Run a machine that boots its disk, or the kernel and initrd in a directory."""
+def machine(directory, *, disk=None, kernel=None, kind="virtio", disks=(), memory=192):
+    """Run a machine that boots its disk, or the kernel and initrd in a directory.
+
+    The disk is of a kind; or there are several, as `disks` (Drive).
+    """
     ports = _free_ports(2)
     log = directory / "serial.log"
     forwards = f"hostfwd=tcp:127.0.0.1:{ports[0]}-:23,hostfwd=tcp:127.0.0.1:{ports[1]}-:22"
@@ -64,8 +70,7 @@ def machine(directory, *, disk=None, kernel=None, bus="virtio", memory=192):
     words += ["-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none"]
     words += ["-serial", f"file:{log}", "-netdev", f"user,id=n0,{forwards}"]
     words += ["-device", "virtio-net-pci,netdev=n0,romfile="]
-    if disk:
-        words += ["-drive", f"file={disk},format=raw,if={bus},cache=unsafe"]
+    words += drives.words([Drive(disk, kind, boot_order=1)] if disk else disks)
     if kernel:
         words += ["-kernel", kernel / "vmlinuz", "-initrd", kernel / "initrd"]
         words += ["-append", f"{KERNEL_WORDS} ip={BOOTED_BY}"]

@@ -11,6 +11,7 @@ import pytest
 from rhubarbe.testbed import built as building
 from rhubarbe.testbed import machines, netboot, qemu
 from rhubarbe.testbed.boot import Key
+from rhubarbe.testbed.drives import Drive, Wish
 from rhubarbe.testbed.errors import Misused, ProgramFailed
 from rhubarbe.testbed.faults import Faults, parse
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
@@ -42,6 +43,7 @@ def chassis(place, **options):
         "name": "fit01",
         "mac": "02:AB:00:01:00:01",
         "tap": "tap1",
+        "drives": [Drive(place / "disk.img")],
         "disk": place / "disk.img",
         "serial": place / "serial.log",
         "memory_mib": 256,
@@ -130,8 +132,8 @@ async def test_a_machine_that_never_returns(place):
 
 
 def test_commas_in_paths_are_told_apart_from_those_of_options(place):
-    words = chassis(place, disk=Path("/a,b/c.img")).command()
-    assert "file=/a,,b/c.img,format=raw,if=virtio,cache=unsafe" in words
+    words = chassis(place, serial=Path("/a,b/c.log")).command()
+    assert "file,id=serial,path=/a,,b/c.log,append=on" in words
     assert "tcg,thread=multi,tb-size=64" in words
 
 
@@ -146,6 +148,12 @@ def test_what_machines_cannot_do_is_refused(tmp_path, options, said):
     plan = Plan(directory=tmp_path, numbers=[1], **options)
     with pytest.raises(Misused, match=said):
         machines.Machines().check(plan)
+
+
+def test_a_disk_of_no_machine_is_refused(tmp_path):
+    kind = machines.Machines(wishes=[Wish("fit02", "nvme")])
+    with pytest.raises(Misused, match="fit02, which is not in this testbed"):
+        kind.check(Plan(directory=tmp_path, numbers=[1]))
 
 
 def test_a_ramdisk_of_one_s_own_is_looked_at_first(tmp_path):
