@@ -132,7 +132,9 @@ def meant(wishes: Sequence[Wish]) -> str:
 
 
 def partition(disk: str) -> str:
-    """Return what the first partition of a disk is called."""
+    """Return what the first partition of a disk is called; where that is a hint, its number."""
+    if not disk.startswith("/"):
+        return "1"
     return f"{disk}p1" if disk[-1:].isdigit() else f"{disk}1"
 
 

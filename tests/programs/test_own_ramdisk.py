@@ -50,6 +50,7 @@ def machines(request, tmp_path):
 
 def test_two_are_loaded_and_boot(machines):
     with told_by_machines(machines):
-        well(machines, "rhubarbe-load", "--wait", "1-2")
+        said = well(machines, "rhubarbe-load", "--wait", "1-2")
+        assert "by the time of its boot only" not in said
         for name in ("fit01", "fit02"):
             assert differing_blocks(as_switched_on(machines, name), machines.source) == []

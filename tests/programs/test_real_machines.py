@@ -54,10 +54,10 @@ def packages_wanted():
         raise
 
 
-def start_machines(directory, *options):
-    """Start two machines that keep their disks; return their testbed."""
+def start_machines(directory, *options, count=2):
+    """Start machines that keep their disks; return their testbed."""
     return start_testbed(
-        *(directory, "--machines", "2", "--keep-disks", *options),
+        *(directory, "--machines", str(count), "--keep-disks", *options),
         kind=PrivateTestbed,
         ready_within=UP_WITHIN,
     )

@@ -90,6 +90,7 @@ def test_the_disk_that_is_meant_has_a_path(texts, disk, partition):
 )
 def test_among_several_whose_order_is_the_kernel_s_it_is_known_by_its_number(texts, hint):
     assert meant_by(*texts) == hint
+    assert drives.partition(hint) == "1"
 
 
 def test_machines_are_plugged_together_as_asked():
