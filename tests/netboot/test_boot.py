@@ -14,6 +14,7 @@ from virtual import GATEWAY, machine
 
 from rhubarbe import ramdisk
 from rhubarbe.ramdisk.session import require_ramdisk
+from rhubarbe.testbed.drives import KINDS, Drive
 from rhubarbe.transports import ssh, telnet
 
 pytestmark = [pytest.mark.full, pytest.mark.alone, pytest.mark.timeout(300)]
@@ -228,3 +229,25 @@ async def _saved_system_boots(built, tmp_path):
         await booted.has_ended(60)
         assert booted.process.returncode == 0, booted.story("it did not power off")
     run("e2fsck", "-fn", f"{disk}?offset={MIB}")
+
+
+@pytest.mark.timeout(600)
+async def test_all_kinds_of_disks_are_there_before_the_shell_and_none_is_in_use(built, tmp_path):
+    build("--kernel", "full", "--output", tmp_path)
+    disks = []
+    for kind in KINDS:
+        shutil.copyfile(built / "system.img", tmp_path / kind)
+        disks.append(Drive(tmp_path / kind, kind))
+    with machine(tmp_path, disks=disks, kernel=tmp_path, memory=512) as booted:
+        assert await booted.first_line(booted.telnet, 2 * SPEAKS_WITHIN)
+        lines, status = await typed(booted, "ls -d /sys/block/*/device")
+        assert status == 0
+        found = sorted(line.split("/")[3] for line in lines if line.startswith("/sys/block/"))
+        assert found == ["nvme0n1", "sda", "sdb", "sdc", "sdd", "vda"]
+        # no driver that would assemble arrays or volumes of what it finds is there at all
+        _, status = await typed(booted, "modprobe md-mod || modprobe dm-mod")
+        assert status != 0
+        for partition in ("nvme0n1p1", "sda1", "vda1"):
+            command = ramdisk.read_stamp(f"/dev/{found[0]}", f"/dev/{partition}", "/mnt")
+            lines, status = await typed(booted, command)
+            assert (lines[-1], status) == (f"{ramdisk.STAMP_MARK}{STAMP}", 0)

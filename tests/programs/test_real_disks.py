@@ -101,6 +101,7 @@ $create --metadata={inner} /dev/vda1 missing 2>/dev/null
 mdadm --stop /dev/md0 2>/dev/null
 $create --metadata={outer} /dev/vda missing 2>/dev/null
 mdadm --stop /dev/md0 2>/dev/null
+blockdev --rereadpt /dev/vda
 mdadm --examine --brief /dev/vda /dev/vda1 | grep -c ARRAY
 """
 WHAT_IS_THERE = """\

@@ -13,9 +13,10 @@ from rhubarbe.testbed import machines, netboot, qemu
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.drives import Drive, Wish
 from rhubarbe.testbed.errors import Misused, ProgramFailed
-from rhubarbe.testbed.faults import Faults, parse
+from rhubarbe.testbed.faults import Faults, by_node, parse
+from rhubarbe.testbed.namespace import PrivateNetwork
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
-from rhubarbe.testbed.site import Plan
+from rhubarbe.testbed.site import Plan, Site
 
 # Stands for QEMU: it says on which cable it is, and lets nobody else have it at the same time.
 STAND_IN = """\
@@ -154,6 +155,45 @@ def test_a_disk_of_no_machine_is_refused(tmp_path):
     kind = machines.Machines(wishes=[Wish("fit02", "nvme")])
     with pytest.raises(Misused, match="fit02, which is not in this testbed"):
         kind.check(Plan(directory=tmp_path, numbers=[1]))
+
+
+def site_of(directory, *numbers):
+    plan = Plan(directory=directory, numbers=numbers)
+    names = plan.names()
+    faults = by_node([], [each.node for each in names])
+    return Site(plan, directory, names, faults, lambda text: None)
+
+
+def test_the_configuration_says_which_disk_is_meant(tmp_path):
+    wishes = [
+        Wish("", "nvme"),
+        Wish("fit02", "scsi"),
+        Wish("fit03", "virtio"),
+        Wish("fit03", "virtio", is_meant=True),
+    ]
+    kind = machines.Machines(wishes=wishes)
+    assert kind.settings(site_of(tmp_path, 1, 2, 3, 4))["frisbee"] == {
+        "hard_drive": "/dev/nvme0n1",
+        "root_partition": "/dev/nvme0n1p1",
+        "hard_drive.fit02": "/dev/sda",
+        "hard_drive.fit03": "serial=fit03-2",
+    }
+    usual = machines.Machines().settings(site_of(tmp_path, 1))["frisbee"]
+    assert usual == {"hard_drive": "/dev/vda", "root_partition": "/dev/vda1"}
+
+
+async def test_a_machine_boots_what_is_meant_of_its_disks(tmp_path):
+    site = site_of(tmp_path, 1)
+    wishes = [Wish("", "virtio"), Wish("", "usb", serial="S", is_meant=True)]
+    async with asyncio.TaskGroup() as tasks:
+        kind = machines.Machines(wishes=wishes)
+        made = kind.machine(site, site.names[0], PrivateNetwork(), tasks).chassis
+    assert made.disk == site.disk("fit01")
+    assert made.drives == [
+        Drive(site.disk("fit01-1"), "virtio", "fit01-1", boot_order=3),
+        Drive(site.disk("fit01"), "usb", "S", boot_order=2),
+    ]
+    assert made.memory_mib == machines.MEMORY_OF_ALL_DRIVERS
 
 
 def test_a_ramdisk_of_one_s_own_is_looked_at_first(tmp_path):
