@@ -96,7 +96,7 @@ def test_a_node_without_the_disk_that_is_configured_is_bad_and_nothing_of_it_is_
 
 FORMER_LIFE = """\
 create="mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2"
-echo "2048,{sectors},fd" | sfdisk -q /dev/vda
+echo "2048,{sectors},fd" | sfdisk -q /dev/vda >/dev/null
 $create --metadata={inner} /dev/vda1 missing 2>/dev/null
 mdadm --stop /dev/md0 2>/dev/null
 $create --metadata={outer} /dev/vda missing 2>/dev/null
