@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from virtual import KERNEL_WORDS
 
 from rhubarbe.netboot import base, cpio, output, ramdisk
 from rhubarbe.netboot.errors import PackageError
@@ -112,7 +113,7 @@ def _command(room: Path, kernel: Path, initrd: Path, memory: int) -> list[str]:
     words = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi,tb-size=128"]
     words += ["-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     words += ["-kernel", str(kernel), "-initrd", str(initrd)]
-    words += ["-append", "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/init"]
+    words += ["-append", f"{KERNEL_WORDS} panic=-1 rdinit=/init"]
     words += ["-serial", f"file:{room}/console", "-device", "virtio-serial-pci"]
     for number, name in enumerate(("said", "status"), start=1):
         words += ["-chardev", f"file,id={name},path={room}/{name}"]
