@@ -50,7 +50,6 @@ def machines(request, tmp_path):
 
 def test_two_are_loaded_and_boot(machines):
     with told_by_machines(machines):
-        said = well(machines, "rhubarbe-load", "--wait", "1-2")
-        assert "by the time of its boot only" not in said
+        well(machines, "rhubarbe-load", "--wait", "1-2")
         for name in ("fit01", "fit02"):
             assert differing_blocks(as_switched_on(machines, name), machines.source) == []
