@@ -135,7 +135,7 @@ def test_nodes_that_are_missing_are_named_folded(load):
 
 
 def test_what_is_not_json_is_refused_with_its_line(refusal):
-    assert "inventory.json: line 3, column 1: not JSON" in refusal('[\n{"cmc": 1},\n]')
+    assert "inventory.json: line 3, column 1: not JSON" in refusal('[\n{"cmc": 1},\n')
 
 
 def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):

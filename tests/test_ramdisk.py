@@ -111,7 +111,7 @@ class Shell:
             cwd=self.root,
             env={"PATH": str(self.path), "HOME": "/"},
             capture_output=True,
-            timeout=10,
+            timeout=50,
             check=False,
         )
         return (done.stdout + done.stderr).decode(errors="replace")
@@ -288,7 +288,7 @@ def test_the_failure_of_either_end_of_the_pipe_is_seen(tmp_path, imagezip, nc, s
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=50,
         check=False,
     )
     transcript = ImagezipTranscript()
@@ -574,7 +574,7 @@ def test_what_udpcast_brings_is_unzipped_and_the_first_failure_counts(tmp_path):
             env={"PATH": str(shell.path)},
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=50,
             check=False,
         ).stdout
         assert answer.endswith(f"{ramdisk.STATUS_MARK}{status}\n")

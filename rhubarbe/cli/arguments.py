@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 import rhubarbe
 from rhubarbe import TYPE_CHECKING
@@ -13,6 +14,8 @@ from rhubarbe.errors import ConfigError, SelectionError
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import NoReturn
+
+    from _typeshed import SupportsWrite
 
     from rhubarbe.config import Settings
     from rhubarbe.inventory import Entry, Inventory
@@ -51,6 +54,15 @@ class _Parser(argparse.ArgumentParser):
         from rhubarbe.text import sanitise
 
         super().error(sanitise(message))
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Have a help that cannot be written be an error, which some releases of Python hide."""
+        stream = file or sys.stderr
+        try:
+            stream.write(message)
+        except OSError:
+            if stream is not sys.stderr:  # where else would the error be told?
+                raise
 
 
 def _columns() -> int:

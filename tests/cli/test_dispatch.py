@@ -218,7 +218,7 @@ def test_help_imports_no_library():
         f"    print(verb, *[m for m in {HEAVY} if m in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, timeout=15, check=True
+        [sys.executable, "-c", check], capture_output=True, text=True, timeout=50, check=True
     )
     assert done.stderr.split() == list(VERBS)
     assert done.stdout.count("usage: rhubarbe-") == len(VERBS)
@@ -266,7 +266,7 @@ def test_verbs_that_only_tell_import_what_they_need(line, needs, site):
         f"print(*[m for m in {DEAR} if m in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, timeout=15, check=True
+        [sys.executable, "-c", check], capture_output=True, text=True, timeout=50, check=True
     )
     assert done.stderr.count("\n") == 1
     assert set(done.stderr.split()) <= set(needs.split())
@@ -284,7 +284,7 @@ def test_who_stops_reading_is_no_reason_for_a_traceback(unbuffered):
             stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             text=True,
-            timeout=15,
+            timeout=50,
             check=False,
         )
     finally:
@@ -298,7 +298,7 @@ def test_run_by_the_name_of_a_link(tmp_path):
         [sys.executable, tmp_path / "rhubarbe-nodes", "1-3,41", "~2"],
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=50,
         check=True,
     )
     assert done.stdout == "fit01 fit03 fit41\n"

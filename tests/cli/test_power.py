@@ -57,7 +57,7 @@ def test_no_library_is_imported_but_the_one_for_cards(verb, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=60,
         check=True,
     )
     assert done.stdout == "cmc1: cannot be reached: Connection refused\n"

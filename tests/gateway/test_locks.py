@@ -101,7 +101,7 @@ def test_who_we_are_is_known_without_a_terminal_and_whatever_the_environment_say
         start_new_session=True,
         text=True,
         check=True,
-        timeout=10,
+        timeout=50,
     ).stdout.strip()
     assert name == pwd.getpwuid(os.getuid()).pw_name
 

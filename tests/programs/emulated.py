@@ -193,7 +193,10 @@ def tool(*command):
 
 def free_blocks(disk):
     """Return the filesystem's block size, and its free blocks as dumpe2fs lists them."""
-    text = tool("dumpe2fs", f"{disk}?offset={PARTITION}")
+    # not DISK?offset=N: dumpe2fs 1.47.2 looks for a file of this name
+    with tempfile.NamedTemporaryFile() as copy:
+        tool("dd", f"if={disk}", f"of={copy.name}", f"ibs={PARTITION}", "skip=1", "conv=sparse")
+        text = tool("dumpe2fs", copy.name)
     size = int(re.search(r"^Block size: +(\d+)", text, re.M).group(1))
     count = int(re.search(r"^Block count: +(\d+)", text, re.M).group(1))
     free = set()

@@ -75,7 +75,7 @@ def test_a_key_that_the_ramdisk_does_not_know_is_said(site, tmp_path):
     conf = (site.directory / "rhubarbe.conf").read_text()
     other = tmp_path / "rhubarbe.conf"
     conf = re.sub(r"(?m)^ssh_key = .*", f"ssh_key = {key}", conf)
-    other.write_text(re.sub(r"(?m)^timeout_before_telnet = .*", "timeout_before_telnet = 4", conf))
+    other.write_text(re.sub(r"(?m)^timeout_before_telnet = .*", "timeout_before_telnet = 20", conf))
     load = site.run("rhubarbe-load", "--retries", "0", "4", RHUBARBE_CONF=str(other))
     assert load.returncode == 1
     assert "ssh refuses to let root in" in load.stdout

@@ -40,7 +40,7 @@ def test_what_is_told_meanwhile(site):
     )
     for key in ("stranger", "no-such-key"):
         other = str(site.directory / f"{key}.conf")
-        shown += transcript(site, "rhubarbe-wait -t 5 1", RHUBARBE_CONF=other)
+        shown += transcript(site, "rhubarbe-wait -t 30 1", RHUBARBE_CONF=other)
     # A machine that is very busy has one thing more to tell.
     shown = re.sub(r"TIME: 0 of 2 nodes ready.*\n", "", without_times(shown))
     assert_golden("wait/wait", shown)

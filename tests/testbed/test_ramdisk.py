@@ -42,7 +42,7 @@ def node(tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=15,
+            timeout=50,
             **{"check": False, "stdin": subprocess.DEVNULL} | options,
         )
 

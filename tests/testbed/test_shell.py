@@ -133,27 +133,23 @@ async def test_a_client_without_telnet_options_gets_its_shell(ramdisk):
 async def test_a_client_that_reads_nothing_holds_its_commands_back(ramdisk, watch):
     _, writer = await ramdisk.telnet("fit01")
     writer.transport.pause_reading()
-    line = "y" * 79
-    writer.write(f"for n in {{1..400000}}; do echo {line}; done; : > done; exit\n")
-    await watch.until(lambda: len(watch.processes_in(home(ramdisk))) == 1)
-    shell = watch.processes_in(home(ramdisk))[0]
-    await watch.until(lambda: sleeps_in_write(shell))
+    writer.write(": > begun; printf %100000000s; : > done; exit\n")
+    await watch.until((home(ramdisk) / "begun").exists)
+    (shell,) = watch.processes_in(home(ramdisk))
+    looks = []
+    await watch.until(lambda: stands_still(shell, looks))
     assert not (home(ramdisk) / "done").exists()
     writer.transport.abort()
     await watch.until(lambda: not watch.processes_in(home(ramdisk)))
 
 
-def sleeps_in_write(process):
-    """Whether the process has spent no time on a processor since we looked before."""
+def stands_still(process, looks):
+    """Whether a process has slept since long, as `looks` tell, to which this adds one."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     state, used = fields[0], fields[11:13]
-    seen = LOOKS.setdefault(process, [])
-    seen.append((state, used, time.monotonic()))
-    still = [look for look in seen if look[:2] == ("S", used)]
-    return still[-1:] == seen[-1:] and used != ["0", "0"] and still[-1][2] - still[0][2] > 0.3
-
-
-LOOKS = {}
+    if state != "S" or [used] != looks[:1]:
+        looks[:] = [used, time.monotonic()]
+    return time.monotonic() - looks[1] > 0.5
 
 
 async def test_a_session_drops_in_the_middle_of_an_image(make_farm, site_of, watch):

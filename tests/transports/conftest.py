@@ -17,17 +17,24 @@ def free_port():
 
 @pytest.fixture
 def listening():
-    """Serve TCP connections of 127.0.0.1 by hand, and leave none open; yields the port."""
+    """Serve TCP connections of 127.0.0.1 by hand, and leave none open; yields the port.
+
+    What fails in `serve` fails the test: what asyncio does then depends on the release of Python.
+    """
 
     @contextlib.asynccontextmanager
     async def listen(serve):
-        writers = []
+        writers, failures = [], []
 
         async def accepted(reader, writer):
             writers.append(writer)
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await serve(reader, writer)
-            writer.transport.abort()
+            try:
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    await serve(reader, writer)
+            except Exception as error:
+                failures.append(error)
+            finally:
+                writer.transport.abort()
 
         server = await asyncio.start_server(accepted, "127.0.0.1", 0)
         try:
@@ -37,5 +44,7 @@ def listening():
             for writer in writers:
                 writer.transport.abort()
             await asyncio.sleep(0.01)  # let the transports tell the readers
+        for failure in failures:
+            raise failure
 
     return listen

@@ -50,15 +50,19 @@ async def test_what_is_sent_and_said_passes(listening):
     assert said.endswith("....\r\nété\r\nRHUBARBE-STATUS=0\r\n")
 
 
-async def test_a_session_that_is_cut_ends(listening):
+@pytest.mark.parametrize("text", [b"", b"Joined the team", b"\xff\xfb", b"caf\xc3", b"." * 100_000])
+async def test_a_session_that_is_cut_ends(listening, text):
     async def shell(reader, writer):
-        writer.write("Joined the team")
+        await reader.readline()
+        writer.write(text)
         await writer.drain()
         writer.transport.abort()
 
-    async with listening(shell) as port, asyncio.timeout(5), open_session(IP, port, 1) as session:
+    async with listening(shell) as port, asyncio.timeout(30), open_session(IP, port, 20) as session:
+        await session.send("frisbee\n")
         with contextlib.suppress(Unreachable):
-            assert await gather(session) in ("", "Joined the team")
+            said = await gather(session)
+            assert text.decode(errors="ignore").startswith(said.rstrip("\N{REPLACEMENT CHARACTER}"))
 
 
 async def test_a_server_that_negotiates_nothing_is_talked_to(listening):
