@@ -31,7 +31,7 @@ def listening():
             try:
                 with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                     await serve(reader, writer)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised below
                 failures.append(error)
             finally:
                 writer.transport.abort()
