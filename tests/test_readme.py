@@ -86,7 +86,8 @@ def test_what_an_experimenter_types(testbed):
 )
 @pytest.mark.timeout(1800)
 def test_what_is_tried_out(beginning, tmp_path):
-    run(block_of(beginning), ROOT if beginning.startswith("sh tools") else tmp_path)
+    # umask 002 is Debian 13's for ordinary users
+    run(f"umask 002\n{block_of(beginning)}", ROOT if beginning.startswith("sh tools") else tmp_path)
 
 
 @throwaway

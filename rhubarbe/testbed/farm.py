@@ -136,7 +136,9 @@ class Farm:
         (self.directory / "inventory.json").write_text(inventory)
         common = configuration.common(self.site.directory, _folded(self.plan.numbers), addresses)
         text = configuration.configuration(common, self.kind.settings(self.site))
-        (self.directory / "rhubarbe.conf").write_text(text)
+        written = self.directory / "rhubarbe.conf"
+        written.write_text(text)
+        written.chmod(0o644)  # whatever our umask: one that others can write is refused
 
     async def _switch_on(self, addresses: Addresses) -> None:
         """Cards first, then the machines; returns when each has settled."""
