@@ -60,3 +60,14 @@ def pytest_sessionfinish(session):
     if unlisted:
         reporter.write_line(f"skipped, and not listed in {LISTED.name}: {', '.join(unlisted)}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what became of each kind of disk, if tests of tests/imaging tried that."""
+    from proving.report import rows_of, table
+
+    done = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    if lines := table(rows_of(done)):
+        terminalreporter.section("kinds of disks: what was restored")
+        for line in lines:
+            terminalreporter.write_line(line)
