@@ -12,6 +12,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
+from proving.lives import mirrored
 from proving.places import MIB, ask, mounted, run
 
 SECRET = "secret"
@@ -118,11 +119,11 @@ class Ext4(Mountable):
 class Ext4Files(Ext4):
     """The same without root, who alone may mount."""
 
-    def make(self, device, directory):
+    def make(self, device, directory, *size):
         folder = directory / "files"
         folder.mkdir()
         _write_files(folder)
-        run(*self.format, "-d", folder, device)
+        run(*self.format, "-d", folder, device, *size)
 
     def tell(self, device, directory):
         out = directory / "dumped"
@@ -131,6 +132,16 @@ class Ext4Files(Ext4):
         said = _list_files(out)
         shutil.rmtree(out)
         return {"e2fsck": ask(device, *self.check, device, drop=self.drop), "files": said}
+
+
+class Mirror(Ext4Files):
+    """A member of a mirror of md, with its superblock at the end, which is to stay."""
+
+    def make(self, device, directory):
+        with open(device, "rb") as file:  # noqa: PTH123
+            size = file.seek(0, 2)
+        super().make(device, directory, f"{size // 1024 - 64}k")
+        mirrored(device)
 
 
 class Xfs(Mountable):
@@ -293,6 +304,7 @@ KINDS = {
     "lvm": Lvm(24, ("8e", "E6D6D379-F507-44C2-A23C-238F2A3DF928"), ("pvcreate", "pvck")),
     "luks1": Luks(24, needs=("cryptsetup",)),
     "luks2": Luks2(24, needs=("cryptsetup",)),
+    "md": Mirror(32, ("fd", "R"), ("mke2fs", "e2fsck", "debugfs", "mdadm")),
     "raw": Raw(16, ("da", "8DA63339-0007-60C0-C436-083AC8230908")),
 }
 

@@ -57,6 +57,13 @@ def _md090(at):
     return struct.pack("<1024I", *words)
 
 
+def mirrored(device):
+    """Make what is on a device the half of a mirror, by a superblock at its end."""
+    with open(device, "r+b") as file:  # noqa: PTH123
+        late = (file.seek(0, 2) // SECTOR - 16) & ~7
+        _at(file, late * SECTOR, _md1(late, 0, 0))
+
+
 def raid(path):
     """A member of mirrors of md, of each version, and of three makers' controllers."""
     sectors = path.stat().st_size // SECTOR
@@ -69,7 +76,8 @@ def raid(path):
         _at(file, -3087 * SECTOR, b"Promise Technology, Inc.")
         _at(file, -255 * SECTOR, b"Promise Technology, Inc.")
         _at(file, -11 * SECTOR, struct.pack("<I", 0x5A7816F3))  # HighPoint
-        _at(file, -2 * SECTOR, b"Intel Raid ISM Cfg Sig. 1.1.00")
+        intel = struct.pack("<6I2B", 0, 512, 1, 1, 0, 0, 1, 0)
+        _at(file, -2 * SECTOR, b"Intel Raid ISM Cfg Sig. 1.1.00\0\0" + intel)
         _at(file, -SECTOR, b"$XIDE$")  # LSI
 
 
@@ -105,12 +113,14 @@ def volumes(path):
 
 
 def systems(path):
-    """A GPT with both its tables, and UFS, which may be at three places."""
+    """UFS, which may be at three places, and a GPT with both its tables, if there is room."""
     half = path.stat().st_size // 2 // SECTOR
-    script = (
-        f"label: gpt\nstart=2048, size={half - 2048}, name=OLDSECRET\nstart={half}, name=OLDHOME\n"
-    )
-    run("sfdisk", "-q", path, input=script)
+    if half > 3000:
+        script = (
+            f"label: gpt\nstart=2048, size={half - 2048}, name=OLDSECRET\n"
+            f"start={half}, name=OLDHOME\n"
+        )
+        run("sfdisk", "-q", path, input=script)
     with path.open("r+b") as file:
         for place in (8 << 10, 64 << 10, 256 << 10):
             _at(file, place + 1372, struct.pack("<I", 0x19540119))  # UFS2

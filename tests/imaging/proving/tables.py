@@ -59,18 +59,21 @@ def _mbr(kind, sector):
 
 
 def _logical(kind, sector):
+    """Lay out four entries in use, and two logical partitions in the last of them."""
     unit = MIB // sector
-    first, inner = 6 * unit, 7 * unit
+    first, inner = 4 * unit, 5 * unit
     edge = inner + (kind.mib + 2) * unit + 16
     size = EDGE_MIB * unit - 7
     script = (
-        f"label: dos\nstart={unit}, size={EDGE_MIB * unit}, type=da\n"
+        f"label: dos\nstart={unit}, size={unit}, type=da\n"
+        f"start={2 * unit}, size={unit}, type=da, bootable\n"
+        f"start={3 * unit}, size={unit // 2}, type=da\n"
         f"start={first}, size={edge + size - first}, type=5\n"
         f"start={inner}, size={kind.mib * unit}, type={kind.types[0]}\n"
         f"start={edge}, size={size}, type=da\n"
     )
-    numbered = {1: (unit, EDGE_MIB * unit), 5: (inner, kind.mib * unit), 6: (edge, size)}
-    return script, numbered
+    numbered = {1: (unit, unit), 2: (2 * unit, unit), 3: (3 * unit, unit // 2)}
+    return script, numbered | {5: (inner, kind.mib * unit), 6: (edge, size)}
 
 
 def _gpt(kind, sector):
