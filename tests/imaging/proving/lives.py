@@ -67,6 +67,8 @@ def mirrored(device):
 def raid(path):
     """A member of mirrors of md, of each version, and of three makers' controllers."""
     sectors = path.stat().st_size // SECTOR
+    if sectors < 256:  # no room for them
+        return
     old, late = (sectors & ~127) - 128, (sectors - 16) & ~7
     with path.open("r+b") as file:
         _at(file, 0, _md1(0, 1, 2048))

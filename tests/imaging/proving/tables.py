@@ -130,7 +130,8 @@ def tell_signatures(place):
             "blkid": ask(device, "blkid", "-p", "-o", "export", device, among=(0, 2)),
         }
         if shutil.which("mdadm"):
-            said["mdadm"] = ask(device, "mdadm", "--examine", device, among=(0, 1))
+            examine = ("mdadm", "--examine", device)  # which tells a protective MBR's size too
+            said["mdadm"] = ask(device, *examine, among=(0, 1), drop=r"^Partition.*type ee")
         return said
 
 
@@ -156,7 +157,7 @@ def tell_table(disk):
     with disk.whole.device() as device:
         dump = ask(device, "sfdisk", "-d", device, drop="^last-lba|^device:")
         last = re.search(r"last-lba: (\d+)", run("sfdisk", "-d", device))
-        verify = ask(device, "sfdisk", "--verify", device, drop="unallocated")
+        verify = ask(device, "sfdisk", "--verify", device, drop="unallocated|free sectors")
         said = {"sfdisk -d": dump, "sfdisk --verify": verify}
         if disk.label == "gpt":
             rest = disk.size // disk.sector - int(last[1])
