@@ -1,6 +1,7 @@
 """Any table that sfdisk makes: onto random junk, what the image holds equals its source."""
 
 import contextlib
+import hashlib
 import io
 import random
 
@@ -9,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from proving.lives import LIVES, Former
 from proving.places import Place
-from proving.proof import digest
+from proving.proof import differences, digest
 from proving.random_tables import layouts, make, sizes
 from proving.tables import tell_signatures, tell_table
 
@@ -49,7 +50,7 @@ def prove(directory, data, sector):
         assert len(said) == 1
         assert digest(target) == before
         return
-    assert tell_all(disk.on(target)) == tell_all(disk)
+    assert not differences(tell_all(disk), tell_all(disk.on(target)))
 
 
 def tell_all(disk):
@@ -58,7 +59,7 @@ def tell_all(disk):
     with disk.path.open("rb") as file:
         for number, (start, size) in disk.partitions.items():
             file.seek(start)
-            said[number] = file.read(size)
+            said[f"p{number}"] = hashlib.blake2b(file.read(size)).hexdigest()
     return said
 
 

@@ -67,8 +67,6 @@ def mirrored(device):
 def raid(path):
     """A member of mirrors of md, of each version, and of three makers' controllers."""
     sectors = path.stat().st_size // SECTOR
-    if sectors < 256:  # no room for them
-        return
     old, late = (sectors & ~127) - 128, (sectors - 16) & ~7
     with path.open("r+b") as file:
         _at(file, 0, _md1(0, 1, 2048))
@@ -147,6 +145,8 @@ class Former:
 
     def on(self, path, start, size, life):
         """Lay a life over a range of a file, in bytes."""
+        if size < MIB // 4:  # no room for them
+            return
         if (life, size) not in self._made:
             empty = sparse(self._directory / "life", size)
             LIVES[life](empty)

@@ -79,11 +79,16 @@ class Source:
                 wanted["backup"], said["backup"] = self.said["sgdisk -p"], tell_backup(disk)
         except AssertionError as error:  # a tool that fails altogether: it cannot be mounted
             return [f"tool failed: {error!s:.600}"]
-        return [
-            _difference(about, text, said.get(about, ""))
-            for about, text in wanted.items()
-            if text != said.get(about)
-        ]
+        return differences(wanted, said)
+
+
+def differences(wanted, said):
+    """Return a line for each of what was asked about that was answered otherwise."""
+    return [
+        _difference(about, text, said.get(about, ""))
+        for about, text in wanted.items()
+        if text != said.get(about)
+    ]
 
 
 def _difference(about, wanted, found):

@@ -155,7 +155,7 @@ def tell_table(disk):
     if disk.label == "none":
         return {}
     with disk.whole.device() as device:
-        dump = ask(device, "sfdisk", "-d", device, drop="^last-lba|^device:")
+        dump = ask(device, "sfdisk", "-d", device, drop="^last-lba|^device:|^grain")
         last = re.search(r"last-lba: (\d+)", run("sfdisk", "-d", device))
         verify = ask(device, "sfdisk", "--verify", device, drop="unallocated|free sectors")
         said = {"sfdisk -d": dump, "sfdisk --verify": verify}
