@@ -236,12 +236,11 @@ class Lvm(Raw):
 
     def tell(self, device, directory):
         options = self._lvm(device, directory)
+        dump = ("pvck", *options, "--dump", "metadata", device)
         return super().tell(device, directory) | {
             "pvck": ask(device, "pvck", *options, device),
             "headers": ask(device, "pvck", *options, "--dump", "headers", device),
-            "metadata": ask(
-                device, "pvck", *options, "--dump", "metadata", device, drop=r"^device = "
-            ),
+            "metadata": ask(device, *dump, drop=r"^(device|description) = "),
             "lvs": ask(device, "lvs", *options, "--noheadings", "-o", "vg_name,lv_name,lv_size"),
         }
 
