@@ -6,7 +6,7 @@ A message is one line: what happened, on which node or in which file, and what t
 import errno
 import os
 
-from rhubarbe.plain import plain
+from rhubarbe.text import sanitise
 
 # A message may quote a node's words, and they may have no end.
 LONGEST_MESSAGE = 800
@@ -73,7 +73,7 @@ class NodeError(RhubarbeError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(plain(message, LONGEST_MESSAGE))
+        super().__init__(sanitise(message, LONGEST_MESSAGE))
 
 
 class CardError(NodeError):

@@ -20,6 +20,7 @@ from rhubarbe.disks import Choice, Disk, partition_of
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
 from rhubarbe.inventory import Entry
+from rhubarbe.text import sanitise
 from rhubarbe.transports.presence import Presence, accepts
 from rhubarbe.transports.pxe import NextBoot
 from rhubarbe.transports.shell import Session, open_session, shell_port
@@ -107,7 +108,7 @@ class Node:
         """Report a detail of what is being done, unless it is the same as before."""
         if text != self._last_note:
             self._last_note = text
-            self._bus.report(NodeNoted(node=self.name, text=ramdisk.plain(text)))
+            self._bus.report(NodeNoted(node=self.name, text=sanitise(text)))
 
     @contextlib.asynccontextmanager
     async def enter(

@@ -5,6 +5,9 @@ import re
 LIMIT = 1000
 """The longest line that a display ever gets, in characters."""
 
+LONGEST_LINE = 500
+"""The longest line that is taken from a node, in characters."""
+
 BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 """How a byte is shown that was no text, by the letter that carries it in Python (PEP 383)."""
 
@@ -24,7 +27,7 @@ def sanitise(text: str, limit: int = LIMIT) -> str:
     Escape sequences and all other control and formatting characters go; blanks of any kind,
     line ends included, become one space. A byte that was no text is written as `\xe9`.
     """
-    text = _ESCAPES.sub("", text[: 4 * limit])
-    text = " ".join(text.split()).translate(BYTES)
-    text = "".join(letter for letter in text if letter.isprintable())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    text = " ".join(_ESCAPES.sub("", text[: 8 * limit]).split()).translate(BYTES)
+    if not text.isprintable():
+        text = " ".join("".join(filter(str.isprintable, text)).split())
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from rhubarbe import ramdisk
 from rhubarbe.ramdisk import (
-    LONGEST_LINE,
     Ended,
     FrisbeeTranscript,
     ImagezipTranscript,
@@ -24,10 +23,10 @@ from rhubarbe.ramdisk import (
     Percent,
     Transcript,
     last_stamp,
-    plain,
     script,
     stamp,
 )
+from rhubarbe.text import LONGEST_LINE, sanitise
 
 DATA = Path(__file__).parent / "data" / "ramdisk"
 HOSTILE = [
@@ -137,7 +136,7 @@ def with_debugfs(tmp_path_factory):
 
 
 def stamped(shell, file, words):
-    line = f"2026-03-19@10:24:05 - node fit04 - {plain(words, ramdisk.LONGEST_STAMP)}"
+    line = f"2026-03-19@10:24:05 - node fit04 - {sanitise(words, ramdisk.LONGEST_STAMP)}"
     answer = shell.type(script(stamp("disk'1", "mnt", line)))
     assert answer.splitlines()[-1] == f"{ramdisk.STATUS_MARK}0"
     assert (shell.root / file).read_bytes().splitlines()[-1].decode() == line
@@ -295,23 +294,6 @@ def test_the_failure_of_either_end_of_the_pipe_is_seen(tmp_path, imagezip, nc, s
     outputs = list(transcript.feed(done.stdout))
     assert outputs[-1] == Ended(status)
     assert transcript.disk_bytes == 4096
-
-
-# -- plain text
-
-
-@given(hostile)
-def test_plain_text_is_one_line_without_control_characters(text):
-    cleaned = plain(text)
-    assert len(cleaned) <= LONGEST_LINE
-    assert cleaned.isprintable() or not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in cleaned)
-    assert plain(cleaned).split() == cleaned.split()
-
-
-def test_escape_sequences_are_removed():
-    assert plain("\x1b[1;31mred\x1b[0m \x1b[2K\x1b[?25lgone\x1b(B") == "red goneB"
-    assert plain("a\tb\r\n  c") == "a b c"
-    assert len(plain("x" * 9999)) == LONGEST_LINE
 
 
 # -- what comes back
@@ -511,7 +493,7 @@ def test_any_text_gives_clean_lines_and_nothing_else(texts):
         transcript = begun(kind)
         for output in heard(transcript, texts):
             if isinstance(output, Line):
-                assert output.text == plain(output.text)
+                assert output.text == sanitise(output.text)
                 assert output.text
 
 

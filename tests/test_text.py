@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rhubarbe.errors import LONGEST_MESSAGE, CardError, NodeError, Refused
 from rhubarbe.text import sanitise
 
 
@@ -27,4 +28,30 @@ def test_whatever_it_is_it_can_be_written_in_one_line(text, limit):
     shown = sanitise(text, limit)
     assert len(shown) <= limit
     assert shown.isprintable()
+    assert shown == " ".join(shown.split())
     shown.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("on\n", "on"),
+        ("two\r\nlines\x0b and\u2028more", "two lines and more"),
+        ("\x1b[2J\x1b[31mred\x1b[0m \x9b31m", "red"),
+        ("right\u202eto left\u200b", "rightto left"),
+        ("caf\u00e9 \u7bc0\u70b9", "caf\u00e9 \u7bc0\u70b9"),
+        ("a \0 b", "a b"),
+        ("\x1b[1;31mred\x1b[0m \x1b[2K\x1b[?25lgone\x1b(B", "red gone"),
+        ("not UTF-8: \udc80", r"not UTF-8: \x80"),
+    ],
+)
+def test_what_cannot_be_seen_goes(text, line):
+    assert sanitise(text) == line
+
+
+@pytest.mark.parametrize("kind", [NodeError, CardError, Refused])
+def test_whatever_a_node_says_becomes_a_reason_of_one_line(kind):
+    error = kind("answers with \x1b[2J400,\n message:\r\n" + "x" * 100_000)
+    assert str(error).startswith("answers with 400, message: xxx")
+    assert str(error).isprintable()
+    assert len(str(error)) == LONGEST_MESSAGE

@@ -8,6 +8,8 @@ from rhubarbe.events import Finished, NodeResult, Phase
 # Beyond this, the rows are those that failed, that were tried again, and the slowest.
 MOST_ROWS = 48
 SLOWEST = 5
+# Of a terminal as it comes; a table that would be wider stands closer.
+MOST_COLUMNS = 80
 
 
 def table(finished: Finished) -> list[str]:
@@ -45,8 +47,9 @@ def _row(result: NodeResult, phases: Iterable[Phase]) -> tuple[str, ...]:
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Align the two columns of words to the left, those of numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= MOST_COLUMNS else " "
     return [
-        "  ".join(
+        gap.join(
             cell.ljust(width) if place < 2 else cell.rjust(width)  # noqa: PLR2004
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )

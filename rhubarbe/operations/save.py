@@ -26,7 +26,7 @@ from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.text import BYTES
+from rhubarbe.text import BYTES, sanitise
 
 SHORTENED = (
     "the comment is kept without its control characters,"
@@ -57,7 +57,7 @@ class SaveRequest:
             f" - image {self.image.name.removesuffix('.ndz')} - by {self.author}"
         )
         line = f"{words} - {self.comment}" if self.comment else words
-        return ramdisk.plain(line.translate(BYTES), ramdisk.LONGEST_STAMP)
+        return sanitise(line.translate(BYTES), ramdisk.LONGEST_STAMP)
 
     @property
     def is_comment_whole(self) -> bool:
@@ -205,4 +205,4 @@ class _Save:
                 return
         finally:
             patience.end()
-        self._bus.report(Notice(text=ramdisk.plain(words)))
+        self._bus.report(Notice(text=sanitise(words)))

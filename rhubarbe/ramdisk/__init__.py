@@ -5,7 +5,6 @@ terminal that echoes. Whatever a user typed is quoted before it gets there. The 
 imagezip are those of the Emulab tools, which ours print too.
 """
 
-from rhubarbe.plain import LONGEST_LINE, plain
 from rhubarbe.ramdisk.disks import DisksTranscript, NodeDisks, list_disks
 from rhubarbe.ramdisk.engines import (
     IMAGE_NAME,
@@ -45,7 +44,6 @@ __all__ = [
     "BEGIN_MARK",
     "DISK_MARK",
     "IMAGE_NAME",
-    "LONGEST_LINE",
     "LONGEST_STAMP",
     "NO_PROGRAM",
     "STAMP_FILE",
@@ -65,7 +63,6 @@ __all__ = [
     "fetch_by_aria2",
     "last_stamp",
     "list_disks",
-    "plain",
     "read_image",
     "receive_by_udpcast",
     "require_ramdisk",

@@ -8,9 +8,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from rhubarbe.plain import plain
 from rhubarbe.ramdisk.images import ImageTranscript
 from rhubarbe.ramdisk.session import Line, Output
+from rhubarbe.text import sanitise
 
 # What the image is called on the node, and in the torrent.
 IMAGE_NAME = "image.ndz"
@@ -78,7 +78,7 @@ class UnzipTranscript(ImageTranscript):
             return
         self._done += len(match.group(1))
         yield from self._advance(self._done)
-        if rest := plain(line[match.end() :]):
+        if rest := sanitise(line[match.end() :]):
             yield from self._words(rest)
 
     def _words(self, line: str) -> Iterator[Output]:

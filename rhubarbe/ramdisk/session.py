@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rhubarbe.plain import LONGEST_LINE, plain
+from rhubarbe.text import LONGEST_LINE, sanitise
 
 # The quotes keep a terminal's echo of the typed line from looking like the marker itself.
 BEGIN_MARK = "RHUBARBE-BEGIN"
@@ -107,7 +107,7 @@ class Transcript:
             lines.append(self._buffer[:-LONGEST_LINE])
             self._buffer = self._buffer[-LONGEST_LINE:]
         for line in lines:
-            yield from self._line(plain(line, len(line)))
+            yield from self._line(sanitise(line, len(line)))
         yield from self.partial(self._buffer)
 
     def _line(self, line: str) -> Iterator[Output]:

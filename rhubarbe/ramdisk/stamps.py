@@ -2,7 +2,7 @@
 
 import shlex
 
-from rhubarbe.plain import plain
+from rhubarbe.text import sanitise
 
 STAMP_FILE = "/etc/rhubarbe-image"
 LONGEST_STAMP = 4000
@@ -36,4 +36,4 @@ def stamp(partition: str, mount_point: str, line: str) -> str:
 def last_stamp(text: str) -> str:
     """Return the last line of a file of stamps, perhaps empty, as far as it can be shown."""
     line = text.removesuffix("\n").rpartition("\n")[2]
-    return plain(line.partition("\r")[0], LONGEST_STAMP)
+    return sanitise(line.partition("\r")[0], LONGEST_STAMP)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rhubarbe.disks import Disk
-from rhubarbe.plain import plain
+from rhubarbe.text import sanitise
 
 SECTOR = 512
 # A node with more has something else to say than its disks.
@@ -75,7 +75,7 @@ def read_blocks(links: Iterable[str], values: Iterable[str]) -> dict[str, Block]
         if match := _VALUE.fullmatch(line):
             block = found.setdefault(match[1], Block(match[1]))
             name = "port_no" if match[2].endswith("/port_no") else match[2]
-            block.values.setdefault(name, plain(match[3], LONGEST))
+            block.values.setdefault(name, sanitise(match[3], LONGEST))
     for block in found.values():
         for name in [each for each in block.values if each.endswith("/dev")]:
             device = _device(block[name])

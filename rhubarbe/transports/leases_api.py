@@ -16,7 +16,7 @@ from typing import Any, Self
 import aiohttp
 
 from rhubarbe.errors import LeaseError
-from rhubarbe.plain import plain
+from rhubarbe.text import sanitise
 from rhubarbe.transports.resolver import PatientResolver
 
 # Years of leases have room in this; a service that sends more is broken.
@@ -162,7 +162,7 @@ class Reservations:
         raise self._error(words or f"answers with HTTP status {status}, and says {said}")
 
     def _error(self, words: str) -> LeaseError:
-        return LeaseError(plain(f"the reservation service at {self._url}: {words}"))
+        return LeaseError(sanitise(f"the reservation service at {self._url}: {words}"))
 
 
 def utc(seconds: float) -> str:
