@@ -28,7 +28,7 @@ SPEAKS_WITHIN = 120  # seconds, on two cores that others use too
 OWNER = f"by it's \\owner {'x' * 600} {chr(39) * 300}"  # longer than a shell's line
 WHEN_THERE = """\
 for try in $(seq 30); do [ $(ls -d /sys/block/*/device | wc -l) -ge {} ] && break; sleep 1; done;\
- ls -d /sys/block/*/device"""
+ ls -1d /sys/block/*/device"""
 STAMP = "on no node - image sample - by rhubarbe-ramdisk"
 
 
