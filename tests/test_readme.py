@@ -31,6 +31,7 @@ ANYWHERE = {
     "rhubarbe-testbed --nodes 12": [],
     "rhubarbe-testbed --hosts 20": [is_root, pytest.mark.full, pytest.mark.alone],
     "rhubarbe-testbed --machines 2": [is_root, pytest.mark.full, pytest.mark.alone],
+    "rhubarbe-testbed --machines 3": [is_root, pytest.mark.full, pytest.mark.alone],
     "rhubarbe-ramdisk build --with udp-receiver": [is_root, pytest.mark.full, pytest.mark.alone],
     "sh tools/demo --machines": [is_root, pytest.mark.full, pytest.mark.alone],
 }
