@@ -13,6 +13,8 @@ from proving.places import BIN, MIB, QUIET, Place, try_run
 from proving.tables import Disk
 
 RIGHT, REFUSED = "right", "refused"
+GREETING = ("Maximum socket buffer", "Using Multicast", "Bound to", "Joined the team")
+"""What a client says of the network, before it knows the image."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ def fetch(image, path, *options):
     """Restore by a server and a client, both on loopback."""
     with _serving(image) as (server, group, port):
         session = ["-S", server, "-i", server, "-m", group, "-p", port, "-q"]
-        return program("frisbee", *session, *_as_device(path), "--verify", *options, path)
+        done = program("frisbee", *session, *_as_device(path), "--verify", *options, path)
+    said = [line for line in done.stderr.splitlines() if not line.startswith(GREETING)]
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "\n".join(said))
 
 
 def _as_device(path):
@@ -91,11 +95,11 @@ def _serving(image):
     with subprocess.Popen(line, stderr=subprocess.PIPE, env=QUIET) as process:
         try:
             deadline = time.monotonic() + 30
-            while not (ready.exists() and ready.read_text().strip()):
+            while not (ready.exists() and "\0" in ready.read_text()):
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < deadline, "the server is not ready"
                 time.sleep(0.02)
-            address, _, port = ready.read_text().strip().rpartition(":")
+            address, _, port = ready.read_text().partition("\0")[0].strip().rpartition(":")
             yield server, address, port
         finally:
             process.terminate()
