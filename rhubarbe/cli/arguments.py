@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 import rhubarbe
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.config import load_settings
 from rhubarbe.errors import ConfigError, SelectionError
+from rhubarbe.parser import Parser
 
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import NoReturn
-
-    from _typeshed import SupportsWrite
 
     from rhubarbe.config import Settings
     from rhubarbe.inventory import Entry, Inventory
@@ -47,24 +44,6 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=_columns() - 2)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Complains in one line, whatever it complains about: a name of a file may be a word too."""
-
-    def error(self, message: str) -> NoReturn:
-        from rhubarbe.text import sanitise
-
-        super().error(sanitise(message))
-
-    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        """Have a help that cannot be written be an error, which some releases of Python hide."""
-        stream = file or sys.stderr
-        try:
-            stream.write(message)
-        except OSError:
-            if stream is not sys.stderr:  # where else would the error be told?
-                raise
-
-
 def _columns() -> int:
     try:
         return int(os.environ["COLUMNS"])
@@ -78,7 +57,7 @@ def _columns() -> int:
 
 def make_parser(program: str, verb: ModuleType) -> argparse.ArgumentParser:
     """Return the parser of one verb: its module's docstring, arguments and example."""
-    parser = _Parser(
+    parser = Parser(
         prog=program,
         description=verb.__doc__,
         epilog=verb.EPILOG,

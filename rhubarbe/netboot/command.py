@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.netboot.errors import Misused, NetbootError
 from rhubarbe.netboot.keys import read_keys
+from rhubarbe.parser import Parser
 from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=NAME,
         description="Make the ramdisk that nodes boot to be loaded, or a small system for a disk, "
         "from Debian packages; no root is needed.",

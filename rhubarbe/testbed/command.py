@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rhubarbe.parser import Parser
 from rhubarbe.testbed import drives, faults
 from rhubarbe.testbed.errors import Misused, TestbedError
 from rhubarbe.text import sanitise
@@ -66,7 +67,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 def _parser() -> argparse.ArgumentParser:
     known = "\n".join(f"  {name:14} {what}" for name, what in faults.KNOWN.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=NAME,
         usage="%(prog)s [options] [-- COMMAND ARGS...]",
         description="Run an emulated testbed: power cards, nodes that boot, disks. With a COMMAND, "
