@@ -209,7 +209,7 @@ class _Load:
         await node.reboot(Phase.BOOT)
         if self._request.waits:
             stamp = self._stamps[node.name]
-            await wait_for_boot(node, since, stamp, self._settings, self._sessions)
+            await wait_for_boot(node, since, stamp, self._settings, self._sessions, disk=node.disk)
 
     async def _require(self, node: Node, disk: Disk) -> None:
         """Refuse a disk that the image cannot be put on, before any client is run; raises Refused.

@@ -10,6 +10,7 @@ from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import NetworkingSettings
+from rhubarbe.disks import Disk
 from rhubarbe.errors import CommandFailed, NodeError, Unreachable
 from rhubarbe.events import Notice, Phase, Started
 from rhubarbe.gateway.history import History
@@ -106,12 +107,19 @@ async def _wait_for_ssh(
 
 
 async def wait_for_boot(
-    node: Node, since: float, stamp: str | None, settings: Settings, sessions: asyncio.Semaphore
+    node: Node,
+    since: float,
+    stamp: str | None,
+    settings: Settings,
+    sessions: asyncio.Semaphore,
+    *,
+    disk: Disk | None = None,
 ) -> None:
     """Return once ssh answers from the system that a load has just written.
 
     It must have booted after `since`, in monotonic seconds, and show the last stamp of the image,
-    perhaps empty; None where that is not known: the time of the boot has to do.
+    perhaps empty; None where that is not known: the time of the boot has to do. Where its root is
+    on a disk that tells who it is, that must be `disk`.
     `sessions` bounds how many nodes are asked at once. Raises NodeError.
     """
     networking = settings.networking
@@ -124,6 +132,8 @@ async def wait_for_boot(
         shown = await _shown_stamp(where, limit)
         if stamp is not None:
             _require_stamp(shown, stamp)
+        if disk is not None and ramdisk.can_be_told(disk):
+            _require_disk(await _root_disk(where, limit), disk)
         node.note(f"up for {uptime:.0f} s, runs: {shown or UNSTAMPED}")
 
     limit = settings.nodes.wait_default_timeout
@@ -142,6 +152,14 @@ async def _shown_stamp(where: tuple[str, int, str, str], limit: float) -> str:
         return ""
 
 
+async def _root_disk(where: tuple[str, int, str, str], limit: float) -> str:
+    """Return what the system tells of the disk that it runs from, empty where it does not."""
+    try:
+        return await ask(*where, limit, ramdisk.ROOT_DISK)
+    except CommandFailed:
+        return ""
+
+
 def _require_stamp(shown: str, written: str) -> None:
     """Refuse a system that is not the one on the disk; raises NodeError."""
     if shown == written:
@@ -154,6 +172,12 @@ def _require_stamp(shown: str, written: str) -> None:
     raise NodeError(
         f"it runs another system than was loaded: {shown}; the image has: {written or UNSTAMPED}"
     )
+
+
+def _require_disk(answer: str, disk: Disk) -> None:
+    """Refuse a system that runs from another disk; raises NodeError."""
+    if other := ramdisk.other_disk(disk, answer):
+        raise NodeError(f"it runs from another disk than was loaded: {other}")
 
 
 def _seconds(answer: str) -> float:

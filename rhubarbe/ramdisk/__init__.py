@@ -21,6 +21,7 @@ from rhubarbe.ramdisk.images import (
     read_image,
     write_image,
 )
+from rhubarbe.ramdisk.rootdisk import ROOT_DISK, can_be_told, other_disk
 from rhubarbe.ramdisk.session import (
     BEGIN_MARK,
     NO_PROGRAM,
@@ -46,6 +47,7 @@ __all__ = [
     "IMAGE_NAME",
     "LONGEST_STAMP",
     "NO_PROGRAM",
+    "ROOT_DISK",
     "STAMP_FILE",
     "STATUS_MARK",
     "AriaTranscript",
@@ -60,9 +62,11 @@ __all__ = [
     "Percent",
     "Transcript",
     "UnzipTranscript",
+    "can_be_told",
     "fetch_by_aria2",
     "last_stamp",
     "list_disks",
+    "other_disk",
     "read_image",
     "receive_by_udpcast",
     "require_ramdisk",

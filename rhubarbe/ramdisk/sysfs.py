@@ -108,6 +108,11 @@ def read_disks(blocks: dict[str, Block], path_of: Callable[[str], str]) -> list[
     ]
 
 
+def identity(block: Block) -> tuple[str, str]:
+    """Return serial number and WWN of a disk, each empty where it tells none."""
+    return _serial(block), _wwn(block)
+
+
 def _serial(block: Block) -> str:
     for name in ("device/serial", "serial", "device/vpd_pg80"):
         if block[name]:

@@ -94,6 +94,20 @@ def test_a_node_without_the_disk_that_is_configured_is_bad_and_nothing_of_it_is_
     assert digest(switch_off(machines, "fit01")) == before
 
 
+def test_a_disk_with_an_older_copy_of_the_image_is_not_taken_for_the_one_that_was_loaded(
+    make_machines,
+):
+    """Both have the same UUIDs: the kernel that was loaded may take its root from the other."""
+    machines = make_machines(1, "nvme,serial=OLDER", "nvme,serial=MEANT,meant")
+    with told_by_machines(machines):
+        ended(machines, 0, "rhubarbe-load", "--wait", "1")
+        shutil.copyfile(switch_off(machines, "fit01"), machines.disk("fit01-1"))
+        assert machines.ask_card("fit01", "on") == "ok\n"
+        said = ended(machines, 1, "rhubarbe-load", "--retries", "0", "--wait", "1")
+    assert "it runs from another disk than was loaded" in said, said
+    assert "serial MEANT" in said
+
+
 FORMER_LIFE = """\
 create="mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2"
 echo "2048,{sectors},fd" | sfdisk -q /dev/vda
