@@ -48,6 +48,34 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     return _checked(descriptor, path, force=force)
 
 
+def refuse_same(descriptor: int, name: str, *paths: str) -> None:
+    """Raise TargetError where one of the paths is what `descriptor` reads, or a part of it.
+
+    What is read would be overwritten, and lost: copies that go wrong do so by one name too many.
+    """
+    read = os.fstat(descriptor)
+    for path in paths:
+        try:
+            found = os.fstat(1) if path == STDOUT else os.stat(path)  # noqa: PTH116
+        except OSError:
+            continue
+        if _is_same(read, found):
+            raise TargetError(f"{path}: is what is read ({name}): it would be overwritten")
+
+
+def _is_same(read: os.stat_result, found: os.stat_result) -> bool:
+    if stat.S_ISBLK(read.st_mode) and stat.S_ISBLK(found.st_mode):
+        one, other = _place_of(read.st_rdev), _place_of(found.st_rdev)
+        return other in {one, one.parent} or one == other.parent
+    is_file = stat.S_ISREG(read.st_mode) and stat.S_ISREG(found.st_mode)
+    return is_file and (read.st_dev, read.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _place_of(device: int) -> Path:
+    """Return where the kernel shows a device: a partition below its disk."""
+    return Path(os.path.realpath(f"{SYSFS}/dev/block/{os.major(device)}:{os.minor(device)}"))
+
+
 def _cannot_open(path: str, error: OSError) -> TargetError:
     return TargetError(f"{path}: cannot open output: {error.strerror}")
 
@@ -90,7 +118,7 @@ def _is_among_devices(there: str, path: str) -> bool:
 
 def _refuse_in_use(path: str, device: int) -> None:
     if use := use_of(f"{os.major(device)}:{os.minor(device)}"):
-        raise TargetError(f"{path} is in use ({use}); --force writes to it all the same")
+        raise TargetError(f"{path} is in use ({use}); imageunzip and frisbee take --force")
 
 
 def _open_disk(path: str, status: os.stat_result, *, force: bool) -> int:
@@ -121,7 +149,7 @@ def _open_patiently(path: str, flags: int) -> int:
             if time.monotonic() > end:
                 raise TargetError(
                     f"{path} is in use (the kernel holds it for a filesystem, a volume or another"
-                    " program); --force writes to it all the same"
+                    " program); imageunzip and frisbee take --force"
                 ) from error
         time.sleep(_LOOK_EVERY)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rhubarbe.imaging.fitting import Extent
 from rhubarbe.imaging.relocations import data_end
 from rhubarbe.ndz.errors import TruncatedImage, UnsupportedImage
-from rhubarbe.ndz.header import CHUNK, HEADER_AREA, parse_header
+from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
+from rhubarbe.ndz.inflate import inflate
 
 STDIN = "-"
 
@@ -43,6 +44,19 @@ class ImageFile:
             covered = max(covered, header.last)
         return Extent(data, covered) if self.count else None
 
+    def data_beyond(self, size: int) -> Iterator[tuple[int, int]]:
+        """Yield (place, byte past the last one that is not zero) of chunks with such beyond `size`.
+
+        Reads no more than the headers, and inflates the chunks that reach so far.
+        """
+        for place in range(self.count):
+            area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
+            header = parse_header(area, place)
+            if header.regions and header.regions[-1].end * SECTOR > size:
+                chunk = os.pread(self.descriptor, CHUNK, place * CHUNK)
+                if (end := _last_data(chunk, header)) > size:
+                    yield place, end
+
     def chunks(self) -> Iterator[bytearray]:
         """Yield the chunks in order; raise TruncatedImage where the last one is cut short."""
         place = 0
@@ -68,3 +82,17 @@ class ImageFile:
                 break
             filled += got
         return filled
+
+
+def _last_data(chunk: bytes, header: ChunkHeader) -> int:
+    """Return the byte on the disk past the last one that is not zero, 0 if all are."""
+    last = at = 0
+    for piece in inflate(chunk, header):
+        if stripped := len(piece.rstrip(b"\0")):
+            last = at + stripped
+        at += len(piece)
+    for region in header.regions:
+        if last <= region.size * SECTOR:
+            return region.start * SECTOR + last if last else 0
+        last -= region.size * SECTOR
+    return 0

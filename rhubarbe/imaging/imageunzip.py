@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
-from rhubarbe.imaging.devices import STDOUT
-from rhubarbe.imaging.errors import UsageError
+from rhubarbe.imaging.devices import STDOUT, refuse_same
+from rhubarbe.imaging.errors import TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
@@ -80,7 +80,10 @@ def _work(line: CommandLine) -> int:
                 f"{image.size % CHUNK} bytes of {CHUNK}"
             )
         extent = image.extent()
+        refuse_same(image.descriptor, image.name, _output(line))
         with _open_target(line) as target:
+            if extent and target.is_slice:
+                _refuse_beyond(image, target)
             _restore(line, image, target, extent)
             if line.has("dos-type"):
                 _set_type(line, target)
@@ -93,10 +96,23 @@ def _work(line: CommandLine) -> int:
     return 0
 
 
+def _output(line: CommandLine) -> str:
+    return line.arguments[1] if len(line.arguments) > 1 else STDOUT
+
+
+def _refuse_beyond(image: ImageFile, target: Target) -> None:
+    """Raise TargetTooSmall where an image has more than zeros beyond the end of a slice."""
+    size = target.size or 0
+    for place, end in image.data_beyond(size):
+        raise TargetTooSmall(
+            f"{target.name}: the slice is too small, nothing was written: {image.name} has data up "
+            f"to byte {end} (chunk {place}), the slice has {size}"
+        )
+
+
 def _open_target(line: CommandLine) -> Target:
-    path = line.arguments[1] if len(line.arguments) > 1 else STDOUT
     target = Target.open(
-        path,
+        _output(line),
         zero_free=line.has("zero"),
         keep_size=line.has("as-device"),
         slice_number=line.number("slice", 0, 1, 128) or None,

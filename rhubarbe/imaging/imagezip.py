@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
-from rhubarbe.imaging.devices import STDOUT
+from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
-from rhubarbe.imaging.output import Output, open_output
+from rhubarbe.imaging.output import PARTIAL, Output, open_output
 from rhubarbe.imaging.partitions import SECTOR_SIZES
 from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, has_bars, shown
 from rhubarbe.imaging.relocations import SHORT_SECTOR
@@ -67,6 +67,10 @@ def _work(line: CommandLine) -> int:
     if len(line.arguments) == 1 and not is_info:
         raise UsageError("Must specify an output filename!")
     choice = _choose(line)
+    if (choice.ignored or choice.raw) and not choice.is_disk:
+        raise UsageError(
+            "-I and -R name partitions of a whole disk: they do not go with -s, -r, -l"
+        )
     if line.arguments[0] == STDIN and not choice.is_raw:
         raise UsageError("the standard input can only be imaged with -r or -f")
     started = time.monotonic()
@@ -149,6 +153,7 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         base=layout.base,
         blank=layout.blank if line.has("zero-short") else None,
     )
+    refuse_same(source.descriptor, source.name, path, path + PARTIAL)
     with open_output(path, syncs=not line.has("no-sync")) as output, zipper, shown(progress):
         batches = zipper.zip_stream() if source.is_stream else zipper.zip(layout.ranges)
         packing = _Packing(packer, output, progress)

@@ -54,6 +54,11 @@ class Choice:
     limit: int | None = None
     sector_size: int | None = None
 
+    @property
+    def is_disk(self) -> bool:
+        """Whether the input is to be a whole disk, with partitions."""
+        return not (self.is_bare or self.is_raw or self.slice_number)
+
 
 @dataclass(slots=True)
 class Layout:
@@ -135,7 +140,8 @@ def _survey(source: Source, choice: Choice, sector_size: int) -> tuple[Layout, l
         refuse_foreign_table(source.read_at, sector_size, source.name)
         table = read_partitions(source.read_at, source.size, sector_size)
     except PartitionError as error:
-        if choice.slice_number is not None or not identify(source.read_at, source.sectors):
+        named = choice.ignored or choice.raw
+        if choice.slice_number is not None or named or not identify(source.read_at, source.sectors):
             hint = "; with -r everything is stored"
             raise PartitionError(f"{source.name}: {error}{hint}") from error
         return _survey_bare(source, choice)
@@ -166,6 +172,8 @@ def _survey_disk(
         layout.remarks.append("GPT: using backup GPT")
     layout.remarks += [f"P{number}: unused, NOT SAVING." for number in table.unused_numbers]
     partitions = [p for p in table.partitions if not p.is_extended]
+    for number in sorted((choice.ignored | choice.raw) - set(table.unused_numbers)):
+        table.find(number)
     taken = merge([*table.used, *((p.start, p.end) for p in partitions)])
     used = _countable(source, table, [*table.used, *_used_gaps(source, table, taken)])
     for partition in partitions:

@@ -43,7 +43,10 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; the exit status is the command's, or 0, or 1 or 2 when the testbed fails."""
     ours, command = _split(list(sys.argv[1:] if argv is None else argv))
-    arguments = _parser().parse_args(ours)
+    parser = _parser()
+    arguments = parser.parse_args(ours)
+    if not arguments.machines and (options := _of_machines(parser, arguments)):
+        parser.error(f"only with --machines: {', '.join(options)}")
     _many_descriptors()
     _watch_children_without_threads()
     try:
@@ -128,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     of_machines("--cache", type=Path, metavar="DIR", help="what is built (default: in ~/.cache)")
     add("--version", action="version", version=f"%(prog)s {VERSION}")
     return parser
+
+
+def _of_machines(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """Return the options given that only machines have."""
+    names = ("debian", "keep_disks", "ramdisk", "disk", "memory", "cache")
+    given = [name for name in names if getattr(arguments, name) != parser.get_default(name)]
+    return [f"--{name.replace('_', '-')}" for name in given]
 
 
 def _positive(text: str) -> int:
