@@ -3,6 +3,7 @@
 Only the verb that is asked for is imported, and none of them imports what `--help` does not need.
 """
 
+import contextlib
 import errno
 import importlib
 import os
@@ -63,15 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
         _write_no_more()
-        print(f"{name}: the output cannot be written: {error.strerror}", file=sys.stderr)
+        _complain(f"{name}: the output cannot be written: {error.strerror}")
         return 1
 
 
 def _write_no_more() -> None:
     """Turn the standard output to nowhere, or the interpreter would have its say at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or in memory
+        os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def _complain(text: str) -> None:
+    """Say it on standard error, which is not waited for: a terminal may be stopped."""
+    from rhubarbe.displays.outlet import say  # most commands have nothing to complain of
+
+    say(sys.stderr, text)
 
 
 def _main(name: str, words: list[str]) -> int:
@@ -96,15 +105,16 @@ def _run(verb: str, words: list[str]) -> int:
     except RhubarbeError as error:
         from rhubarbe.text import sanitise  # names of files and words of others may be in it
 
-        print(f"{PREFIX}{verb}: {sanitise(str(error))}", file=sys.stderr)
+        _complain(f"{PREFIX}{verb}: {sanitise(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"{PREFIX}{verb}: interrupted", file=sys.stderr)
+        _write_no_more()  # whoever reads our output may have held us up
+        _complain(f"{PREFIX}{verb}: interrupted")
         return 1
     except (MemoryError, RuntimeError, ImportError, ExceptionGroup) as error:
         if (lack := shortage(error)) is None:
             raise
-        print(f"{PREFIX}{verb}: this machine cannot do more: {lack}", file=sys.stderr)
+        _complain(f"{PREFIX}{verb}: this machine cannot do more: {lack}")
         return 1
     return code
 

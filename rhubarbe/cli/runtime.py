@@ -1,7 +1,8 @@
 """One command from start to end: loop, signals, displays, log, and the exit code.
 
 Whatever way a command ends (well, by its time limit, by SIGINT, SIGTERM or SIGHUP, by an error),
-the operation is left to clean up, then the displays get the last events and are closed.
+the operation is left to clean up, then the displays get the last events and are closed. Whoever
+reads what they write is waited for a moment then, and at no time before.
 """
 
 import asyncio
@@ -17,13 +18,17 @@ from rhubarbe.bus import Bus
 from rhubarbe.displays.display import Display
 from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.logfile import LogFile
+from rhubarbe.displays.outlet import Outlet, say
 from rhubarbe.displays.report import Report
+from rhubarbe.displays.writer import Patience
 from rhubarbe.errors import GatewayError, RhubarbeError, why
 from rhubarbe.events import Event, Finished, Notice
 from rhubarbe.operations.outcome import Outcome
 
 LOG = "rhubarbe.log"
 TICKS = 0.25
+# How long whoever reads the output may take for the rest of it, once a signal has come.
+AFTER_SIGNAL = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Operation = Callable[[Bus], Coroutine[Any, Any, Outcome]]
@@ -61,16 +66,23 @@ def run_command(
         if report is not None:
             displays.append(stack.enter_context(_reporting(Path(report))))
         code = asyncio.run(_Command(displays, notices).run(operation))
-        return _complain(displays[0]) or code
+        _complain("log", displays[1:])
+        return _complain("output", displays[:1]) or code
 
 
-def _complain(window: Display) -> int:
-    """Say what the window lost to a full disk, and return the exit code for that, else 0."""
-    outlet = getattr(window, "outlet", None)
-    if outlet is None or not outlet.is_incomplete:
-        return 0
-    print(f"the output cannot be written: {why(outlet.failure)}", file=sys.stderr)
-    return 1
+def _complain(what: str, displays: Sequence[Display]) -> int:
+    """Say what was lost of it to whoever is still there; return the exit code for that, else 0."""
+    code = 0
+    for outlet in _outlets(displays):
+        if outlet.is_incomplete and outlet.failure is not None:
+            say(sys.stderr, f"the {what} cannot be written: {why(outlet.failure)}")
+            code = 1
+    return code
+
+
+def _outlets(displays: Sequence[Display]) -> Iterator[Outlet]:
+    for display in displays:
+        yield from display.outlets
 
 
 @contextlib.contextmanager
@@ -96,13 +108,9 @@ def _interrupt(*_: object) -> None:
 
 
 def _ignore_signals() -> None:
-    """Let no late ^C change what becomes of a command that is over; for the loop's thread."""
-    loop = asyncio.get_running_loop()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    """Let no late ^C change what becomes of a command that is over."""
     for number in SIGNALS:
-        loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _bar(*, verbose: bool) -> Callable[[], Display]:
@@ -163,6 +171,9 @@ class _Command:
         self._notices = notices
         self._signal: signal.Signals | None = None
         self._told: int | None = None
+        self._patience = Patience()
+        for outlet in _outlets(displays):
+            outlet.patience = self._patience
 
     async def run(self, operation: Operation) -> int:
         bus = Bus()
@@ -179,9 +190,10 @@ class _Command:
                 raise
             code = 1
         finally:
-            _ignore_signals()
+            self._hurry_at_signals()
             bus.close()
             await follower
+            _ignore_signals()
         # A signal that came after the outcome was told changes nothing of it.
         return code if self._told is None else self._told
 
@@ -193,11 +205,21 @@ class _Command:
         def interrupted(number: signal.Signals) -> None:
             if self._signal is None and main is not None:
                 self._signal = number
+                self._patience.shorten(AFTER_SIGNAL)
                 main.cancel()
 
         for number in SIGNALS:
             loop.add_signal_handler(number, interrupted, number)
         yield
+
+    def _hurry_at_signals(self) -> None:
+        """Let a late signal change nothing, but that nobody waits for who reads the output."""
+        loop = asyncio.get_running_loop()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, lambda *_: self._patience.shorten(AFTER_SIGNAL))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     async def _follow(self, events: Any) -> None:
         ticker = asyncio.get_running_loop().create_task(self._tick(), name="ticks")

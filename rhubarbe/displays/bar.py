@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from rhubarbe.displays import wording
 from rhubarbe.displays.display import Clock, local_time
-from rhubarbe.displays.outlet import Outlet
+from rhubarbe.displays.outlet import Outlet, missing
 from rhubarbe.displays.table import table
 from rhubarbe.displays.tally import Tally
 from rhubarbe.events import Event, Finished, NodeNoted
@@ -36,7 +36,8 @@ class Bar:
         clock: Clock = local_time,
         terminal: bool | None = None,
     ) -> None:
-        self.outlet = Outlet(stream)
+        self.outlet = Outlet(stream, tell_missing=self._missing)
+        self.outlets = (self.outlet,)
         self._verbose = verbose
         self._quiet = () if notes or verbose else (NodeNoted,)
         self._clock = clock
@@ -52,7 +53,7 @@ class Bar:
         self._tally.take(event)
         if isinstance(event, Finished):
             self.tick()
-            self.close()
+            self._erase()
             lines = [*table(event), *wording.closing(event)]
             self.outlet.write("".join(f"{line}\n" for line in lines))
         elif isinstance(event, self._quiet):
@@ -62,7 +63,7 @@ class Bar:
 
     def tick(self) -> None:
         """Redraw the bar, or tell the next tenth."""
-        if self._over or not self._tally.nodes:
+        if self._over or not self._tally.nodes or self.outlet.is_behind:
             return
         if self._strip is None:
             self._tell_tenth()
@@ -73,13 +74,23 @@ class Bar:
 
     def close(self) -> None:
         """Erase the bar, if there still is one."""
+        self._erase()
+        self.outlet.end()
+
+    def _erase(self) -> None:
         if self._drawn:
             self.outlet.write(_ERASE)
         self._drawn = ""
         self._over = True
 
+    def _line(self, text: str) -> str:
+        return f"{self._clock():%H:%M:%S} - {self._elapsed():+04.0f}s: {text}\n"
+
+    def _missing(self, lines: int, reason: str) -> str:
+        return ("" if self._strip is None else _ERASE) + self._line(missing(lines, reason))
+
     def _print(self, text: str) -> None:
-        line = f"{self._clock():%H:%M:%S} - {self._elapsed():+04.0f}s: {text}\n"
+        line = self._line(text)
         self.outlet.write(f"{_ERASE}{line}{self._drawn}" if self._drawn else line)
 
     def _tell_tenth(self) -> None:

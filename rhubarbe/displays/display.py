@@ -1,9 +1,10 @@
 """What every window is to the front door: something that is shown events, ticked, then closed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from rhubarbe.displays.outlet import Outlet
 from rhubarbe.events import Event
 
 Clock = Callable[[], datetime]
@@ -16,7 +17,11 @@ def local_time() -> datetime:
 
 
 class Display(Protocol):
-    """A window on one command; all three are called in the event loop's thread."""
+    """A window on one command; all is called in the event loop's thread, which is not held up."""
+
+    @property
+    def outlets(self) -> Sequence[Outlet]:
+        """Where it writes."""
 
     def show(self, event: Event) -> None:
         """Take one event in; cheap, and raises nothing that the outside world may cause."""
@@ -25,4 +30,7 @@ class Display(Protocol):
         """Redraw what has changed; called a few times a second."""
 
     def close(self) -> None:
-        """Give the terminal back and print what is left; called on every way out, once or more."""
+        """Give the terminal back and print what is left; called on every way out, once or more.
+
+        It waits until that is read, as patiently as the outlets are.
+        """

@@ -8,6 +8,7 @@ durations in `seconds`, sizes in bytes, `percent` from 0 to 100, `phase` as its 
 
 The first object is `Started`, the last one `Finished`, with the sets `good` and `bad` in selection
 syntax, the `exit_code`, and `nodes`: an object a node, as `rhubarbe.events.NodeResult` has it. Text is ASCII: whatever else a node said is escaped as JSON has it.
+A `Notice` stands where lines were dropped since nobody read them.
 Programs should skip events and fields that they do not know.
 """  # noqa: E501 - one event is one line
 
@@ -16,27 +17,35 @@ from dataclasses import asdict
 from typing import TextIO
 
 from rhubarbe.displays.display import Clock, local_time
-from rhubarbe.displays.outlet import Outlet
-from rhubarbe.events import Event
+from rhubarbe.displays.outlet import Outlet, missing
+from rhubarbe.events import Event, Notice
 
 
 class JsonLines:
     """A display for programs; each line is flushed as it is written."""
 
     def __init__(self, stream: TextIO, *, clock: Clock = local_time) -> None:
-        self.outlet = Outlet(stream)
+        self.outlet = Outlet(stream, tell_missing=self._missing)
+        self.outlets = (self.outlet,)
         self._clock = clock
 
     def show(self, event: Event) -> None:
         """Write one object."""
-        told = {
-            "time": self._clock().isoformat(timespec="milliseconds"),
-            "event": type(event).__name__,
-        }
-        self.outlet.write(json.dumps(told | asdict(event)) + "\n")
+        self.outlet.write(self._line(event))
 
     def tick(self) -> None:
         """Nothing to redraw."""
 
     def close(self) -> None:
-        """Nothing to give back: the stream belongs to whoever opened it."""
+        """Write what is left; the stream belongs to whoever opened it."""
+        self.outlet.end()
+
+    def _line(self, event: Event) -> str:
+        told = {
+            "time": self._clock().isoformat(timespec="milliseconds"),
+            "event": type(event).__name__,
+        }
+        return json.dumps(told | asdict(event)) + "\n"
+
+    def _missing(self, lines: int, reason: str) -> str:
+        return self._line(Notice(text=missing(lines, reason)))

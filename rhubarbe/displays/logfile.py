@@ -7,24 +7,25 @@ from typing import TextIO
 
 from rhubarbe.displays import wording
 from rhubarbe.displays.display import Clock, local_time
-from rhubarbe.displays.outlet import Outlet
+from rhubarbe.displays.outlet import Outlet, missing
 from rhubarbe.events import Event, Finished
 
 
 class LogFile:
     """Appends to a text stream, which becomes ours to close.
 
-    A full disk loses lines, never the command: `outlet.failure` and `outlet.dropped` tell.
+    A disk that is full or stuck loses lines, never the command: `outlet.failure` and
+    `outlet.dropped` tell.
     """
 
     def __init__(self, stream: TextIO, *, clock: Clock = local_time) -> None:
-        self.outlet = Outlet(stream)
+        self.outlet = Outlet(stream, tell_missing=self._missing)
+        self.outlets = (self.outlet,)
         self._clock = clock
 
     def show(self, event: Event) -> None:
         """Write one event as one line, and the end of a command as several."""
-        time = self._clock().isoformat(sep=" ", timespec="milliseconds")[:23]
-        self.outlet.write("".join(f"{time} {line}\n" for line in _lines(event)))
+        self.outlet.write(self._timed(_lines(event)))
 
     def tick(self) -> None:
         """Nothing to redraw."""
@@ -32,6 +33,13 @@ class LogFile:
     def close(self) -> None:
         """Close the file."""
         self.outlet.close()
+
+    def _timed(self, lines: list[str]) -> str:
+        time = self._clock().isoformat(sep=" ", timespec="milliseconds")[:23]
+        return "".join(f"{time} {line}\n" for line in lines)
+
+    def _missing(self, lines: int, reason: str) -> str:
+        return self._timed([missing(lines, reason)])
 
 
 def _lines(event: Event) -> list[str]:

@@ -1,60 +1,126 @@
-"""A text stream that may fail under us without the command failing for it."""
+"""A text stream that may fail or be stuck under us, which no command fails or waits for."""
 
-import errno
-import os
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
-_NOBODY_READS = frozenset({errno.EPIPE, errno.EIO, errno.ENXIO})
+from rhubarbe.displays.writer import MOST, NOBODY_READS, Patience, Writer
+
+# Whoever redraws need not, while more than this has not gone out.
+_BEHIND = 1 << 16
+# A last word, where nothing else is left to do.
+_LAST_WORD = 0.5
+
+
+def missing(lines: int, reason: str) -> str:
+    """Word what stands where lines are missing."""
+    return f"{lines} line{'s are' if lines != 1 else ' is'} missing here: {reason}"
 
 
 class Outlet:
-    """Writes through to a stream, flushed each time; what cannot be written is dropped.
+    """Writes to a stream, flushed each time; what cannot be written is dropped, the oldest first.
 
-    `failure` remembers the first error, `dropped` counts the writes that were lost. Once the other
-    end is gone for good, the descriptor is turned to `/dev/null`, so that the interpreter's own
-    flush at exit does not change the exit code.
+    Nothing here waits for the stream but `drain`, `end` and `close`: these last two for as long as
+    `patience` says. `failure` remembers the first error, `dropped` counts the lines that were lost;
+    where some are, the stream is told so, in the words of `tell_missing`. Once the other end is
+    gone for good, the descriptor is turned to `/dev/null`, so that the interpreter's own flush at
+    exit does not change the exit code. A stream in memory is written to at once.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        tell_missing: Callable[[int, str], str] = lambda lines, reason: (
+            f"{missing(lines, reason)}\n"
+        ),
+        most: int = MOST,
+    ) -> None:
+        """Write to `stream`, of which at most `most` bytes wait."""
         self.stream = stream
-        self.failure: OSError | ValueError | None = None
-        self.dropped = 0
+        self.patience = Patience()
+        self._failure: OSError | ValueError | None = None
+        self._dropped = 0
+        self._tell_missing = tell_missing
+        self._writer: Writer | None = None
+        with suppress(OSError, ValueError):
+            descriptor = stream.fileno()
+            stream.flush()  # what somebody wrote before us comes first
+            self._writer = Writer(descriptor, self._told, most)
 
     def write(self, text: str) -> None:
-        """Write and flush `text`; what the stream's encoding lacks becomes a question mark."""
-        encoding = self.stream.encoding or "utf-8"
+        """Have `text` written; what the stream's encoding lacks becomes a question mark."""
+        if self._writer is not None:
+            self._writer.put(self._encoded(text), _lines(text))
+            return
         try:
-            self.stream.write(text.encode(encoding, "replace").decode(encoding))
+            self.stream.write(self._encoded(text).decode(self._encoding))
             self.stream.flush()
         except (OSError, ValueError) as error:  # ValueError: somebody closed the stream
-            self._give_up(error)
+            self._dropped += _lines(text)
+            self._failure = self._failure or error
+
+    @property
+    def failure(self) -> OSError | ValueError | None:
+        """Why something was lost; None if nothing is."""
+        return self._writer.failure if self._writer else self._failure
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost."""
+        return self._writer.dropped if self._writer else self._dropped
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits that nothing should be drawn anew."""
+        return self._writer is not None and self._writer.waiting > _BEHIND
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether something was lost to somebody who still reads: a disk was full."""
+        """Whether something was lost to somebody who is still there: a disk was full."""
         error = self.failure
-        return isinstance(error, OSError) and error.errno not in _NOBODY_READS
+        return isinstance(error, OSError) and error.errno not in NOBODY_READS
+
+    def drain(self, seconds: float) -> None:
+        """Wait until all is written, but no longer than this."""
+        if self._writer is not None:
+            self._writer.drain(Patience(seconds, seconds))
+
+    def end(self) -> bool:
+        """Take nothing more, and wait within our patience; tell whether all is written."""
+        if self._writer is None or self._writer.end(self.patience):
+            return True
+        self.patience.shorten(0)  # the others that share it had as much time
+        return False
 
     def close(self) -> None:
-        """Close the stream, even where its last words cannot be written."""
+        """Write what is left, and close the stream, even where that cannot be written."""
+        if not self.end():
+            return  # closing would have to wait, too
         try:
             self.stream.close()
         except OSError as error:
-            self._give_up(error)
+            self._failure = self._failure or error
 
-    def _give_up(self, error: OSError | ValueError) -> None:
-        self.dropped += 1
-        self.failure = self.failure or error
-        if isinstance(error, OSError) and error.errno in _NOBODY_READS:
-            self._turn_to_nothing()
+    @property
+    def _encoding(self) -> str:
+        return self.stream.encoding or "utf-8"
 
-    def _turn_to_nothing(self) -> None:
-        try:
-            target = self.stream.fileno()
-        except (OSError, ValueError):
-            return
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nothing, target)
-        finally:
-            os.close(nothing)
+    def _encoded(self, text: str) -> bytes:
+        return text.encode(self._encoding, "replace")
+
+    def _told(self, lines: int, reason: str) -> bytes:
+        return self._encoded(self._tell_missing(lines, reason))
+
+
+def _lines(text: str) -> int:
+    return max(1, text.count("\n"))
+
+
+def say(stream: TextIO | None, text: str) -> None:
+    """Write a last line, and wait but a moment for whoever reads it."""
+    if stream is not None:  # closed by whoever started us
+        outlet = Outlet(stream)
+        outlet.patience.shorten(_LAST_WORD)
+        outlet.write(text + "\n")
+        outlet.end()

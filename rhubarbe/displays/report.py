@@ -4,8 +4,12 @@ Its keys are those of the events `Started` and `Finished`, with `started` and `e
 `image` where there is one, and `error` where the command could not even begin.
 """
 
+import contextlib
 import json
 import os
+import queue
+import secrets
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,9 +17,13 @@ from typing import Any
 from rhubarbe.displays.display import Clock, local_time
 from rhubarbe.events import Event, Finished, ImageChosen, ImageSaved, Started
 
+WRITTEN_WITHIN = 10.0
+
 
 class Report:
     """Gathers the outcome; `write` puts it into the file, once all is over."""
+
+    outlets = ()
 
     def __init__(self, path: Path, *, clock: Clock = local_time) -> None:
         self._path = path
@@ -45,18 +53,46 @@ class Report:
         self._document["error"] = words
 
     def write(self) -> None:
-        """Write the file: whole under its name, or not at all; raises OSError."""
+        """Write the file: whole under its name, or not at all; raises OSError.
+
+        It is not waited for for ever: it may be a pipe that nobody reads, or on a disk that does
+        not answer.
+        """
         text = json.dumps(self._document | {"ended": self._now()}, indent=2) + "\n"
-        if self._path.exists() and not self._path.is_file():
-            self._path.write_text(text, encoding="ascii")  # a pipe, a terminal: nothing to replace
-            return
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        ended: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                _write(self._path, text)
+            except OSError as error:
+                ended.put(error)
+            else:
+                ended.put(None)
+
+        threading.Thread(target=work, name="report", daemon=True).start()
         try:
-            with draft.open("x", encoding="ascii") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
-        except BaseException:
+            error = ended.get(timeout=WRITTEN_WITHIN)
+        except queue.Empty:
+            raise OSError(f"no answer in {WRITTEN_WITHIN:g} s") from None
+        if error is not None:
+            raise error
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists() and not path.is_file():
+        # A pipe, a terminal: nothing to replace; nor is one to become ours.
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - of a descriptor
+            stream.write(text)
+        return
+    draft = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
+    try:
+        with draft.open("x", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-            raise
+        raise

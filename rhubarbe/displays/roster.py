@@ -17,6 +17,7 @@ class Roster:
     def __init__(self, answers: TextIO, asides: TextIO, *, verbose: bool = False) -> None:
         self.outlet = Outlet(answers)
         self._asides = Outlet(asides)
+        self.outlets = (self.outlet, self._asides)
         self._verbose = verbose
         self._answered: dict[str, NodeAnswered] = {}
 
@@ -33,7 +34,9 @@ class Roster:
         """Nothing to redraw."""
 
     def close(self) -> None:
-        """Nothing to give back: the streams belong to whoever opened them."""
+        """Write what is left; the streams belong to whoever opened them."""
+        for outlet in self.outlets:
+            outlet.end()
 
     def _finish(self, finished: Finished) -> None:
         groups: dict[tuple[str, bool, str], list[NodeResult]] = {}

@@ -1,0 +1,173 @@
+"""Bytes on their way into a descriptor that may be stuck: a thread writes, and nobody waits for it.
+
+A terminal is stopped with ^S, a pipe is not read, a disk does not answer: a write then takes as
+long as it likes. The descriptor is often the user's shell's too, so it is never made non-blocking.
+"""
+
+import errno
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+MOST = 1 << 20  # bytes that may wait
+# At most so much at once: what went out is known that exactly, and a line stays whole in a pipe.
+_AT_ONCE = 4096
+_LOOK = 0.05
+
+
+class Patience:
+    """How long a command that is over waits for who reads its output."""
+
+    def __init__(self, still: float = 5.0, total: float = 30.0) -> None:
+        """Wait `total` seconds at most, and `still` while nothing goes out at all."""
+        self.still = still
+        self.total = total
+
+    def shorten(self, seconds: float) -> None:
+        """Wait no longer than that; for a signal handler, also while somebody waits."""
+        self.still, self.total = min(self.still, seconds), min(self.total, seconds)
+
+
+NOBODY_READS = frozenset({errno.EPIPE, errno.EIO, errno.ENXIO})
+
+
+class _Piece(NamedTuple):
+    content: bytes
+    lines: int
+    missing: int = 0  # of those before it, which are told of with it
+
+
+class Writer:
+    """Writes into a descriptor, in order, as fast as that takes it; `put` never waits.
+
+    When more than `most` bytes wait, the oldest are dropped. Before what comes next,
+    `missing(lines, reason)` is written. The thread keeps no process from its end: it holds no
+    buffer and no lock while it writes.
+    """
+
+    def __init__(
+        self, descriptor: int, missing: Callable[[int, str], bytes], most: int = MOST
+    ) -> None:
+        self.failure: OSError | None = None
+        self.dropped = 0
+        self._descriptor = descriptor
+        self._missing = missing
+        self._most = most
+        self._changed = threading.Condition()
+        self._pieces: deque[_Piece] = deque()
+        self._size = self._written = self._untold = 0
+        self._reason = ""
+        self._is_writing = self._is_over = self._is_cut = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for those before them."""
+        return self._size
+
+    def put(self, content: bytes, lines: int) -> None:
+        """Have this written; `lines` is how much is missing if it is not."""
+        with self._changed:
+            if self._is_over:
+                return
+            self._pieces.append(_Piece(content, lines))
+            self._size += len(content)
+            while self._size > self._most and len(self._pieces) > 1:
+                oldest = self._pieces.popleft()
+                self._size -= len(oldest.content)
+                self._lose(oldest.lines, OSError("nobody read it in time"))
+            self._changed.notify_all()
+
+    def drain(self, patience: Patience) -> bool:
+        """Wait until all is written, within this patience; tell whether it is."""
+        with self._changed:
+            begun = moved = time.monotonic()
+            written = self._written
+            while self._pieces or self._is_writing:
+                now = time.monotonic()
+                if self._written != written:
+                    written, moved = self._written, now
+                if now >= min(moved + patience.still, begun + patience.total):
+                    return False
+                self._changed.wait(_LOOK)  # for patience may be shortened meanwhile
+        return True
+
+    def end(self, patience: Patience) -> bool:
+        """Take nothing more, and wait for the end within this patience; tell whether it came."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+        if self.drain(patience):
+            self._thread.join()
+            return True
+        self.failure = self.failure or OSError("nobody reads it")
+        return False
+
+    def _run(self) -> None:
+        while (piece := self._next()) is not None:
+            try:
+                self._write(piece.content)
+            except OSError as error:
+                with self._changed:
+                    self._untold += piece.missing
+                    self._lose(piece.lines, error)
+            finally:
+                with self._changed:
+                    self._is_writing = False
+                    self._changed.notify_all()
+
+    def _next(self) -> _Piece | None:
+        """Wait for a piece; return it with what there is to say of those before it."""
+        with self._changed:
+            while not self._pieces:
+                if self._is_over:
+                    return None
+                self._changed.wait()
+            content, lines, _ = self._pieces.popleft()
+            self._size -= len(content)
+            self._is_writing = True
+            untold, self._untold = self._untold, 0
+            if untold:
+                content = self._missing(untold, self._reason) + content
+            return _Piece(content, lines, untold)
+
+    def _write(self, content: bytes) -> None:
+        rest = memoryview(b"\n" + content if self._is_cut else content)
+        whole = len(rest)
+        ready = select.poll()
+        ready.register(self._descriptor, select.POLLOUT)
+        try:
+            while rest:
+                try:
+                    count = os.write(self._descriptor, rest[:_AT_ONCE])
+                except BlockingIOError:  # somebody else made it non-blocking
+                    ready.poll()
+                else:
+                    rest = rest[count:]
+                    self._written += count
+        finally:
+            if len(rest) < whole:
+                self._is_cut = bool(rest)
+
+    def _lose(self, lines: int, error: OSError) -> None:
+        self._untold += lines
+        self.dropped += lines
+        self._reason = os.strerror(error.errno) if error.errno else str(error)
+        self.failure = self.failure or error
+        if error.errno in NOBODY_READS:
+            self._turn_to_nothing()
+
+    def _turn_to_nothing(self) -> None:
+        """Turn the descriptor to `/dev/null`, lest the interpreter complain at its own end."""
+        with suppress(OSError):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.dup2(nothing, self._descriptor)
+            finally:
+                os.close(nothing)
