@@ -55,7 +55,9 @@ class Writer:
     ) -> None:
         self.failure: OSError | None = None
         self.dropped = 0
-        self._descriptor = descriptor
+        self._given = descriptor
+        # One of our own: nothing else gets this number while the thread may still write.
+        self._descriptor = os.dup(descriptor)
         self._missing = missing
         self._most = most
         self._changed = threading.Condition()
@@ -127,6 +129,7 @@ class Writer:
         with self._changed:
             while not self._pieces:
                 if self._is_over:
+                    os.close(self._descriptor)
                     return None
                 self._changed.wait()
             content, lines, _ = self._pieces.popleft()
@@ -166,8 +169,11 @@ class Writer:
     def _turn_to_nothing(self) -> None:
         """Turn the descriptor to `/dev/null`, lest the interpreter complain at its own end."""
         with suppress(OSError):
+            is_still_that = os.path.sameopenfile(self._given, self._descriptor)
             nothing = os.open(os.devnull, os.O_WRONLY)
             try:
-                os.dup2(nothing, self._descriptor)
+                os.dup2(nothing, self._descriptor, inheritable=False)
+                if is_still_that:
+                    os.dup2(nothing, self._given)
             finally:
                 os.close(nothing)
