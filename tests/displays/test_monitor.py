@@ -1,4 +1,4 @@
-"""The curses screen in a real pseudo-terminal: what it shows, and how it gives that back."""
+"""The full screen in a real pseudo-terminal: what it shows, and how it gives that back."""
 
 import fcntl
 import os
@@ -37,7 +37,7 @@ def end(code):
 class Terminal:
     """A pseudo-terminal with one program in it."""
 
-    def __init__(self, program, rows=24, columns=80, term="xterm-256color"):
+    def __init__(self, program, rows=24, columns=80, term="xterm-256color", **options):
         self.outer, self.inner = os.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.inner)
@@ -51,7 +51,7 @@ class Terminal:
             stdout=self.inner,
             stderr=self.errors,
             env=environment,
-            start_new_session=True,
+            **({"start_new_session": True} | options),
         )
 
     def resize(self, rows, columns):
@@ -122,7 +122,7 @@ def test_the_board_is_drawn_then_the_normal_screen_tells_the_end(terminal):
     drawn = tty.read_until(b"12 nodes: 1 busy, 11 waiting")
     assert ENTERS_ALTERNATE_SCREEN in drawn
     assert "fit12" in plain(drawn)
-    assert not tty.is_as_before()  # curses has switched echo off
+    assert not tty.is_as_before()  # the keys are not shown
     tty.type(b"\n")
     code, rest, errors = tty.end()
     assert (code, errors) == (1, b"")
@@ -201,6 +201,41 @@ def test_the_board_follows_the_size_of_the_window(terminal):
     assert tty.is_as_before()
 
 
+def test_a_terminal_that_is_stopped_holds_nothing_up(terminal):
+    tty = terminal("""
+import time
+sys.stdin.readline()
+for number in range(3000):
+    monitor.show(Notice(text=f"notice {number}"))
+    monitor.tick()
+end(0)
+monitor.outlet.patience.shorten(0.2)
+monitor.close()
+""")
+    tty.read_until(b"11 waiting")
+    tty.type(b"\n")
+    termios.tcflow(tty.inner, termios.TCOOFF)
+    assert tty.child.wait(20) == 0
+    assert tty.is_as_before()
+
+
+def test_stopped_by_the_user_the_terminal_is_given_back_meanwhile(terminal):
+    tty = terminal(RUNTIME, start_new_session=False, process_group=0)
+    tty.read_until(b"ready to be stopped")
+    tty.child.send_signal(signal.SIGTSTP)
+    tty.read_until(LEAVES_ALTERNATE_SCREEN)
+    assert os.WIFSTOPPED(os.waitpid(tty.child.pid, os.WUNTRACED)[1])
+    assert tty.is_as_before()
+    tty.child.send_signal(signal.SIGCONT)
+    again = tty.read_until(b"ready to be stopped")
+    assert ENTERS_ALTERNATE_SCREEN in again
+    assert b"11 waiting" in again
+    assert not tty.is_as_before()
+    tty.child.send_signal(signal.SIGTERM)
+    assert tty.end()[0] == 1
+    assert tty.is_as_before()
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(10, 40), (2, 5), (1, 1)])
 def test_small_windows(terminal, rows, columns):
     tty = terminal("\nmonitor.tick()\nend(0)\nmonitor.close()\n", rows=rows, columns=columns)
@@ -231,7 +266,7 @@ monitor.close()
     assert os.read(tty.inner, 10) == b"ls\n"
 
 
-def test_the_signals_of_curses_are_given_back(terminal):
+def test_the_signals_are_given_back(terminal):
     tty = terminal("""
 monitor.close()
 for line in open("/proc/self/status"):
