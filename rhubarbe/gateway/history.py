@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
+from rhubarbe.gateway.ordering import in_order
 from rhubarbe.gateway.shared import create_readable, make_shared_directory
 
 if TYPE_CHECKING:
     import sqlite3
 
 LOCK_PATIENCE = 5.0
-KEPT_SECONDS = 400 * 86400
+KEPT = 20_000  # runs of one user
 # Rows of other users are read: a view or trigger planted among them must not run anything.
 GUARDED = "PRAGMA trusted_schema = OFF"
 SCHEMA = (
@@ -97,8 +98,9 @@ class History:
                 database.execute(statement)
             if not _has_images(database):
                 database.execute(IMAGE)
-            database.execute("DELETE FROM runs WHERE started < ?", [run.started - KEPT_SECONDS])
             _insert(database, run)
+            # By the order of noting: a clock that jumped ahead for a moment must not purge all.
+            database.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", [KEPT])
 
     @contextlib.contextmanager
     def _open_ours(self) -> "Iterator[sqlite3.Connection]":
@@ -114,18 +116,18 @@ class History:
             yield database
 
     def runs(self) -> list[NodeRun]:
-        """Return all that is noted, of all users; what cannot be read is left out."""
+        """Return all that is noted, of all users, in order; what cannot be read is left out."""
         import sqlite3
 
-        found: list[NodeRun] = []
+        found: list[list[NodeRun]] = []
         for path in sorted(self._directory.glob("*.sqlite")):
             # A stranger's rows may hold anything.
             with (
                 contextlib.suppress(sqlite3.Error, ValueError, TypeError),
                 _open(path, "ro") as database,
             ):
-                found += _read(database)
-        return sorted(found, key=lambda run: run.started)
+                found.append(list(_read(database)))
+        return in_order(found)
 
 
 @contextlib.contextmanager
@@ -186,7 +188,7 @@ def _read(database: "sqlite3.Connection") -> Iterator[NodeRun]:
     image = "image" if _has_images(database) else "NULL"
     for run, started, command, node, ok, attempts, phase, reason, loaded in database.execute(
         f"SELECT run, started, command, node, ok, attempts, phase, reason, {image}"  # noqa: S608
-        " FROM nodes JOIN runs ON runs.id = nodes.run"
+        " FROM nodes JOIN runs ON runs.id = nodes.run ORDER BY runs.id, nodes.rowid"
     ):
         yield NodeRun(
             node=str(node),

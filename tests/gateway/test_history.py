@@ -11,7 +11,7 @@ import pytest
 
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import NodeResult, Phase
-from rhubarbe.gateway.history import KEPT_SECONDS, History, Run
+from rhubarbe.gateway.history import History, Run
 
 WRITER = """
 import sys
@@ -42,10 +42,10 @@ def bad(node="fit02"):
     )
 
 
-def test_what_is_noted_is_read_in_the_order_of_time(tmp_path):
+def test_what_is_noted_is_read_in_the_order_of_noting(tmp_path):
     history = History(tmp_path)
-    history.add(run(good(phases={Phase.RESET: 1.5, Phase.IMAGE: 3.0}), bad(), started=2e9))
     history.add(run(good(attempts=2), started=1.9e9, command="save"))
+    history.add(run(good(phases={Phase.RESET: 1.5, Phase.IMAGE: 3.0}), bad(), started=1.8e9))
     first, second, third = history.runs()
     assert (first.command, first.node, first.attempts, first.ok) == ("save", "fit01", 2, True)
     assert second.phases == {"reset": 1.5, "image": 3.0}
@@ -61,11 +61,19 @@ def test_nothing_noted_yet(tmp_path):
     assert History(tmp_path / "none").runs() == []
 
 
-def test_old_runs_are_forgotten(tmp_path):
+def test_old_runs_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("rhubarbe.gateway.history.KEPT", 2)
     history = History(tmp_path)
-    history.add(run(good("fit09"), started=1e9))
-    history.add(run(good("fit01"), started=1e9 + KEPT_SECONDS + 1))
-    assert [each.node for each in history.runs()] == ["fit01"]
+    for node in ("fit01", "fit02", "fit03"):
+        history.add(run(good(node)))
+    assert [each.node for each in history.runs()] == ["fit02", "fit03"]
+
+
+def test_a_clock_that_jumped_ahead_and_back_forgets_nothing_and_changes_no_order(tmp_path):
+    history = History(tmp_path)
+    for node, started in (("fit01", 1e9), ("fit02", 9e9), ("fit03", 1.1e9), ("fit04", 0.0)):
+        history.add(run(good(node), started=started))
+    assert [each.node for each in history.runs()] == ["fit01", "fit02", "fit03", "fit04"]
 
 
 def test_several_writers_at_once_lose_nothing(tmp_path):
