@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING, TextIO
 
 from rhubarbe.displays import wording
-from rhubarbe.displays.display import Clock, local_time
+from rhubarbe.displays.display import Clock, local_time, stopwatch
 from rhubarbe.displays.outlet import Outlet, missing
 from rhubarbe.displays.table import table
 from rhubarbe.displays.tally import Tally
@@ -41,7 +41,7 @@ class Bar:
         self._verbose = verbose
         self._quiet = () if notes or verbose else (NodeNoted,)
         self._clock = clock
-        self._start = clock()
+        self._elapsed = stopwatch(clock)
         self._tally = Tally()
         self._strip = _Strip() if (_can_erase(stream) if terminal is None else terminal) else None
         self._drawn = ""
@@ -98,9 +98,6 @@ class Bar:
         if self._tally.has_progress and percent >= self._tenth + _STEP:
             self._tenth = int(percent // _STEP) * _STEP
             self._print(f"progress: {self._tenth} %")
-
-    def _elapsed(self) -> float:
-        return (self._clock() - self._start).total_seconds()
 
 
 class _Strip:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Protocol
 
 from rhubarbe.displays.outlet import Outlet
@@ -14,6 +15,18 @@ Clock = Callable[[], datetime]
 def local_time() -> datetime:
     """Say the time on this machine, with its zone."""
     return datetime.now().astimezone()
+
+
+def stopwatch(clock: Clock) -> Callable[[], float]:
+    """Return what says how many seconds have passed: whoever sets this machine's clock moves none.
+
+    A clock that tests move by hand is its own stopwatch.
+    """
+    if clock is local_time:
+        begun = monotonic()
+        return lambda: monotonic() - begun
+    start = clock()
+    return lambda: (clock() - start).total_seconds()
 
 
 class Display(Protocol):

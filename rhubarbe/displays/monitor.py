@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from rhubarbe.displays import wording
 from rhubarbe.displays.board import Board
-from rhubarbe.displays.display import Clock, local_time
+from rhubarbe.displays.display import Clock, local_time, stopwatch
 from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.outlet import Outlet
 from rhubarbe.displays.screen import Screen
@@ -34,8 +34,7 @@ class Monitor:
         self._screen = _open_screen()
         self.outlet = Outlet(sys.stdout)
         self.outlets = (self.outlet,)
-        self._clock = clock
-        self._start = clock()
+        self._elapsed = stopwatch(clock)
         self._board = Board()
         self._closing: list[str] = []
         self._is_drawing = self._is_asked_to_stop = False
@@ -100,8 +99,8 @@ class Monitor:
 
     def _draw(self) -> None:
         columns, rows = size = self._screen.size()
-        elapsed = (self._clock() - self._start).total_seconds()
-        self.outlet.write(self._screen.draw(self._board.render(columns, rows, elapsed), size))
+        lines = self._board.render(columns, rows, self._elapsed())
+        self.outlet.write(self._screen.draw(lines, size))
 
 
 def _open_screen() -> Screen:
