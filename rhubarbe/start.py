@@ -5,6 +5,7 @@
   are carried as Python does (PEP 383), byte for byte.
 - The standard streams take any text. Into files and pipes, names go as the bytes that they are; on
   a terminal, what it could not show is escaped.
+- A standard stream that is closed leads nowhere: else the next file that is opened would be it.
 - As many files may be open as the system lets us.
 """
 
@@ -24,9 +25,9 @@ def begin() -> None:
     _speak_utf8()
     codecs.register_error(ESCAPED, _escape)
     codecs.register_error(EXACT, _keep)
+    _have_standard_streams()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # closed by whoever started us
-            _take_any_text(stream)
+        _take_any_text(stream)
     open_many_files()
 
 
@@ -35,6 +36,16 @@ def _speak_utf8() -> None:
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode and sys.executable:
         words = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
         os.execv(sys.executable, words)  # noqa: S606 - no shell
+
+
+def _have_standard_streams() -> None:
+    """Open those that are closed towards `/dev/null`, in order, so that each has its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: PTH123, SIM115
+            if nowhere.fileno() == number:
+                os.set_inheritable(number, True)  # noqa: FBT003 - as those of all processes
+            setattr(sys, name, nowhere)
 
 
 def _take_any_text(stream: object) -> None:

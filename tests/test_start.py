@@ -61,6 +61,27 @@ def test_closed_streams_are_no_obstacle():
     assert subprocess.run(["sh", "-c", line, "-", *words], check=False, timeout=60).returncode == 0
 
 
+def test_a_closed_stream_is_no_file_of_ours(tmp_path):
+    script = """
+import os, sys
+from rhubarbe.start import begin
+begin()
+with open(sys.argv[1], "w") as file:
+    print("said to nobody")
+    print("nor this", file=sys.stderr)
+    sys.stdout.flush()
+    os.system("echo from a child")
+    assert file.fileno() > 2
+"""
+    path = tmp_path / "file"
+    words = [sys.executable, "-X", "dev", "-c", script, path]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "-", *words], check=False, timeout=60
+    )
+    assert done.returncode == 0
+    assert path.read_text() == ""
+
+
 def test_the_interpreter_keeps_its_options():
     script = "import sys; print(sys.flags.isolated, sys.flags.dont_write_bytecode, sys.argv)"
     words = ["-I", "-B", "-c", f"from rhubarbe.start import begin; begin()\n{script}", "x y", "-c"]

@@ -153,6 +153,12 @@ def test_a_report_that_nobody_reads_is_given_up(testbed):
     assert "report: the report cannot be written: no answer" in result.stderr
 
 
+@pytest.mark.parametrize("words", [["status", "1"], ["status", "--json", "1"], ["nodes", "1"]])
+def test_closed_streams_are_nobody_s_fault(testbed, words):
+    closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "-"]
+    assert testbed.run(*closed, f"rhubarbe-{words[0]}", *words[1:]).returncode == 0
+
+
 @pytest.mark.parametrize("words", [["images", "--check"], ["nodes", "-a"], ["load", "no-such"]])
 def test_a_complaint_to_a_stopped_terminal_ends(testbed, words):
     """Signals end what has no loop, too, and what is said in the end is not waited for."""
