@@ -50,6 +50,7 @@ class Entry(Record):
         return self.control.hostname
 
 
+_DISK_WORDS = frozenset({"disk", "disks", "drive", "hard_drive", "harddrive"})
 _UNIQUE: Mapping[str, Callable[[Entry], str]] = {
     "number": lambda entry: str(entry.number),
     "control.mac": lambda entry: entry.control.mac,
@@ -110,7 +111,7 @@ def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         return [], [f"{path}: the inventory cannot be read: {why(error)}"]
     if not isinstance(objects, list):
-        return [], [f"{path}: expected a list of nodes, found {type(objects).__name__}"]
+        return [], [f"{path}: expected a list of nodes, found {_kind(objects)}"]
     reader = _Reader(regularname)
     read = [reader.entry(f"{path}: entry {rank}", item) for rank, item in enumerate(objects, 1)]
     good = {rank: entry for rank, entry in enumerate(read, 1) if entry is not None}
@@ -136,10 +137,19 @@ class _Reader:
             self.faults.append(f"{where}: control.hostname {control.hostname!r} has no number")
         data = self._interface(where, item, "data", needs_mac=False) if item.get("data") else None
         cmc = self._interface(where, item, "cmc", needs_mac=False)
+        self._misplaced(where, item)
         disk = self._disk(where, item)
         if number is None or len(self.faults) > before:
             return None
         return Entry(number, control, cmc, data, disk)
+
+    def _misplaced(self, where: str, item: Mapping[str, Any]) -> None:
+        """Complain of what looks like `disk` and would be passed over."""
+        parts = {"": item} | {f"{part}.": item.get(part) for part in ("control", "cmc", "data")}
+        for place, values in parts.items():
+            for key in values if isinstance(values, dict) else ():
+                if key.lower() in _DISK_WORDS and (place or key != "disk"):
+                    self.faults.append(f'{where}: {place}{key}: say "disk", beside control and cmc')
 
     def _disk(self, where: str, item: Mapping[str, Any]) -> str:
         if "disk" not in item:
@@ -171,6 +181,12 @@ class _Reader:
                 found = "nothing" if value == "" else repr(value)
                 self.faults.append(f"{where}: {part}.{key}: expected {expected}, found {found}")
         return Interface(hostname if _is_hostname(hostname) else "", str(ip), address or "")
+
+
+def _kind(value: Any) -> str:
+    """Say what JSON calls a value."""
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
+    return kinds.get(type(value), "null" if value is None else "a number")
 
 
 def _is_hostname(text: Any) -> bool:

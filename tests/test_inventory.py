@@ -149,7 +149,7 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"fit01": {}}, "expected a list of nodes, found dict"),
+        ({"fit01": {}}, "expected a list of nodes, found an object"),
         (["fit01"], "entry 1: expected an object"),
         ([node(1), {"cmc": node(2)["cmc"]}], "entry 2: control: expected an object"),
         ([{"control": node(1)["control"]}], "entry 1: cmc: expected an object"),
@@ -253,3 +253,15 @@ def test_the_template_is_an_inventory(load):
     first, second = load(inventory_template("node", "card"))
     assert (first.name, first.cmc.hostname, second.number) == ("node01", "card01", 2)
     assert (first.data is None, second.data is None) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"Disk": "/dev/sdb"}, "Disk"),
+        ({"hard_drive": "/dev/sdb"}, "hard_drive"),
+        ({"control": node(1)["control"] | {"disk": "/dev/sdb"}}, "control.disk"),
+    ],
+)
+def test_a_disk_that_would_be_passed_over_is_a_fault(refusal, changes, place):
+    assert f'entry 1: {place}: say "disk", beside control and cmc' in refusal([node(1, **changes)])
