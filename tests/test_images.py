@@ -183,7 +183,24 @@ def test_a_new_image_may_go_into_another_directory(here, repository):
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".ndz", "a'b", 'a"b', "a`b", "a$b", "a;b", "a\nb", "a\x1bb", " a", "a|b", "a>b", "a\\b"],
+    [
+        "",
+        ".",
+        "..",
+        ". .",
+        ".ndz",
+        "a'b",
+        'a"b',
+        "a`b",
+        "a$b",
+        "a;b",
+        "a\nb",
+        "a\x1bb",
+        " a",
+        "a|b",
+        "a>b",
+        "a\\b",
+    ],
 )
 def test_a_name_that_could_surprise_is_refused(here, name):
     assert "no name for an image" in refusal(new_image_path, name, "fit04", NOW)

@@ -19,8 +19,9 @@ LONGEST = 255  # bytes, on any filesystem of Linux
 
 def is_name(file: str) -> bool:
     """Whether an image may be called so: a file name, with its suffix, without surprises."""
-    fits = len(SUFFIX) < len(file) and len(os.fsencode(file + PARTIAL)) <= LONGEST
-    return bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and fits
+    fits = len(os.fsencode(file + PARTIAL)) <= LONGEST
+    has_name = bool(file.removesuffix(SUFFIX).strip(". "))
+    return has_name and bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and fits
 
 
 def new_image_path(name: str | None, node: str, now: datetime) -> Path:
