@@ -19,7 +19,7 @@ class LogFile:
     """
 
     def __init__(self, stream: TextIO, *, clock: Clock = local_time) -> None:
-        self.outlet = Outlet(stream, tell_missing=self._missing)
+        self.outlet = Outlet(stream, tell_missing=self._missing, owned=True)
         self.outlets = (self.outlet,)
         self._clock = clock
 
@@ -32,7 +32,7 @@ class LogFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.outlet.close()
+        self.outlet.end()
 
     def _timed(self, lines: list[str]) -> str:
         time = self._clock().isoformat(sep=" ", timespec="milliseconds")[:23]

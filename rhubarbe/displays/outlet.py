@@ -20,8 +20,8 @@ def missing(lines: int, reason: str) -> str:
 class Outlet:
     """Writes to a stream, flushed each time; what cannot be written is dropped, the oldest first.
 
-    Nothing here waits for the stream but `drain`, `end` and `close`: these last two for as long as
-    `patience` says. `failure` remembers the first error, `dropped` counts the lines that were lost;
+    Nothing here waits for the stream but `drain` and `end`, which does for as long as `patience`
+    says. `failure` remembers the first error, `dropped` counts the lines that were lost;
     where some are, the stream is told so, in the words of `tell_missing`. Once the other end is
     gone for good, the descriptor is turned to `/dev/null`, so that the interpreter's own flush at
     exit does not change the exit code. A stream in memory is written to at once.
@@ -35,9 +35,12 @@ class Outlet:
             f"{missing(lines, reason)}\n"
         ),
         most: int = MOST,
+        owned: bool = False,
     ) -> None:
-        """Write to `stream`, of which at most `most` bytes wait."""
+        """Write to `stream`, of which at most `most` bytes wait; one that is `owned` is closed."""
         self.stream = stream
+        self._owned = owned
+        self._encoding = stream.encoding or "utf-8"
         self.patience = Patience()
         self._failure: OSError | ValueError | None = None
         self._dropped = 0
@@ -47,6 +50,8 @@ class Outlet:
             descriptor = stream.fileno()
             stream.flush()  # what somebody wrote before us comes first
             self._writer = Writer(descriptor, self._told, most)
+            if owned:
+                stream.close()  # the writer has its own way there, and closes it without us
 
     def write(self, text: str) -> None:
         """Have `text` written; what the stream's encoding lacks becomes a question mark."""
@@ -86,25 +91,13 @@ class Outlet:
         if self._writer is not None:
             self._writer.drain(Patience(seconds, seconds))
 
-    def end(self) -> bool:
-        """Take nothing more, and wait within our patience; tell whether all is written."""
-        if self._writer is None or self._writer.end(self.patience):
-            return True
-        self.patience.shorten(0)  # the others that share it had as much time
-        return False
-
-    def close(self) -> None:
-        """Write what is left, and close the stream, even where that cannot be written."""
-        if not self.end():
-            return  # closing would have to wait, too
-        try:
+    def end(self) -> None:
+        """Take nothing more, and wait within our patience until all is written, and closed."""
+        if self._writer is not None:
+            if not self._writer.end(self.patience):
+                self.patience.shorten(0)  # the others that share it had as much time
+        elif self._owned:
             self.stream.close()
-        except OSError as error:
-            self._failure = self._failure or error
-
-    @property
-    def _encoding(self) -> str:
-        return self.stream.encoding or "utf-8"
 
     def _encoded(self, text: str) -> bytes:
         return text.encode(self._encoding, "replace")

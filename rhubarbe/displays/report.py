@@ -9,12 +9,12 @@ import json
 import os
 import queue
 import secrets
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rhubarbe.displays.display import Clock, local_time
+from rhubarbe.displays.writer import start_thread
 from rhubarbe.events import Event, Finished, ImageChosen, ImageSaved, Started
 
 WRITTEN_WITHIN = 10.0
@@ -69,7 +69,7 @@ class Report:
             else:
                 ended.put(None)
 
-        threading.Thread(target=work, name="report", daemon=True).start()
+        start_thread(work, "report")
         try:
             error = ended.get(timeout=WRITTEN_WITHIN)
         except queue.Empty:

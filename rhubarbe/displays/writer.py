@@ -7,6 +7,7 @@ long as it likes. The descriptor is often the user's shell's too, so it is never
 import errno
 import os
 import select
+import signal
 import threading
 import time
 from collections import deque
@@ -17,7 +18,18 @@ from typing import NamedTuple
 MOST = 1 << 20  # bytes that may wait
 # At most so much at once: what went out is known that exactly, and a line stays whole in a pipe.
 _AT_ONCE = 4096
-_LOOK = 0.05
+_LOOK = 0.02
+
+
+def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
+    """Start a thread that keeps no process from its end, and takes no signal from the main one."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return thread
 
 
 class Patience:
@@ -65,8 +77,7 @@ class Writer:
         self._size = self._written = self._untold = 0
         self._reason = ""
         self._is_writing = self._is_over = self._is_cut = False
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "writer")
 
     @property
     def waiting(self) -> int:
@@ -83,21 +94,25 @@ class Writer:
             while self._size > self._most and len(self._pieces) > 1:
                 oldest = self._pieces.popleft()
                 self._size -= len(oldest.content)
-                self._lose(oldest.lines, OSError("nobody read it in time"))
+                self._lose(oldest.lines, OSError("they could not be written in time"))
             self._changed.notify_all()
 
     def drain(self, patience: Patience) -> bool:
         """Wait until all is written, within this patience; tell whether it is."""
+        return self._wait(patience, lambda: not self._pieces and not self._is_writing)
+
+    def _wait(self, patience: Patience, is_done: Callable[[], bool]) -> bool:
         with self._changed:
             begun = moved = time.monotonic()
             written = self._written
-            while self._pieces or self._is_writing:
+            while not is_done():
                 now = time.monotonic()
                 if self._written != written:
                     written, moved = self._written, now
                 if now >= min(moved + patience.still, begun + patience.total):
                     return False
-                self._changed.wait(_LOOK)  # for patience may be shortened meanwhile
+                # For patience may be shortened meanwhile, and the end of a thread tells nobody.
+                self._changed.wait(_LOOK)
         return True
 
     def end(self, patience: Patience) -> bool:
@@ -105,10 +120,9 @@ class Writer:
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
-        if self.drain(patience):
-            self._thread.join()
+        if self._wait(patience, lambda: not self._thread.is_alive()):
             return True
-        self.failure = self.failure or OSError("nobody reads it")
+        self.failure = self.failure or OSError("it is not read, or a disk does not answer")
         return False
 
     def _run(self) -> None:
@@ -123,13 +137,16 @@ class Writer:
                 with self._changed:
                     self._is_writing = False
                     self._changed.notify_all()
+        try:
+            os.close(self._descriptor)  # on some disks, only this writes
+        except OSError as error:
+            self.failure = self.failure or error
 
     def _next(self) -> _Piece | None:
         """Wait for a piece; return it with what there is to say of those before it."""
         with self._changed:
             while not self._pieces:
                 if self._is_over:
-                    os.close(self._descriptor)
                     return None
                 self._changed.wait()
             content, lines, _ = self._pieces.popleft()
