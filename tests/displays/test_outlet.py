@@ -93,14 +93,13 @@ def test_the_oldest_lines_are_dropped_and_the_reader_is_told_how_many(pipe):
     outlet.write("the end\n")
     lines = read_all(out, "the end")
     outlet.end()
-    (told,) = [number for number, line in enumerate(lines) if "missing" in line]
+    told = [int(line.split()[0]) for line in lines if "missing" in line]
+    assert lines.count(f"{told[0]} lines are missing here: they could not be written in time") == 1
+    assert sum(told) == outlet.dropped > 0
     numbers = [int(line[:3]) for line in lines[:-1] if "missing" not in line]
-    assert (
-        lines[told] == f"{outlet.dropped} lines are missing here: they could not be written in time"
-    )
-    assert outlet.dropped == total - len(numbers) > 0
-    assert numbers[:told] == list(range(told))
-    assert numbers[told:] == list(range(total - len(numbers) + told, total))
+    assert numbers == sorted(numbers)
+    assert len(numbers) == total - outlet.dropped
+    assert numbers[-1] == total - 1
     assert outlet.is_incomplete
 
 
@@ -120,8 +119,8 @@ def test_a_stopped_terminal_holds_nobody_up_and_shows_the_rest_when_it_goes_on(t
     termios.tcflow(stream.fileno(), termios.TCOON)
     outlet.write("the end\n")
     lines = read_all(outer, "the end")
-    assert f"{outlet.dropped} lines are missing here: they could not be written in time" in lines
-    assert outlet.dropped > 0
+    told = [int(line.split()[0]) for line in lines if "missing here" in line]
+    assert sum(told) == outlet.dropped > 0
 
 
 def test_the_end_waits_within_our_patience_for_who_does_not_read(pipe):
@@ -251,7 +250,8 @@ def test_a_reader_that_was_stopped_gets_all_when_it_is_continued(tmp_path, pipe)
     wait_until(lambda: "the end" in copy.read_text())
     reader.kill()
     reader.wait()
-    assert f"{outlet.dropped} lines are missing here" in copy.read_text()
+    told = [int(line.split()[0]) for line in copy.read_text().splitlines() if "missing" in line]
+    assert sum(told) == outlet.dropped > 0
     assert copy.read_text().count("x\n") == 1000 - outlet.dropped
 
 
@@ -287,8 +287,9 @@ def test_a_disk_that_hangs_in_closing_is_given_up(tmp_path, monkeypatch):
 
 def test_signals_are_the_main_thread_s(pipe):
     _, stream = pipe
+    before = set(threading.enumerate())
     outlet = Outlet(stream)
-    (writer,) = [each for each in threading.enumerate() if each.name == "writer"]
+    (writer,) = set(threading.enumerate()) - before
     status = Path(f"/proc/self/task/{writer.native_id}/status").read_text()
     blocked = int(next(line for line in status.splitlines() if "SigBlk" in line).split()[1], 16)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
