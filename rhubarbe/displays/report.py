@@ -5,6 +5,7 @@ Its keys are those of the events `Started` and `Finished`, with `started` and `e
 """
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -80,12 +81,14 @@ class Report:
 
 def _write(path: Path, text: str) -> None:
     if path.exists() and not path.is_file():
+        if path.stat().st_uid not in {0, os.getuid()}:
+            raise PermissionError(errno.EACCES, "it is another user's, and no file")
         # A pipe, a terminal: nothing to replace; nor is one to become ours.
         descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
         with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - of a descriptor
             stream.write(text)
         return
-    draft = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
+    draft = path.with_name(f".{secrets.token_hex(8)}.report")
     try:
         with draft.open("x", encoding="ascii") as file:
             file.write(text)
