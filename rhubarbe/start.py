@@ -7,10 +7,12 @@
   a terminal, what it could not show is escaped.
 - A standard stream that is closed leads nowhere: else the next file that is opened would be it.
 - As many files may be open as the system lets us.
+- Whoever has no name on this machine gets one, by number: libraries refuse to work without.
 """
 
 import codecs
 import os
+import pwd
 import resource
 import sys
 from io import TextIOWrapper
@@ -29,6 +31,17 @@ def begin() -> None:
     for stream in (sys.stdout, sys.stderr):
         _take_any_text(stream)
     open_many_files()
+    _have_a_name()
+
+
+def _have_a_name() -> None:
+    """Set LOGNAME where neither the environment nor the system knows who we are."""
+    if any(map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))):
+        return
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ["LOGNAME"] = f"uid-{os.getuid()}"
 
 
 def _speak_utf8() -> None:

@@ -99,3 +99,14 @@ def test_as_many_files_may_be_open_as_the_system_lets_us(soft, hard):
     script = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     done = started(script, preexec_fn=limit)
     assert done.stdout.decode() == f"({hard}, {hard})\n"
+
+
+def test_whoever_has_no_name_gets_one_by_number():
+    """As a user of a container whose number nobody has written into /etc/passwd."""
+    if os.getuid():
+        pytest.skip("needs root, to be another user")
+    code = "import getpass, os; from rhubarbe.start import begin; os.setuid(987654); begin()"
+    environ = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+    command = [sys.executable, "-c", f"{code}; print(getpass.getuser())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout == "uid-987654\n"

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = SaveRequest(
         entry=entry,
         image=image,
-        author=user_name(),
+        author=user_name().replace(" ", "-"),  # a word of the stamp
         comment=arguments.comment,
         now=now,
         limit=arguments.timeout or settings.nodes.save_default_timeout,
