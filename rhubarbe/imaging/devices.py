@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rhubarbe.imaging.errors import TargetError
-from rhubarbe.imaging.inuse import SYSFS, use_of
+from rhubarbe.imaging.inuse import SYSFS, use_of, use_of_file
 
 DEV = "/dev"
 STDOUT = "-"
@@ -38,6 +38,8 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
         raise _cannot_open(path, error) from error
     if status is not None and stat.S_ISBLK(status.st_mode):
         return _open_disk(path, status, force=force)
+    if status is not None and not force and (use := use_of_file(status)):
+        raise TargetError(f"{path} is in use ({use}); imageunzip and frisbee take --force")
     if not path.startswith(_OPEN_ALREADY):
         refuse_no_disk(path)
     flags = _FLAGS | (os.O_CREAT | os.O_TRUNC if creates else 0)

@@ -158,6 +158,7 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         batches = zipper.zip_stream() if source.is_stream else zipper.zip(layout.ranges)
         packing = _Packing(packer, output, progress)
         packing.run(batches)
+        source.require_whole()
         end = source.sectors if source.is_stream else layout.end
         packing.end(end, _short_sector(source))
     _say_result(packing, layout, source, time.monotonic() - started)

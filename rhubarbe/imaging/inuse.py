@@ -24,6 +24,21 @@ def use_of(number: str, proc: Path = PROC, sysfs: Path = SYSFS) -> str:
     return ""
 
 
+def use_of_file(status: os.stat_result, proc: Path = PROC, sysfs: Path = SYSFS) -> str:
+    """Say what a file is used for as the disk of a loop device; nothing where it is not."""
+    for backing in sysfs.glob("block/loop*/loop/backing_file"):
+        loop = backing.parent.parent
+        try:
+            found = os.stat(backing.read_text().rstrip("\n"))  # noqa: PTH116
+            number = (loop / "dev").read_text().strip()
+        except OSError:  # gone meanwhile
+            continue
+        same = (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+        if same and (use := use_of(number, proc, sysfs)):
+            return f"{loop.name} has it, {use}"
+    return ""
+
+
 def _name(number: str, sysfs: Path) -> str:
     return (sysfs / "dev" / "block" / number).resolve().name
 

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.firstchunk import FirstChunk
 from rhubarbe.imaging.fitting import Disk, Extent, fit, refuse_sector_size
+from rhubarbe.imaging.formerlife import refuse_former_life
 from rhubarbe.imaging.placing import ChunkPlacer
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.check import ChunkSet
@@ -100,10 +101,13 @@ class Restorer:
         if target.is_fresh or target.is_ordered or target.size is None:
             return ()
         disk = Disk(target.name, target.size, target.sector_size)
+        chunk = FirstChunk(first)
         if target.is_slice:
-            refuse_sector_size(FirstChunk(first), disk)
-            return ()
-        self._placer.fit = fit(FirstChunk(first), extent, disk)
+            refuse_sector_size(chunk, disk)
+        else:
+            self._placer.fit = fit(chunk, extent, disk)
+        if extent and (target.is_slice or chunk.table is None):
+            refuse_former_life(target, extent.covered)
         self._placer.clear()
         return self._placer.fit.remarks
 

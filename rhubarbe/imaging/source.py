@@ -40,6 +40,12 @@ class Source:
         """Number of sectors, the last of which may be incomplete."""
         return -(-self.size // SECTOR)
 
+    def require_whole(self) -> None:
+        """Raise SourceError where the input became shorter: what was read there were no data."""
+        if self.is_stream or (end := os.lseek(self.descriptor, 0, os.SEEK_END)) >= self.size:
+            return
+        raise SourceError(f"{self.name}: became shorter meanwhile: {end} bytes, not {self.size}")
+
     def read_at(self, offset: int, count: int) -> bytes:
         """Return so many bytes, fewer at the end of the disk; raise SourceError."""
         try:

@@ -1,6 +1,12 @@
 """One name too many: what is read is not written, and what is named is there."""
 
+import os
+import struct
+
 import pytest
+
+from rhubarbe.imaging.errors import SourceError
+from rhubarbe.imaging.source import Source
 
 MIB = 1 << 20
 
@@ -73,3 +79,61 @@ def test_what_a_slice_is_too_small_for_is_refused_before_it_is_written(
     programs.unzip("-s1", image, target, status=1)
     assert "the slice is too small, nothing was written" in capsys.readouterr().err
     assert target.read_bytes() == before
+
+
+@pytest.mark.full
+def test_the_file_behind_a_mounted_disk_is_in_use(loop, programs, tools, tmp_path, capsys):
+    tools.need("mke2fs", "mount")
+    disk, image, point = tmp_path / "disk.img", tmp_path / "image.ndz", tmp_path / "point"
+    disk.write_bytes(bytes(16 * MIB))
+    tools.run("mke2fs", "-q", "-F", disk)
+    programs.zip(disk, image)
+    point.mkdir()
+    tools.run("mount", loop(disk), point)
+    try:
+        before = disk.read_bytes()
+        for options in ([], ["--as-device", "--verify"]):
+            programs.unzip(*options, image, disk, status=1)
+            assert "is in use (loop" in capsys.readouterr().err
+        assert disk.read_bytes() == before
+    finally:
+        tools.run("umount", point)
+    programs.unzip("--as-device", image, disk)
+
+
+def test_a_disk_that_becomes_shorter_meanwhile_is_no_image(tools, tmp_path):
+    disk = tools.noisy(tmp_path / "disk.img", 64 * MIB)
+    with Source(str(disk)) as source:
+        source.require_whole()
+        os.truncate(disk, 32 * MIB)
+        with pytest.raises(SourceError, match="became shorter meanwhile: 33554432 bytes"):
+            source.require_whole()
+
+
+SUPERBLOCK = struct.pack("<II", 0xA92B4EFC, 1)
+
+
+@pytest.mark.parametrize("size", [20, 24])
+def test_a_filesystem_on_a_larger_disk_that_was_a_raid_member_is_refused(
+    programs, tools, tmp_path, capsys, size
+):
+    tools.need("mke2fs", "blkid")
+    disk, image, target = (tmp_path / name for name in ("disk.img", "image.ndz", "target.img"))
+    disk.write_bytes(bytes(16 * MIB))
+    tools.run("mke2fs", "-q", "-F", disk)
+    programs.zip(disk, image)
+    tools.junk(target, size * MIB)
+    at = size * MIB // 512 - 16
+    superblock = bytearray(256)
+    superblock[:8] = SUPERBLOCK
+    struct.pack_into("<Q", superblock, 144, at)
+    with target.open("r+b") as file:
+        file.seek(at * 512)
+        file.write(superblock)
+    before = target.read_bytes()
+    programs.unzip("--as-device", "--verify", image, target, status=1)
+    assert "bears the mark of RAID member (md)" in capsys.readouterr().err
+    assert target.read_bytes() == before
+    tools.junk(target, size * MIB)
+    programs.unzip("--as-device", "--verify", image, target)
+    assert tools.run("blkid", "-p", "-o", "value", "-s", "TYPE", target).strip() == "ext2"

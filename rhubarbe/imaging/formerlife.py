@@ -1,0 +1,37 @@
+"""What the end of a target bears of its former life, where the image is shorter and clears nothing.
+
+That is so for a filesystem without a partition table, and in a slice: what lies behind them may be
+somebody's. But a RAID member is known by its end, and would be found before what is restored.
+"""
+
+import os
+
+from rhubarbe.imaging.errors import TargetError
+from rhubarbe.imaging.filesystems.marks import identify
+from rhubarbe.imaging.target import Target
+from rhubarbe.ndz.header import SECTOR
+
+
+def refuse_former_life(target: Target, covered: int) -> None:
+    """Raise TargetError where marks lie behind the sectors that an image covers."""
+    size = target.size or 0
+    end = covered * SECTOR
+    if end >= size:
+        return
+    # Opened anew: what is open may want whole pages.
+    descriptor = os.open(f"/proc/self/fd/{target.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+
+        def read_at(offset: int, count: int) -> bytes:
+            start = min(max(offset, end), offset + count)
+            hidden = start - offset
+            return bytes(hidden) + os.pread(descriptor, count - hidden, target.base + start)
+
+        kinds = identify(read_at, size // SECTOR)
+    finally:
+        os.close(descriptor)
+    if kinds:
+        raise TargetError(
+            f"{target.name}: nothing was written: its end, behind the image, bears the mark of "
+            f"{' and '.join(kinds)}, which would be found instead; wipefs -a removes it"
+        )
