@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 import rhubarbe
 from rhubarbe import TYPE_CHECKING
@@ -137,6 +138,13 @@ def natural(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
     return value
+
+
+def complain(words: str) -> None:
+    """Say on standard error what stops nothing; others may have words in it."""
+    from rhubarbe.text import sanitise
+
+    print(sanitise(words), file=sys.stderr)
 
 
 def read_settings() -> Settings:

@@ -7,7 +7,7 @@ left.
 import argparse
 import time
 
-from rhubarbe.cli.arguments import example, read_settings
+from rhubarbe.cli.arguments import complain, example, read_settings
 from rhubarbe.errors import LeaseError
 
 EPILOG = example(
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     password = ""
     if settings.leases.backend == "r2labapi" and arguments.email:
         password = _password(arguments.email)
-    desk = open_desk(settings, user, arguments.email, password)
+    desk = open_desk(settings, user, arguments.email, password, complain)
     if arguments.delete is not None:
         print(sanitise(asyncio.run(desk.give_back(arguments.delete))))
         return 0

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from rhubarbe.cli.arguments import example, positive, read_inventory, read_settings
+from rhubarbe.cli.arguments import complain, example, positive, read_inventory, read_settings
 from rhubarbe.events import Phase
 from rhubarbe.gateway.history import History
 from rhubarbe.operations.reliability import Reliability, rank
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one line a node."""
     settings = read_settings()
-    runs = History(settings.testbed.state_dir).runs()
+    runs = History(settings.testbed.state_dir).runs(complain)
     if arguments.nodes:
         names = (settings.testbed.regularname, settings.testbed.rebootname)
         inventory = read_inventory(settings)

@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from rhubarbe.cli.arguments import example, read_settings
+from rhubarbe.cli.arguments import complain, example, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     user, now = current_user(), time.time()
     after, before = _period(arguments, now)
-    leases = asyncio.run(open_desk(settings, user).leases(after, before))
+    leases = asyncio.run(open_desk(settings, user, tell=complain).leases(after, before))
     if arguments.check:
         return _check(leases, user, now)
     print(_document(leases, user, now) if arguments.json else "\n".join(_table(leases, user, now)))

@@ -8,6 +8,7 @@ from rhubarbe.cli.arguments import (
     EXIT_CODES,
     SELECTION,
     add_nodes,
+    complain,
     example,
     read_inventory,
     read_settings,
@@ -76,7 +77,7 @@ def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[E
     names = {wanted}
     with contextlib.suppress(ImageError):  # it may be gone, and still be on nodes
         names.add(str(find_image(wanted, settings.frisbee.images_dir).resolve()))
-    last = last_loaded(History(settings.testbed.state_dir).runs())
+    last = last_loaded(History(settings.testbed.state_dir).runs(complain))
     return [
         entry
         for entry in entries

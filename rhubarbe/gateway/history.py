@@ -1,29 +1,45 @@
 """What became of each node in each command, in SQLite: which nodes fail, and which are slow.
 
-Each user writes a database of their own, `state_dir/history/UID.sqlite`, so that nobody can spoil
-what another has noted, nor hold another up; all are read together.
+Each user has a database of their own, `history.sqlite` in their directory below `state_dir`, so
+that nobody can spoil what another has noted, nor hold another up; all are read together. One is
+always read and replaced as a whole.
 """
 
 import contextlib
+import fcntl
+import math
 import os
-import stat
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.ordering import in_order
-from rhubarbe.gateway.shared import create_readable, make_shared_directory
+from rhubarbe.shared.directory import Directory, name_of
+from rhubarbe.shared.patience import within
+from rhubarbe.shared.state import State, Tell, keep_quiet
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
-LOCK_PATIENCE = 5.0
+    from rhubarbe.shared.database import Row
+
+NAME, LOCK = "history.sqlite", ".history.lock"
+VERSION = 1
+LOCK_PATIENCE = 2.0
+LOOK_AGAIN = 0.02
+READ_WITHIN = 8.0
+# Of the file; what a user keeps beyond half of it, the oldest first, is forgotten.
+LARGEST = 16 << 20
 KEPT = 20_000  # runs of one user
-# Rows of other users are read: a view or trigger planted among them must not run anything.
-GUARDED = "PRAGMA trusted_schema = OFF"
+# Of what is told by one: no text of ours is longer than its file.
+MOST_TOLD = 2 * LARGEST
+LONGEST_REASON = 4000
+# The end of the times that a date can be made of, whatever the zone.
+LATEST = 2.0**33
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS runs (
         id INTEGER PRIMARY KEY, started REAL, command TEXT, exit_code INTEGER, seconds REAL)""",
@@ -72,8 +88,9 @@ class NodeRun:
 class History:
     """The databases below `state_dir`."""
 
-    def __init__(self, state_dir: str | Path) -> None:
-        self._directory = Path(state_dir, "history")
+    def __init__(self, state_dir: "str | Path") -> None:
+        self._state = State(state_dir)
+        self._state_dir = state_dir
 
     def add(self, run: Run) -> None:
         """Note a run; raises GatewayError. It waits for a lock and the disk: for a thread."""
@@ -83,62 +100,95 @@ class History:
             raise GatewayError(f"not noted in the history: {error}") from error
 
         try:
-            self._add(run)
+            with self._state.place_of(os.getuid()) as place, _locked(place):
+                place.replace(NAME, _with_run(_content(place), run), os.getuid())
         except (OSError, sqlite3.Error, ValueError) as error:
             raise GatewayError(
-                f"{self._directory}: not noted in the history: {why(error)}"
+                f"{self._state_dir}: not noted in the history: {why(error)}"
             ) from error
 
-    def _add(self, run: Run) -> None:
-        make_shared_directory(self._directory)
-        with self._open_ours() as database, database:
-            # The lock comes first: a reader that turns writer is refused at once, not made to wait.
-            database.execute("BEGIN IMMEDIATE")
+    def runs(self, tell: Tell = keep_quiet) -> list[NodeRun]:
+        """Return what all users noted, in order; `tell` is told of what cannot be read."""
+        found: list[list[NodeRun]] = []
+        try:
+            within(READ_WITHIN, self._read_all, found, tell)
+        except OSError as error:
+            tell(f"{self._state_dir}: not all of the history can be read there: {why(error)}")
+        return in_order(found)
+
+    def _read_all(self, found: list[list[NodeRun]], tell: Tell) -> None:
+        """Add to `found` what each user has noted."""
+        import sqlite3
+
+        for place, owner in self._state.places(tell):
+            try:
+                found.append(_read(place.read(NAME, LARGEST, owner)))
+            except FileNotFoundError:
+                continue
+            except (OSError, sqlite3.Error, ValueError, TypeError) as error:
+                said = why(error)
+                where = "" if said.startswith(str(place.path)) else f"{place.path / NAME}: "
+                tell(f"the history of {name_of(owner)} is left out: {where}{said}")
+
+
+@contextlib.contextmanager
+def _locked(place: Directory) -> Iterator[None]:
+    """Keep our other commands from replacing our file; nobody else can open its lock."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(LOCK, flags, 0o600, dir_fd=place.descriptor)
+    try:
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError("another command keeps it locked") from None
+                time.sleep(LOOK_AGAIN)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _content(place: Directory) -> bytes:
+    try:
+        return place.read(NAME, LARGEST, os.getuid())
+    except FileNotFoundError:
+        return b""
+
+
+def _with_run(content: bytes, run: Run) -> bytes:
+    """Return a database with one more run, and without the oldest where it is half full."""
+    from rhubarbe.shared.database import in_memory
+
+    with in_memory(content, VERSION, LARGEST) as database:
+        with database:
             for statement in SCHEMA:
                 database.execute(statement)
             if not _has_images(database):
                 database.execute(IMAGE)
+            database.execute(f"PRAGMA user_version = {VERSION}")
             _insert(database, run)
             # By the order of noting: a clock that jumped ahead for a moment must not purge all.
-            database.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", [KEPT])
-
-    @contextlib.contextmanager
-    def _open_ours(self) -> "Iterator[sqlite3.Connection]":
-        path = self._directory / f"{os.getuid()}.sqlite"
-        with contextlib.suppress(FileExistsError):
-            os.close(create_readable(path, os.O_WRONLY | os.O_EXCL))
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
-            raise PermissionError(f"{path} is not a file of yours")
-        # Never created here: the kernel refuses that in a directory which all may write.
-        with _open(path, "rw") as database:
-            database.execute("PRAGMA foreign_keys = ON")
-            yield database
-
-    def runs(self) -> list[NodeRun]:
-        """Return all that is noted, of all users, in order; what cannot be read is left out."""
-        import sqlite3
-
-        found: list[list[NodeRun]] = []
-        for path in sorted(self._directory.glob("*.sqlite")):
-            # A stranger's rows may hold anything.
-            with (
-                contextlib.suppress(sqlite3.Error, ValueError, TypeError),
-                _open(path, "ro") as database,
-            ):
-                found.append(list(_read(database)))
-        return in_order(found)
+            _forget(database, "SELECT max(id) - ? FROM runs", KEPT)
+        if len(content) > LARGEST // 2:
+            _forget_half(database)
+        return database.serialize()
 
 
-@contextlib.contextmanager
-def _open(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
-    import sqlite3
+def _forget_half(database: "sqlite3.Connection") -> None:
+    """Forget the older runs, by the order in which they were noted: clocks may jump."""
+    with database:
+        _forget(database, "SELECT (min(id) + max(id)) / ? FROM runs", 2)
+    database.execute("VACUUM")
 
-    address = f"{path.absolute().as_uri()}?mode={mode}"
-    with contextlib.closing(sqlite3.connect(address, timeout=LOCK_PATIENCE, uri=True)) as database:
-        database.execute(GUARDED)
-        database.text_factory = _text
-        yield database
+
+def _forget(database: "sqlite3.Connection", last: str, *values: int) -> None:
+    """Forget the runs up to the last one that a question tells the number of."""
+    (number,) = database.execute(last, values).fetchone()
+    for table, column in (("runs", "id"), ("nodes", "run"), ("phases", "run")):
+        database.execute(f"DELETE FROM {table} WHERE {column} <= ?", [number])  # noqa: S608
 
 
 # A name of a file may hold bytes that are no text: SQLite stores them, but not by Python's `str`.
@@ -166,7 +216,7 @@ def _insert(database: "sqlite3.Connection", run: Run) -> None:
         [
             (*(number, each.node, each.ok, each.attempts, each.seconds, each.phase), reason)
             for each in run.nodes
-            for reason in [_stored(each.reason)]
+            for reason in [_stored(each.reason[:LONGEST_REASON])]
         ],
     )
     database.executemany(
@@ -179,25 +229,53 @@ def _insert(database: "sqlite3.Connection", run: Run) -> None:
     )
 
 
-def _read(database: "sqlite3.Connection") -> Iterator[NodeRun]:
-    phases: dict[tuple[int, str], dict[str, float]] = {}
-    for run, node, phase, seconds in database.execute(
-        "SELECT run, node, phase, seconds FROM phases"
-    ):
-        phases.setdefault((run, node), {})[str(phase)] = float(seconds)
-    image = "image" if _has_images(database) else "NULL"
-    for run, started, command, node, ok, attempts, phase, reason, loaded in database.execute(
-        f"SELECT run, started, command, node, ok, attempts, phase, reason, {image}"  # noqa: S608
-        " FROM nodes JOIN runs ON runs.id = nodes.run ORDER BY runs.id, nodes.rowid"
-    ):
-        yield NodeRun(
-            node=str(node),
-            ok=bool(ok),
-            attempts=int(attempts),
-            phase=str(phase or ""),
-            reason=str(reason),
-            started=float(started),
-            command=str(command),
-            phases=phases.get((run, node), {}),
-            image=str(loaded or ""),
+def _read(content: bytes) -> list[NodeRun]:
+    """Return what a database tells; raises sqlite3.Error, ValueError, TypeError."""
+    from rhubarbe.shared.database import in_memory, rows
+
+    with in_memory(content, VERSION) as database:
+        database.text_factory = _text
+        if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+            return []
+        phases: dict[tuple[object, object], dict[str, float]] = {}
+        for run, node, phase, seconds in rows(
+            database, "SELECT run, node, phase, seconds FROM phases", MOST_TOLD
+        ):
+            phases.setdefault((run, node), {})[str(phase)] = _number(seconds)
+        image = "image" if _has_images(database) else "NULL"
+        told = rows(
+            database,
+            f"SELECT run, started, command, node, ok, attempts, phase, reason, {image}"  # noqa: S608
+            " FROM nodes JOIN runs ON runs.id = nodes.run ORDER BY runs.id, nodes.rowid",
+            MOST_TOLD,
         )
+        return [_node_run(row, phases) for row in told]
+
+
+def _node_run(row: "Row", phases: dict[tuple[object, object], dict[str, float]]) -> NodeRun:
+    run, started, command, node, ok, attempts, phase, reason, image = row
+    return NodeRun(
+        node=str(node),
+        ok=bool(ok),
+        attempts=int(_number(attempts)),
+        phase=str(phase or ""),
+        reason=str(reason),
+        started=_time(started),
+        command=str(command),
+        phases=phases.get((run, node), {}),
+        image=str(image or ""),
+    )
+
+
+def _time(value: object) -> float:
+    """Return the nearest time that a date can be made of: clocks jump; raises ValueError."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{str(value)[:40]!r} is no time")
+    return min(max(float(value), 0.0), LATEST - 1)
+
+
+def _number(value: object) -> float:
+    """Return a number that makes sense as a span or a count; raises ValueError."""
+    if not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value < LATEST:
+        raise ValueError(f"{str(value)[:40]!r} is no span and no count")
+    return float(value)

@@ -1,8 +1,9 @@
 """A journal of nextboot links: after a crash of this machine, whoever comes next can remove them.
 
-One file a link, `state_dir/links/NODE.UID`, is there before the link is and goes after it. It says
-who made the link, in which process and since which boot of this machine. `sweep` removes links that
-a dead command left behind, never one that is in use, that somebody else made, or that is no link.
+One file a link, `link.NODE` in the user's directory below `state_dir`, is there before the link is
+and goes after it. It says who made the link, in which process and since which boot of this machine.
+`sweep` removes links that a dead command left behind, never one that is in use, that somebody else
+made, or that is no link.
 """
 
 import contextlib
@@ -10,21 +11,30 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.guardian_program import start_of
-from rhubarbe.gateway.locks import Holder, Locks, user_name
-from rhubarbe.gateway.shared import create_readable, make_shared_directory
+from rhubarbe.gateway.locks import LATEST, Holder, Locks, user_name
 from rhubarbe.gateway.threads import to_the_end
+from rhubarbe.shared.directory import name_of
+from rhubarbe.shared.documents import parse
+from rhubarbe.shared.patience import within
+from rhubarbe.shared.state import State, Tell
 from rhubarbe.text import sanitise
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # A link's name, as pxelinux looks for it: nothing else is ever removed.
 LINK = re.compile(r"01(-[0-9a-f]{2}){6}")
-LONGEST_RECORD = 65536
+PREFIX = "link."
+LONGEST_RECORD = 8192
+# Far more than a testbed has nodes.
+MOST_RECORDS = 2000
+READ_WITHIN = 5.0
+# More processes than Linux can have.
+PIDS = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Journal:
     def __init__(self, state_dir: str | Path, command: str, lifetime: float) -> None:
         """Record links as made by `command`, which should be over in `lifetime` seconds."""
         self._state_dir = state_dir
-        self._directory = Path(state_dir, "links")
+        self._state = State(state_dir)
         self.command = command
         self._lifetime = lifetime
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
@@ -83,24 +93,37 @@ class Journal:
 
         A link that could not be removed keeps its record: whoever can removes both.
         """
-        file = self._directory / f"{node}.{os.getuid()}"
         stays = False
         try:
-            await self._note(file, self._record(node, path, target))
+            await self._note(self._record(node, path, target))
             yield
         except BaseException:
             stays = _leads_to(path, target)
             raise
         finally:
-            with contextlib.suppress(OSError):  # the next sweep finds a record without a link
-                if not stays:
-                    file.unlink(missing_ok=True)
+            if not stays:
+                await to_the_end(self._forget, os.getuid(), node)
 
-    async def _note(self, file: Path, record: Record) -> None:
+    async def _note(self, record: Record) -> None:
         try:
-            await to_the_end(self._write, file, record)
+            await to_the_end(self._write, record)
         except OSError as error:
-            raise GatewayError(f"{file}: the link cannot be noted there: {why(error)}") from error
+            raise GatewayError(
+                f"{self._state_dir}: the link of {record.node} cannot be noted there: {why(error)}"
+            ) from error
+
+    def _write(self, record: Record) -> None:
+        """Write a record that survives a loss of power."""
+        content = json.dumps(asdict(record)).encode("ascii")
+        with self._state.place_of(os.getuid()) as place:
+            place.replace(PREFIX + record.node, content, os.getuid())
+
+    def _forget(self, uid: int, node: str) -> None:
+        """Remove a record wherever it is; what stays tells the next sweep of no link."""
+        with contextlib.suppress(OSError):
+            for place, owner in self._state.places(lambda _: None):
+                if owner == uid:
+                    place.remove(PREFIX + node)
 
     def _record(self, node: str, path: Path, target: str) -> Record:
         now = time.time()
@@ -117,44 +140,40 @@ class Journal:
             expires=now + self._lifetime,
         )
 
-    def _write(self, file: Path, record: Record) -> None:
-        """Write a record that survives a loss of power."""
-        make_shared_directory(self._directory)
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW
-        try:
-            with os.fdopen(create_readable(draft, flags), "w", encoding="utf-8") as stream:
-                json.dump(asdict(record), stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(file)
-        except BaseException:  # a signal too leaves no draft
-            draft.unlink(missing_ok=True)
-            raise
-
     def sweep(self, config_dir: str | Path) -> list[str]:
         """Remove stale links from `config_dir`, and say what was done, a sentence a link.
 
-        Reads and removes files: for a thread. Raises nothing: what cannot be swept stays.
+        Reads and removes files: for a thread. Raises nothing: what cannot be swept stays. What
+        makes no sense is told of, once a user.
         """
         said: list[str] = []
         with contextlib.suppress(OSError, GatewayError):
-            for file, record, owner in self._records():
+            for record, owner in within(READ_WITHIN, self._records, said.append):
                 if not record.is_live(self._boot) and _is_nextboot(record, config_dir):
-                    said += self._sweep_one(file, record, owner)
-        return said
+                    said += self._sweep_one(record, owner)
+        return [sanitise(words) for words in said]
 
-    def _records(self) -> Iterator[tuple[Path, Record, int]]:
-        """Yield each record that makes sense, with the user id of who wrote it."""
-        for file in sorted(self._directory.glob("[!.]*")):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-                with os.fdopen(descriptor, encoding="utf-8") as stream:
-                    record = _parse(stream.read(LONGEST_RECORD))
-                    owner = os.fstat(descriptor).st_uid
-                yield file, record, owner
+    def _records(self, tell: Tell) -> list[tuple[Record, int]]:
+        """Return each record that makes sense, with the user id of who wrote it."""
+        found: list[tuple[Record, int]] = []
+        for place, owner in self._state.places(tell):
+            wrong: list[str] = []
+            names = [each for each in place.names() if each.startswith(PREFIX)]
+            for name in names[:MOST_RECORDS]:
+                try:
+                    found.append((_parse(place.read(name, LONGEST_RECORD, owner)), owner))
+                except FileNotFoundError:  # forgotten meanwhile
+                    continue
+                except (OSError, ValueError, TypeError, KeyError):
+                    wrong.append(name)
+            if wrong:
+                tell(
+                    f"{place.path / wrong[0]}: a note of {name_of(owner)}'s that makes no sense"
+                    + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+                )
+        return found
 
-    def _sweep_one(self, file: Path, record: Record, owner: int) -> list[str]:
+    def _sweep_one(self, record: Record, owner: int) -> list[str]:
         """Remove a stale link and its record, unless somebody works on the node meanwhile."""
         locks = Locks(self._state_dir, "sweep")
         locks.prepare()
@@ -162,8 +181,7 @@ class Journal:
             return []
         try:
             words = _remove(record, owner)
-            with contextlib.suppress(OSError):  # another user's: the link is what matters
-                file.unlink(missing_ok=True)
+            self._forget(owner, record.node)
         except OSError as error:
             return [f"the nextboot link of {record} cannot be removed: {why(error)}"]
         finally:
@@ -178,16 +196,17 @@ def _leads_to(path: Path, target: str) -> bool:
         return False
 
 
-def _parse(text: str) -> Record:
+def _parse(content: bytes) -> Record:
     """Read what any user may have written; raises ValueError, TypeError or KeyError."""
-    values = json.loads(text)
+    values = parse(content.decode())
     for name in Record.__annotations__:
         kind = {"pid": int, "since": int | float, "expires": int | float}.get(name, str)
         if not isinstance(values[name], kind):
             raise TypeError(name)
     record = Record(**values)
-    if record.pid <= 0 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", record.node):
-        raise ValueError(text)
+    is_possible = 0 < record.pid < PIDS and 0 <= record.since < LATEST
+    if not is_possible or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", record.node):
+        raise ValueError("impossible")
     return record
 
 

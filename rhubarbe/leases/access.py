@@ -7,6 +7,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import LeaseError
 from rhubarbe.events import Notice
+from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +36,14 @@ async def require(settings: Settings, command: str, seconds: float, bus: Bus) ->
     from rhubarbe.leases.desk import open_desk
 
     now = time.time()
+    notices: list[str] = []
     try:
-        leases = await open_desk(settings, user).leases(now, now + max(AHEAD, seconds))
+        desk = open_desk(settings, user, tell=notices.append)
+        leases = await desk.leases(now, now + max(AHEAD, seconds))
     except LeaseError as error:
         raise LeaseError(f"{error}; without a lease only root goes on: nothing touched") from error
+    for text in notices:
+        bus.report(Notice(text=sanitise(text)))
     if warning := _judge(leases, user, command, now, seconds):
         bus.report(Notice(text=warning))
 

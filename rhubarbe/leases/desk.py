@@ -7,6 +7,7 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import LeaseError
 from rhubarbe.leases.lease import Lease
 from rhubarbe.leases.user import User
+from rhubarbe.shared.state import Tell, keep_quiet
 
 
 class Desk(Protocol):
@@ -22,16 +23,19 @@ class Desk(Protocol):
         """Delete a lease, or end it now where it runs; return what was done, in words."""
 
 
-def open_desk(settings: Settings, user: User, email: str = "", password: str = "") -> Desk:
+def open_desk(
+    settings: Settings, user: User, email: str = "", password: str = "", tell: Tell = keep_quiet
+) -> Desk:
     """Return the backend that the configuration names; raises LeaseError where there is none.
 
-    A service may want to know email and password of who writes.
+    A service may want to know email and password of who writes. `tell` is told, from whatever
+    thread, of what others keep that cannot be read.
     """
     match settings.leases.backend:
         case "local":
             from rhubarbe.leases.local import LocalDesk
 
-            return LocalDesk(settings.testbed.state_dir, user)
+            return LocalDesk(settings.testbed.state_dir, user, tell)
         case "r2labapi":
             from rhubarbe.leases.remote import RemoteDesk
 

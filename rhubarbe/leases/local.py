@@ -10,13 +10,14 @@ from rhubarbe.leases.lease import Lease, overlapping, refuse_the_past
 from rhubarbe.leases.store import Store
 from rhubarbe.leases.times import moment
 from rhubarbe.leases.user import User, user_called
+from rhubarbe.shared.state import Tell, keep_quiet
 
 
 class LocalDesk:
     """The leases in `state_dir`; what touches the disk runs in a thread."""
 
-    def __init__(self, state_dir: str | Path, user: User) -> None:
-        self._store = Store(state_dir)
+    def __init__(self, state_dir: str | Path, user: User, tell: Tell = keep_quiet) -> None:
+        self._store = Store(state_dir, tell)
         self._user = user
 
     async def leases(self, after: float, before: float) -> Sequence[Lease]:

@@ -53,7 +53,7 @@ class Workplace:
                 if time.monotonic() - told >= TOLD_EVERY:
                     told = time.monotonic()
                     mean = sum(percents.values()) / len(percents)
-                    await to_the_end(self.locks.tell, f"{mean:.0f} % of the image")
+                    self.locks.tell(f"{mean:.0f} % of the image")
 
     async def into_ramdisk(self, node: Node, *, stays: bool = False) -> None:
         """Return once the node's ramdisk answers and the link is gone; raises NodeError.

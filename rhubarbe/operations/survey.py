@@ -7,7 +7,7 @@ from datetime import datetime
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Unreachable
-from rhubarbe.events import NodeAnswered, Phase, Started
+from rhubarbe.events import NodeAnswered, Notice, Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.inventory import Entry
 from rhubarbe.node import LOOK, Node
@@ -16,6 +16,7 @@ from rhubarbe.operations.loaded import Loaded, last_loaded
 from rhubarbe.operations.netboot import open_cards
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, PowerRequest, reason_of
+from rhubarbe.text import sanitise
 from rhubarbe.transports import ssh
 from rhubarbe.transports.presence import accepts
 
@@ -55,7 +56,11 @@ async def which_are_up(entries: Sequence[Entry], settings: Settings) -> list[Ent
 async def tell_images(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
     """Tell what is on the disk of each node: by its last load, and by its stamp where it is up."""
     bus.report(Started(command=request.verb, nodes=tuple(entry.name for entry in request.entries)))
-    last = last_loaded(await asyncio.to_thread(History(settings.testbed.state_dir).runs))
+    notices: list[str] = []
+    history = History(settings.testbed.state_dir)
+    last = last_loaded(await asyncio.to_thread(history.runs, notices.append))
+    for text in notices:
+        bus.report(Notice(text=sanitise(text)))
     limit = request.limit or LETS_IN
     sessions = asyncio.Semaphore(SESSIONS)
 

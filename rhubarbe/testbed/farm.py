@@ -123,7 +123,7 @@ class Farm:
         for name in MADE_ANEW:
             shutil.rmtree(self.directory / name, ignore_errors=True)
         for name in NEEDED:
-            (self.directory / name).mkdir(exist_ok=True)
+            (self.directory / name).mkdir(mode=0o755, exist_ok=True)
         self.site.boot_entries.chmod(ENTERED)  # whatever our umask: by whoever serves it
         (self.site.boot_entries / "pxefrisbee").touch()
         default = self.site.images / "default.ndz"

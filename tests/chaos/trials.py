@@ -1,7 +1,6 @@
 """Runs one trial on a testbed of its own, and then looks at what must always be true."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -18,6 +17,9 @@ from pathlib import Path
 
 from emulated import differing_blocks, start_testbed
 from schedule import NODES, trial
+
+from rhubarbe.shared.claims import make_claim
+from rhubarbe.shared.state import State
 
 MARK = "RHUBARBE_CHAOS"
 SIGNALS = {"int": signal.SIGINT, "term": signal.SIGTERM, "hup": signal.SIGHUP}
@@ -247,15 +249,15 @@ def check_gateway(testbed, say):
     state = testbed.directory / "state"
     if links := testbed.links():
         say(f"links left: {links}")
-    for place in ("links", "locks"):
-        for path in (state / place).glob("*" if place == "links" else ".*"):
-            say(f"left: {path.name}")
-    for path in (state / "locks").glob("fit??"):
-        with path.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"still locked: {path.name}")
+    for path in (*state.glob("*/link.*"), *state.glob("*/.link.*")):
+        say(f"left: {path.name}")
+    key = State(state).key()
+    for number in range(1, NODES + 1):
+        claim = make_claim(key, f"node/{(node := f'fit{number:02}')}")
+        if claim is None:
+            say(f"still locked: {node}")
+        else:
+            claim.close()
     for image in testbed.directory.glob("saved-*.ndz"):
         if testbed.run("rhubarbe-imagedump", "--check", str(image)).returncode:
             say(f"{image.name} looks whole and is not")

@@ -1,8 +1,10 @@
 """The history: each user's own database, read together; whatever is wrong with one of them."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +13,9 @@ import pytest
 
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import NodeResult, Phase
+from rhubarbe.gateway import history as histories
 from rhubarbe.gateway.history import History, Run
+from rhubarbe.shared.directory import name_of
 
 WRITER = """
 import sys
@@ -61,6 +65,27 @@ def test_nothing_noted_yet(tmp_path):
     assert History(tmp_path / "none").runs() == []
 
 
+def place(state, uid=None):
+    """Return the directory of a user, us if no other, made if it is not there."""
+    uid = os.getuid() if uid is None else uid
+    (state / str(uid)).mkdir(exist_ok=True)
+    if uid != os.getuid():
+        os.chown(state / str(uid), uid, -1)
+    return state / str(uid)
+
+
+def test_the_older_half_is_forgotten_once_the_file_is_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(histories, "LARGEST", 1 << 17)
+    history = History(tmp_path)
+    for number in range(60):
+        history.add(run(good("fit09", reason="r" * 2000), started=1e9 + number))
+    file = place(tmp_path) / "history.sqlite"
+    assert file.stat().st_size < 1 << 17
+    noted = [each.started - 1e9 for each in history.runs()]
+    assert noted == list(range(60 - len(noted), 60))
+    assert 5 < len(noted) < 60
+
+
 def test_old_runs_are_forgotten(tmp_path, monkeypatch):
     monkeypatch.setattr("rhubarbe.gateway.history.KEPT", 2)
     history = History(tmp_path)
@@ -83,45 +108,93 @@ def test_several_writers_at_once_lose_nothing(tmp_path):
 
 
 def test_a_database_that_is_locked_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("rhubarbe.gateway.history.LOCK_PATIENCE", 0.5)
+    monkeypatch.setattr("rhubarbe.gateway.history.LOCK_PATIENCE", 0.3)
     history = History(tmp_path)
     history.add(run(good()))
-    path = next((tmp_path / "history").iterdir())
-    other = sqlite3.connect(path)
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(GatewayError, match=r"not noted in the history: database is locked"):
+    with (place(tmp_path) / ".history.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(GatewayError, match=r"not noted in the history: another command"):
+            history.add(run(good()))
+
+
+def test_a_time_that_no_date_has_is_the_last_that_one_has(tmp_path):
+    for started in (1e300, -1e300):
+        History(tmp_path).add(run(good(), started=started))
+    assert {each.started for each in History(tmp_path).runs()} == {0.0, 2.0**33 - 1}
+
+
+TABLES = """
+CREATE TABLE runs (id INTEGER PRIMARY KEY, started, command, exit_code, seconds, image);
+CREATE TABLE nodes (run, node, ok, attempts, seconds, phase, reason);
+CREATE TABLE phases (run, node, phase, seconds);
+INSERT INTO runs VALUES (1, 1e9, 'load', 0, 1.0, 'x');
+"""
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+VIEWS = "CREATE TABLE phases (run, node, phase, seconds); " + TABLES.split(";")[0] + ";"
+ODD = {
+    "no table": "CREATE TABLE other (id)",
+    "a count that is none": TABLES + "INSERT INTO nodes VALUES (1, 'f', 1, 'many', 1, NULL, '')",
+    "a time beyond all": TABLES + "INSERT INTO nodes VALUES (1, 'f', 1, 1, 1, NULL, '');"
+    "UPDATE runs SET started = 9e999",
+    "an endless span": TABLES + "INSERT INTO phases VALUES (1, 'f', 'image', 9e999)",
+    "a view without end": VIEWS
+    + f"INSERT INTO runs VALUES (1, 1e9, 'load', 0, 1.0, 'x'); CREATE VIEW nodes AS {ENDLESS}"
+    " SELECT 1 AS run, 'f' AS node, 1 AS ok, 1 AS attempts, 1.0 AS seconds, '' AS phase,"
+    " '' AS reason FROM c WHERE x < 0;",
+    "rows without end": VIEWS
+    + f"INSERT INTO runs VALUES (1, 1e9, 'load', 0, 1.0, 'x'); CREATE VIEW nodes AS {ENDLESS}"
+    " SELECT 1 AS run, 'f' AS node, 1 AS ok, 1 AS attempts, 1.0 AS seconds, '' AS phase,"
+    " printf('%.50000c', 'x') || x AS reason FROM c;",
+    "a value of a gibibyte": VIEWS
+    + "INSERT INTO runs VALUES (1, 1e9, 'load', 0, 1.0, 'x'); CREATE VIEW nodes AS"
+    " SELECT 1 AS run, 'f' AS node, 1 AS ok, 1 AS attempts, 1.0 AS seconds, '' AS phase,"
+    " zeroblob(900000000) AS reason;",
+    "a later version": TABLES + "PRAGMA user_version = 99",
+}
+
+
+@pytest.mark.parametrize("script", ODD.values(), ids=ODD)
+def test_what_a_stranger_keeps_hides_nothing_and_is_told(tmp_path, script):
+    history, stranger = History(tmp_path), 4001 if os.getuid() == 0 else os.getuid()
+    file = place(tmp_path, stranger) / "history.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.executescript(script)
+    os.chown(file, stranger, -1)
+    if stranger != os.getuid():
         history.add(run(good()))
-    other.close()
+    told = []
+    assert [each.node for each in history.runs(told.append)] == ["fit01"][: stranger != os.getuid()]
+    assert len(told) == 1
+    assert told[0].startswith(f"the history of {name_of(stranger)} is left out")
 
 
-@pytest.mark.parametrize(
-    "rows", ["('x', 'fit01', 1, 'many', 1.0, NULL, '')", "(1, 2, 3, 4, 5, 6, 7)"]
-)
-def test_what_a_stranger_wrote_hides_nothing_of_the_others(tmp_path, rows):
-    history = History(tmp_path)
-    history.add(run(good()))
-    (tmp_path / "history" / "6.sqlite").write_bytes(b"no database at all" * 100)
-    with sqlite3.connect(tmp_path / "history" / "7.sqlite") as database:
-        database.executescript(
-            "CREATE TABLE runs (id, started, command, exit_code, seconds);"
-            "CREATE TABLE nodes (run, node, ok, attempts, seconds, phase, reason);"
-            "CREATE TABLE phases (run, node, phase, seconds);"
-            "INSERT INTO runs VALUES ('x', 'then', 'load', 0, 1.0);"
-            f"INSERT INTO nodes VALUES {rows}"
-        )
-    database.close()
-    assert [each.node for each in history.runs()] == ["fit01"]
-
-
-def test_a_link_in_the_place_of_ours_is_refused(tmp_path, monkeypatch):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_text("")
-    (tmp_path / "history").mkdir()
-    monkeypatch.setattr("os.getuid", lambda: 12345)
-    (tmp_path / "history" / "12345.sqlite").symlink_to(elsewhere)
-    with pytest.raises(GatewayError, match="not a file of yours"):
+@pytest.mark.parametrize("kind", ["pipe", "link", "damaged", "huge", "journal"])
+def test_no_file_of_a_stranger_is_obeyed_or_waited_for(tmp_path, kind):
+    file = place(tmp_path) / "history.sqlite"
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "link":
+        file.symlink_to("/dev/zero")
+    elif kind == "damaged":
+        file.write_bytes(b"no database at all" * 100)
+    elif kind == "huge":
+        with file.open("wb") as stream:
+            stream.truncate(1 << 34)
+    else:
+        # What SQLite would roll back, and then remove the file that the journal names.
         History(tmp_path).add(run(good()))
-    assert elsewhere.read_text() == ""
+        name = str(precious).encode()
+        tail = struct.pack(">I", 1) + name + struct.pack(">I", len(name))
+        journal = bytes.fromhex("d9d505f920a163d7") + b"\0" * 504 + tail
+        file.with_name("history.sqlite-journal").write_bytes(journal)
+    told = []
+    History(tmp_path).runs(told.append)
+    assert len(told) == (kind != "journal")
+    assert precious.read_text() == "precious"
+    if kind == "journal":
+        assert file.with_name("history.sqlite-journal").read_bytes() == journal
 
 
 def test_a_state_directory_that_cannot_be(tmp_path):
@@ -152,8 +225,7 @@ def test_the_image_is_noted(tmp_path):
 
 def test_a_database_of_the_time_before_images_were_noted_is_read_and_written(tmp_path):
     history = History(tmp_path)
-    (tmp_path / "history").mkdir()
-    path = tmp_path / "history" / f"{os.getuid()}.sqlite"
+    path = place(tmp_path) / "history.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as old:
         old.executescript(FIRST_SCHEMA)
     assert [(each.node, each.image) for each in history.runs()] == [("fit03", "")]
@@ -178,7 +250,7 @@ def test_what_cannot_be_noted_is_said_in_the_way_of_other_faults(tmp_path):
 
 def test_a_stranger_s_text_that_is_none_hides_no_other_row(tmp_path):
     History(tmp_path).add(run(good(), bad()))
-    (path,) = tmp_path.glob("history/*.sqlite")
+    (path,) = tmp_path.glob("*/history.sqlite")
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE nodes SET reason = CAST(x'ff41' AS TEXT) WHERE node = 'fit02'")
     assert [each.node for each in History(tmp_path).runs()] == ["fit01", "fit02"]

@@ -11,7 +11,7 @@ import pytest
 
 from rhubarbe.errors import GatewayError
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.locks import Locks
+from rhubarbe.gateway.locks import Locks, user_name
 
 NAME = "01-02-00-00-00-00-01"
 HOLDER = """
@@ -47,7 +47,7 @@ def holder(tmp_path, link):
 
 
 def record_file(state):
-    return state / "links" / f"fit01.{os.getuid()}"
+    return state / str(os.getuid()) / "link.fit01"
 
 
 def alter(state, **values):
@@ -66,7 +66,7 @@ async def test_the_record_is_there_as_long_as_the_link(tmp_path, link):
         assert told["pid"] == os.getpid()
         assert told["path"] == str(link)
         assert 0 < told["expires"] - time.time() <= 60
-    assert list((tmp_path / "links").iterdir()) == []
+    assert list((tmp_path / str(os.getuid())).iterdir()) == []
 
 
 def test_a_killed_commands_link_is_swept_and_named(tmp_path, link, holder):
@@ -77,7 +77,7 @@ def test_a_killed_commands_link_is_swept_and_named(tmp_path, link, holder):
     assert said[0].startswith("removed the nextboot link of fit01, left behind by")
     assert f"load (pid {holder.pid}, since" in said[0]
     assert not link.is_symlink()
-    assert list((tmp_path / "links").iterdir()) == []
+    assert list((tmp_path / str(os.getuid())).iterdir()) == []
     assert sweep(tmp_path) == []
 
 
@@ -138,10 +138,11 @@ def test_another_link_in_its_place_stays(tmp_path, link, holder):
 
 def test_a_link_of_another_user_stays(tmp_path, link, holder, monkeypatch):
     alter(tmp_path, boot="another")
-    real = os.fstat
-    strange = os.stat_result([*real(0)[:4], 54321, *real(0)[5:10]])
-    monkeypatch.setattr(os, "fstat", lambda _: strange)
+    strange = link.lstat()
+    other = os.stat_result([*strange[:4], 54321, *strange[5:10]])
+    monkeypatch.setattr(Path, "lstat", lambda _: other)
     sweep(tmp_path)
+    monkeypatch.undo()
     assert link.is_symlink()
 
 
@@ -159,15 +160,38 @@ def test_a_link_of_another_user_stays(tmp_path, link, holder, monkeypatch):
 )
 def test_a_record_that_makes_no_sense_removes_nothing(tmp_path, link, holder, values):
     alter(tmp_path, **{"boot": "another"} | values)
-    assert sweep(tmp_path) == []
+    assert not any("removed" in words for words in sweep(tmp_path))
     assert link.is_symlink()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"node": "fit01"}'])
-def test_a_file_that_is_no_record_is_left_out(tmp_path, link, content):
-    (tmp_path / "links").mkdir()
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff", b'{"node": "fit01"}', b"[" * 60_000, b'{"a":' * 900, b" " * 70_000],
+)
+def test_a_file_that_is_no_record_is_told_with_its_owner(tmp_path, link, content):
+    record_file(tmp_path).parent.mkdir()
     record_file(tmp_path).write_bytes(content)
-    assert sweep(tmp_path) == []
+    (said,) = sweep(tmp_path)
+    assert f"a note of {user_name()}'s that makes no sense" in said
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "link", "second name", "no rights"])
+def test_what_is_no_file_of_the_user_holds_nobody_up(tmp_path, link, kind):
+    file = record_file(tmp_path)
+    file.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "directory":
+        file.mkdir()
+    elif kind == "link":
+        file.symlink_to("/dev/zero")
+    else:
+        file.write_text("{}")
+        if kind == "second name":
+            file.with_name("other").hardlink_to(file)
+        else:
+            file.chmod(0)
+    assert len(sweep(tmp_path)) == 1
 
 
 def test_words_of_other_users_cannot_garble_the_terminal(tmp_path, link, holder):
@@ -176,9 +200,9 @@ def test_words_of_other_users_cannot_garble_the_terminal(tmp_path, link, holder)
 
 
 async def test_a_journal_that_cannot_be_written_is_one_line(tmp_path, link):
-    (tmp_path / "links").write_text("in the way")
+    (tmp_path / "file").write_text("in the way")
     with pytest.raises(GatewayError, match="cannot be noted"):
-        async with Journal(tmp_path, "load", 60).recorded("fit01", link, "pxefrisbee"):
+        async with Journal(tmp_path / "file", "load", 60).recorded("fit01", link, "pxefrisbee"):
             pytest.fail("noted nowhere")
 
 

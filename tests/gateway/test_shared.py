@@ -1,6 +1,5 @@
 """What users share, made by one whose umask lets nobody else read what is theirs."""
 
-import asyncio
 import os
 import stat
 from pathlib import Path
@@ -10,9 +9,8 @@ import pytest
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.history import History, Run
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.locks import hold
-from rhubarbe.gateway.shared import make_shared_directory
 from rhubarbe.images.copying import copy_image
+from rhubarbe.shared.state import State
 
 
 @pytest.fixture(autouse=True, params=[0o077, 0o027])
@@ -30,36 +28,30 @@ def modes(directory):
 
 
 def test_a_shared_directory_is_reached_by_all(tmp_path):
-    make_shared_directory(tmp_path / "var" / "lib" / "state")
-    assert modes(tmp_path) == {"var": 0o755, "var/lib": 0o755, "var/lib/state": 0o1777}
+    with State(tmp_path / "var" / "lib" / "state").make():
+        pass
+    last = 0o1777 if os.getuid() == 0 else 0o755
+    assert modes(tmp_path) == {"var": 0o755, "var/lib": 0o755, "var/lib/state": last}
 
 
 def test_one_that_is_there_stays_as_it_is(tmp_path):
     (tmp_path / "mine").mkdir(0o700)
-    make_shared_directory(tmp_path / "mine")
+    with State(tmp_path / "mine").make():
+        pass
     assert modes(tmp_path) == {"mine": 0o700}
 
 
-async def test_locks_and_links_are_for_all_to_read(tmp_path):
-    state = tmp_path / "state"
-    seen = {}
-    async with hold(state, "load", ["fit01"], 0.0) as locks:
-        await asyncio.to_thread(locks.tell, "half way")
-        async with Journal(state, "load", 60.0).recorded("fit01", Path("/boot/01-x"), "ramdisk"):
-            seen = modes(state)
-    files = {path: mode for path, mode in seen.items() if "/" in path}
-    assert len(files) == 4
-    assert set(files.values()) == {0o644}
-    assert modes(tmp_path)["state"] == 0o755
-    assert {seen["locks"], seen["links"]} == {0o1777}
+async def test_notes_of_links_are_for_all_to_read(tmp_path):
+    state, me = tmp_path / "state", str(os.getuid())
+    async with Journal(state, "load", 60.0).recorded("fit01", Path("/boot/01-x"), "ramdisk"):
+        assert modes(state) == {me: 0o755, f"{me}/link.fit01": 0o644}
 
 
 def test_histories_are_read_together(tmp_path):
     node = NodeResult(node="fit01", number=1, ok=True, seconds=1.0)
     run = Run(started=1e9, command="load", exit_code=0, seconds=1.0, nodes=[node])
     History(tmp_path / "state").add(run)
-    assert modes(tmp_path)[f"state/history/{os.getuid()}.sqlite"] == 0o644
-    assert modes(tmp_path)["state"] == 0o755
+    assert modes(tmp_path)[f"state/{os.getuid()}/history.sqlite"] == 0o644
 
 
 def test_an_image_in_the_repository_is_everybody_s(tmp_path):

@@ -1,6 +1,7 @@
 """Who is cancelled while a thread works on files waits for its end."""
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -66,4 +67,4 @@ async def test_a_command_that_ends_while_it_notes_a_link_leaves_no_note(tmp_path
         loop.call_later(0.05, go_on.set)
         await asyncio.wait([task])
     assert task.cancelled()
-    assert list((tmp_path / "links").iterdir()) == []
+    assert list((tmp_path / str(os.getuid())).iterdir()) == []

@@ -1,7 +1,7 @@
 """The leases on disk: whose they are is who owns the file; what is wrong with it is its own."""
 
-import fcntl
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +12,10 @@ import pytest
 from rhubarbe.errors import LeaseError
 from rhubarbe.leases import store as stored
 from rhubarbe.leases.lease import Lease
+from rhubarbe.leases.store import Store
 from rhubarbe.leases.user import User, user_of
+from rhubarbe.shared.claims import make_claim
+from rhubarbe.shared.state import State
 
 ME = user_of(os.getuid())
 STRANGER = User(12345, "uid 12345")
@@ -63,9 +66,10 @@ def test_anybody_may_read_and_only_the_owner_write_whatever_the_umask(store, tmp
             store.add(10, 20, ME)
     finally:
         os.umask(before)
-    (path,) = (tmp_path / "state").iterdir()
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "state").stat().st_mode & 0o7777 == 0o1777
+    assert kept(tmp_path).stat().st_mode & 0o777 == 0o644
+    assert kept(tmp_path).parent.stat().st_mode & 0o7777 == 0o755
+    shared = 0o1777 if os.getuid() == 0 else 0o755
+    assert (tmp_path / "state").stat().st_mode & 0o7777 == shared
 
 
 def test_processes_that_add_at_once_take_turns(store, tmp_path):
@@ -74,15 +78,12 @@ def test_processes_that_add_at_once_take_turns(store, tmp_path):
     assert sorted(lease.begins for lease in store.read()) == [10.0 * n for n in range(60)]
 
 
-def test_a_lock_that_is_kept_is_given_up(store, tmp_path, monkeypatch):
+def test_a_lock_that_is_kept_is_given_up_and_its_holder_told(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "LOCK_PATIENCE", 0.2)
-    with store.locked():
-        pass
-    descriptor = os.open(tmp_path / "state", os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(LeaseError, match=r"kept this directory locked for 0\.2 s"), store.locked():
-        pass
-    os.close(descriptor)
+    with make_claim(State(tmp_path / "state").key(), "leases"):
+        told = rf"{ME.name} .pid {os.getpid()}. has kept the leases locked for 0\.2 s"
+        with pytest.raises(LeaseError, match=told), store.locked():
+            pass
     with store.locked():
         pass
 
@@ -102,28 +103,61 @@ def test_whoever_waits_for_the_lock_gets_it(store):
     waiting.join(5)
 
 
+def kept(tmp_path, uid=ME.uid):
+    """Return where a user's leases are; the directory is made if it is not there."""
+    place = tmp_path / "state" / str(uid)
+    place.mkdir(exist_ok=True)
+    if uid != ME.uid:
+        os.chown(place, uid, -1)
+    return place / "leases.sqlite"
+
+
 def test_a_file_in_the_name_of_another_is_no_lease_of_theirs(store, tmp_path):
     with store.locked():
         lease = store.add(10, 20, ME)
-    ours = tmp_path / "state" / f"leases.{ME.uid}.sqlite"
-    forged = ours.with_name(f"leases.{STRANGER.uid}.sqlite")
-    forged.write_bytes(ours.read_bytes())
+    ours = kept(tmp_path)
+    forged = tmp_path / "state" / str(STRANGER.uid)
+    forged.mkdir()
+    (forged / "leases.sqlite").write_bytes(ours.read_bytes())
     assert store.read() == [lease]
-    forged.unlink()
-    forged.symlink_to(ours)
+    shutil.rmtree(forged)
+    forged.symlink_to(ours.parent)
     assert store.read() == [lease]
 
 
-def test_a_file_that_another_laid_in_our_place_is_refused(store, tmp_path):
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "pipe"])
+def test_a_name_that_another_took_first_keeps_nobody_out(store, tmp_path, kind):
+    with store.locked():
+        pass
+    taken = tmp_path / "state" / str(ME.uid)
+    if kind == "file":
+        taken.write_text("alice was here")
+    elif kind == "directory":
+        taken.mkdir()
+    elif kind == "link":
+        taken.symlink_to("/etc")
+    else:
+        os.mkfifo(taken)
+    os.chown(taken, STRANGER.uid, STRANGER.uid, follow_symlinks=False)
+    for number in range(3):
+        with store.locked():
+            store.add(10.0 * number + 1, 10.0 * number + 2, ME)
+    assert [lease.begins for lease in store.read()] == [1, 11, 21]
+    assert len(list((tmp_path / "state").iterdir())) == 2
+
+
+def test_a_link_in_the_place_of_ours_is_refused(store, tmp_path):
     with store.locked():
         pass
     (tmp_path / "elsewhere").write_bytes(b"")
-    (tmp_path / "state" / f"leases.{ME.uid}.sqlite").symlink_to(tmp_path / "elsewhere")
+    kept(tmp_path).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LeaseError, match="cannot be written"), store.locked():
         store.add(10, 20, ME)
     assert (tmp_path / "elsewhere").read_bytes() == b""
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
 @pytest.mark.parametrize(
     "script",
     [
@@ -139,38 +173,48 @@ def test_a_file_that_another_laid_in_our_place_is_refused(store, tmp_path):
         "PRAGMA journal_mode = WAL; CREATE TABLE leases (id, begins, ends)",
     ],
 )
-def test_whatever_a_stranger_keeps_hides_nothing_of_the_others(
-    store, tmp_path, script, monkeypatch
-):
+def test_whatever_a_stranger_keeps_hides_nothing_of_the_others(tmp_path, script):
+    told = []
+    store = Store(tmp_path / "state", told.append)
     with store.locked():
         lease = store.add(10, 20, ME)
-    path = tmp_path / "state" / f"leases.{ME.uid}.sqlite"
-    kept = path.read_bytes()
-    path.unlink()
+    path = kept(tmp_path, STRANGER.uid)
     database(path, script)
-    assert store.read() == []
-    path.write_bytes(kept[: len(kept) // 2])
-    assert store.read() == []
-    path.write_bytes(kept)
+    os.chown(path, STRANGER.uid, -1)
     assert store.read() == [lease]
+    assert all(words.startswith("the leases of uid 12345 are left out") for words in told)
+    if "INSERT" not in script:
+        assert len(told) == 1
 
 
-def test_a_pipe_or_a_directory_holds_nobody_up(store, tmp_path):
+@pytest.mark.parametrize("damage", ["half", "pipe", "directory", "later version"])
+def test_what_we_cannot_read_of_our_own_is_no_lease_but_a_refusal(store, tmp_path, damage):
     with store.locked():
-        pass
-    path = tmp_path / "state" / f"leases.{ME.uid}.sqlite"
-    os.mkfifo(path)
-    assert store.read() == []
+        store.add(10, 20, ME)
+    path = kept(tmp_path)
+    content = path.read_bytes()
     path.unlink()
-    path.mkdir()
-    assert store.read() == []
+    if damage == "half":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "pipe":
+        os.mkfifo(path)
+    elif damage == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+        database(path, "PRAGMA user_version = 99")
+    with pytest.raises(LeaseError, match=r"your leases cannot be read: .*leases\.sqlite"):
+        store.read()
+    with pytest.raises(LeaseError, match="cannot be written"), store.locked():
+        store.add(30, 40, ME)
 
 
 def test_too_large_is_no_database(store, tmp_path, monkeypatch):
     with store.locked():
         store.add(10, 20, ME)
     monkeypatch.setattr(stored, "LARGEST", 1000)
-    assert store.read() == []
+    with pytest.raises(LeaseError, match="larger than 1000 bytes"):
+        store.read()
 
 
 def test_a_directory_where_anybody_could_remove_leases_is_refused(store, tmp_path):
@@ -194,7 +238,7 @@ def test_what_root_makes_for_a_user_is_that_user_s(store, tmp_path):
         lease = store.add(10, 20, STRANGER)
     assert lease.owner == "uid 12345"
     assert store.read() == [lease]
-    assert (tmp_path / "state" / "leases.12345.sqlite").stat().st_uid == STRANGER.uid
+    assert (tmp_path / "state" / "12345" / "leases.sqlite").stat().st_uid == STRANGER.uid
     with store.locked():
         store.shorten(lease, 12)
     assert store.read() == [Lease(10, 12, "uid 12345", lease.name)]
@@ -219,4 +263,4 @@ def test_nothing_is_left_beside_the_databases(store, tmp_path, monkeypatch):
         with pytest.raises(LeaseError, match="No space left"):
             store.add(30, 40, ME)
     assert store.read() == [lease]
-    assert [path.name for path in (tmp_path / "state").iterdir()] == [f"leases.{ME.uid}.sqlite"]
+    assert [path.name for path in kept(tmp_path).parent.iterdir()] == ["leases.sqlite"]

@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from emulated import events, wait_until
+from emulated import events, wait_for_event
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
@@ -47,16 +47,19 @@ def test_found_before_any_node_is_touched(pair, tmp_path, name, value, says):
 
 
 def test_two_commands_on_overlapping_nodes(pair):
-    first = pair.start("rhubarbe-load", "--json", "-b", "15", "1-2", stderr=subprocess.DEVNULL)
+    first = pair.start("rhubarbe-load", "--json", "-b", "10", "1-2", stderr=subprocess.DEVNULL)
     with first:
         try:
-            wait_until(lambda: list((pair.directory / "state").rglob("*.progress.*")))
+            wait_for_event(first, "Progress")
+            refused = pair.run("rhubarbe-load", "2")
+            assert refused.returncode == 1
+            assert f"load (pid {first.pid}, since" in refused.stderr
+            assert "% of the image: nothing was touched" in refused.stderr
             first.send_signal(signal.SIGSTOP)  # however slow the others are, it is not over
             for second in (["rhubarbe-load", "2"], ["rhubarbe-save", "2", "-o", "other"]):
                 refused = pair.run(*second)
                 assert refused.returncode == 1
-                assert f"load (pid {first.pid}, since" in refused.stderr
-                assert "% of the image: nothing was touched" in refused.stderr
+                assert f"(pid {first.pid}), which does not answer: nothing" in refused.stderr
             first.send_signal(signal.SIGCONT)
             patient = pair.run("rhubarbe-load", "--json", "--wait-for-lock", "40", "2")
             assert events(first.communicate(timeout=30)[0])[-1]["good"] == "1-2"

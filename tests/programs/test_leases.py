@@ -30,16 +30,15 @@ class Gateway:
     def begin(self):
         """Forget all leases and locks; what the testbed notes from here on counts."""
         self.configure("[leases]\nbackend = local\n")
-        state = self.testbed.directory / "state"
-        for path in (*state.glob("leases.*"), *state.glob("locks/*")):
-            path.unlink()
+        for place in (self.testbed.directory / "state").iterdir():
+            shutil.rmtree(place)
         self._noted = len(self.testbed.log())
 
     def is_untouched(self):
-        """Return whether no node was reset, locked, or linked to."""
+        """Return whether no node was reset, or linked to."""
         log = self.testbed.log()[self._noted :]
-        locks = self.testbed.directory.glob("state/locks/*")
-        return not (self.testbed.links() or " card " in log or list(locks))
+        notes = self.testbed.directory.glob("state/*/link.*")
+        return not (self.testbed.links() or " card " in log or list(notes))
 
     def configure(self, text):
         conf = self.testbed.directory / "rhubarbe.conf"
@@ -282,11 +281,11 @@ def test_nobody_removes_or_forges_the_lease_of_another(gateway):
         pytest.skip("only root can be two users")
     assert gateway.run(0, "rhubarbe-book", "now", "+1h")[0] == 0
     state = gateway.testbed.directory / "state"
-    kept = (state / "leases.0.sqlite").read_bytes()
+    kept = (state / "0" / "leases.sqlite").read_bytes()
     attacks = (
-        f"rm {state}/leases.0.sqlite",
-        f"mv {state}/leases.0.sqlite {state}/gone",
-        f"cp /dev/null {state}/leases.0.sqlite",
+        f"rm {state}/0/leases.sqlite",
+        f"mv {state}/0 {state}/gone",
+        f"cp /dev/null {state}/0/leases.sqlite",
         "rhubarbe-book --delete 0.1",
         "rhubarbe-book --slice root tomorrow +1h",
         "rhubarbe-book now +1h",
@@ -294,7 +293,7 @@ def test_nobody_removes_or_forges_the_lease_of_another(gateway):
     for attack in attacks:
         code, told = gateway.run(NOBODY, "sh", "-c", attack)
         assert code != 0, (attack, told)
-    assert (state / "leases.0.sqlite").read_bytes() == kept
-    forge = f"cp {state}/leases.0.sqlite {state}/leases.5.sqlite"
+    assert (state / "0" / "leases.sqlite").read_bytes() == kept
+    forge = f"mkdir {state}/5 && cp {state}/0/leases.sqlite {state}/5"
     assert gateway.run(NOBODY, "sh", "-c", forge)[0] == 0
     assert len(gateway.run(NOBODY, "rhubarbe-leases")[1].splitlines()) == 2

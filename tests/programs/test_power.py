@@ -3,14 +3,17 @@
 Each test has nodes of its own, and leaves them as it found them.
 """
 
-import fcntl
 import json
+import os
 import shutil
 import signal
 
 import pytest
 from emulated import events, start_testbed, wait_for_event
 from golden import assert_golden, transcript
+
+from rhubarbe.shared.claims import make_claim
+from rhubarbe.shared.state import State
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
@@ -166,12 +169,11 @@ def test_events_for_programs(site):
 def test_a_node_that_another_command_works_on_is_left_alone(site):
     site.run("rhubarbe-usrpoff", "9")
     before = site.log()
-    with (site.directory / "state" / "locks" / "fit09").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with make_claim(State(site.directory / "state").key(), "node/fit09"):
         for verb in ("on", "off", "reset", "usrpon", "usrpoff", "bothoff", "bye"):
             done = site.run(f"rhubarbe-{verb}", "9", "10")
             assert (done.returncode, done.stdout) == (1, ""), verb
-            assert "fit09 is taken by another command: nothing was touched" in done.stderr
+            assert f"(pid {os.getpid()}), which does not answer: nothing was touched" in done.stderr
         assert site.run("rhubarbe-status", "9").stdout == "fit09: on\n"
     assert orders(site, before) == []
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from emulated import differing_blocks, events, start_testbed
@@ -119,7 +120,9 @@ def test_history_tells_which_node_fails(make_testbed):
 @pytest.mark.full
 def test_a_history_that_cannot_be_written_breaks_nothing(make_testbed):
     testbed = make_testbed("--nodes", "1", "--boot-time", "0.5")
-    (testbed.directory / "state" / "history").write_text("in the way")
+    state = testbed.directory / "state"
+    shutil.rmtree(state)
+    state.write_text("in the way")
     waited = testbed.run("rhubarbe-wait", "1")
     assert waited.returncode == 0
     assert "not noted in the history" in waited.stdout
