@@ -7,7 +7,15 @@ import pytest
 
 from rhubarbe import images
 from rhubarbe.errors import ImageError
-from rhubarbe.images import find_image, list_images, new_image_path, partial_path, publish, withdraw
+from rhubarbe.images import (
+    find_image,
+    list_images,
+    new_image_path,
+    partial_path,
+    publish,
+    stranger_of,
+    withdraw,
+)
 
 NOW = datetime(2026, 3, 19, 10, 24, 5, tzinfo=UTC)
 
@@ -256,3 +264,26 @@ def test_publish_of_what_somebody_removed_is_one_line(here):
     final = here / "mine.ndz"
     assert "mine.ndz" in refusal(publish, partial_path(final), final)
     assert not final.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_whose_an_image_in_this_directory_is(here, repository, kind):
+    mine = here / "mine.ndz"
+    (repository / "mine.ndz").touch()
+    mine.touch() if kind == "file" else mine.symlink_to(repository / "mine.ndz")
+    assert stranger_of("mine", find_image("mine", repository)) is None
+    os.chown(mine, 4001, -1, follow_symlinks=False)
+    assert stranger_of("mine", find_image("mine", repository)) == "uid 4001"
+    assert stranger_of(str(mine), find_image(str(mine), repository)) is None
+    mine.unlink()
+    os.chown(repository / "mine.ndz", 4001, -1)
+    assert stranger_of("mine", find_image("mine", repository)) is None
+
+
+def test_a_default_image_is_not_looked_for_here(here, repository):
+    (here / "default.ndz").touch()
+    (repository / "default.ndz").touch()
+    assert find_image("default", repository, here=False) == repository / "default.ndz"
+    (repository / "default.ndz").unlink()
+    assert "no such image" in refusal(lambda: find_image("default", repository, here=False))

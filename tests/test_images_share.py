@@ -7,7 +7,8 @@ import pytest
 
 from rhubarbe.cli.dispatch import main
 from rhubarbe.errors import ImageError
-from rhubarbe.images.copying import copy_image, partial_file
+from rhubarbe.images import copying
+from rhubarbe.images.copying import partial_file
 from rhubarbe.imaging.imagezip import main as imagezip
 from rhubarbe.operations import share
 from rhubarbe.operations.share import ShareRequest, plan, received
@@ -116,10 +117,10 @@ def test_a_damaged_image_does_not_move(way, here, repository, whole):
 def test_a_copy_that_differs_has_no_name(here, repository, monkeypatch):
     monkeypatch.setattr(share.Move, "_is_ours_here", lambda _: False)
 
-    def spoil(source, partial):
-        partial.write_bytes(source.read_bytes()[:-1])
+    def spoil(source, target):
+        os.write(target, os.pread(source, 1 << 20, 0))
 
-    monkeypatch.setattr(share, "copy_image", spoil)
+    monkeypatch.setattr(copying, "_copy", spoil)
     assert "chunk 1" in refusal(do, plan(request(repository)))
     assert "mine.ndz" not in names(repository)
     assert names(here) == ["mine.ndz"]
@@ -130,9 +131,76 @@ def test_a_full_disk_leaves_nothing(here, repository, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "sendfile", full)
-    says = refusal(copy_image, here / "mine.ndz", repository / "mine.ndz.partial")
-    assert "No space left" in says
+    monkeypatch.setattr(share.Move, "_is_ours_here", lambda _: False)
+    assert "No space left" in refusal(do, plan(request(repository)))
     assert names(repository) == []
+    assert names(here) == ["mine.ndz"]
+
+
+def test_what_was_checked_is_what_is_moved(way, here, repository, whole):
+    (here / "secret").write_text("secret")
+    check, move = plan(request(repository))
+    check.do()
+    (here / "mine.ndz").unlink()
+    (here / "mine.ndz").symlink_to("secret")
+    move.do()
+    assert (repository / "mine.ndz").read_bytes() == whole
+    assert not (repository / "mine.ndz").is_symlink()
+    assert (here / "secret").stat().st_mode == (here / "mine.ndz").stat().st_mode
+    assert names(here) == ["mine.ndz", "secret"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_what_became_something_else_before_it_was_opened_is_refused(here, repository, kind):
+    steps = plan(request(repository))
+    (here / "mine.ndz").unlink()
+    if kind == "link":
+        (here / "mine.ndz").symlink_to("/etc/passwd")
+    elif kind == "pipe":
+        os.mkfifo(here / "mine.ndz")
+    else:
+        (here / "mine.ndz").mkdir()
+    assert "mine.ndz: " in refusal(do, steps)
+    assert names(repository) == []
+
+
+def test_nobody_reads_a_copy_before_it_was_checked(here, repository, monkeypatch):
+    monkeypatch.setattr(share.Move, "_is_ours_here", lambda _: False)
+    seen = []
+
+    def look(path, stop=None, file=None):
+        seen.extend(entry.stat().st_mode & 0o777 for entry in repository.iterdir())
+
+    monkeypatch.setattr(share, "check_image", look)
+    do(plan(request(repository)))
+    assert seen == [0o600]
+    assert (repository / "mine.ndz").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_partial_image_of_another_user_is_not_written_through(here, repository, monkeypatch):
+    monkeypatch.setattr(share.Move, "_is_ours_here", lambda _: False)
+    partial = repository / "mine.ndz.partial"
+    partial.write_bytes(b"theirs")
+    os.chown(partial, 4001 if os.getuid() == 0 else -1, -1)
+    if os.getuid():
+        (repository / "second").hardlink_to(partial)
+    assert "mine.ndz.partial" in refusal(do, plan(request(repository)))
+    assert partial.read_bytes() == b"theirs"
+
+
+def test_without_hard_links_a_rename_has_to_do(here, repository, whole, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    do(plan(request(repository)))
+    assert names(repository) == ["mine.ndz"]
+    assert names(here) == []
+    (here / "mine.ndz").write_bytes(whole)
+    steps = plan(request(repository, name="other"))
+    (repository / "other.ndz").write_bytes(b"old")
+    assert "exists already" in refusal(do, steps)
+    assert (repository / "other.ndz").read_bytes() == b"old"
 
 
 def test_who_writes_a_partial_image_is_not_disturbed(here, repository, monkeypatch):

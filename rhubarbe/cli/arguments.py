@@ -13,6 +13,7 @@ from rhubarbe.errors import ConfigError, SelectionError
 from rhubarbe.parser import Parser
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     from rhubarbe.config import Settings
@@ -145,6 +146,19 @@ def complain(words: str) -> None:
     from rhubarbe.text import sanitise
 
     print(sanitise(words), file=sys.stderr)
+
+
+def find_image_here(wanted: str, repository: str) -> Path:
+    """Find an image that the user named, and say whose it is that lies here and is a stranger's.
+
+    Raises ImageError.
+    """
+    from rhubarbe.images import find_image, stranger_of
+
+    found = find_image(wanted, repository)
+    if stranger := stranger_of(wanted, found):
+        complain(f"{found}: this image, in the current directory, is {stranger}'s, not yours")
+    return found
 
 
 def read_settings() -> Settings:

@@ -4,6 +4,7 @@ The nodes are reset into the ramdisk, receive the image by multicast, and are re
 """
 
 import argparse
+from pathlib import Path
 
 from rhubarbe.cli.arguments import (
     EXIT_CODES,
@@ -13,12 +14,14 @@ from rhubarbe.cli.arguments import (
     add_nodes,
     add_time_limit,
     example,
+    find_image_here,
     natural,
     positive,
     read_inventory,
     read_settings,
     selected_entries,
 )
+from rhubarbe.config import Settings
 from rhubarbe.errors import SelectionError
 from rhubarbe.images import find_image
 
@@ -71,6 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_nodes(parser)
 
 
+def _image(wanted: str | None, settings: Settings) -> Path:
+    """Find the image; the default one is the site's, never what lies in this directory."""
+    frisbee = settings.frisbee
+    if wanted is None:
+        return find_image(frisbee.default_image, frisbee.images_dir, here=False)
+    return find_image_here(wanted, frisbee.images_dir)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Load, and return the exit code."""
     settings = read_settings()
@@ -83,9 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.image is None and any(word[:1].isalpha() for word in arguments.nodes):
             raise SelectionError(f"{error} (is -i missing before the name of an image?)") from error
         raise
-    image = find_image(
-        arguments.image or settings.frisbee.default_image, settings.frisbee.images_dir
-    )
+    image = _image(arguments.image, settings)
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.gateway.room import require_room

@@ -2,8 +2,7 @@
 
 import argparse
 
-from rhubarbe.cli.arguments import example, read_settings
-from rhubarbe.images import find_image
+from rhubarbe.cli.arguments import example, find_image_here, read_settings
 
 EPILOG = example("ls -l $(rhubarbe-resolve fedora)")
 
@@ -21,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one path a name."""
     repository = read_settings().frisbee.images_dir
-    paths = [find_image(name, repository) for name in arguments.images]
+    paths = [find_image_here(name, repository) for name in arguments.images]
     for path in paths:
         print(path.resolve() if arguments.real else path)
     return 0

@@ -24,6 +24,7 @@ from rhubarbe.displays.writer import Patience
 from rhubarbe.errors import GatewayError, RhubarbeError, why
 from rhubarbe.events import Event, Finished, Notice
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.shared.own import open_own
 
 LOG = "rhubarbe.log"
 TICKS = 0.25
@@ -156,11 +157,9 @@ def _add_log(displays: list[Display]) -> str | None:
 
 
 def _open_log(path: Path) -> TextIO:
-    # Never through a link that somebody may have laid there.
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(
-        os.open(path, flags, 0o644), "a", encoding="utf-8", errors="replace", buffering=1
-    )
+    # Never what somebody else may have laid there.
+    descriptor = open_own(path, os.O_WRONLY | os.O_APPEND, 0o644)
+    return os.fdopen(descriptor, "a", encoding="utf-8", errors="replace", buffering=1)
 
 
 class _Command:

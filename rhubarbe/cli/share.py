@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from rhubarbe.cli.arguments import example, read_settings
+from rhubarbe.cli.arguments import example, find_image_here, read_settings
 from rhubarbe.errors import ImageError
 from rhubarbe.text import sanitise
 
@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             replaces=arguments.force,
             cleans=arguments.clean,
         )
+        find_image_here(arguments.image, str(repository))
         steps = plan(request)
     if not steps:
         print(f"nothing to do: it is in {sanitise(str(repository))} already, under this name")

@@ -19,6 +19,8 @@ from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.ndz.check import ImageChecker
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK, SECTOR
+from rhubarbe.shared.directory import require_file
+from rhubarbe.shared.own import open_own
 
 # How long the last bytes may take to arrive once imagezip has ended on the node.
 LAST_BYTES = 10.0
@@ -29,14 +31,13 @@ MOST_REFUSALS = 10
 def _create(partial: Path) -> int:
     """Return a descriptor of an empty file, in place of what a save left that was cut short.
 
-    Never of a file that another save writes, nor of one that was just given its final name. Raises
-    OSError, GatewayError.
+    Never of another's file, of one that another save writes, nor of one that was just given its
+    final name. Raises OSError, GatewayError.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(partial, flags, 0o644)
+    descriptor = open_own(partial, os.O_WRONLY, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _require_only_name(partial, os.fstat(descriptor))
+        _require_its_name(partial, require_file(descriptor, partial, os.getuid()))
         os.ftruncate(descriptor, 0)
     except BlockingIOError as error:
         os.close(descriptor)
@@ -47,9 +48,9 @@ def _create(partial: Path) -> int:
     return descriptor
 
 
-def _require_only_name(partial: Path, status: os.stat_result) -> None:
-    if status.st_nlink != 1 or not os.path.samestat(status, partial.lstat()):
-        raise GatewayError(f"{partial}: also has another name; remove this one")
+def _require_its_name(partial: Path, status: os.stat_result) -> None:
+    if not os.path.samestat(status, partial.lstat()):
+        raise GatewayError(f"{partial}: was given another name meanwhile")
 
 
 class Collector:

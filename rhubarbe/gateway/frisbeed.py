@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import shlex
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +52,12 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
     networking: NetworkingSettings,
     bus: Bus,
     guardian: Guardian | None = None,
+    keeps: Sequence[int] = (),
 ) -> AsyncIterator[Frisbeed]:
     """Serve an image from our `address` for the length of the context; raises GatewayError.
 
     One session after the other is tried, until the server takes one. The guardian, if any, knows
-    the server from its first moment on.
+    the server from its first moment on. The server inherits the descriptors that it `keeps`.
     """
     arguments = [
         find_program(programs.server),
@@ -64,7 +65,7 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
         *shlex.split(programs.server_options),
     ]
     for session in sessions(networking):
-        async with _started(arguments, image, session, bus, guardian) as server:
+        async with _started(arguments, image, session, bus, guardian, keeps) as server:
             if server is None:
                 continue
             bus.report(
@@ -92,7 +93,12 @@ def sessions(networking: NetworkingSettings, ports: int = 1) -> Iterator[Session
 
 @contextlib.asynccontextmanager
 async def _started(
-    arguments: list[str], image: Path, session: Session, bus: Bus, guardian: Guardian | None
+    arguments: list[str],
+    image: Path,
+    session: Session,
+    bus: Bus,
+    guardian: Guardian | None,
+    keeps: Sequence[int],
 ) -> AsyncIterator[Frisbeed | None]:
     """Run a server, and yield it once it says that it is ready; None when its port is taken."""
     reader = asyncio.StreamReader()
@@ -103,7 +109,7 @@ async def _started(
             lambda line: bus.report(ServerSaid(line=line)),
             guardian,
             name="the image server",
-            pass_fds=[ready.fileno()],
+            pass_fds=[ready.fileno(), *keeps],
         ) as child:
             ready.close()
             is_ready = await _is_ready(child, reader, arguments[0])

@@ -6,7 +6,7 @@ or what is left of one: never taken for an image.
 """
 
 from rhubarbe.images.checking import check_image
-from rhubarbe.images.finding import find_image, known_names, near_names
+from rhubarbe.images.finding import find_image, known_names, near_names, stranger_of
 from rhubarbe.images.listing import Image, list_images
 from rhubarbe.images.naming import (
     PARTIAL,
@@ -38,6 +38,7 @@ __all__ = [
     "provenance",
     "publish",
     "stamps_of",
+    "stranger_of",
     "sync_directory",
     "withdraw",
 ]

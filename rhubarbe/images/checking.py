@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from rhubarbe.ndz.check import ImageSummary
 
 
-def check_image(path: StrPath, stop: threading.Event | None = None) -> ImageSummary:
+def check_image(
+    path: StrPath, stop: threading.Event | None = None, file: str | None = None
+) -> ImageSummary:
     """Read and check a whole image; raises ImageError naming the chunk that is missing or bad.
 
+    `file` is where to read it, if that is not the path that messages shall have.
     Takes its time and all cores: to be called in a thread. It ends soon once `stop` is set.
     """
     # Most of those who ask about images check none: they need not wait for this.
@@ -23,9 +26,9 @@ def check_image(path: StrPath, stop: threading.Event | None = None) -> ImageSumm
     from rhubarbe.ndz.errors import NdzError
 
     try:
-        return check_file(path, stop=stop)
+        return check_file(file or path, stop=stop)
     except (NdzError, OSError) as error:
-        text = str(error)
+        text = str(error) if file is None else str(error).replace(file, str(path))
         raise ImageError(
             text if text.startswith(str(path)) else f"{path}: damaged image: {text}"
         ) from error

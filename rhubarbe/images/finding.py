@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 NEAR = 5
 
 
-def find_image(wanted: str, repository: StrPath) -> Path:
-    """Return the file that `-i WANTED` means; raises ImageError, which lists the near names."""
+def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
+    """Return the file that `-i WANTED` means; raises ImageError, which lists the near names.
+
+    A name is looked for `here` first, unless not: in the current directory others may have laid
+    one, as `stranger_of` tells.
+    """
     from pathlib import Path  # those who list images need not wait for this
 
     if wanted.endswith(PARTIAL):
         raise ImageError(f"{wanted}: a partial image, cut short while it was made: not loaded")
-    for candidate in _candidates(wanted, repository):
+    for candidate in _candidates(wanted, repository, here=here):
         if os.path.isfile(candidate):
             return Path(candidate).absolute()
-    for candidate in _candidates(wanted, repository):
+    for candidate in _candidates(wanted, repository, here=here):
         if os.path.isfile(partial := candidate + PARTIAL):
             raise ImageError(f"{wanted}: there is only {partial}, cut short while it was made")
     raise ImageError(
@@ -49,9 +53,27 @@ def near_names(wanted: str, names: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(wanted, list(names), n=NEAR)
 
 
-def _candidates(wanted: str, repository: StrPath) -> Iterator[str]:
+def stranger_of(wanted: str, found: Path) -> str | None:
+    """Return who it is, neither us nor root, that laid what a name found in this directory.
+
+    None for what was named by a path, and for what is elsewhere.
+    """
+    if "/" in wanted or not os.path.samefile(found.parent, "."):
+        return None
+    owners = {os.lstat(found).st_uid, os.stat(found).st_uid} - {0, os.getuid()}
+    if not owners:
+        return None
+    from rhubarbe.shared.directory import name_of
+
+    return name_of(owners.pop())
+
+
+def _candidates(wanted: str, repository: StrPath, *, here: bool) -> Iterator[str]:
     names = [wanted] if wanted.endswith(SUFFIX) else [wanted, wanted + SUFFIX]
-    directories = [""] if "/" in wanted else ["", repository]
+    if "/" in wanted:
+        directories: list[StrPath] = [""]
+    else:
+        directories = ["", repository] if here else [repository]
     for directory in directories:
         for name in names:
             yield os.path.join(directory, name)

@@ -1,6 +1,7 @@
 """Load: put one image on many nodes at once."""
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -19,7 +20,7 @@ from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.images import check_image
+from rhubarbe.images.copying import OpenImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
@@ -60,24 +61,28 @@ class LoadRequest:
 async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
     """Load the image on all the nodes; raises RhubarbeError before any node is touched, or never.
 
-    The image is read and checked to its last chunk first.
+    The image is read and checked to its last chunk first; what was checked is what is served.
     """
+    path = await asyncio.to_thread(os.path.realpath, request.image)
+    with contextlib.closing(OpenImage(Path(path))) as image:
+        return await _load(image, request, settings, bus)
+
+
+async def _load(image: OpenImage, request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
     bus.report(Started(command="load", nodes=tuple(entry.name for entry in request.entries)))
     await require(settings, "load", request.limit, bus)
     require_program(settings)
     address = local_address_towards(
         request.entries[0].control.ip, settings.networking.local_control_ip
     )
-    summary = await _check(request.image)
-    needs = await asyncio.to_thread(read_needs, request.image, summary.data_end * SECTOR)
+    summary = await _check(image)
+    needs = await asyncio.to_thread(read_needs, image.file, summary.data_end * SECTOR)
     bus.report(
         ImageChosen(
             path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
         )
     )
-    stamps = (
-        await stamps_to_show(request.image, request.entries, settings, bus) if request.waits else {}
-    )
+    stamps = await stamps_to_show(image, request.entries, settings, bus) if request.waits else {}
     journal = Journal(settings.testbed.state_dir, "load", request.limit)
     async with workplace(
         journal,
@@ -88,9 +93,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
         patience=request.patience,
     ) as place:
         pace = _Pace.of(request, summary.size_bytes, settings)
-        engine = make_engine(
-            _consignment(request, pace, summary.size_bytes, address, place, settings)
-        )
+        engine = make_engine(_consignment(image, request, pace, address, place, settings))
         job = _Load(place, engine, request, settings, pace, _Known(needs, stamps)).run
         companions = (engine.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
@@ -100,16 +103,16 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
             bus,
             retries=request.retries,
             history=history,
-            image=await asyncio.to_thread(os.path.realpath, request.image),
+            image=str(image.path),
         )
         return await fleet.run(job, request.limit, companions)
 
 
-async def _check(image: Path) -> ImageSummary:
+async def _check(image: OpenImage) -> ImageSummary:
     """Check the whole image; when cancelled, the threads that read it stop soon."""
     stop = threading.Event()
     try:
-        return await asyncio.to_thread(check_image, image, stop)
+        return await asyncio.to_thread(image.check, stop)
     finally:
         stop.set()
 
@@ -134,16 +137,17 @@ class _Pace:
 
 
 def _consignment(
+    image: OpenImage,
     request: LoadRequest,
     pace: _Pace,
-    size: int,
     address: str,
     place: Workplace,
     settings: Settings,
 ) -> Consignment:
     return Consignment(
-        image=request.image,
-        size=size,
+        image=Path(image.file),
+        keeps=(image.descriptor,),
+        size=image.status.st_size,
         nodes=tuple(entry.name for entry in request.entries),
         address=address,
         bandwidth_mibps=request.bandwidth_mibps,

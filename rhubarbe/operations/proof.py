@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
@@ -10,6 +9,7 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import ImageError
 from rhubarbe.events import Notice
 from rhubarbe.images import stamps_of
+from rhubarbe.images.copying import OpenImage
 from rhubarbe.images.inside import Root
 from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry
@@ -18,7 +18,7 @@ BOOT_ONLY = "what the nodes run is proven by the time of their boot only"
 
 
 async def stamps_to_show(
-    image: Path, entries: Sequence[Entry], settings: Settings, bus: Bus
+    image: OpenImage, entries: Sequence[Entry], settings: Settings, bus: Bus
 ) -> Mapping[str, str | None]:
     """Return for each node the last stamp on its root as the image has it, perhaps empty.
 
@@ -43,10 +43,12 @@ def _root(settings: Settings, entry: Entry) -> Root:
     return Root.of(frisbee.root_partition, frisbee.hard_drive)
 
 
-async def _stamp_to_show(image: Path, root: Root) -> str:
+async def _stamp_to_show(image: OpenImage, root: Root) -> str:
     """Read it; raises ImageError."""
     patience = Patience()
     try:
-        return ramdisk.last_stamp(await asyncio.to_thread(stamps_of, image, root, patience))
+        return ramdisk.last_stamp(await asyncio.to_thread(stamps_of, image.file, root, patience))
+    except ImageError as error:
+        raise ImageError(str(error).replace(image.file, str(image.path))) from error
     finally:
         patience.end()

@@ -6,12 +6,14 @@ Nothing is done here before all the steps are known: `plan` returns them, each w
 import contextlib
 import os
 import re
+import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rhubarbe.errors import ImageError
+from rhubarbe.errors import ImageError, why
 from rhubarbe.images import (
     PARTIAL,
     SUFFIX,
@@ -19,11 +21,11 @@ from rhubarbe.images import (
     find_image,
     is_name,
     partial_path,
-    publish,
     sync_directory,
 )
-from rhubarbe.images.copying import READABLE, copy_image, partial_file
+from rhubarbe.images.copying import OpenImage, copied, partial_file, path_of, put
 
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 # What a save is called that was given no name; other versions add one in the end.
 _SAVE = re.compile(r"saving__(?P<node>[^_]+)__(?P<date>[^_]+)(?:__(?P<name>.+))?\.ndz(\.partial)?")
 
@@ -57,23 +59,30 @@ class Step(Protocol):
 class Check:
     """Read an image whole."""
 
-    image: Path
+    image: OpenImage
 
     @property
     def words(self) -> str:
         """What it does, as an order."""
-        return f"check {self.image}"
+        return f"check {self.image.path}"
 
     def do(self) -> None:
         """Do it; raises ImageError where it is damaged."""
-        check_image(self.image)
+        try:
+            self.image.check()
+        except BaseException:
+            self.image.close()
+            raise
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Give an image its place in the repository; it has its name there only when it is whole."""
+    """Give an image its place in the repository; it has its name there only when it is whole.
 
-    source: Path
+    What was checked is what is moved, whatever has its name meanwhile.
+    """
+
+    image: OpenImage
     target: Path
     replaces: bool
 
@@ -81,42 +90,36 @@ class Move:
     def words(self) -> str:
         """What it does, as an order."""
         verb = "replace" if self.replaces and os.path.lexists(self.target) else "make"
-        return f"{verb} {self.target} from {self.source}"
+        return f"{verb} {self.target} from {self.image.path}"
 
     def do(self) -> None:
         """Do it, by a new name where that is possible, else by a copy that is checked as well."""
+        image = self.image
         try:
             if self._is_ours_here():
-                self.source.chmod(READABLE)
-                self._give_name(self.source)
-                return
-            copy_image(self.source, partial := partial_path(self.target))
-            check_image(partial)
-            self._give_name(partial)
-            self.source.unlink()
+                put(image.descriptor, image.path, self.target, replaces=self.replaces)
+            else:
+                self._copy()
+            image.forget()
         except OSError as error:
             raise ImageError(
-                f"{self.source}: not wholly moved to {self.target}: {error.strerror}"
+                f"{image.path}: not wholly moved to {self.target}: {why(error)}"
             ) from error
+        finally:
+            image.close()
+
+    def _copy(self) -> None:
+        partial = partial_path(self.target)
+        with copied(self.image.descriptor, partial) as copy:
+            check_image(partial, file=path_of(copy))
+            put(copy, partial, self.target, replaces=self.replaces)
 
     def _is_ours_here(self) -> bool:
-        """Whether a rename does: who owns the file, or has another link to it, could change it."""
-        status, there = self.source.stat(), self.target.parent.stat()
-        return (
-            status.st_dev == there.st_dev and status.st_uid == os.geteuid() and status.st_nlink == 1
-        )
-
-    def _give_name(self, image: Path) -> None:
-        descriptor = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if self.replaces:
-            image.replace(self.target)
-            sync_directory(self.target.parent)
-        else:
-            publish(image, self.target)
+        """Whether another name does: who else may write the file could change it."""
+        status, there = self.image.status, self.target.parent.stat()
+        is_here = status.st_dev == there.st_dev
+        is_ours = status.st_uid == os.geteuid() and not status.st_mode & WRITABLE_BY_OTHERS
+        return is_here and is_ours and status.st_nlink == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class Alias:
 
     def do(self) -> None:
         """Do it at one stroke."""
-        new = self.link.with_name(f".{self.link.name}.{os.getpid()}")
+        new = self.link.with_name(f".{secrets.token_hex(8)}.link")
         try:
             new.symlink_to(self.image.name)
             new.replace(self.link)
@@ -176,7 +179,8 @@ def plan(request: ShareRequest) -> list[Step]:
     target = _target(source, request)
     steps: list[Step] = []
     if source != target:
-        steps += [Check(source), Move(source, target, request.replaces)]
+        image = OpenImage(source)
+        steps += [Check(image), Move(image, target, request.replaces)]
         steps += [Alias(link, target) for link in _links_to(source, target)]
     for alias in request.aliases:
         steps.append(Alias(_alias(alias, target, request.repository), target))
@@ -203,7 +207,8 @@ def received(name: str, repository: Path) -> list[Step]:
     partial = partial_path(target)
     if not partial.is_file():
         raise ImageError(f"{partial}: has not arrived")
-    return [Check(partial), Move(partial, target, replaces=False)]
+    image = OpenImage(partial)
+    return [Check(image), Move(image, target, replaces=False)]
 
 
 def _file(name: str) -> str:

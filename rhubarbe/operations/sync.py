@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from rhubarbe.errors import GatewayError, ImageError
+from rhubarbe.errors import GatewayError, ImageError, why
 from rhubarbe.images import (
     PARTIAL,
     SUFFIX,
@@ -25,9 +25,8 @@ from rhubarbe.images import (
     list_images,
     near_names,
     partial_path,
-    publish,
 )
-from rhubarbe.images.copying import partial_file
+from rhubarbe.images.copying import partial_file, path_of, put
 from rhubarbe.ndz.mark import image_id
 from rhubarbe.text import sanitise
 
@@ -189,13 +188,16 @@ class Route:
         partial = partial_path(final)
         with partial_file(partial) as descriptor:
             self._rsync(self._remote(f"{image.name}{SUFFIX}"), str(partial), [descriptor])
-            os.fsync(descriptor)
             try:
-                check_image(partial)
+                check_image(partial, file=path_of(descriptor))
             except ImageError:
                 partial.unlink()  # going on with what is damaged would not mend it
                 raise
-            publish(partial, final)
+            try:
+                put(descriptor, partial, final, replaces=False)
+                partial.unlink(missing_ok=True)
+            except OSError as error:
+                raise ImageError(f"{partial}: cannot be named {final}: {why(error)}") from error
 
     def push(self, image: Remote) -> None:
         """Send one image, which the other gateway checks; raises GatewayError, ImageError."""

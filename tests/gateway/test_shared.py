@@ -9,7 +9,7 @@ import pytest
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.history import History, Run
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.images.copying import copy_image
+from rhubarbe.images.copying import OpenImage, copied, put
 from rhubarbe.shared.state import State
 
 
@@ -56,6 +56,10 @@ def test_histories_are_read_together(tmp_path):
 
 def test_an_image_in_the_repository_is_everybody_s(tmp_path):
     (tmp_path / "mine.ndz").write_bytes(b"image")
-    copy_image(tmp_path / "mine.ndz", tmp_path / "ours.ndz.partial")
+    image, partial = OpenImage(tmp_path / "mine.ndz"), tmp_path / "ours.ndz.partial"
+    with copied(image.descriptor, partial) as copy:
+        assert modes(tmp_path)["ours.ndz.partial"] == 0o600
+        put(copy, partial, tmp_path / "ours.ndz", replaces=False)
+    image.close()
     assert modes(tmp_path)["mine.ndz"] & stat.S_IROTH == 0
-    assert modes(tmp_path)["ours.ndz.partial"] == 0o644
+    assert modes(tmp_path)["ours.ndz"] == 0o644

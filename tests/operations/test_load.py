@@ -2,23 +2,26 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
+from rhubarbe.images import copying
 from rhubarbe.operations import load as load_module
 
 
-async def test_an_interrupted_load_does_not_finish_checking_its_image(monkeypatch):
+async def test_an_interrupted_load_does_not_finish_checking_its_image(monkeypatch, tmp_path):
     begun, ended = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def check_image(path, stop):
+    def check_image(path, stop, file):
         loop.call_soon_threadsafe(begun.set)
         assert stop.wait(20)
         ended.set()
 
-    monkeypatch.setattr(load_module, "check_image", check_image)
+    monkeypatch.setattr(copying, "check_image", check_image)
+    (tmp_path / "large.ndz").touch()
+    image = copying.OpenImage(tmp_path / "large.ndz")
     async with asyncio.TaskGroup() as group:
-        checking = group.create_task(load_module._check(Path("large.ndz")))
+        checking = group.create_task(load_module._check(image))
         await begun.wait()
         checking.cancel()
     assert await asyncio.to_thread(ended.wait, 20)
+    image.close()

@@ -21,10 +21,12 @@ S = TypeVar("S")
 class Consignment:
     """What is to be brought where: an image of `size` bytes, from our `address` to the nodes.
 
+    The image is an open file, by a path for us and for children that keep these descriptors.
     `silence` is how many seconds a node may say nothing, `limit` how many it may take in all.
     """
 
     image: Path
+    keeps: tuple[int, ...] = ()
     size: int
     nodes: tuple[str, ...]
     address: str
@@ -46,6 +48,7 @@ class Consignment:
 class Delivery:
     """What one node has to run, how its words are read, and what tells that it is in vain.
 
+    The image is an open file, by a path for us and for children that keep these descriptors.
     `silence` is how many seconds it may say nothing.
     """
 

@@ -24,6 +24,7 @@ class Frisbee:
                 networking=consignment.settings.networking,
                 bus=consignment.bus,
                 guardian=consignment.guardian,
+                keeps=consignment.keeps,
             )
         )
         self.run = self._server.run

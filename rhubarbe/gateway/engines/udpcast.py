@@ -186,7 +186,13 @@ async def _started(
             ready.set()
 
     command = _command(consignment, session, receivers)
-    async with run_child(command, tell, consignment.guardian, name="the image server") as child:
+    async with run_child(
+        command,
+        tell,
+        consignment.guardian,
+        name="the image server",
+        pass_fds=consignment.keeps,
+    ) as child:
         if await child.until(ready, START_LIMIT):
             yield child
         elif IN_USE in child.last_line:
