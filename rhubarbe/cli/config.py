@@ -23,18 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print a file that sets nothing: every setting, explained, at its default",
     )
     parser.add_argument(
+        "--check-state",
+        action="store_true",
+        help="tell what is wrong with the directories that users share, and how to repair it",
+    )
+    parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"some of {', '.join(SECTIONS)} (all)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the sections as INI, with the origin of each value as a comment; or the template."""
+    """Print the sections as INI, each value with its origin; or the template; or what is wrong."""
     if arguments.template:
         from rhubarbe.config.template import template
 
         print(template(), end="")
         return 0
     settings = read_settings()
+    if arguments.check_state:
+        return _check_state(settings)
     for name in arguments.sections or SECTIONS:
         if name not in SECTIONS:
             raise ConfigError(f"no section {name!r}; there are {', '.join(SECTIONS)}")
@@ -42,6 +49,18 @@ def run(arguments: argparse.Namespace) -> int:
     if settings.of_nodes and os.path.isfile(settings.testbed.inventory_path):
         read_inventory(settings)  # where the nodes are checked that values are for
     return 0
+
+
+def _check_state(settings: Settings) -> int:
+    from rhubarbe.gateway.places import faults
+    from rhubarbe.text import sanitise
+
+    found = faults(settings)
+    for words in found:
+        print(sanitise(words))
+    if not found:
+        print("the directories that users share are as they should be")
+    return 1 if found else 0
 
 
 def _lines(settings: Settings, section: str) -> list[str]:

@@ -89,7 +89,7 @@ class State:
         with contextlib.suppress(FileNotFoundError), self.open() as state:
             seen: set[int] = set()
             for name in state.names():
-                uid = _user_in(name)
+                uid = user_in(name)
                 if uid is None or uid in seen or not _is_directory_of(state, name, uid):
                     continue
                 seen.add(uid)
@@ -103,7 +103,8 @@ class State:
                         yield place, uid
 
 
-def _user_in(name: str) -> int | None:
+def user_in(name: str) -> int | None:
+    """Return whose directory should have this name; None where it is the name of none."""
     match = _OF_A_USER.fullmatch(name)
     return int(match[1]) if match else None
 
@@ -111,7 +112,7 @@ def _user_in(name: str) -> int | None:
 def _find(state: Directory, uid: int) -> Directory | None:
     """Open the directory that a user has already; None where there is none."""
     for name in state.names():
-        if _user_in(name) == uid and _is_directory_of(state, name, uid):
+        if user_in(name) == uid and _is_directory_of(state, name, uid):
             place = Directory.open(name, state)
             if place.status.st_uid == uid:
                 return place

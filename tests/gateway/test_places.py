@@ -1,0 +1,75 @@
+"""Whoever looks after a gateway is told which shared directory is wrong, and what to do."""
+
+import os
+import subprocess
+
+import pytest
+
+from rhubarbe.cli.dispatch import main
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    for name, mode in (("state", 0o1777), ("pxelinux.cfg", 0o2775), ("images", 0o755)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    conf = tmp_path / "rhubarbe.conf"
+    conf.write_text(
+        f"[testbed]\nstate_dir = {tmp_path}/state\n[pxelinux]\nconfig_dir = {tmp_path}/pxelinux.cfg"
+        f"\n[frisbee]\nimages_dir = {tmp_path}/images\n"
+    )
+    conf.chmod(0o600)
+    monkeypatch.setenv("RHUBARBE_CONF", str(conf))
+    return tmp_path
+
+
+def told(capsys):
+    status = main(["rhubarbe-config", "--check-state"])
+    lines = capsys.readouterr().out.splitlines()
+    assert status == (lines != ["the directories that users share are as they should be"])
+    return lines if status else []
+
+
+def test_all_well(site, capsys):
+    assert told(capsys) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        ("rmdir state", "No such file or directory; as root: mkdir -p"),
+        ("chmod 777 state", "chmod +t"),
+        ("rm -r state; ln -s images state", "is a link; configure what it leads to"),
+        ("mkdir -m 777 state/%d", "others can write what"),
+        ("mkdir state/links", "an earlier version kept it"),
+        ("touch state/leases.0.sqlite", "an earlier version kept it"),
+        ("chmod 1777 pxelinux.cfg", "anybody can make nodes boot anything"),
+        ("chmod 3775 pxelinux.cfg", "nobody but root can remove another's dead link"),
+        ("rmdir pxelinux.cfg", "see config_dir in [pxelinux]"),
+        ("chmod 777 images", "chmod +t"),
+        ("rmdir images", "see images_dir in [frisbee]"),
+    ],
+)
+def test_each_fault_is_a_line_with_its_cure(site, capsys, make, says):
+    subprocess.run(["sh", "-c", make.replace("%d", str(os.getuid()))], cwd=site, check=True)
+    (line,) = told(capsys)
+    assert says in line
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        ("chown 4001 state", "chown root"),
+        ("chmod 755 state", "only root can note anything there"),
+        ("mkdir state/4002; chown 4001 state/4002", "belongs to uid 4001, though it has the name"),
+        ("chown 4001 pxelinux.cfg", "chown root"),
+        ("chown 4001 images", "chown root"),
+    ],
+)
+def test_what_is_another_s_is_a_line_too(site, capsys, make, says):
+    subprocess.run(["sh", "-c", make], cwd=site, check=True)
+    (line,) = told(capsys)
+    assert says in line
