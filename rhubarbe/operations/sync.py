@@ -5,9 +5,9 @@ the next try, and it gets its name when it is complete and was checked whole. rs
 so even what a killed rsync had received is not lost.
 """
 
-import json
 import os
 import re
+import selectors
 import shlex
 import subprocess
 import sys
@@ -28,10 +28,16 @@ from rhubarbe.images import (
 )
 from rhubarbe.images.copying import partial_file, path_of, put
 from rhubarbe.ndz.mark import image_id
+from rhubarbe.shared.documents import parse
 from rhubarbe.text import sanitise
 
 HOST = re.compile(r"(?:[\w.-]+@)?\[?[\w:.][\w:.-]*\]?")
 PATIENCE = 5.0
+# Of what a peer may tell: of some ten thousand images.
+MOST_TOLD = 8 << 20
+PIECE = 1 << 16
+# No image is larger, in bytes.
+LARGEST = 1 << 50
 # A peer that went away is noticed, also in the middle of a transfer.
 SSH_OPTIONS = ("-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10")
 RSYNC = ("rsync", "--inplace", "--times", "--protect-args", "--timeout=60")
@@ -83,16 +89,30 @@ class Peer:
         """Return the directory of its images, and the images."""
         told = self.run("rhubarbe-images", "--json")
         try:
-            document = json.loads(told)[0]
-            images = [
-                Remote(str(each["name"]), int(each["size"]), each["id"])
-                for each in document["images"]
-            ]
-            return Path(document["directory"]), images
+            document = parse(told)[0]
+            return _directory(document["directory"]), [_remote(each) for each in document["images"]]
         except (ValueError, LookupError, TypeError) as error:
             raise GatewayError(
-                f"{self.host}: rhubarbe-images --json does not list images there: {error!r}"
+                f"{self.host}: rhubarbe-images --json does not list images there:"
+                f" {sanitise(repr(error), 200)}"
             ) from error
+
+
+def _directory(told: object) -> Path:
+    """Return where the peer says its images are; raises ValueError for what is no such place."""
+    if not isinstance(told, str) or not told.startswith("/") or not told.isprintable():
+        raise ValueError("its directory is no absolute path")
+    return Path(told)
+
+
+def _remote(told: dict[str, object]) -> Remote:
+    """Return an image as the peer tells of it; raises ValueError for what can be none."""
+    name, size, seal = told["name"], told["size"], told["id"]
+    if not isinstance(name, str) or not isinstance(size, int) or not 0 <= size <= LARGEST:
+        raise ValueError("an image has no name, or no size that may be")
+    if seal is not None and not isinstance(seal, str):
+        raise ValueError(f"the identity of {name[:80]!r} is no text")
+    return Remote(name, size, seal)
 
 
 def _run(words: Sequence[str], who: str, *, shows: bool = False, keeps: Sequence[int] = ()) -> str:
@@ -106,25 +126,45 @@ def _run(words: Sequence[str], who: str, *, shows: bool = False, keeps: Sequence
             stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
             stdout=None if shows else subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
             pass_fds=keeps,
         )
     except OSError as error:
         raise GatewayError(f"{words[0]}: cannot be run: {error.strerror}") from error
     with child:
         try:
-            output, complaint = child.communicate()
+            output, complaint = _said(child)
         except BaseException:
             _end(child)
             raise
+    if len(output) > MOST_TOLD:
+        raise GatewayError(f"{who} says more than {MOST_TOLD} bytes, and was ended")
     if child.returncode:
-        lines = complaint.split("\n")
+        lines = complaint.decode(errors="replace").split("\n")
         raise GatewayError(f"{who} failed ({child.returncode}): {_first(lines)}")
-    return output or ""
+    return output.decode(errors="replace")
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def _said(child: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Return the output of a child, and its complaints; one that says too much is ended."""
+    told = {child.stdout: bytearray(), child.stderr: bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for stream in filter(None, told):
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                piece = os.read(key.fd, PIECE)
+                kept = told[key.fileobj]  # type: ignore[index]
+                if not piece:
+                    selector.unregister(key.fileobj)
+                elif len(kept) <= MOST_TOLD:
+                    kept += piece
+                elif key.fileobj is child.stdout:
+                    child.kill()
+    child.wait()
+    return bytes(told[child.stdout]), bytes(told[child.stderr])
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     try:
         child.wait(PATIENCE)
@@ -187,7 +227,12 @@ class Route:
         final = self.here / f"{image.name}{SUFFIX}"
         partial = partial_path(final)
         with partial_file(partial) as descriptor:
-            self._rsync(self._remote(f"{image.name}{SUFFIX}"), str(partial), [descriptor])
+            self._rsync(
+                self._remote(f"{image.name}{SUFFIX}"),
+                str(partial),
+                [descriptor],
+                [f"--max-size={image.size}"],
+            )
             try:
                 check_image(partial, file=path_of(descriptor))
             except ImageError:
@@ -209,9 +254,20 @@ class Route:
     def _remote(self, name: str) -> str:
         return f"{self.peer.host}:{self.there / name}"
 
-    def _rsync(self, source: str, target: str, keeps: Sequence[int] = ()) -> None:
+    def _rsync(
+        self, source: str, target: str, keeps: Sequence[int] = (), bounds: Sequence[str] = ()
+    ) -> None:
         progress = ["--info=progress2"] if self.shows else []
-        words = [*RSYNC, *progress, "-e", shlex.join(self.peer.shell), "--", source, target]
+        words = [
+            *RSYNC,
+            *progress,
+            *bounds,
+            "-e",
+            shlex.join(self.peer.shell),
+            "--",
+            source,
+            target,
+        ]
         try:
             _run(words, "rsync", shows=self.shows, keeps=keeps)
         except GatewayError as error:
