@@ -287,3 +287,20 @@ def test_a_default_image_is_not_looked_for_here(here, repository):
     assert find_image("default", repository, here=False) == repository / "default.ndz"
     (repository / "default.ndz").unlink()
     assert "no such image" in refusal(lambda: find_image("default", repository, here=False))
+
+
+@pytest.mark.parametrize("time", [2**33 - 1, -1, -(2**31)])
+def test_a_file_of_any_time_has_a_date(repository, time):
+    (repository / "a.ndz").touch()
+    os.utime(repository / "a.ndz", (time, time))
+    (image,) = list_images(repository)
+    assert datetime.fromtimestamp(image.modified, UTC).year in {1970, 2242}
+
+
+def test_a_time_beyond_all_dates_is_the_last(repository, monkeypatch):
+    (repository / "a.ndz").touch()
+    status = os.stat(repository / "a.ndz")
+    beyond = os.stat_result([*status[:8], 2**55, *status[9:10]])
+    monkeypatch.setattr(os, "stat", lambda _: beyond)
+    (image,) = list_images(repository)
+    assert datetime.fromtimestamp(image.modified, UTC).year == 2242

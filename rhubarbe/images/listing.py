@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 
+# Files may have times that no date has: the start of the epoch, and some year of the 23rd century.
+LATEST = 2.0**33
+
+
 class Image(Record):
     """One image of a directory, `modified` in seconds; `aliases` are the names of links to it."""
 
@@ -51,7 +55,7 @@ def list_images(directory: StrPath) -> list[Image]:
         Image(
             path,
             status.st_size,
-            status.st_mtime,
+            min(max(status.st_mtime, 0.0), LATEST),
             tuple(aliases.get(os.path.join(real, os.path.basename(path)), ())),
         )
         for path, status in files.items()
