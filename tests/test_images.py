@@ -299,7 +299,7 @@ def test_a_file_of_any_time_has_a_date(repository, time):
 
 def test_a_time_beyond_all_dates_is_the_last(repository, monkeypatch):
     (repository / "a.ndz").touch()
-    status = os.stat(repository / "a.ndz")
+    status = (repository / "a.ndz").stat()
     beyond = os.stat_result([*status[:8], 2**55, *status[9:10]])
     monkeypatch.setattr(os, "stat", lambda _: beyond)
     (image,) = list_images(repository)
