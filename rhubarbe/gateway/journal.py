@@ -147,10 +147,12 @@ class Journal:
         makes no sense is told of, once a user.
         """
         said: list[str] = []
-        with contextlib.suppress(OSError, GatewayError):
+        try:
             for record, owner in within(READ_WITHIN, self._records, said.append):
                 if not record.is_live(self._boot) and _is_nextboot(record, config_dir):
                     said += self._sweep_one(record, owner)
+        except (OSError, GatewayError) as error:
+            said.append(f"{self._state_dir}: links left behind are not looked for: {why(error)}")
         return [sanitise(words) for words in said]
 
     def _records(self, tell: Tell) -> list[tuple[Record, int]]:
@@ -158,7 +160,11 @@ class Journal:
         found: list[tuple[Record, int]] = []
         for place, owner in self._state.places(tell):
             wrong: list[str] = []
-            names = [each for each in place.names() if each.startswith(PREFIX)]
+            try:
+                names = [each for each in place.names() if each.startswith(PREFIX)]
+            except OSError as error:
+                tell(why(error))
+                continue
             for name in names[:MOST_RECORDS]:
                 try:
                     found.append((_parse(place.read(name, LONGEST_RECORD, owner)), owner))

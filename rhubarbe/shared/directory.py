@@ -12,7 +12,7 @@ from typing import Self
 
 READABLE = 0o644
 # More names than this in one directory were made by somebody to hold others up.
-MOST_NAMES = 20_000
+MOST_NAMES = 50_000
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe, which nobody may ever write into, must not be waited for.
 _READ = _LOOK | os.O_NONBLOCK | os.O_NOCTTY
@@ -78,9 +78,12 @@ class Directory:
             )
 
     def names(self) -> list[str]:
-        """Return what is in it, sorted, of a huge one only a part; raises OSError."""
+        """Return what is in it, sorted; raises Distrust where that is far too much, or OSError."""
         with os.scandir(self.descriptor) as entries:
-            return sorted(entry.name for entry in islice(entries, MOST_NAMES))
+            found = sorted(entry.name for entry in islice(entries, MOST_NAMES + 1))
+        if len(found) > MOST_NAMES:
+            raise Distrust(f"{self.path}: has more than {MOST_NAMES} names in it; remove some")
+        return found
 
     def read(self, name: str, most: int, owner: int) -> bytes:
         """Return a file of its `owner`, of at most so many bytes.

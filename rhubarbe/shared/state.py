@@ -111,7 +111,9 @@ def user_in(name: str) -> int | None:
 
 def _find(state: Directory, uid: int) -> Directory | None:
     """Open the directory that a user has already; None where there is none."""
-    for name in state.names():
+    usual = str(uid)
+    others = () if _is_directory_of(state, usual, uid) else state.names()
+    for name in (usual, *others):
         if user_in(name) == uid and _is_directory_of(state, name, uid):
             place = Directory.open(name, state)
             if place.status.st_uid == uid:

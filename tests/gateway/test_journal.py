@@ -218,3 +218,20 @@ async def test_a_link_that_could_not_be_removed_keeps_its_record(tmp_path, link)
         async with journal.recorded("fit01", link, "pxefrisbee"):
             raise GatewayError("the link was removed")
     assert not record_file(tmp_path).exists()
+
+
+def test_notes_without_number_are_told_and_keep_nobody_s_from_being_swept(
+    tmp_path, link, holder, monkeypatch
+):
+    if os.getuid():
+        pytest.skip("only root can be two users")
+    alter(tmp_path, boot="another")
+    hers = tmp_path / "4001"
+    hers.mkdir()
+    for number in range(30):
+        (hers / f"link.fit{number}").write_text("")
+    os.chown(hers, 4001, -1)
+    monkeypatch.setattr("rhubarbe.shared.directory.MOST_NAMES", 20)
+    said = sweep(tmp_path)
+    assert any("more than 20 names" in words for words in said)
+    assert any("removed the nextboot link of fit01" in words for words in said)

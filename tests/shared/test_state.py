@@ -87,3 +87,16 @@ def test_one_that_belongs_to_a_user_is_no_place_for_others(path):
 
 def test_none_at_all_has_no_places(tmp_path):
     assert list(State(tmp_path / "none").places(print)) == []
+
+
+@as_root
+def test_names_without_number_neither_hide_a_directory_nor_are_passed_over(path, monkeypatch):
+    monkeypatch.setattr("rhubarbe.shared.directory.MOST_NAMES", 10)
+    with State(path).place_of(BOB) as place:
+        place.replace("file", b"his", BOB)
+    for number in range(11):
+        (path / f"{ALICE}.{number:016x}").touch()
+    with State(path).place_of(BOB) as place:
+        assert place.read("file", 10, BOB) == b"his"
+    with pytest.raises(Distrust, match="more than 10 names"):
+        list(State(path).places(print))
