@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import shlex
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,13 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
     bus: Bus,
     guardian: Guardian | None = None,
     keeps: Sequence[int] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Frisbeed]:
     """Serve an image from our `address` for the length of the context; raises GatewayError.
 
     One session after the other is tried, until the server takes one. The guardian, if any, knows
-    the server from its first moment on. The server inherits the descriptors that it `keeps`.
+    the server from its first moment on. The server inherits the descriptors that it `keeps`, and
+    its lines go to `tell`, if that is given, else to the bus.
     """
     arguments = [
         find_program(programs.server),
@@ -65,7 +67,9 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
         *shlex.split(programs.server_options),
     ]
     for session in sessions(networking):
-        async with _started(arguments, image, session, bus, guardian, keeps) as server:
+        async with _started(
+            arguments, image, session, tell or _teller(bus), guardian, keeps
+        ) as server:
             if server is None:
                 continue
             bus.report(
@@ -76,6 +80,10 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
     raise GatewayError(
         f"all {networking.pattern_size} groups and ports are in use; wait, or raise pattern_size"
     )
+
+
+def _teller(bus: Bus) -> Callable[[str], None]:
+    return lambda line: bus.report(ServerSaid(line=line))
 
 
 def sessions(networking: NetworkingSettings, ports: int = 1) -> Iterator[Session]:
@@ -96,7 +104,7 @@ async def _started(
     arguments: list[str],
     image: Path,
     session: Session,
-    bus: Bus,
+    tell: Callable[[str], None],
     guardian: Guardian | None,
     keeps: Sequence[int],
 ) -> AsyncIterator[Frisbeed | None]:
@@ -106,7 +114,7 @@ async def _started(
         where = ["-m", session.group, "-p", str(session.port), "-A", f"/dev/fd/{ready.fileno()}"]
         async with run_child(
             [*arguments, *where, str(image)],
-            lambda line: bus.report(ServerSaid(line=line)),
+            tell,
             guardian,
             name="the image server",
             pass_fds=[ready.fileno(), *keeps],

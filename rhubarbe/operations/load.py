@@ -145,8 +145,8 @@ def _consignment(
     settings: Settings,
 ) -> Consignment:
     return Consignment(
-        image=Path(image.file),
-        keeps=(image.descriptor,),
+        image=image.path,
+        descriptor=image.descriptor,
         size=image.status.st_size,
         nodes=tuple(entry.name for entry in request.entries),
         address=address,

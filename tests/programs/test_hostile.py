@@ -3,11 +3,15 @@
 An audit hook in each command tells of whatever is done below `state_dir` but through the one door.
 """
 
+import json
 import os
+import shutil
 import socket
 import stat
+import subprocess
 
 import pytest
+from emulated import differing_blocks, start_testbed, wait_for_event
 
 pytestmark = [
     pytest.mark.testbed,
@@ -122,10 +126,6 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
-    import shutil
-
-    from emulated import start_testbed
-
     testbed = start_testbed(
         tmp_path_factory.mktemp("hostile"),
         *("--nodes", "1", "--boot-time", "0.3", "--sample-size", "4"),
@@ -171,6 +171,22 @@ def test_whatever_another_user_has_laid(gateway, kind):
             else:
                 path.unlink()
         gateway.laid.clear()
+
+
+def test_an_image_that_is_swapped_after_its_check_is_not_loaded(gateway):
+    image = gateway.here / "swapped.ndz"
+    image.write_bytes((gateway.top / "images" / "sample.ndz").read_bytes())
+    running = gateway.testbed.start(
+        *("rhubarbe-load", "--json", "-i", str(image), "1"), stderr=subprocess.DEVNULL
+    )
+    with running:
+        wait_for_event(running, "ImageChosen")
+        image.unlink()
+        image.symlink_to(gateway.victim)
+        finished = json.loads(running.communicate(timeout=60)[0].splitlines()[-1])
+    image.unlink()
+    assert (finished["exit_code"], finished["good"]) == (0, "1")
+    assert differing_blocks(gateway.testbed.disk("fit01"), gateway.testbed.source) == []
 
 
 def test_the_hook_sees_what_goes_around_the_door(gateway):

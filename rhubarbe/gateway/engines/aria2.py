@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rhubarbe import ramdisk
 from rhubarbe.errors import GatewayError
-from rhubarbe.events import ImageServed, ServerSaid
+from rhubarbe.events import ImageServed
 from rhubarbe.gateway.children import Child, run_child
 from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
 from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT
@@ -87,11 +87,11 @@ async def _seed(consignment: Consignment) -> AsyncIterator[_Seeder]:
     """
     async with track(consignment.address) as (tracker, port):
         url = f"http://{consignment.address}:{port}"
-        tracker.torrent = await _torrent(consignment.image, f"{url}{ANNOUNCE_PATH}")
-        with _open_image(consignment.image) as image, _in_memory(tracker.torrent) as torrent:
+        tracker.torrent = await _torrent(consignment.file, f"{url}{ANNOUNCE_PATH}")
+        with _open_image(consignment.file) as image, _in_memory(tracker.torrent) as torrent:
             async with run_child(
                 _command(consignment, image, torrent),
-                lambda line: consignment.bus.report(ServerSaid(line=line)),
+                consignment.tell,
                 consignment.guardian,
                 name="the image server",
                 pass_fds=[image, torrent],

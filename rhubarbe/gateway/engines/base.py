@@ -11,6 +11,7 @@ from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
+from rhubarbe.events import ServerSaid
 from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.ndz.header import CHUNK
 
@@ -21,12 +22,12 @@ S = TypeVar("S")
 class Consignment:
     """What is to be brought where: an image of `size` bytes, from our `address` to the nodes.
 
-    The image is an open file, by a path for us and for children that keep these descriptors.
+    What is served is the image as it was opened for the check, if a `descriptor` is given.
     `silence` is how many seconds a node may say nothing, `limit` how many it may take in all.
     """
 
     image: Path
-    keeps: tuple[int, ...] = ()
+    descriptor: int | None = None
     size: int
     nodes: tuple[str, ...]
     address: str
@@ -39,6 +40,20 @@ class Consignment:
     guardian: Guardian
 
     @property
+    def file(self) -> Path:
+        """Where the image is read, by us and by children that keep what is `kept`."""
+        return self.image if self.descriptor is None else Path(f"/proc/self/fd/{self.descriptor}")
+
+    @property
+    def kept(self) -> list[int]:
+        """What children must keep open to read it."""
+        return [] if self.descriptor is None else [self.descriptor]
+
+    def tell(self, line: str) -> None:
+        """Report what a server says, of the image by its name."""
+        self.bus.report(ServerSaid(line=line.replace(str(self.file), str(self.image))))
+
+    @property
     def chunks(self) -> int:
         """How many chunks the image has."""
         return self.size // CHUNK
@@ -48,7 +63,7 @@ class Consignment:
 class Delivery:
     """What one node has to run, how its words are read, and what tells that it is in vain.
 
-    The image is an open file, by a path for us and for children that keep these descriptors.
+    What is served is the image as it was opened for the check, if a `descriptor` is given.
     `silence` is how many seconds it may say nothing.
     """
 

@@ -17,14 +17,15 @@ class Frisbee:
         self._consignment = consignment
         self._server = OnDemand(
             lambda: serve(
-                consignment.image,
+                consignment.file,
                 address=consignment.address,
                 bandwidth_mibps=consignment.bandwidth_mibps,
                 programs=consignment.settings.frisbee,
                 networking=consignment.settings.networking,
                 bus=consignment.bus,
                 guardian=consignment.guardian,
-                keeps=consignment.keeps,
+                keeps=consignment.kept,
+                tell=consignment.tell,
             )
         )
         self.run = self._server.run

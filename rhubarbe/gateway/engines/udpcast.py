@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from rhubarbe import ramdisk
 from rhubarbe.errors import GatewayError
-from rhubarbe.events import ImageServed, NodeFailed, ServerSaid
+from rhubarbe.events import ImageServed, NodeFailed
 from rhubarbe.gateway.children import Child, run_child
 from rhubarbe.gateway.engines.base import Consignment, Delivery, Recipient
 from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Session, sessions
@@ -181,7 +181,7 @@ async def _started(
     ready = asyncio.Event()
 
     def tell(line: str) -> None:
-        consignment.bus.report(ServerSaid(line=line))
+        consignment.tell(line)
         if line.startswith(READY):
             ready.set()
 
@@ -191,7 +191,7 @@ async def _started(
         tell,
         consignment.guardian,
         name="the image server",
-        pass_fds=consignment.keeps,
+        pass_fds=consignment.kept,
     ) as child:
         if await child.until(ready, START_LIMIT):
             yield child
@@ -205,7 +205,7 @@ def _command(consignment: Consignment, session: Session, receivers: int) -> list
     udpcast = consignment.settings.udpcast
     return [
         find_program(udpcast.sender, "sender in [udpcast]"),
-        *("--nokbd", "--no-progress", "--file", str(consignment.image)),
+        *("--nokbd", "--no-progress", "--file", str(consignment.file)),
         *("--interface", consignment.address, "--portbase", str(session.port)),
         *("--mcast-rdv-address", session.group, "--mcast-data-address", session.group),
         *("--max-bitrate", str(consignment.bandwidth_mibps * BITS_PER_MIBIT)),
