@@ -63,8 +63,8 @@ def test_a_disk_that_is_too_small_is_not_tried_again(make_testbed):
     testbed = make_testbed("--nodes", "2", "--boot-time", "0.5", "--fault", "fit02:disk-small")
     good, bad = first_round_only(testbed, "1-2")
     assert (good["ok"], good["attempts"]) == (True, 1)
-    assert (bad["ok"], bad["attempts"], bad["phase"]) == (False, 1, "image")
-    assert "too small, nothing was written" in bad["reason"]
+    assert (bad["ok"], bad["attempts"], bad["phase"]) == (False, 1, "disk")
+    assert "the disk is too small for the image" in bad["reason"]
 
 
 @pytest.mark.parametrize(
