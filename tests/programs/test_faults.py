@@ -17,7 +17,7 @@ FAULTS = {
     "telnet-drops": ("image", "telnet session was cut"),
     "slow-boot": ("ramdisk", "no answer on telnet"),
     "frisbee-fails": ("image", "status 1"),
-    "disk-small": ("image", "status 1"),
+    "disk-small": ("disk", "too small for the image"),
     "disk-errors": ("image", "status 1"),
 }
 # One of each phase always; a full run has the others too, each among eleven good ones.

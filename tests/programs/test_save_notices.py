@@ -81,7 +81,7 @@ def test_a_comment_that_cannot_be_kept_as_it_is_is_told(single):
     assert saved.returncode == 0, saved.stdout
     assert "the comment is kept without its control characters" in saved.stdout
     (comment,) = comment_of(single, "cut")
-    assert re.fullmatch(r"two lines x{3800,4000}…", comment)
+    assert re.fullmatch(r"two lines x{3800,4000}", comment)
 
 
 def replace_program(testbed, name, script):

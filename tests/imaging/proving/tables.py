@@ -157,7 +157,13 @@ def tell_table(disk):
     with disk.whole.device() as device:
         dump = ask(device, "sfdisk", "-d", device, drop="^last-lba|^device:|^grain")
         last = re.search(r"last-lba: (\d+)", run("sfdisk", "-d", device))
-        verify = ask(device, "sfdisk", "--verify", device, drop="unallocated|free sectors")
+        verify = ask(
+            device,
+            "sfdisk",
+            "--verify",
+            device,
+            drop="unallocated|free sectors|Total allocated sectors",
+        )
         said = {"sfdisk -d": dump, "sfdisk --verify": verify}
         if disk.label == "gpt":
             rest = disk.size // disk.sector - int(last[1])
