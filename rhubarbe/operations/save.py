@@ -57,7 +57,7 @@ class SaveRequest:
             f" - image {self.image.name.removesuffix('.ndz')} - by {self.author}"
         )
         line = f"{words} - {self.comment}" if self.comment else words
-        return sanitise(line.translate(BYTES), len(line) + 1)[: ramdisk.LONGEST_STAMP]
+        return sanitise(line, 4 * len(line) + 1)[: ramdisk.LONGEST_STAMP]
 
     @property
     def is_comment_whole(self) -> bool:
