@@ -11,6 +11,7 @@ import re
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.record import Record
+from rhubarbe.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,15 +70,6 @@ def _suffix(disk: str) -> str:
     """Return a pattern of what a partition's path has after that of its disk, if anything."""
     # An emulated node has no partitions: its programs take where one begins.
     return rf"(?:{'p' if disk[-1:].isdigit() else ''}\d+|\?offset=\d+)?"
-
-
-def size_of(count: float) -> str:
-    """Return a number of bytes as people say it."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:  # noqa: PLR2004
-            return f"{count:.4g} {unit}"
-        count /= 1024
-    return f"{count:.4g} TiB"
 
 
 class Choice(Record):

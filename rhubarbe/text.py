@@ -31,3 +31,12 @@ def sanitise(text: str, limit: int = LIMIT) -> str:
     if not text.isprintable():
         text = " ".join("".join(filter(str.isprintable, text)).split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def size_of(count: float) -> str:
+    """Return a number of bytes as people say it."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:  # noqa: PLR2004
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} TiB"

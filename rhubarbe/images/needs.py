@@ -9,16 +9,18 @@ from __future__ import annotations
 import struct
 
 from rhubarbe import TYPE_CHECKING
-from rhubarbe.disks import Disk, size_of
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.sectors import DiskInside
 from rhubarbe.images.tables import partitions
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import SECTOR
 from rhubarbe.record import Record
+from rhubarbe.text import size_of
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
+
+    from rhubarbe.disks import Disk
 
 MOST_ENTRIES = 1024
 _GPT = struct.Struct("<80xII")

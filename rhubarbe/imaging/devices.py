@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.imaging.inuse import SYSFS, use_of, use_of_file
+from rhubarbe.text import size_of
 
 DEV = "/dev"
 STDOUT = "-"
@@ -193,16 +194,8 @@ def _words(place: Path) -> str:
     size = int(_read(place / "size")) * 512
     model = _read(place / "device/model") or _read(place / "device/name")
     serial = _read(place / "device/serial") or _read(place / "serial") or _page(place)
-    parts = [_bytes(size), model, f"serial {serial}" if serial else ""]
+    parts = [size_of(size), model, f"serial {serial}" if serial else ""]
     return f"{place.name} ({', '.join(filter(None, parts))})"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:  # noqa: PLR2004
-            return f"{size:.4g} {unit}"
-        size /= 1024
-    return f"{size:.4g} TiB"
 
 
 def _page(place: Path) -> str:
