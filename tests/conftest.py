@@ -1,7 +1,9 @@
 """What all tests share: the --full option, and the rule that a full run skips nothing unlisted."""
 
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 HERE = Path(__file__).parent
 LISTED = HERE / "skips"
 
+FULL_RUN_BYTES = 8 << 30
+"""What the disks of a full run, side by side, may take in the directory for temporary files."""
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_handled_as_before():
+    """Fail what leaves a signal's handling changed: later tests would end in this process of it."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM, signal.SIGCHLD)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -30,6 +44,15 @@ def pytest_addoption(parser):
         action="store_true",
         help="run also the tests that take long, or need root and Debian packages",
     )
+
+
+def pytest_sessionstart(session):
+    """Say that there is too little room, rather than let whatever comes next fail of it."""
+    directory = tempfile.gettempdir()
+    if session.config.getoption("--full") and not hasattr(session.config, "workerinput"):
+        free = shutil.disk_usage(directory).free
+        if free < FULL_RUN_BYTES:
+            pytest.exit(f"{directory}: {free >> 30} GiB free, a full run needs 8", returncode=1)
 
 
 def pytest_collection_modifyitems(config, items):

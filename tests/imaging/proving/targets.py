@@ -39,13 +39,21 @@ def _right_without_table(disk):
     return {RIGHT, REFUSED} if disk.label == "none" else {REFUSED}
 
 
+def _right_without_marks(disk):
+    """Return what may become of a larger disk, whose end a bare filesystem does not reach.
+
+    Where a mark is there that would be found instead, it is refused, and nothing is cleared.
+    """
+    return {RIGHT, REFUSED} if disk.label == "none" else {RIGHT}
+
+
 def _right_without_backup(disk):
     return {REFUSED} if disk.label == "gpt" else {RIGHT}
 
 
 TARGETS = {
     "same": Target(lambda disk: disk.size, _right),
-    "larger": Target(lambda disk: disk.size + 66 * MIB + 5 * disk.sector, _right),
+    "larger": Target(lambda disk: disk.size + 66 * MIB + 5 * disk.sector, _right_without_marks),
     "smaller": Target(lambda disk: disk.end + disk.backup, _right),
     "no backup": Target(
         lambda disk: disk.end + max(disk.backup - disk.sector, 0), _right_without_backup
