@@ -77,7 +77,10 @@ def test_a_mounted_device_is_refused_unless_forced(network, large_image, tmp_pat
         try:
             ((status, said),) = network.load([device], "-T", "5")
             assert status == 1
-            assert f"{device} is in use (mounted on {point}); --force writes to it" in said
+            assert (
+                f"{device} is in use (mounted on {point}); imageunzip and frisbee take --force"
+                in said
+            )
             ((status, said),) = network.load([device], "-T", "1", "--force")
             assert status == 110
         finally:
