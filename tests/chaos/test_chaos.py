@@ -1,5 +1,7 @@
 """Whatever goes wrong, and whenever: nothing is left behind, and nobody is held back."""
 
+import os
+
 import pytest
 from soak import LEAST_LOADED, soak
 from trials import run_seed
@@ -23,3 +25,10 @@ def test_25_seeds():
 @pytest.mark.parametrize("seed", [seed for seed in REMEMBERED if seed not in SEEDS])
 def test_what_once_broke_something(seed):
     assert run_seed(seed).broken == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be two users")
+@pytest.mark.timeout(600)
+def test_10_seeds_with_a_hostile_user_and_a_hostile_host_beside():
+    broken, _ = soak(range(10), side_by_side=4, strangers=True)
+    assert broken == []

@@ -1,4 +1,9 @@
-"""Runs one trial on a testbed of its own, and then looks at what must always be true."""
+"""Runs one trial on a testbed of its own, and then looks at what must always be true.
+
+    python tests/chaos/trials.py SEED
+
+runs one with strangers beside, in the network that this process is in, and prints what it came to.
+"""
 
 import contextlib
 import json
@@ -7,14 +12,15 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from beside import run_apart, strangers_beside
 from emulated import differing_blocks, start_testbed
 from schedule import NODES, trial
 
@@ -44,7 +50,7 @@ class Finding:
     broken: list[str] = field(default_factory=list)
     good_nodes: int = 0
     loaded_nodes: int = 0
-    phases_hit: Counter = field(default_factory=Counter)
+    deeds: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -74,8 +80,12 @@ class Command:
         return "error" in self.told
 
 
-def run_seed(seed):
-    """Run one seed; return the Finding."""
+def run_seed(seed, *, strangers=False):
+    """Run one seed, perhaps with strangers beside; return the Finding."""
+    return Finding(**run_apart(__file__, seed)) if strangers else _run(seed, strangers=False)
+
+
+def _run(seed, *, strangers):
     plan, started = trial(seed), time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
     options = ["--nodes", str(NODES), "--boot-time", "0.3", "--sample-size", "4"]
@@ -85,7 +95,13 @@ def run_seed(seed):
     finding = Finding(seed)
     try:
         shorten_limits(testbed)
-        commands = run_commands(testbed, plan)
+        if strangers:
+            with strangers_beside(testbed, seed) as beside:
+                commands = run_commands(testbed, plan, beside.here)
+            finding.deeds = dict(beside.done)
+            beside.check([command.output for command in commands], finding.broken.append)
+        else:
+            commands = run_commands(testbed, plan, testbed.directory)
         judge(testbed, plan, commands, finding)
     finally:
         testbed.end()
@@ -106,14 +122,14 @@ def shorten_limits(testbed):
 # -- running
 
 
-def run_commands(testbed, plan):
+def run_commands(testbed, plan, here):
     """Run all commands of the plan, each in a thread, to their ends."""
     commands = []
     threads = []
     for rank, step in enumerate(plan.steps):
         command = Command(step, testbed.directory / f"report-{rank}.json", uuid.uuid4().hex)
         commands.append(command)
-        threads.append(threading.Thread(target=run_command, args=(testbed, command, rank)))
+        threads.append(threading.Thread(target=run_command, args=(testbed, command, rank, here)))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -121,16 +137,17 @@ def run_commands(testbed, plan):
     return commands
 
 
-def run_command(testbed, command, rank):
+def run_command(testbed, command, rank, here):
     step = command.step
     time.sleep(step.after)
     words = [*step.command, "--report", str(command.report)]
     if step.verb == "save":
         words += ["-o", f"saved-{rank}"]
-    environ = testbed.environ() | {MARK: command.mark}
+    conf = {"RHUBARBE_CONF": str(testbed.directory / "rhubarbe.conf")}
+    environ = testbed.environ() | {MARK: command.mark} | conf
     command.process = subprocess.Popen(
         words,
-        cwd=testbed.directory,
+        cwd=here,
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -249,7 +266,7 @@ def check_gateway(testbed, say):
     state = testbed.directory / "state"
     if links := testbed.links():
         say(f"links left: {links}")
-    for path in (*state.glob("*/link.*"), *state.glob("*/.link.*")):
+    for path in (*state.glob(f"{os.getuid()}*/link.*"), *state.glob(f"{os.getuid()}*/.link.*")):
         say(f"left: {path.name}")
     key = State(state).key()
     for number in range(1, NODES + 1):
@@ -258,8 +275,11 @@ def check_gateway(testbed, say):
             say(f"still locked: {node}")
         else:
             claim.close()
-    for image in testbed.directory.glob("saved-*.ndz"):
-        if testbed.run("rhubarbe-imagedump", "--check", str(image)).returncode:
+    for image in (*testbed.directory.glob("saved-*.ndz"), *testbed.directory.glob("here/*.ndz")):
+        if (
+            image.lstat().st_uid == os.getuid()
+            and testbed.run("rhubarbe-imagedump", "--check", str(image)).returncode
+        ):
             say(f"{image.name} looks whole and is not")
 
 
@@ -320,3 +340,7 @@ def check_good(plan, loads, number, finding):
                 f"{command.step.command}: good fit{number:02} failed: {node['phase']}:"
                 f" {node['reason']}"
             )
+
+
+if __name__ == "__main__":
+    json.dump(asdict(_run(int(sys.argv[1]), strangers=True)), sys.stdout)
