@@ -11,15 +11,18 @@
 """
 
 import codecs
+import errno
 import os
 import pwd
 import resource
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
 
 # Beyond that, programs that first close whatever they may have inherited would take minutes.
 MOST_FILES = 1 << 20
 ESCAPED, EXACT = "rhubarbe-escaped", "rhubarbe-exact"
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def begin() -> None:
@@ -32,6 +35,35 @@ def begin() -> None:
         _take_any_text(stream)
     open_many_files()
     _have_a_name()
+
+
+def run(program: Callable[[], int]) -> int:
+    """Run one of our programs; where its output cannot be written, say so, and return 1."""
+    try:
+        try:
+            return program()
+        finally:  # also after --help, which exits
+            sys.stdout.flush()
+    except BrokenPipeError:
+        write_no_more()  # whoever read our output has had enough
+    except OSError as error:
+        if error.filename is not None or error.errno not in UNWRITABLE:
+            raise
+        write_no_more()
+        name = sys.argv[0].rpartition("/")[2]
+        sys.stderr.write(f"{name}: the output cannot be written: {error.strerror}\n")
+    return 1
+
+
+def write_no_more() -> None:
+    """Turn the standard output to nowhere, or the interpreter would have its say at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (AttributeError, OSError, ValueError):  # closed, or in memory
+        return
+    finally:
+        os.close(nowhere)
 
 
 def _have_a_name() -> None:

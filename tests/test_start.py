@@ -4,9 +4,11 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+BIN = Path(__file__).parents[1] / "bin"
 PLAIN = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
 LOCALES = {
     "utf-8": {"LC_ALL": "C.UTF-8"},
@@ -110,3 +112,17 @@ def test_whoever_has_no_name_gets_one_by_number():
     command = [sys.executable, "-c", f"{code}; print(getpass.getuser())"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
     assert done.stdout == "uid-987654\n"
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+@pytest.mark.parametrize(
+    "program",
+    ["frisbee", "frisbeed", "imagezip", "imageunzip", "imagedump", "ramdisk", "testbed", "load"],
+)
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(program, option):
+    words = [sys.executable, str(BIN / f"rhubarbe-{program}"), option]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("No space left on device")

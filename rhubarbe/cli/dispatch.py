@@ -3,8 +3,6 @@
 Only the verb that is asked for is imported, and none of them imports what `--help` does not need.
 """
 
-import contextlib
-import errno
 import importlib
 import os
 import sys
@@ -12,6 +10,7 @@ from collections.abc import Sequence
 
 from rhubarbe.cli.arguments import make_parser, version
 from rhubarbe.errors import RhubarbeError, shortage
+from rhubarbe.start import UNWRITABLE, write_no_more
 
 # Each verb with the module of this room that knows it, and what the list of verbs says of it.
 VERBS = {
@@ -43,8 +42,10 @@ VERBS = {
     "history": ("history", "which nodes fail, and how long each phase takes"),
 }
 PREFIX = "rhubarbe-"
+MAIN = f"{PREFIX}main.py"
 USAGE_ERROR = 2
-_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+# What this machine's limits may make of an import: even half a file is read as if it were all.
+_NO_MEANS = (MemoryError, ImportError, OSError, RuntimeError, SyntaxError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,29 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:  # closed by whoever started us
                 sys.stdout.flush()
     except BrokenPipeError:
-        _write_no_more()  # whoever read our output has had enough
+        write_no_more()  # whoever read our output has had enough
         return 1
     except OSError as error:
-        if error.filename is not None or error.errno not in _UNWRITABLE:
+        if error.filename is not None or error.errno not in UNWRITABLE:
             raise
-        _write_no_more()
+        write_no_more()
         _complain(f"{name}: the output cannot be written: {error.strerror}")
         return 1
 
 
-def _write_no_more() -> None:
-    """Turn the standard output to nowhere, or the interpreter would have its say at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or in memory
-        os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-
-
 def _complain(text: str) -> None:
     """Say it on standard error, which is not waited for: a terminal may be stopped."""
-    from rhubarbe.displays.outlet import say  # most commands have nothing to complain of
-
-    say(sys.stderr, text)
+    try:
+        from rhubarbe.displays.outlet import say  # most commands have nothing to complain of
+    except _NO_MEANS:  # which may be what we complain of
+        os.write(2, f"{text}\n".encode(errors="replace"))
+    else:
+        say(sys.stderr, text)
 
 
 def _main(name: str, words: list[str]) -> int:
@@ -93,8 +89,21 @@ def _main(name: str, words: list[str]) -> int:
         print(f"rhubarbe {version()}")
         return 0
     asked_for_help = bool(words) and words[0] in ("-h", "--help")
-    print(_overview(), file=sys.stdout if asked_for_help else sys.stderr)
-    return 0 if asked_for_help else USAGE_ERROR
+    if asked_for_help:
+        print(_overview())
+        return 0
+    print(_overview(), _unknown(name, words), sep="\n", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _unknown(name: str, words: list[str]) -> str:
+    """Say what of it was taken for the verb, and is none."""
+    from rhubarbe.text import sanitise
+
+    asked = words[0] if words and name in (MAIN, "__main__.py") else name.removeprefix(PREFIX)
+    if name == MAIN and not words:
+        return f"{MAIN}: no verb was given"
+    return f"{sanitise(name)}: {sanitise(repr(asked))} is no verb"
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -108,10 +117,10 @@ def _run(verb: str, words: list[str]) -> int:
         _complain(f"{PREFIX}{verb}: {sanitise(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        _write_no_more()  # whoever reads our output may have held us up
+        write_no_more()  # whoever reads our output may have held us up
         _complain(f"{PREFIX}{verb}: interrupted")
         return 1
-    except (MemoryError, RuntimeError, ImportError, ExceptionGroup) as error:
+    except (MemoryError, OSError, RuntimeError, ImportError, ExceptionGroup) as error:
         if (lack := shortage(error)) is None:
             raise
         _complain(f"{PREFIX}{verb}: this machine cannot do more: {lack}")

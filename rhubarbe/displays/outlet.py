@@ -1,5 +1,7 @@
 """A text stream that may fail or be stuck under us, which no command fails or waits for."""
 
+import os
+import select
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
@@ -112,8 +114,22 @@ def _lines(text: str) -> int:
 
 def say(stream: TextIO | None, text: str) -> None:
     """Write a last line, and wait but a moment for whoever reads it."""
-    if stream is not None:  # closed by whoever started us
+    if stream is None:  # closed by whoever started us
+        return
+    try:
         outlet = Outlet(stream)
-        outlet.patience.shorten(_LAST_WORD)
-        outlet.write(text + "\n")
-        outlet.end()
+    except (RuntimeError, MemoryError):  # no thread can be started: that may be what is to be said
+        _say_alone(stream, text)
+        return
+    outlet.patience.shorten(_LAST_WORD)
+    outlet.write(text + "\n")
+    outlet.end()
+
+
+def _say_alone(stream: TextIO, text: str) -> None:
+    """Write a line without a thread: only where the descriptor takes one at once."""
+    with suppress(OSError, ValueError):
+        ready = select.poll()
+        ready.register(stream.fileno(), select.POLLOUT)
+        if ready.poll(_LAST_WORD * 1000):
+            os.write(stream.fileno(), f"{text}\n".encode(errors="replace")[: select.PIPE_BUF])

@@ -77,7 +77,11 @@ class Writer:
         self._size = self._written = self._untold = 0
         self._reason = ""
         self._is_writing = self._is_over = self._is_cut = False
-        self._thread = start_thread(self._run, "writer")
+        try:
+            self._thread = start_thread(self._run, "writer")
+        except BaseException:
+            os.close(self._descriptor)
+            raise
 
     @property
     def waiting(self) -> int:

@@ -95,6 +95,8 @@ def test_a_name_is_matched_as_a_whole(asked, argv, capsys):
     assert shown.out == ""
     assert shown.err.startswith("usage: rhubarbe-VERB")
     assert all(f"rhubarbe-{verb} " in shown.err for verb in VERBS)
+    asked = [*argv[1:], "no verb was given"][0] if "main" in argv[0] else argv[0]
+    assert asked.removeprefix("rhubarbe-" if asked == argv[0] else "") in shown.err.splitlines()[-1]
 
 
 def test_the_list_of_verbs_is_help_when_asked_for(capsys):

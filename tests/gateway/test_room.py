@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import resource
 import socket
 import threading
@@ -125,3 +126,39 @@ def test_what_is_not_enough_is_said_of_this_machine_before_anything_is_touched(p
 def test_very_few_are_said_in_one_line(place, most):
     done = ask(place, f"-n {most}", "rhubarbe-reset", "1")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+
+
+# Root has as many processes as it likes; this one may still read Python below /root.
+SOMEBODY = (
+    *("setpriv", "--reuid=4010", "--regid=4010", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+    *("--securebits=+no_setuid_fixup", "--"),
+)
+VERBS = [
+    ("status", "1"),
+    ("reset", "1"),
+    ("wait", "1"),
+    ("rescue", "1"),
+    ("nodes", "--on", "1"),
+    ("load", "-i", "image.ndz", "1"),
+    ("save", "-o", "saved", "1"),
+    ("history",),
+    ("leases",),
+    ("book", "+1h", "+2h"),
+    ("share", "image.ndz"),
+]
+
+
+@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
+@pytest.mark.parametrize("limit", ["-u 0", "-v 40000"])
+def test_no_thread_and_no_memory_are_said_in_one_line_of_this_machine(place, words, limit):
+    place.directory.chmod(0o777)
+    (place.directory / "image.ndz").write_bytes(b"")
+    line = f'ulimit {limit} && exec "$@"'
+    become = SOMEBODY if not os.getuid() else ()
+    done = place.run(*become, "bash", "-c", line, "-", f"rhubarbe-{words[0]}", *words[1:])
+    said = done.stderr.splitlines()
+    assert (done.returncode, len(said)) in {(1, 1), (0, 0)}, done.stderr
+    assert all(line.startswith(f"rhubarbe-{words[0]}: ") for line in said)
+    assert "FAILED" not in done.stdout
+    assert not list((place.directory / "boot").iterdir())
