@@ -1,30 +1,34 @@
 """A small BitTorrent tracker over HTTP, for one torrent, which it also hands out.
 
 It answers `GET /announce` as BEP 3 and BEP 23 (compact lists of peers) have it, and
-`GET /image.torrent`. A peer's address is where its question comes from.
+`GET /image.torrent`. A peer's address is where its question comes from. Anybody may ask, so what
+is kept, and how many may be asking at once, is bounded.
 """
 
 import asyncio
 import contextlib
-import random
+import re
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from rhubarbe.errors import GatewayError
+from rhubarbe.gateway.peers import PEER_ID, Peers
 from rhubarbe.gateway.torrent import Torrent, bencode
 
 TORRENT_PATH = "/image.torrent"
 ANNOUNCE_PATH = "/announce"
 # Seconds between two questions of a peer.
 INTERVAL = 30
-MOST_PEERS = 4096
-PEERS_TOLD = 50
+# Who asks needs one connection, for a moment.
+MOST_CONNECTIONS, MOST_OF_AN_ADDRESS = 256, 4
 LONGEST_REQUEST = 8192
 PATIENCE = 5.0
 HIGHEST_PORT = 65535
+_PORT = re.compile(rb"[0-9]{1,5}")
 # A connection that is cut or silent, or what is said there is not HTTP.
 NO_QUESTION = (
     *(OSError, TimeoutError, ValueError),
@@ -41,12 +45,16 @@ class Answer:
 
 
 class Tracker:
-    """Knows who has the torrent, or parts of it; `seeded` is set once a peer has all of it."""
+    """Knows who has the torrent, or parts of it; `seeded` is set once our own seeder has said so.
 
-    def __init__(self) -> None:
+    That one is at our address `home`.
+    """
+
+    def __init__(self, home: str) -> None:
         self.torrent: Torrent | None = None
         self.seeded = asyncio.Event()
-        self._peers: dict[bytes, bytes] = {}
+        self._peers = Peers(home)
+        self._asking: Counter[str] = Counter()
 
     def answer(self, target: str, ip: str) -> Answer:
         """Answer a question for a path with its query, from an address."""
@@ -59,38 +67,42 @@ class Tracker:
 
     def _announce(self, given: Mapping[str, bytes], ip: str, info_hash: bytes) -> Answer:
         peer, port = given.get("peer_id", b""), given.get("port", b"")
-        if given.get("info_hash") != info_hash or not peer:
+        if given.get("info_hash") != info_hash or len(peer) != PEER_ID:
             return Answer("200 OK", bencode({b"failure reason": b"no such torrent here"}))
-        if not port.isdigit() or not 0 < int(port) <= HIGHEST_PORT:
+        if not _PORT.fullmatch(port) or not 0 < int(port) <= HIGHEST_PORT:
             return Answer("200 OK", bencode({b"failure reason": b"no port"}))
-        self._note(peer, socket.inet_aton(ip) + struct.pack(">H", int(port)), given)
-        others = [where for other, where in self._peers.items() if other != peer]
-        told = random.sample(others, min(PEERS_TOLD, len(others)))
-        return Answer("200 OK", bencode({b"interval": INTERVAL, b"peers": b"".join(told)}))
-
-    def _note(self, peer: bytes, where: bytes, given: Mapping[str, bytes]) -> None:
-        self._peers.pop(peer, None)
+        key = (ip, peer)
         if given.get("event") == b"stopped":
-            return
-        if len(self._peers) >= MOST_PEERS:
-            del self._peers[next(iter(self._peers))]
-        self._peers[peer] = where
-        if given.get("left") == b"0":
-            self.seeded.set()
+            self._peers.forget(key)
+        else:
+            where = socket.inet_aton(ip) + struct.pack(">H", int(port))
+            if self._peers.note(key, where, has_all=given.get("left") == b"0"):
+                self.seeded.set()
+        told = self._peers.told(key)
+        return Answer("200 OK", bencode({b"interval": INTERVAL, b"peers": told}))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection, for one question."""
+        """Serve one connection, for one question; one too many is closed at once."""
+        ip = writer.get_extra_info("peername")[0]
+        self._asking[ip] += 1
         try:
-            with contextlib.suppress(*NO_QUESTION):
-                async with asyncio.timeout(PATIENCE):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    method, target, _ = head.decode("latin-1").split(" ", 2)
-                    ip = writer.get_extra_info("peername")[0]
-                    answer = self.answer(target, ip) if method == "GET" else Answer("400 Bad")
-                    writer.write(_response(answer))
-                    await writer.drain()
+            if self._asking[ip] <= MOST_OF_AN_ADDRESS and self._asking.total() <= MOST_CONNECTIONS:
+                await self._serve(reader, writer, ip)
         finally:
+            self._asking[ip] -= 1
+            self._asking += Counter()  # without those at zero
             writer.close()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ip: str
+    ) -> None:
+        with contextlib.suppress(*NO_QUESTION):
+            async with asyncio.timeout(PATIENCE):
+                head = await reader.readuntil(b"\r\n\r\n")
+                method, target, _ = head.decode("latin-1").split(" ", 2)
+                answer = self.answer(target, ip) if method == "GET" else Answer("400 Bad")
+                writer.write(_response(answer))
+                await writer.drain()
 
 
 def _parameters(query: str) -> dict[str, bytes]:
@@ -112,7 +124,7 @@ async def track(address: str) -> AsyncIterator[tuple[Tracker, int]]:
 
     Raises GatewayError.
     """
-    tracker = Tracker()
+    tracker = Tracker(address)
     try:
         server = await asyncio.start_server(tracker.serve, address, 0, limit=LONGEST_REQUEST)
     except OSError as error:

@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 import pytest
 
+from rhubarbe.gateway.peers import MOST, MOST_OF_AN_ADDRESS, TOLD
 from rhubarbe.gateway.torrent import PIECE, Torrent, bencode, make_torrent
-from rhubarbe.gateway.tracker import MOST_PEERS, Tracker, track
+from rhubarbe.gateway.tracker import MOST_CONNECTIONS, Tracker, track
 
 HASH = bytes(range(200, 220))
+HOME = "10.0.0.1"
 TORRENT = Torrent(b"the torrent", HASH)
 
 
@@ -71,14 +73,16 @@ def test_a_torrent_that_nobody_wants_any_more_is_not_finished(tmp_path):
 
 def announce(tracker, peer, ip, port=6881, *, left=5, event="", info_hash=HASH):
     """Ask as a peer does; return what is answered."""
-    names = f"info_hash={quote(info_hash)}&peer_id={peer}&port={port}&left={left}&event={event}"
+    names = (
+        f"info_hash={quote(info_hash)}&peer_id={peer:-<20}&port={port}&left={left}&event={event}"
+    )
     answer = tracker.answer(f"/announce?{names}", ip)
     assert answer.status.startswith("200")
     return bdecode(answer.body)
 
 
 async def test_peers_are_told_of_each_other():
-    tracker = Tracker()
+    tracker = Tracker(HOME)
     tracker.torrent = TORRENT
     assert announce(tracker, "first", "10.0.0.1", 6881, left=0)[b"peers"] == b""
     assert announce(tracker, "second", "10.0.0.2", 258)[b"peers"] == b"\x0a\x00\x00\x01\x1a\xe1"
@@ -88,16 +92,18 @@ async def test_peers_are_told_of_each_other():
 
 
 async def test_only_who_has_all_of_it_is_a_seeder():
-    tracker = Tracker()
+    tracker = Tracker(HOME)
     tracker.torrent = TORRENT
     announce(tracker, "first", "10.0.0.1", left=1)
+    assert not tracker.seeded.is_set()
+    announce(tracker, "stranger", "10.0.0.9", left=0)
     assert not tracker.seeded.is_set()
     announce(tracker, "second", "10.0.0.1", left=0)
     assert tracker.seeded.is_set()
 
 
 async def test_what_is_not_ours_is_not_tracked():
-    tracker = Tracker()
+    tracker = Tracker(HOME)
     assert tracker.answer("/image.torrent", "10.0.0.1").status.startswith("404")
     tracker.torrent = TORRENT
     assert tracker.answer("/image.torrent", "10.0.0.1").body == b"the torrent"
@@ -108,13 +114,59 @@ async def test_what_is_not_ours_is_not_tracked():
     assert announce(tracker, "other", "10.0.0.2")[b"peers"] == b""
 
 
-async def test_a_flood_of_peers_is_bounded():
-    tracker = Tracker()
+def places_told(tracker, peer, ip):
+    told = announce(tracker, peer, ip)[b"peers"]
+    return [told[at : at + 6] for at in range(0, len(told), 6)]
+
+
+SEEDER = bytes([10, 0, 0, 1, 0x1A, 0xE1])
+
+
+def address(number):
+    return f"10.{1 + number // 250}.0.{number % 250 + 1}"
+
+
+async def test_the_seeder_is_told_of_however_many_others_there_are():
+    tracker = Tracker(HOME)
     tracker.torrent = TORRENT
-    for number in range(MOST_PEERS + 10):
-        announce(tracker, f"p{number}", "10.0.0.1")
-    assert len(tracker._peers) == MOST_PEERS
-    assert len(announce(tracker, "last", "10.0.0.2")[b"peers"]) == 6 * 50
+    announce(tracker, "seeder", HOME, left=0)
+    for number in range(MOST + 100):
+        announce(tracker, f"p{number}", address(number), left=0)
+    assert len(tracker._peers) == MOST + 1
+    for number in range(5):
+        told = places_told(tracker, "last", f"10.200.0.{number}")
+        assert (told[0], len(told)) == (SEEDER, TOLD)
+
+
+async def test_one_address_with_many_peers_puts_nobody_else_out():
+    tracker = Tracker(HOME)
+    tracker.torrent = TORRENT
+    announce(tracker, "seeder", HOME, left=0)
+    announce(tracker, "node", "10.0.0.2")
+    for number in range(2 * MOST):
+        announce(tracker, f"p{number}", "10.0.0.66")
+    assert len(tracker._peers) == MOST_OF_AN_ADDRESS + 2
+    told = places_told(tracker, "last", "10.0.0.3")
+    assert SEEDER in told
+    assert bytes([10, 0, 0, 2, 0x1A, 0xE1]) in told
+
+
+async def test_nobody_stops_or_moves_the_seeder_but_itself():
+    tracker = Tracker(HOME)
+    tracker.torrent = TORRENT
+    announce(tracker, "seeder", HOME, left=0)
+    announce(tracker, "seeder", "10.0.0.66", event="stopped")
+    announce(tracker, "seeder", "10.0.0.66", 1)
+    assert SEEDER in places_told(tracker, "node", "10.0.0.2")
+
+
+@pytest.mark.parametrize("peer", ["", "short", "x" * 21, "x" * 4000])
+async def test_a_peer_has_a_name_of_twenty_bytes(peer):
+    tracker = Tracker(HOME)
+    tracker.torrent = TORRENT
+    query = f"/announce?info_hash={quote(HASH)}&peer_id={peer}&port=1&left=0"
+    assert b"failure reason" in bdecode(tracker.answer(query, "10.0.0.2").body)
+    assert len(tracker._peers) == 0
 
 
 async def asked(port, request):
@@ -146,3 +198,18 @@ async def test_what_is_not_http_gets_no_answer_and_does_no_harm(words):
         with contextlib.suppress(ConnectionError):
             assert await asked(port, words) == b""
         assert TORRENT.content in await asked(port, b"GET /image.torrent HTTP/1.1\r\n\r\n")
+
+
+async def test_connections_that_say_nothing_keep_nobody_from_asking():
+    async with track("127.0.0.1") as (tracker, port), asyncio.timeout(20):
+        tracker.torrent = TORRENT
+        held = []
+        try:
+            for number in range(MOST_CONNECTIONS):
+                at = (f"127.0.8.{number % 8 + 1}", 0)
+                held.append(await asyncio.open_connection("127.0.0.1", port, local_addr=at))
+            assert tracker._asking.total() <= 8 * 4 + 1
+            assert TORRENT.content in await asked(port, b"GET /image.torrent HTTP/1.1\r\n\r\n")
+        finally:
+            for _, writer in held:
+                writer.close()
