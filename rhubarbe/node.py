@@ -20,7 +20,7 @@ from rhubarbe.disks import Choice, Disk, partition_of
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
 from rhubarbe.inventory import Entry
-from rhubarbe.text import sanitise
+from rhubarbe.text import sanitise, size_of
 from rhubarbe.transports.presence import Presence, accepts
 from rhubarbe.transports.pxe import NextBoot
 from rhubarbe.transports.shell import Session, open_session, shell_port
@@ -29,8 +29,6 @@ from rhubarbe.transports.shell import Session, open_session, shell_port
 LOOK = 1.0
 # A power state is believed once two readings this far apart agree.
 READINGS_APART = 0.2
-# What a node may say in one session, in characters: more than any program that we run there has to.
-MOST_SAID = 8 << 20
 # A shell that accepts a connection but says nothing for this long is not ready.
 SHELL_ANSWERS = 5.0
 # How long after its shell answers a node's disks may take to show up.
@@ -79,6 +77,7 @@ class Node:
         self.last_line = ""
         self.spent: dict[Phase, float] = {}
         self._last_note = ""
+        self._told = ramdisk.Share()
         self._percent = -1.0
         own = settings.for_node(entry.number, entry.name, entry.disk)
         self._settings = own
@@ -108,7 +107,18 @@ class Node:
         """Report a detail of what is being done, unless it is the same as before."""
         if text != self._last_note:
             self._last_note = text
-            self._bus.report(NodeNoted(node=self.name, text=sanitise(text)))
+            if self._may_tell(text):
+                self._bus.report(NodeNoted(node=self.name, text=sanitise(text)))
+
+    def _may_tell(self, words: str) -> bool:
+        """Tell whether there is room for more words of the node, and once that there is not."""
+        if self._told.allows(words):
+            return True
+        if not self._told.is_used_up:
+            self._told.is_used_up = True
+            text = f"says more than {size_of(ramdisk.MOST_TOLD)}: the rest is not told"
+            self._bus.report(NodeNoted(node=self.name, text=text))
+        return False
 
     @contextlib.asynccontextmanager
     async def enter(
@@ -347,32 +357,34 @@ class Node:
         ip, networking = self.entry.control.ip, self._settings.networking
         async with open_session(self._shell, ip, networking) as session:
             tell = self._tell if heard else _to_nobody
-            await self._converse(session, transcript, command, limit, tell)
+            measure = ramdisk.Measure(ramdisk.MOST_SAID if heard else ramdisk.MOST_SAID_TO_A_LOOK)
+            await session.send(ramdisk.script(command))
+            await self._hear(session, transcript, limit, measure, tell)
 
-    async def _converse(
+    async def _hear(
         self,
         session: Session,
         transcript: ramdisk.Transcript,
-        command: str,
         limit: float,
+        measure: ramdisk.Measure,
         tell: Callable[[ramdisk.Line | ramdisk.Percent], None],
     ) -> None:
-        """Run a command to its end; the node may be silent for at most `limit` seconds."""
-        await session.send(ramdisk.script(command))
-        said = 0
+        """Hear a command to its end; the node may be silent for at most `limit` seconds."""
         deadline = asyncio.timeout(limit)
         loop = asyncio.get_running_loop()
         try:
             async with deadline:
                 async for piece in session.pieces():
                     deadline.reschedule(loop.time() + limit)
-                    if (said := said + len(piece)) > MOST_SAID:
-                        raise CommandFailed("the node floods its shell")
+                    if not measure.allows(piece):
+                        raise Refused("the node floods its shell")
                     for output in transcript.feed(piece):
                         if isinstance(output, ramdisk.Ended):
                             self._require_success(output.status, transcript)
                             return
                         tell(output)
+                    # A flood is always there already: others want their turn.
+                    await asyncio.sleep(0)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
@@ -389,7 +401,7 @@ class Node:
             if int(output.value) != int(self._percent):
                 self._bus.report(Progress(node=self.name, percent=output.value))
             self._percent = output.value
-        elif not output.text.endswith(ramdisk.BEGIN_MARK):
+        elif not output.text.endswith(ramdisk.BEGIN_MARK) and self._may_tell(output.text):
             self._bus.report(NodeSaid(node=self.name, line=output.text))
 
     @staticmethod

@@ -11,10 +11,11 @@ LONGEST_LINE = 500
 BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 """How a byte is shown that was no text, by the letter that carries it in Python (PEP 383)."""
 
+# What begins a string ends the one before, as on terminals: so a text takes no longer than it is.
 _ESCAPES = re.compile(
     r"""(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]                            # CSI: colours, moves
-    |   (?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)         # OSC: titles, clipboard
-    |   (?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x9c]*(?:\x1b\\|\x9c)  # DCS, SOS, PM, APC
+    |   (?:\x1b\]|\x9d)[^\x07\x1b\x80-\x9f]*(?:\x07|\x1b\\|\x9c)   # OSC: titles, clipboard
+    |   (?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x80-\x9f]*(?:\x1b\\|\x9c)  # DCS, SOS, PM, APC
     |   \x1b[ -/]*[0-~]                                             # the short ones
     """,
     re.VERBOSE,

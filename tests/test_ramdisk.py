@@ -497,6 +497,28 @@ def test_any_text_gives_clean_lines_and_nothing_else(texts):
                 assert output.text
 
 
+NUMBERS = ["9" * 10, "9" * 400, "9" * 5000, "-1", "nan", "1e30", "\u0661\u0662"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("kind", [FrisbeeTranscript, ImagezipTranscript])
+def test_no_number_is_too_large_or_too_strange(kind, number):
+    words = [
+        f"File is {number} chunks\n",
+        "File is 5 chunks\n",
+        f"{'.' * 67} {number} {number}\n",
+        f"Progress: {number}% 1 2\n",
+        f"Verified {number} bytes\n",
+        f"Image size: {number} bytes\n",
+        f"{ramdisk.DISK_MARK}{number}\n",
+        f"{ramdisk.STATUS_MARK}{number}\n",
+    ]
+    outputs = heard(begun(kind), words)
+    assert not any(isinstance(output, Ended) for output in outputs)
+    assert all(0 <= percent <= 99 for percent in percents(outputs))
+    assert heard(begun(kind), [*words, f"{ramdisk.STATUS_MARK}3\n"])[-1] == Ended(3)
+
+
 # -- imagezip
 
 

@@ -55,3 +55,10 @@ def test_whatever_a_node_says_becomes_a_reason_of_one_line(kind):
     assert str(error).startswith("answers with 400, message: xxx")
     assert str(error).isprintable()
     assert len(str(error)) == LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize("begins", ["\x9d", "\x90", "\x1b]", "\x1bP", "\x9b0", "\x1b[1;"])
+def test_what_has_no_end_takes_no_longer_than_it_is(begins):
+    """Each beginning would be followed to the end of the text: that is hours."""
+    text = begins * 300_000
+    assert sanitise(text, len(text)).isprintable()

@@ -21,6 +21,7 @@ from rhubarbe.ramdisk.images import (
     read_image,
     write_image,
 )
+from rhubarbe.ramdisk.measure import MOST_SAID, MOST_SAID_TO_A_LOOK, MOST_TOLD, Measure, Share
 from rhubarbe.ramdisk.rootdisk import ROOT_DISK, can_be_told, other_disk
 from rhubarbe.ramdisk.session import (
     BEGIN_MARK,
@@ -46,6 +47,9 @@ __all__ = [
     "DISK_MARK",
     "IMAGE_NAME",
     "LONGEST_STAMP",
+    "MOST_SAID",
+    "MOST_SAID_TO_A_LOOK",
+    "MOST_TOLD",
     "NO_PROGRAM",
     "ROOT_DISK",
     "STAMP_FILE",
@@ -57,9 +61,11 @@ __all__ = [
     "ImageTranscript",
     "ImagezipTranscript",
     "Line",
+    "Measure",
     "NodeDisks",
     "Output",
     "Percent",
+    "Share",
     "Transcript",
     "UnzipTranscript",
     "can_be_told",

@@ -102,7 +102,7 @@ class AriaTranscript(UnzipTranscript):
     aria2c tells each second `[#2089b0 400.0KiB/33.2MiB(1%) CN:1 DL:115.7KiB ETA:4m51s]`.
     """
 
-    _readout = re.compile(r"\[#[0-9a-f]+ [^ /]+/[^ (]+\((\d+)%\).*\]?")
+    _readout = re.compile(r"\[#[0-9a-f]+ [^ /]+/[^ (]+\(([0-9]{1,3})%\).*\]?")
     _other_readout = re.compile(r"\[#[0-9a-f]+ .*")
     # What it always says in the end tells nothing of what went wrong.
     _farewell = re.compile(

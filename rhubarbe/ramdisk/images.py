@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rhubarbe.ramdisk.session import Output, Percent, Transcript, marker
 
 DISK_MARK = "RHUBARBE-DISK="
+_SIZE = re.compile("[0-9]{1,18}")
 
 
 def write_image(
@@ -30,7 +31,7 @@ def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int) -> str
 class ImageTranscript(Transcript):
     """A session in which an image is written: percents, and what was read back, if anything was."""
 
-    _verified = re.compile(r"Verified (\d+) bytes")
+    _verified = re.compile(r"Verified ([0-9]{1,18}) bytes")
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,10 +60,10 @@ class FrisbeeTranscript(ImageTranscript):
     remain. Older ones print `Progress: 10% 000011 000528` instead.
     """
 
-    _joined = re.compile(r"File is (\d+) chunks")
+    _joined = re.compile(r"File is ([0-9]{1,9}) chunks")
     _dots = re.compile(r"[.sz]{1,67}")
-    _dots_and_rest = re.compile(r"[.sz]{67} *\d+ +(\d+)")
-    _progress = re.compile(r"Progress: +(\d+)%")
+    _dots_and_rest = re.compile(r"[.sz]{67} *[0-9]+ +([0-9]{1,9})")
+    _progress = re.compile(r"Progress: +([0-9]{1,3})%")
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class FrisbeeTranscript(ImageTranscript):
 class ImagezipTranscript(Transcript):
     """A session in which imagezip runs: the disk's size, and the size of the image it has made."""
 
-    _size = re.compile(r"Image size: (\d+) bytes")
+    _size = re.compile(r"Image size: ([0-9]{1,18}) bytes")
     _dots = re.compile(r"\.{1,61}( +\d+ +\d+)?")
 
     def __init__(self) -> None:
@@ -114,7 +115,7 @@ class ImagezipTranscript(Transcript):
         if match := self._size.search(line):
             self.image_bytes = int(match.group(1))
         before, mark, size = line.partition(DISK_MARK)
-        if mark and size.isdecimal() and not before:
+        if mark and _SIZE.fullmatch(size) and not before:
             self.disk_bytes = int(size)
             return
         yield from super().whole(line)

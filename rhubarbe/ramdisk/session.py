@@ -24,6 +24,8 @@ _FINAL = re.compile(
     r"|not an ndz image|obsolete cipher"
     r"|(unrecognized|invalid|unknown) option|option requires an argument"
 )
+# A node may say any number, and one without end is none.
+_STATUS = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Transcript:
             yield Line(line[:LONGEST_LINE])
             return
         before, mark, status = line.partition(STATUS_MARK)
-        if mark and status.isdecimal():
+        if mark and _STATUS.fullmatch(status):
             if before:
                 yield from self.whole(before[:LONGEST_LINE])
             yield Ended(int(status))
