@@ -1,6 +1,7 @@
 """Door to a node that runs the ramdisk: a telnet session with a shell, no login asked."""
 
 import asyncio
+import codecs
 import contextlib
 import logging
 from collections import deque
@@ -8,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import telnetlib3
-from telnetlib3 import TelnetReaderUnicode, TelnetWriterUnicode
+from telnetlib3 import TelnetReader, TelnetReaderUnicode, TelnetWriterUnicode
 from telnetlib3.telopt import IAC, MCCP2_COMPRESS, MCCP3_COMPRESS
 
 from rhubarbe.errors import Unreachable, require_means, why
@@ -35,9 +36,25 @@ class _Writer(TelnetWriterUnicode):
         super().handle_subnegotiation(buf)
 
 
+class _Reader(TelnetReaderUnicode):
+    """The library's, which would decode byte by byte, and all that is there for each piece."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
+
+    async def read(self, n: int = -1) -> str:  # type: ignore[override] # as there
+        """Read a piece of at most `n` bytes; empty at the end."""
+        while data := await TelnetReader.read(self, n):
+            if text := self._text.decode(data):
+                return text
+        return self._text.decode(b"", final=True)
+
+
 class _Client(telnetlib3.TelnetClient):
     """The library's client, with a way to close its socket at any moment, and with bounds."""
 
+    _reader_factory_encoding = _Reader
     _writer_factory_encoding = _Writer
     connected: asyncio.Transport | None = None
     commands = 0

@@ -211,3 +211,23 @@ async def test_a_server_that_floods_is_left(listening, flood):
             async with open_session(IP, port, 5) as session:
                 await gather(session)
         await over.wait()
+
+
+@pytest.mark.parametrize("step", [1, 3, 4096])
+async def test_letters_are_whole_however_they_come_and_whatever_was_negotiated(step):
+    said = "été 日本 \U0001f9ea".encode() + b" caf\xc3"
+
+    async def shell(reader, writer):
+        with contextlib.suppress(OSError):
+            await reader.readline()
+            for at in range(0, len(said), step):
+                writer.write(said[at : at + step])
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            writer.close()
+
+    async with await asyncio.start_server(shell, IP, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(10), open_session(IP, port, 2) as session:
+            await session.send("cat\n")
+            assert await gather(session) == "été 日本 \U0001f9ea caf\ufffd"
