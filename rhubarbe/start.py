@@ -15,6 +15,7 @@ import errno
 import os
 import pwd
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -38,7 +39,10 @@ def begin() -> None:
 
 
 def run(program: Callable[[], int]) -> int:
-    """Run one of our programs; where its output cannot be written, say so, and return 1."""
+    """Run one of our programs; where its output cannot be written, say so, and return 1.
+
+    Interrupted, the process dies of the signal and says nothing more: who reads may hold it up.
+    """
     try:
         try:
             return program()
@@ -46,6 +50,9 @@ def run(program: Callable[[], int]) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         write_no_more()  # whoever read our output has had enough
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except OSError as error:
         if error.filename is not None or error.errno not in UNWRITABLE:
             raise
@@ -55,11 +62,12 @@ def run(program: Callable[[], int]) -> int:
     return 1
 
 
-def write_no_more() -> None:
-    """Turn the standard output to nowhere, or the interpreter would have its say at its end."""
+def write_no_more(number: int = 1) -> None:
+    """Turn a standard stream to nowhere, or the interpreter would have its say at its end."""
+    stream = sys.stdout if number == 1 else sys.stderr
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
     except (AttributeError, OSError, ValueError):  # closed, or in memory
         return
     finally:

@@ -1,9 +1,12 @@
 """How every program starts: text in any locale, any text on any stream, and many open files."""
 
+import fcntl
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +129,37 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(program, o
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.endswith("No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("rhubarbe-imagedump --help", -signal.SIGINT),
+        ("rhubarbe-frisbeed -h", -signal.SIGINT),
+        ("rhubarbe-testbed --help", -signal.SIGINT),
+        ("rhubarbe-ramdisk", -signal.SIGINT),
+        ("rhubarbe-nodes --help", 1),
+        ("rhubarbe-main.py", 1),
+    ],
+)
+def test_an_interrupt_ends_what_nobody_reads(words, status):
+    out, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(into, b"x" * 4096)
+    program, *options = words.split()
+    with subprocess.Popen([BIN / program, *options], stdout=into, stderr=into) as process:
+        os.close(into)
+        try:
+            _wait_until_it_writes(process.pid)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == status
+        finally:
+            process.kill()
+    os.close(out)
+
+
+def _wait_until_it_writes(pid):
+    deadline = time.monotonic() + 50
+    while not Path(f"/proc/{pid}/wchan").read_text().endswith("pipe_write"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -61,12 +61,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         write_no_more()  # whoever read our output has had enough
         return 1
+    except KeyboardInterrupt:  # while what the verb had printed was written
+        return _interrupted(name)
     except OSError as error:
         if error.filename is not None or error.errno not in UNWRITABLE:
             raise
         write_no_more()
         _complain(f"{name}: the output cannot be written: {error.strerror}")
         return 1
+
+
+def _interrupted(name: str) -> int:
+    write_no_more()  # whoever reads our output may have held us up
+    _complain(f"{name}: interrupted")
+    write_no_more(2)
+    return 1
 
 
 def _complain(text: str) -> None:
@@ -117,9 +126,7 @@ def _run(verb: str, words: list[str]) -> int:
         _complain(f"{PREFIX}{verb}: {sanitise(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        write_no_more()  # whoever reads our output may have held us up
-        _complain(f"{PREFIX}{verb}: interrupted")
-        return 1
+        return _interrupted(PREFIX + verb)
     except (MemoryError, OSError, RuntimeError, ImportError, ExceptionGroup) as error:
         if (lack := shortage(error)) is None:
             raise

@@ -114,7 +114,7 @@ def _lines(text: str) -> int:
 
 def say(stream: TextIO | None, text: str) -> None:
     """Write a last line, and wait but a moment for whoever reads it."""
-    if stream is None:  # closed by whoever started us
+    if stream is None or not _takes_more(stream):  # closed by whoever started us, or stuck
         return
     try:
         outlet = Outlet(stream)
@@ -126,10 +126,16 @@ def say(stream: TextIO | None, text: str) -> None:
     outlet.end()
 
 
-def _say_alone(stream: TextIO, text: str) -> None:
-    """Write a line without a thread: only where the descriptor takes one at once."""
-    with suppress(OSError, ValueError):
+def _takes_more(stream: TextIO) -> bool:
+    """Tell whether a stream takes something within a moment: else even to flush it would wait."""
+    with suppress(OSError, ValueError):  # in memory
         ready = select.poll()
         ready.register(stream.fileno(), select.POLLOUT)
-        if ready.poll(_LAST_WORD * 1000):
-            os.write(stream.fileno(), f"{text}\n".encode(errors="replace")[: select.PIPE_BUF])
+        return bool(ready.poll(_LAST_WORD * 1000))
+    return True
+
+
+def _say_alone(stream: TextIO, text: str) -> None:
+    """Write a line without a thread, to a stream that takes it at once."""
+    with suppress(OSError, ValueError):
+        os.write(stream.fileno(), f"{text}\n".encode(errors="replace")[: select.PIPE_BUF])

@@ -19,7 +19,6 @@ from rhubarbe.frisbee.disks import (
 )
 from rhubarbe.frisbee.errors import FrisbeeError, NotOffered, UsageError
 from rhubarbe.frisbee.fetching import Fetching
-from rhubarbe.frisbee.handlers import handled
 from rhubarbe.frisbee.multicast import Channel, Session, own_address
 from rhubarbe.frisbee.settings import USAGE, Settings, read_settings
 from rhubarbe.frisbee.tuning import Tuning
@@ -206,16 +205,12 @@ def _failure(error: Exception) -> tuple[str, int]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the client; return its exit status. Signals end it as they end the original: at once."""
-    with handled({signal.SIGINT: signal.SIG_DFL, signal.SIGPIPE: signal.SIG_DFL}):
-        return _main(argv)
-
-
-def _main(argv: list[str] | None) -> int:
+    for number in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
     log = report.Report(2, time.monotonic())
     words = sys.argv[1:] if argv is None else argv
     if text := options.explanation(words, "rhubarbe-frisbee", USAGE):
         sys.stdout.write(text)
-        sys.stdout.flush()
         return 0
     try:
         settings = read_settings(words)

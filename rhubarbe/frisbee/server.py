@@ -11,7 +11,6 @@ from types import FrameType
 
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.errors import FrisbeeError, PortInUse, UsageError
-from rhubarbe.frisbee.handlers import Handler, handled
 from rhubarbe.frisbee.multicast import (
     LONGEST_TRAIN,
     RECEIVE_BUFFER,
@@ -142,21 +141,17 @@ def _tell_address(path: str, text: str) -> None:
         raise FrisbeeError(f"Cannot write the address to {path}: {error.strerror}") from error
 
 
-_HANDLERS: dict[int, Handler] = {
-    signal.SIGINT: lambda _number, _frame: None,
-    signal.SIGTERM: lambda _number, _frame: None,
-    signal.SIGHUP: _hang_up,
-}
-
-
 def _serve(settings: Settings, log: report.Report) -> None:
     image = Image(settings.image)
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     try:
-        with _open_channel(settings) as channel, handled(_HANDLERS):
+        with _open_channel(settings) as channel:
             channel.deaf_to_blocks()
             signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda _number, _frame: None)
+            signal.signal(signal.SIGHUP, _hang_up)
             serving = Serving(
                 image,
                 channel,

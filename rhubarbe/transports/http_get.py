@@ -120,7 +120,8 @@ def _length(values: Iterable[bytes]) -> int | None:
 
 def _joined(rest: bytes, *, ended: bool) -> bytes | None:
     """Join chunks, None if more are to come; raises HttpError."""
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     # By places, not by what is left: a card that sends a byte a chunk would have us copy it all.
     while (end := rest.find(b"\n", at)) >= 0:
         size = _CHUNK_SIZE.match(rest, at, end)
