@@ -58,6 +58,7 @@ setup(
         "asyncssh>=2.24,<3",
         "progressbar2>=4.6,<5",
         "shtab>=1.8,<2",
+        "blake3>=1.0; platform_machine in 'x86_64 aarch64 AMD64 arm64'",
         "isal>=1.7; platform_machine in 'x86_64 aarch64 AMD64 arm64'",
         "zlib-ng>=1.0; platform_machine in 'x86_64 aarch64 AMD64 arm64'",
     ],

@@ -54,13 +54,17 @@ class CommandLine:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program: its name, its usage line and one line of what it is for, and its options."""
+    """A program: its name, its usage line and one line of what it is for, and its options.
+
+    `takes` is what `--version` says on a second line, for programs that ask: what it understands.
+    """
 
     name: str
     usage: str
     purpose: str
     options: Sequence[Option]
     epilogue: str = ""
+    takes: str = ""
 
     def parse(self, argv: list[str]) -> CommandLine:
         """Read the options as getopt does; raise UsageError."""
@@ -109,6 +113,8 @@ class Program:
                 return 0
             if line.has("version"):
                 print(f"rhubarbe-{self.name} {read_version()}")
+                if self.takes:
+                    print(self.takes)
                 return 0
             return work(line)
         except UsageError as error:

@@ -17,6 +17,7 @@ from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
+from rhubarbe.ndz.manifest import UNDERSTOOD
 
 if TYPE_CHECKING:
     from rhubarbe.imaging.signature import PublicKey
@@ -44,6 +45,7 @@ PROGRAM = Program(
         Option("v", "version", "print the version"),
     ],
     epilogue="example: imageunzip -o debian.ndz /dev/sda",
+    takes=UNDERSTOOD,
 )
 
 

@@ -16,7 +16,7 @@ from rhubarbe.imaging.fitting import Disk, Extent, fit, refuse_sector_size
 from rhubarbe.imaging.formerlife import refuse_former_life
 from rhubarbe.imaging.placing import ChunkPlacer
 from rhubarbe.imaging.target import Target
-from rhubarbe.ndz.check import ChunkSet
+from rhubarbe.ndz.chunkset import ChunkSet
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rhubarbe.ndz.digests import Algorithm, digest, digester
 from rhubarbe.ndz.errors import CheckStopped, DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, SECTOR, Buffer, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
+from rhubarbe.ndz.manifest import ManifestMaker, Vouched
 from rhubarbe.ndz.seal import Seal, SectorsCheck, read_seal
 
 
@@ -38,23 +40,36 @@ class ImageSummary:
 
 @dataclass(frozen=True, slots=True)
 class CheckedChunk:
-    """What is left of a chunk once it was checked by itself."""
+    """What is left of a chunk once it was checked by itself; `vouched` is for a manifest."""
 
     header: ChunkHeader
     seal: Seal | None
+    vouched: Vouched | None = None
 
 
-def check_chunk(chunk: Buffer, place: int) -> CheckedChunk:
-    """Check one chunk by itself: header, seal, stream; raise NdzError naming it by its place."""
-    checked = _open_chunk(chunk, place)
+def check_chunk(chunk: Buffer, place: int, algorithm: Algorithm | None = None) -> CheckedChunk:
+    """Check one chunk by itself: header, seal, stream; raise NdzError naming it by its place.
+
+    With an algorithm, what a manifest says of it is made on the way.
+    """
+    checked = open_chunk(chunk, place)
     sectors = SectorsCheck(checked.seal)
+    made = digester(algorithm) if algorithm else None
     for piece in inflate(chunk, checked.header):
         sectors.update(piece)
+        if made:
+            made.update(piece)
     sectors.finish(place)
-    return checked
+    if made is None or algorithm is None:
+        return checked
+    header = checked.header
+    whole = digest(algorithm, chunk)
+    vouched = Vouched(whole, made.digest(), header.regions, header.first, header.last)
+    return replace(checked, vouched=vouched)
 
 
-def _open_chunk(chunk: Buffer, place: int) -> CheckedChunk:
+def open_chunk(chunk: Buffer, place: int) -> CheckedChunk:
+    """Check header and seal of the chunk at `place`; raise NdzError naming it."""
     if len(chunk) != CHUNK:
         raise TruncatedImage(f"chunk {place}: cut short, {len(chunk)} bytes of {CHUNK}")
     header = replace(parse_header(chunk, place), index=place)
@@ -63,7 +78,8 @@ def _open_chunk(chunk: Buffer, place: int) -> CheckedChunk:
     return CheckedChunk(header, read_seal(chunk, header))
 
 
-def _check_kind(checked: CheckedChunk, first: CheckedChunk) -> None:
+def check_kind(checked: CheckedChunk, first: CheckedChunk) -> None:
+    """Raise DamagedChunk where the headers of two chunks are not of one image."""
     header, expected = checked.header, first.header
     if header.version != expected.version:
         raise DamagedChunk(header.index, f"version {header.version}, not {expected.version}")
@@ -71,7 +87,8 @@ def _check_kind(checked: CheckedChunk, first: CheckedChunk) -> None:
         raise DamagedChunk(header.index, "belongs to another image (its UUID differs)")
 
 
-def _check_seal(checked: CheckedChunk, first: CheckedChunk) -> None:
+def check_seal(checked: CheckedChunk, first: CheckedChunk) -> None:
+    """Raise DamagedChunk where the seals of two chunks are not of one image."""
     place, seal = checked.header.index, checked.seal
     if (seal is None) != (first.seal is None):
         raise DamagedChunk(place, "belongs to another image (only one of them is sealed)")
@@ -88,16 +105,21 @@ def _check_seal(checked: CheckedChunk, first: CheckedChunk) -> None:
 
 
 class ImageChecker:
-    """Checks the chunks of one image in their order, as they arrive."""
+    """Checks the chunks of one image in their order, as they arrive.
 
-    def __init__(self) -> None:
+    What is given a `manifest` makes that on the way, of an image that turns out to be good.
+    """
+
+    def __init__(self, manifest: ManifestMaker | None = None) -> None:
+        self._manifest = manifest
         self._first: CheckedChunk | None = None
         self._latest: CheckedChunk | None = None
         self._summary = ImageSummary()
 
     def feed(self, chunk: Buffer) -> CheckedChunk:
         """Check the next chunk (1,048,576 bytes); raise NdzError, one line that names it."""
-        checked = check_chunk(chunk, self._summary.chunks)
+        algorithm = self._manifest.algorithm if self._manifest else None
+        checked = check_chunk(chunk, self._summary.chunks, algorithm)
         self.add(checked)
         return checked
 
@@ -105,9 +127,11 @@ class ImageChecker:
         """Take a chunk that was checked by itself, and check that it follows what came before."""
         if self._first is None:
             self._first = checked
-        _check_kind(checked, self._first)
-        _check_seal(checked, self._first)
+        check_kind(checked, self._first)
+        check_seal(checked, self._first)
         self._check_order(checked)
+        if self._manifest and checked.vouched:
+            self._manifest.add(checked.vouched)
         self._latest = checked
         self._count(checked)
 
@@ -150,56 +174,14 @@ class ImageChecker:
         )
 
 
-class ChunkSet:
-    """Checks what chunks of one image say of each other, in any order, from several threads.
-
-    For a reader that inflates them itself: it need not inflate them twice.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: set[int] = set()
-        self._first: CheckedChunk | None = None
-        self._total: int | None = None
-
-    def open(self, chunk: Buffer, place: int) -> CheckedChunk:
-        """Check header and seal of the chunk at `place`; raise NdzError naming it."""
-        opened = _open_chunk(chunk, place)
-        header, seal = opened.header, opened.seal
-        with self._lock:
-            if self._first is None:
-                self._first = opened
-            _check_kind(opened, self._first)
-            _check_seal(opened, self._first)
-            if place in self._seen:
-                raise DamagedChunk(place, "is there twice")
-            self._seen.add(place)
-            if seal and seal.is_last:
-                self._total = seal.total
-            elif header.version == 1 and header.total:
-                self._total = header.total
-        return opened
-
-    def finish(self) -> None:
-        """Say that no chunk follows; raise TruncatedImage naming the first that is missing."""
-        if self._first is None:
-            raise TruncatedImage("the image is empty")
-        count = len(self._seen)
-        is_open = self._first.seal is not None and self._total is None
-        total = count + 1 if is_open else self._total or max(self._seen) + 1
-        if missing := set(range(total)) - self._seen:
-            raise TruncatedImage(f"chunk {min(missing)}: missing")
-        if count > total:
-            raise DamagedChunk(total, "follows the last chunk of the image")
-
-
 def check_file(
     path: str | os.PathLike[str],
     *,
     threads: int | None = None,
     stop: threading.Event | None = None,
+    manifest: ManifestMaker | None = None,
 ) -> ImageSummary:
-    """Check a whole image file on all cores.
+    """Check a whole image file on all cores, and make its manifest on the way.
 
     Raises NdzError, one line that names the file and the first chunk that is damaged, and
     OSError where the file cannot be read. Once `stop` is set, no further chunk is begun, and
@@ -209,8 +191,10 @@ def check_file(
     try:
         with Path(path).open("rb", buffering=0) as image:
             size = os.fstat(image.fileno()).st_size
-            checker = ImageChecker()
-            for checked in _check_all(image.fileno(), size // CHUNK, threads or _cores(), stop):
+            checker = ImageChecker(manifest)
+            algorithm = manifest.algorithm if manifest else None
+            task = _FileCheck(image.fileno(), size // CHUNK, stop, algorithm)
+            for checked in _check_all(task, threads or _cores()):
                 checker.add(checked)
             if size % CHUNK:
                 raise TruncatedImage(
@@ -226,17 +210,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _check_all(
-    descriptor: int, count: int, threads: int, stop: threading.Event
-) -> Iterator[CheckedChunk]:
+def _check_all(task: "_FileCheck", threads: int) -> Iterator[CheckedChunk]:
     """Yield the chunks in order, each checked by itself; raise at the first damaged one."""
-    task = _FileCheck(descriptor, count, stop)
-    workers = [threading.Thread(target=task.work) for _ in range(min(threads, count))]
+    workers = [threading.Thread(target=task.work) for _ in range(min(threads, task.count))]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    if stop.is_set():
+    if task.stop.is_set():
         raise CheckStopped("the check was stopped")
     for result in task.results:
         if isinstance(result, Exception):
@@ -247,10 +228,14 @@ def _check_all(
 class _FileCheck:
     """What the threads that check one file share."""
 
-    def __init__(self, descriptor: int, count: int, stop: threading.Event) -> None:
+    def __init__(
+        self, descriptor: int, count: int, stop: threading.Event, algorithm: Algorithm | None
+    ) -> None:
+        self.count = count
+        self.stop = stop
         self.results: list[CheckedChunk | NdzError | OSError] = []
         self._descriptor = descriptor
-        self._stop = stop
+        self._algorithm = algorithm
         self._by_place: dict[int, CheckedChunk | NdzError | OSError] = {}
         self._places = iter(range(count))
         self._lock = threading.Lock()
@@ -258,7 +243,7 @@ class _FileCheck:
     def work(self) -> None:
         """Check chunk after chunk until there is none left, one is damaged, or `stop` is set."""
         buffer = bytearray(CHUNK)
-        while (place := self._next_place()) is not None and not self._stop.is_set():
+        while (place := self._next_place()) is not None and not self.stop.is_set():
             try:
                 result: CheckedChunk | NdzError | OSError = self._check(buffer, place)
             except (NdzError, OSError) as error:
@@ -267,7 +252,7 @@ class _FileCheck:
 
     def _check(self, buffer: bytearray, place: int) -> CheckedChunk:
         filled = os.preadv(self._descriptor, [buffer], place * CHUNK)
-        return check_chunk(memoryview(buffer)[:filled], place)
+        return check_chunk(memoryview(buffer)[:filled], place, self._algorithm)
 
     def _next_place(self) -> int | None:
         with self._lock:

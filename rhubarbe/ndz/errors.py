@@ -30,5 +30,12 @@ class ImageTooLarge(NdzError):
     """The disk has used sectors beyond what the 32 bits of a region count."""
 
 
+class BadManifest(NdzError):
+    """A manifest that is not the one asked for, or that cannot be one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"manifest: {reason}")
+
+
 class CheckStopped(NdzError):
     """Nobody wants the result of a check any more."""

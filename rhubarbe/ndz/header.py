@@ -45,6 +45,9 @@ VERSIONS = (1, 2, 3, 4)
 V4_SIZE = 344
 SIGNED = 0x8000
 
+REGIONS_MAX = (HEADER_AREA - 24) // 8
+"""Most regions that the header area of a chunk has room for, in version 1."""
+
 Buffer = bytes | bytearray | memoryview
 
 _COMMON = struct.Struct("<IIiiii")

@@ -21,7 +21,7 @@ OURS = Path(__file__).resolve().parents[1]
 HOME = "usr/lib/rhubarbe"
 MODULES = ("__init__.py", "text.py")
 ROOMS = ("ndz", "imaging", "frisbee")
-WHEELS = ("isal", "zlib_ng")
+WHEELS = ("isal", "zlib_ng", "blake3")
 COMMANDS = {
     "frisbee": "rhubarbe.frisbee.client",
     "imagezip": "rhubarbe.imaging.imagezip",
@@ -106,14 +106,14 @@ def _ours() -> Iterator[tuple[str, Path]]:
 
 
 def _wheels(version: str, tell: Callable[[str], None]) -> Iterator[tuple[str, Path]]:
-    """Yield the files of the faster zlibs, as far as they are installed here and fit."""
+    """Yield the files of faster zlibs and digests, as far as they are installed here and fit."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     for name in WHEELS:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
-            tell(f"{name} is not installed here: zlib serves in the ramdisk, slower")
+            tell(f"{name} is not installed here: the ramdisk does without it, slower")
         elif running != version:
-            tell(f"{name} is for Python {running}, the ramdisk has {version}: zlib serves, slower")
+            tell(f"{name} is for Python {running}, the ramdisk's {version} does without, slower")
         else:
             directory = Path(spec.origin).parent
             for file in sorted(directory.iterdir()):

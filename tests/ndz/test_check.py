@@ -121,7 +121,7 @@ def test_a_check_that_nobody_wants_any_more_ends_with_the_chunks_at_hand(
 ):
     stop, looked_at = threading.Event(), []
 
-    def check_chunk(chunk, place):
+    def check_chunk(chunk, place, algorithm):
         looked_at.append(place)
         if len(looked_at) >= 5:
             stop.set()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhubarbe.ndz.check import ChunkSet, ImageChecker, check_chunk, check_file
+from rhubarbe.ndz.check import ImageChecker, check_chunk, check_file
+from rhubarbe.ndz.chunkset import ChunkSet
 from rhubarbe.ndz.deflate import BATCH_EXTENTS, Batch, Deflater, Packer
 from rhubarbe.ndz.errors import DamagedChunk, ImageTooLarge, NdzError
 from rhubarbe.ndz.header import SECTORS_MAX, Region, parse_header
