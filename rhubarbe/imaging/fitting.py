@@ -82,6 +82,14 @@ class Fit:
                 pieces = _cut(pieces, cut, Fate.REPLACED)
         return pieces
 
+    def patches_any(self, regions: tuple[Region, ...]) -> bool:
+        """Whether something else is to be written into these regions than the image says."""
+        return any(
+            region.start * SECTOR < at + len(patch) and at < region.end * SECTOR
+            for at, patch in self.patches
+            for region in regions
+        )
+
     def patch(self, offset: int, data: memoryview) -> Buffer:
         """Return the bytes that are to be written at an offset instead of these."""
         changed: bytearray | None = None

@@ -5,12 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 from rhubarbe.imaging.census import SIZES, Census
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
 from rhubarbe.ndz.check import ImageChecker, ImageSummary, check_file
+from rhubarbe.ndz.digests import ALGORITHMS, Algorithm
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import (
     CHUNK,
@@ -21,6 +23,7 @@ from rhubarbe.ndz.header import (
     ChunkHeader,
     parse_header,
 )
+from rhubarbe.ndz.manifest import ManifestMaker, manifest_digest
 from rhubarbe.text import sanitise
 
 PROGRAM = Program(
@@ -29,6 +32,8 @@ PROGRAM = Program(
     purpose="Say what is in images; the exit status is the number of bad ones.",
     options=[
         Option("c", "check", "inflate every chunk, check seals; names the first bad chunk"),
+        Option("", "manifest", "check one image, write its manifest, print its digest", "FILE"),
+        Option("", "blake2b", "make the manifest for a Python that has no BLAKE3"),
         Option("d", "details", "a line for each chunk; given twice, for each region too"),
         Option("m", "map", "a line for each free and each allocated range"),
         Option("q", "quiet", "print nothing: only say by the exit status whether it is an image"),
@@ -59,7 +64,10 @@ def main(argv: list[str] | None = None) -> int:
 def _work(line: CommandLine) -> int:
     if not line.arguments:
         raise UsageError("which image?")
-    inspect = _check if line.has("check") else _quiet if line.has("quiet") else _dump
+    if line.has("manifest") and len(line.arguments) > 1:
+        raise UsageError("--manifest is of one image")
+    is_checked = line.has("check") or line.has("manifest")
+    inspect = _check if is_checked else _quiet if line.has("quiet") else _dump
     bad = 0
     for path in line.arguments:
         try:
@@ -82,15 +90,21 @@ def _quiet(_line: CommandLine, path: str) -> None:
 
 
 def _check(line: CommandLine, path: str) -> None:
-    summary = _check_stream() if path == STDIN else check_file(path)
-    if line.has("json"):
+    algorithm = Algorithm.BLAKE2B if line.has("blake2b") else ALGORITHMS[0]
+    wanted = ManifestMaker(algorithm) if line.has("manifest") else None
+    summary = _check_stream(wanted) if path == STDIN else check_file(path, manifest=wanted)
+    if wanted:
+        manifest = wanted.finish()
+        Path(line.text("manifest")).write_bytes(manifest)
+        print(manifest_digest(manifest))
+    elif line.has("json"):
         print(json.dumps({"image": path, "good": True, **asdict(summary)}))
     elif not line.has("quiet"):
         print(_describe_check(path, summary))
 
 
-def _check_stream() -> ImageSummary:
-    checker = ImageChecker()
+def _check_stream(manifest: ManifestMaker | None) -> ImageSummary:
+    checker = ImageChecker(manifest)
     image = ImageFile(STDIN)
     for chunk in image.chunks():
         checker.feed(chunk)

@@ -15,9 +15,10 @@ from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.target import Target
+from rhubarbe.imaging.vouching import read_manifest
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
-from rhubarbe.ndz.manifest import UNDERSTOOD
+from rhubarbe.ndz.manifest import UNDERSTOOD, Manifest
 
 if TYPE_CHECKING:
     from rhubarbe.imaging.signature import PublicKey
@@ -38,6 +39,8 @@ PROGRAM = Program(
         Option("", "as-device", "take the output file as a disk: keep its size and its content"),
         Option("", "force", "write also to a disk that is in use"),
         Option("", "verify", "read back from the disk what was written, and compare"),
+        Option("", "manifest", "write no chunk that this manifest does not vouch for", "PLACE"),
+        Option("", "manifest-digest", "the digest that the manifest must have", "HEX"),
         Option("a", "auth-key", "check the signatures with this public key", "KEYFILE"),
         Option("u", "uuid", "refuse an image of another UUID (32 hexadecimal digits)", "HEX"),
         Option("d", "debug", "accepted, and ignored"),
@@ -74,19 +77,17 @@ def _work(line: CommandLine) -> int:
         raise UsageError("an image and an output are needed")
     if line.has("dos-type") and not line.has("slice"):
         raise UsageError("-D sets the type of a slice: -s is needed with it")
+    manifest = _load_manifest(line)
     image = ImageFile(line.arguments[0])
     try:
-        if image.is_file and image.size % CHUNK:
-            raise TruncatedImage(
-                f"{image.name}: chunk {image.count}: cut short, "
-                f"{image.size % CHUNK} bytes of {CHUNK}"
-            )
+        if image.is_file:
+            _refuse_length(image, manifest)
         extent = image.extent()
         refuse_same(image.descriptor, image.name, _output(line))
         with _open_target(line) as target:
             if extent and target.is_slice:
                 _refuse_beyond(image, target)
-            _restore(line, image, target, extent)
+            _restore(line, image, target, extent, manifest)
             if line.has("dos-type"):
                 _set_type(line, target)
     except NdzError as error:
@@ -126,7 +127,33 @@ def _open_target(line: CommandLine) -> Target:
     return target
 
 
-def _restore(line: CommandLine, image: ImageFile, target: Target, extent: Extent | None) -> None:
+def _load_manifest(line: CommandLine) -> Manifest | None:
+    digest = line.text("manifest-digest")
+    if not line.has("manifest"):
+        if line.has("manifest-digest"):
+            raise UsageError("--manifest-digest is of a manifest: --manifest is needed with it")
+        return None
+    return read_manifest(line.text("manifest"), digest)
+
+
+def _refuse_length(image: ImageFile, manifest: Manifest | None) -> None:
+    if left := image.size % CHUNK:
+        raise TruncatedImage(
+            f"{image.name}: chunk {image.count}: cut short, {left} bytes of {CHUNK}"
+        )
+    if manifest and image.count != manifest.chunks:
+        raise TruncatedImage(
+            f"{image.name}: {image.count} chunks, its manifest has {manifest.chunks}"
+        )
+
+
+def _restore(
+    line: CommandLine,
+    image: ImageFile,
+    target: Target,
+    extent: Extent | None,
+    manifest: Manifest | None,
+) -> None:
     started = time.monotonic()
     progress = _choose_progress(line, image)
     restorer = Restorer(
@@ -135,6 +162,7 @@ def _restore(line: CommandLine, image: ImageFile, target: Target, extent: Extent
         memory_mib=line.number("memory", MEMORY_MIB, 8),
         on_chunk=_Pace(progress, image.count).count,
         verify=line.has("verify"),
+        manifest=manifest,
     )
     with shown(progress):
         totals = _submit_all(restorer, line, image, extent)

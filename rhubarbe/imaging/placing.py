@@ -11,6 +11,7 @@ from rhubarbe.imaging.relocations import relocate, short_end
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, Region
 from rhubarbe.ndz.inflate import engine, inflate
+from rhubarbe.ndz.manifest import Manifest
 from rhubarbe.ndz.seal import Seal, SectorsCheck
 
 _PACKED = struct.Struct("<QQ")
@@ -21,13 +22,14 @@ class Placed:
     """What was written for one chunk: the checksum is of the sectors as they now must be.
 
     The regions are kept packed: all chunks of a large image stay in memory until it is verified.
-    What was written besides the chunks has no index.
+    What was written besides the chunks has no index. Without a checksum, the manifest says what
+    must be there, and where.
     """
 
     index: int | None
     packed: bytes
     data_bytes: int
-    check: int
+    check: int | None
     writes: int
     short_end: int | None = None
 
@@ -44,7 +46,9 @@ class ChunkPlacer:
     was left out, since it is beyond the end of the disk, and in no partition.
     """
 
-    def __init__(self, target: Target, *, keep_checks: bool) -> None:
+    def __init__(
+        self, target: Target, *, keep_checks: bool, manifest: Manifest | None = None
+    ) -> None:
         self.writes = 0
         self.checks: list[Placed] = []
         self.unknown_relocations: set[int] = set()
@@ -52,6 +56,7 @@ class ChunkPlacer:
         self.has_lost = False
         self._target = target
         self._keep_checks = keep_checks
+        self._manifest = manifest
         self._covered: list[Region] = []
         self._short_end: int | None = None
         self._turn = threading.Condition()
@@ -63,7 +68,7 @@ class ChunkPlacer:
 
         Raises TargetError where the target does not take them.
         """
-        pieces = inflate(chunk, header)
+        pieces = inflate(chunk, header, is_proven=self._manifest is not None)
         if self._target.is_ordered:
             pieces = self._wait_for_turn(pieces, header.index)
         if header.relocations and self._target.is_slice:
@@ -123,6 +128,7 @@ class ChunkPlacer:
         self._target.check_room(reach if end is None else min(reach, end))
         cursor = _Cursor(fates)
         sectors = SectorsCheck(None if header.relocations and self._target.is_slice else seal)
+        is_vouched = self._is_as_vouched(header, fates)
         check = data_bytes = writes = 0
         for piece in pieces:
             sectors.update(piece)
@@ -132,13 +138,27 @@ class ChunkPlacer:
                     continue
                 part = self.fit.patch(offset, run if end is None else run[: max(end - offset, 0)])
                 length = self._target.write(offset, part)
-                if self._keep_checks:
+                if self._keep_checks and not is_vouched:
                     check = engine.crc32(part[:length], check)
                 data_bytes += length
                 writes += 1
         sectors.finish(header.index)
+        if is_vouched:
+            return Placed(header.index, b"", data_bytes, None, writes)
         packed = b"".join(_PACKED.pack(*region) for region in written)
         return Placed(header.index, packed, data_bytes, check, writes, end)
+
+    def _is_as_vouched(self, header: ChunkHeader, fates: list[tuple[Region, Fate]]) -> bool:
+        """Whether the disk gets all of a chunk, and nothing else than the manifest says."""
+        if self._manifest is None or (header.relocations and self._target.is_slice):
+            return False
+        size = self._target.size
+        return (
+            short_end(header) is None
+            and all(fate is Fate.WRITTEN for _, fate in fates)
+            and not self.fit.patches_any(header.regions)
+            and (size is None or not fates or fates[-1][0].end * SECTOR <= size)
+        )
 
     def _relocated(self, pieces: Iterator[bytes], header: ChunkHeader) -> Iterator[bytes]:
         data = bytearray().join(pieces)

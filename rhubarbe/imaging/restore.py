@@ -16,9 +16,11 @@ from rhubarbe.imaging.fitting import Disk, Extent, fit, refuse_sector_size
 from rhubarbe.imaging.formerlife import refuse_former_life
 from rhubarbe.imaging.placing import ChunkPlacer
 from rhubarbe.imaging.target import Target
-from rhubarbe.ndz.chunkset import ChunkSet
+from rhubarbe.imaging.vouching import extent_of
+from rhubarbe.ndz.chunkset import Chunks, ChunkSet, VouchedChunks, check_vouched
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK
+from rhubarbe.ndz.manifest import Manifest
 
 MEMORY_MIB = 128
 _OVERHEAD_MIB = 4
@@ -63,6 +65,7 @@ class Restorer:
     """Threads that inflate chunks and write them; bounded memory.
 
     `on_chunk(index, written)` is called from one of them once a chunk is on its way to the disk.
+    With a `manifest`, no chunk is written that it does not vouch for.
     """
 
     def __init__(
@@ -73,13 +76,15 @@ class Restorer:
         memory_mib: int = MEMORY_MIB,
         on_chunk: Callable[[int, Written], None] | None = None,
         verify: bool = False,
+        manifest: Manifest | None = None,
     ) -> None:
         count = threads or len(os.sched_getaffinity(0))
         self._limit = max(memory_mib - count * _OVERHEAD_MIB, count + 1)
         self._target = target
         self._on_chunk = on_chunk
-        self._chunks = ChunkSet()
-        self._placer = ChunkPlacer(target, keep_checks=verify)
+        self._manifest = manifest
+        self._chunks: Chunks = VouchedChunks(manifest) if manifest else ChunkSet()
+        self._placer = ChunkPlacer(target, keep_checks=verify, manifest=manifest)
         self._queue: SimpleQueue[tuple[int, Chunk] | None] = SimpleQueue()
         self._changed = threading.Condition()
         self._pending = 0
@@ -94,10 +99,13 @@ class Restorer:
         """Look at the image's first chunk, and make the target ready for the image.
 
         To be called before any chunk is submitted; `extent` is None where it is not known. Returns
-        remarks for the user. Raises TargetError where the target cannot take the image: nothing was
-        written then.
+        remarks for the user. Raises TargetError where the target cannot take the image, and
+        DamagedChunk where the manifest does not vouch for the chunk: nothing was written then.
         """
         target = self._target
+        if self._manifest:
+            check_vouched(self._manifest, first, 0)
+            extent = extent or extent_of(self._manifest)
         if target.is_fresh or target.is_ordered or target.size is None:
             return ()
         disk = Disk(target.name, target.size, target.sector_size)
@@ -169,7 +177,7 @@ class Restorer:
         """
         from rhubarbe.imaging.verify import verify_target  # only on demand
 
-        return verify_target(self._target, self._placer.checks)
+        return verify_target(self._target, self._placer.checks, self._manifest)
 
     def abort(self) -> None:
         """Drop what is not yet written, and end the threads."""

@@ -9,8 +9,10 @@ from typing import Self
 from rhubarbe.imaging.errors import VerifyError
 from rhubarbe.imaging.placing import Placed
 from rhubarbe.imaging.target import Target
-from rhubarbe.ndz.header import SECTOR
+from rhubarbe.ndz.digests import digester
+from rhubarbe.ndz.header import SECTOR, Region
 from rhubarbe.ndz.inflate import engine
+from rhubarbe.ndz.manifest import Manifest
 
 _WINDOW = 1 << 20
 _LEAST = 1 << 16
@@ -92,17 +94,39 @@ class DiskReader:
             return True
 
 
-def verify_target(target: Target, placed: list[Placed]) -> tuple[int, bool]:
-    """Compare each chunk's checksum with what the disk holds; raise VerifyError naming it.
+def verify_target(
+    target: Target, placed: list[Placed], manifest: Manifest | None = None
+) -> tuple[int, bool]:
+    """Compare each chunk with what the disk holds; raise VerifyError naming it.
 
-    Returns how many bytes were compared, and whether all of them came from the device.
+    What the disk was to hold as the manifest has it is compared with that, the rest with the
+    checksum of what was written. Returns how many bytes were compared, and whether all of them
+    came from the device.
     """
     with DiskReader(target.descriptor, target.name) as reader:
-        compared = sum(_verify_chunk(reader, target, chunk) for chunk in placed)
+        compared = 0
+        for chunk in placed:
+            if chunk.check is None and chunk.index is not None and manifest:
+                compared += _verify_vouched(reader, target, chunk.index, manifest)
+            else:
+                compared += _verify_written(reader, target, chunk)
         return compared, reader.is_proven
 
 
-def _verify_chunk(reader: DiskReader, target: Target, placed: Placed) -> int:
+def _verify_vouched(reader: DiskReader, target: Target, index: int, manifest: Manifest) -> int:
+    vouched = manifest.vouched(index)
+    made = digester(manifest.algorithm)
+    compared = 0
+    for region in vouched.regions:
+        for part in reader.read(target.base + region.start * SECTOR, region.size * SECTOR):
+            made.update(part)
+            compared += len(part)
+    if made.digest() != vouched.sectors:
+        raise _differs(target, index, vouched.regions, "what the manifest vouches for")
+    return compared
+
+
+def _verify_written(reader: DiskReader, target: Target, placed: Placed) -> int:
     check = compared = 0
     limits = [limit for limit in (placed.short_end, target.size) if limit is not None]
     for region in placed.regions:
@@ -111,11 +135,15 @@ def _verify_chunk(reader: DiskReader, target: Target, placed: Placed) -> int:
             check = engine.crc32(part, check)
             compared += len(part)
     if check != placed.check:
-        regions = list(placed.regions)
-        first, last = regions[0].start, regions[-1].end - 1
-        what = "the backup of the GPT" if placed.index is None else f"chunk {placed.index}"
-        raise VerifyError(
-            f"{target.name}: verify error: {what}, in sectors {first} to {last}: "
-            "the disk does not hold what was written"
-        )
+        raise _differs(target, placed.index, tuple(placed.regions), "what was written")
     return compared
+
+
+def _differs(
+    target: Target, index: int | None, regions: tuple[Region, ...], wanted: str
+) -> VerifyError:
+    what = "the backup of the GPT" if index is None else f"chunk {index}"
+    sectors = f"in sectors {regions[0].start} to {regions[-1].end - 1}: " if regions else ""
+    return VerifyError(
+        f"{target.name}: verify error: {what}, {sectors}the disk does not hold {wanted}"
+    )

@@ -1,10 +1,54 @@
 """Whether chunks that come in any order, in several threads, are one whole image."""
 
 import threading
+from dataclasses import replace
+from typing import Protocol
 
 from rhubarbe.ndz.check import CheckedChunk, check_kind, check_seal, open_chunk
 from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage
-from rhubarbe.ndz.header import Buffer
+from rhubarbe.ndz.header import Buffer, parse_header
+from rhubarbe.ndz.manifest import Manifest
+
+
+class Chunks(Protocol):
+    """Opens the chunks of one image, in any order, from several threads."""
+
+    def open(self, chunk: Buffer, place: int) -> CheckedChunk:
+        """Check all of the chunk at `place` but its stream; raise NdzError naming it."""
+
+    def finish(self) -> None:
+        """Say that no chunk follows; raise NdzError where the image is not whole."""
+
+
+class VouchedChunks:
+    """Chunks of the image that a manifest is of: whatever a seal says, that has said already."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._lock = threading.Lock()
+        self._missing = set(range(manifest.chunks))
+
+    def open(self, chunk: Buffer, place: int) -> CheckedChunk:
+        """Read the header of the chunk at `place`; raise DamagedChunk where it is another."""
+        check_vouched(self._manifest, chunk, place)
+        with self._lock:
+            if place not in self._missing:
+                raise DamagedChunk(place, "is there twice")
+            self._missing.discard(place)
+        return CheckedChunk(replace(parse_header(chunk, place), index=place), None)
+
+    def finish(self) -> None:
+        """Raise TruncatedImage naming the first chunk of the manifest that is missing."""
+        if self._missing:
+            raise TruncatedImage(f"chunk {min(self._missing)}: missing, the manifest has it")
+
+
+def check_vouched(manifest: Manifest, chunk: Buffer, place: int) -> None:
+    """Raise DamagedChunk where a manifest does not vouch for the chunk at `place`."""
+    if place >= manifest.chunks:
+        raise DamagedChunk(place, f"one too many, the manifest has {manifest.chunks} chunks")
+    if not manifest.vouches(place, chunk):
+        raise DamagedChunk(place, "not the one that the manifest vouches for")
 
 
 class ChunkSet:

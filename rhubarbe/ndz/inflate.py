@@ -25,8 +25,10 @@ PIECE = 256 << 10
 """Most bytes that one step gives out: it bounds the memory of a reader, and stays in a cache."""
 
 
-def inflate(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
+def inflate(chunk: Buffer, header: ChunkHeader, *, is_proven: bool = False) -> Iterator[bytes]:
     """Yield the chunk's sectors in order; every piece but the last is exactly 256 KiB.
+
+    Of a chunk whose bytes are proven, the checksum that ends its stream says nothing new.
 
     Raises DamagedChunk where the stream is not one zlib stream of exactly `header.size` bytes
     that fills the regions exactly, UnsupportedImage where it is encrypted.
@@ -38,7 +40,7 @@ def inflate(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
         )
     expected = header.data_sectors * SECTOR
     given = 0
-    for piece in _pieces(chunk, header):
+    for piece in _pieces(chunk, header, is_proven=is_proven):
         given += len(piece)
         if given > expected:
             raise DamagedChunk(
@@ -47,6 +49,9 @@ def inflate(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
         yield piece
     if given < expected:
         raise DamagedChunk(header.index, f"inflates to {given} bytes, its regions have {expected}")
+
+
+_ZLIB_HEAD, _ZLIB_TAIL = 2, 4
 
 
 class _Inflater(Protocol):
@@ -62,8 +67,8 @@ class _Inflater(Protocol):
 class _ZlibInflater:
     """The zlib module's own, which hands back what it did not consume."""
 
-    def __init__(self) -> None:
-        self._inflater = engine.decompressobj()
+    def __init__(self, *, is_bare: bool) -> None:
+        self._inflater = engine.decompressobj(-15 if is_bare else 15)
 
     @property
     def eof(self) -> bool:
@@ -77,19 +82,23 @@ class _ZlibInflater:
         return bytes(self._inflater.decompress(data or self._inflater.unconsumed_tail, max_length))
 
 
-def _inflater() -> _Inflater:
+def _inflater(*, is_bare: bool) -> _Inflater:
+    """Return what inflates a zlib stream, or what is between its two ends."""
     try:
         from isal import igzip_lib
     except ImportError:
-        return _ZlibInflater()
+        return _ZlibInflater(is_bare=is_bare)
     # It keeps its input, where decompressobj copies what is left of it after each piece.
-    inflater: _Inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
+    kind = igzip_lib.DECOMP_DEFLATE if is_bare else igzip_lib.DECOMP_ZLIB
+    inflater: _Inflater = igzip_lib.IgzipDecompressor(kind)
     return inflater
 
 
-def _pieces(chunk: Buffer, header: ChunkHeader) -> Iterator[bytes]:
-    inflater = _inflater()
+def _pieces(chunk: Buffer, header: ChunkHeader, *, is_proven: bool) -> Iterator[bytes]:
+    inflater = _inflater(is_bare=is_proven)
     part: Buffer = memoryview(chunk)[HEADER_AREA : HEADER_AREA + header.size]
+    if is_proven:
+        part = part[_ZLIB_HEAD:-_ZLIB_TAIL]
     try:
         while not inflater.eof:
             piece = inflater.decompress(part, PIECE)
