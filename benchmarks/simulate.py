@@ -255,7 +255,7 @@ class Simulation:
         """Note that a client's disk has one more chunk."""
         if node.number not in self.nodes:
             return
-        node.receiver.written()
+        node.receiver.written(self.now)
         if node.receiver.finished:
             node.ended = self.now
             elapsed = int(self.now)

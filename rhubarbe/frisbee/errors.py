@@ -37,3 +37,7 @@ class ServerSilent(FrisbeeError):
     """Nothing came from the server within the silence limit (ETIMEDOUT)."""
 
     exit_status = 110
+
+
+class NotVouchedFor(ServerSilent):
+    """What came is not what the manifest vouches for, and nothing else came in time."""

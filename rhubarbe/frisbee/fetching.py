@@ -141,7 +141,7 @@ class Fetching:
     def _recover_buffers(self) -> None:
         while self._done:
             self._buffers.release(self._done.popleft())
-            self.receiver.written()
+            self.receiver.written(now)
 
     # -- packets ---------------------------------------------------------------------------------
 

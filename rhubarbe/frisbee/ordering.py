@@ -1,7 +1,7 @@
 """In which order a client asks for chunks: at random as a rule, so that clients help each other."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 _UNSEEN, _FILLING, _FULL = 0, 1, 2
 
@@ -22,7 +22,7 @@ class ChunkOrder:
         self._state = bytearray(chunks)
         self._order = array("I", range(chunks))
         self._position = 0
-        self._again: list[int] = []
+        self._again: dict[int, None] = {}
         if shuffle:
             shuffle(self._order)
         for chunk in reversed(in_front):
@@ -46,20 +46,21 @@ class ChunkOrder:
         self._state[chunk] = _FULL
 
     def put_back(self, chunk: int) -> None:
-        """Note that what had come of ``chunk`` was dropped."""
+        """Note that what had come of ``chunk`` is dropped."""
         self._state[chunk] = _UNSEEN
-        self._again.append(chunk)
+        self._again[chunk] = None
 
-    def next(self, count: int) -> list[int]:
-        """Return up to ``count`` unseen chunks, those that were put back first."""
+    def next(self, count: int, skip: Container[int] = ()) -> list[int]:
+        """Return up to ``count`` unseen chunks but those to ``skip``, those put back first."""
         state, order = self._state, self._order
         while self._position < len(order) and state[order[self._position]] != _UNSEEN:
             self._position += 1
-        self._again = [chunk for chunk in self._again if state[chunk] == _UNSEEN]
-        found = self._again[:count]
+        self._again = {chunk: None for chunk in self._again if state[chunk] == _UNSEEN}
+        found = [chunk for chunk in self._again if chunk not in skip][:count]
         position = self._position
         while len(found) < count and position < len(order):
-            if state[order[position]] == _UNSEEN and order[position] not in found:
-                found.append(order[position])
+            chunk = order[position]
+            if state[chunk] == _UNSEEN and chunk not in found and chunk not in skip:
+                found.append(chunk)
             position += 1
         return found

@@ -56,7 +56,7 @@ class Client:
         size = min(1 << 20, len(image) - start)
         disk[start : start + size] = self.buffers.of(chunk).data[:size]
         self.buffers.release(chunk)
-        self.receiver.written()
+        self.receiver.written(0.0)
 
 
 def _train(image, train, lost, chance):

@@ -32,7 +32,7 @@ def requests(receiver, now):
 def fill(receiver, chunk, now=0.0):
     assert receiver.store(chunk, WHOLE_CHUNK, now) == WHOLE_CHUNK
     assert receiver.is_full(chunk)
-    receiver.written()
+    receiver.written(now)
 
 
 def test_it_asks_to_join_each_half_second_until_answered():
@@ -211,7 +211,7 @@ def test_without_a_buffer_blocks_are_dropped_and_nothing_is_asked_for():
     receiver.poll(0.05)
     receiver.store(0, WHOLE_CHUNK, 0.06)
     assert all(packet.chunk in (0, 1) for packet in receiver.poll(0.1))
-    receiver.written()
+    receiver.written(0.1)
     assert Ask(2) in receiver.poll(0.2)
 
 
@@ -222,7 +222,7 @@ def test_a_chunk_begun_in_its_middle_gives_its_buffer_to_one_that_starts():
     receiver.store(0, 0b1, 0.1)
     receiver.store(1, 0b10, 0.2)  # dropped: no buffer
     receiver.store(0, WHOLE_CHUNK, 0.3)
-    receiver.written()
+    receiver.written(0.3)
     receiver.store(1, 0b100, 0.4)  # gets one, but is known to lack its start
     assert receiver.store(2, 0b1, 0.5) == 0b1
     assert forgotten == [1]

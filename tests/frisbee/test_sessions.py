@@ -107,7 +107,7 @@ def _complete(receiver, size, source, drop):
             piece = bytes(buffers.of(chunk).data)[: size - (chunk << 20)]
             got[chunk << 20 : (chunk << 20) + len(piece)] = piece
             buffers.release(chunk)
-            receiver.written()
+            receiver.written(now)
     return asked, bytes(got)
 
 
