@@ -28,6 +28,11 @@ class Expected:
         self._id = bytes.fromhex(digits)
         self._key = _load_key(key_file)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self._id) or self._key is not None
+
     def check(self, index: int, chunk: memoryview) -> None:
         """Check a whole chunk.
 

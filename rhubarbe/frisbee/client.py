@@ -6,14 +6,16 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.disks import (
     Disk,
     Figures,
     ImageDisk,
-    OnChunk,
     RawDisk,
+    Vouching,
     refuse_slice_type,
     set_slice_type,
 )
@@ -27,16 +29,32 @@ from rhubarbe.imaging.restore import Target
 from rhubarbe.ndz.errors import NdzError, NotAnImage
 from rhubarbe.text import sanitise
 
+if TYPE_CHECKING:
+    from rhubarbe.ndz.manifest import Manifest
+
+_IN_ONE_LINE = 3
+"""Of what strangers did, so much is told in the line of a failure."""
+
 
 class _Teller:
     """Tells programs how a client gets on; `chunk_done` is called from the threads of its disk."""
 
-    def __init__(self, fetching: Fetching, events: report.Events) -> None:
-        self._fetching = fetching
+    def __init__(self, events: report.Events) -> None:
         self._events = events
+        self._session: Fetching | None = None
         self._start = time.monotonic()
         self._lock = threading.Lock()
-        self._chunks = self._effective = 0
+        self._chunks = self._effective = self._rejected = 0
+
+    def follow(self, fetching: Fetching) -> None:
+        """Tell of this session from now on."""
+        self._session = fetching
+
+    @property
+    def _fetching(self) -> Fetching:
+        if self._session is None:
+            raise RuntimeError("there is no session to tell of")
+        return self._session
 
     @property
     def _seconds(self) -> float:
@@ -62,6 +80,15 @@ class _Teller:
             )
         self._fetching.chunk_done(index, effective, kind)
 
+    def chunk_rejected(self, index: int) -> None:
+        """Note that a chunk is not the image's; the first of them is told at once."""
+        with self._lock:
+            self._rejected += 1
+            if self._rejected == 1:
+                server = self._fetching.peers.server
+                self._events.tell("Rejected", chunk=index, server=server, seconds=self._seconds)
+        self._fetching.chunk_rejected(index)
+
     def verified(self, compared: int, *, from_disk: bool) -> None:
         """Tell how many bytes were read back, and whether all of them past the page cache."""
         self._events.tell("Verified", bytes=compared, from_disk=from_disk, seconds=self._seconds)
@@ -85,20 +112,39 @@ class _Teller:
             requests_repeated=counts.repeated_requests,
             blocks_lost=counts.lost_blocks,
             blocks_twice=counts.duplicate_block + counts.duplicate_chunk,
+            **self._strangers,
         )
 
+    def failed(self, text: str, status: int) -> list[str]:
+        """Tell that it was in vain; return the lines for people, of which the last says all."""
+        session, strangers = self._session, {}
+        oddities = session.oddities if session else []
+        if session:
+            strangers = self._strangers
+            text = "; ".join([text, *oddities[:_IN_ONE_LINE]])
+        self._events.tell("Failed", ok=False, exit_status=status, error=text, **strangers)
+        return [*oddities[_IN_ONE_LINE:], sanitise(text)]
 
-def _receive(settings: Settings, log: report.Report, events: report.Events) -> None:
+    @property
+    def _strangers(self) -> dict[str, object]:
+        ignored = [asdict(each) for each in self._fetching.peers.ignored]
+        rejected, peers = self._fetching.receiver.counts.rejected_chunks, self._fetching.peers
+        return {"server": peers.server, "chunks_rejected": rejected, "ignored": ignored}
+
+
+def _receive(settings: Settings, log: report.Report, teller: _Teller) -> None:
     interface = settings.interface or own_address(settings.group)
     session = Session(settings.group, settings.port, interface, settings.given.has("b"))
     delay = random.random() * settings.delay  # noqa: S311 - spreads the joins
     with Channel(session, exclusive=False, buffer_bytes=settings.buffer_bytes) as channel:
         _announce(settings, channel, log)
         time.sleep(delay)
+        manifest = settings.manifest()
         target = None if settings.given.has("N") else _open_target(settings)
-        with target or nullcontext(), _fetching(settings, channel, log, target) as fetching:
-            teller = _Teller(fetching, events)
-            with _disk(settings, target, teller.chunk_done, log) as disk:
+        chunks = manifest.chunks if manifest else 0
+        with target or nullcontext(), _fetching(settings, channel, log, target, chunks) as fetching:
+            teller.follow(fetching)
+            with _disk(settings, target, teller, log, manifest) as disk:
                 figures = _fetch(settings, fetching, disk, log, teller)
                 fetching.leave(figures, write_mib=settings.write_mib, delay=delay)
                 teller.finished(figures)
@@ -137,7 +183,7 @@ def _tuning(settings: Settings, target: Target | None) -> Tuning:
 
 
 def _fetching(
-    settings: Settings, channel: Channel, log: report.Report, target: Target | None
+    settings: Settings, channel: Channel, log: report.Report, target: Target | None, chunks: int
 ) -> Fetching:
     return Fetching(
         channel,
@@ -145,29 +191,39 @@ def _fetching(
         log,
         raw=settings.given.has("N"),
         server=settings.server,
+        chunks=chunks,
         keep_alive=settings.keep_alive,
         quiet=settings.given.has("q"),
         debug=settings.given.has("d"),
     )
 
 
-def _disk(settings: Settings, target: Target | None, on_chunk: OnChunk, log: report.Report) -> Disk:
+def _disk(
+    settings: Settings,
+    target: Target | None,
+    teller: _Teller,
+    log: report.Report,
+    manifest: "Manifest | None",
+) -> Disk:
     given = settings.given
+    vouching = Vouching(manifest, teller.chunk_rejected) if manifest else None
     verify = given.has("verify")
     if target is None:
         return RawDisk(
             settings.disk,
-            on_chunk,
+            teller.chunk_done,
             keep_size=given.has("as-device"),
             verify=verify,
             force=given.has("force"),
+            vouching=vouching,
         )
     return ImageDisk(
         target,
-        on_chunk,
+        teller.chunk_done,
         settings.expected,
         memory_mib=(settings.write_mib or 1024) + settings.tuning.buffers,
         verify=verify,
+        vouching=vouching,
         say=log.line,
     )
 
@@ -203,13 +259,19 @@ def _failure(error: Exception) -> tuple[str, int]:
             return str(error), 1
 
 
+def _manifests() -> str:
+    from rhubarbe.ndz.manifest import UNDERSTOOD  # only for who asks
+
+    return UNDERSTOOD
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the client; return its exit status. Signals end it as they end the original: at once."""
     for number in (signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     log = report.Report(2, time.monotonic())
     words = sys.argv[1:] if argv is None else argv
-    if text := options.explanation(words, "rhubarbe-frisbee", USAGE):
+    if text := options.explanation(words, "rhubarbe-frisbee", USAGE, _manifests):
         sys.stdout.write(text)
         return 0
     try:
@@ -224,11 +286,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(settings: Settings, log: report.Report, events: report.Events) -> int:
+    teller = _Teller(events)
     try:
-        _receive(settings, log, events)
+        _receive(settings, log, teller)
     except (FrisbeeError, ImagingError, NdzError, OSError) as error:
         text, status = _failure(error)
-        log.line(sanitise(text))
-        events.tell("Failed", ok=False, exit_status=status, error=text)
+        for line in teller.failed(text, status):
+            log.line(line)
         return status
     return 0

@@ -1,11 +1,14 @@
 """Which blocks of a file have come: maps of them, never the blocks themselves."""
 
-from array import array
 from collections.abc import Callable, Container
+from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.ordering import ChunkOrder
 from rhubarbe.frisbee.packets import BLOCKS_PER_CHUNK, WHOLE_CHUNK
 from rhubarbe.frisbee.tuning import Counts, Tuning
+
+if TYPE_CHECKING:
+    from array import array
 
 
 class Filling:
@@ -116,11 +119,19 @@ class Collection:
         chunk = next((chunk for chunk, filling in self.filling.items() if filling.dubious), None)
         if chunk is None:
             return False
+        self._drop(chunk)
+        return True
+
+    def _drop(self, chunk: int) -> None:
         del self.filling[chunk]
         self._order.put_back(chunk)
         self._counts.partial_drops += 1
         self._forget(chunk)
-        return True
+
+    def drop_all(self) -> None:
+        """Take the buffers of all chunks that are filling."""
+        for chunk in list(self.filling):
+            self._drop(chunk)
 
     def complete(self, chunk: int) -> None:
         """Note that all of a chunk that was filling has come."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.packets import CHUNK_SIZE
@@ -12,8 +12,27 @@ from rhubarbe.imaging.errors import PartitionError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.restore import Restorer, Target, Written
 
+if TYPE_CHECKING:
+    from rhubarbe.ndz.manifest import Manifest
+
 OnChunk = Callable[[int, int, str], None]
 # called in a thread of the disk: number of the chunk, bytes of the disk that it settles, a mark
+OnReject = Callable[[int], None]
+# called in any thread: number of a chunk that the manifest does not vouch for, whose buffer is free
+
+
+class Vouching(NamedTuple):
+    """A manifest, which says what each chunk must be, and who is told of one that is not."""
+
+    manifest: "Manifest"
+    on_reject: OnReject
+
+    def admits(self, index: int, chunk: bytes | bytearray | memoryview) -> bool:
+        """Whether a chunk is what it must be; if not, that is told."""
+        if self.manifest.vouches(index, chunk):
+            return True
+        self.on_reject(index)
+        return False
 
 
 class Figures(NamedTuple):
@@ -37,7 +56,7 @@ class Disk(Protocol):
         """Start, for a file of ``size`` bytes."""
 
     def submit(self, index: int, chunk: memoryview) -> None:
-        """Take a chunk, whose buffer stays the disk's until it is reported done."""
+        """Take a chunk, whose buffer stays the disk's until it is reported done or rejected."""
 
     def check(self) -> None:
         """Raise what has gone wrong meanwhile."""
@@ -52,7 +71,7 @@ class Disk(Protocol):
 class ImageDisk:
     """A disk that takes the chunks of an image; one that is written in order gets them in order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument an option
         self,
         target: Target,
         on_chunk: OnChunk,
@@ -60,6 +79,7 @@ class ImageDisk:
         *,
         memory_mib: int,
         verify: bool = False,
+        vouching: Vouching | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._say = say
@@ -68,6 +88,8 @@ class ImageDisk:
         self._expected = expected
         self._memory_mib = memory_mib
         self._verify = verify
+        self._vouching = vouching
+        self._last = 0
         self._restorer: Restorer | None = None
         self._gate: Gate | None = None
         self._early: dict[int, memoryview] = {}
@@ -89,9 +111,11 @@ class ImageDisk:
             memory_mib=self._memory_mib,
             on_chunk=self._chunk_done,
             verify=self._verify,
+            manifest=self._vouching.manifest if self._vouching else None,
+            on_unvouched=self._vouching.on_reject if self._vouching else None,
         )
-        last = -(-size // CHUNK_SIZE) - 1
-        self._gate = Gate(self._target, last, self._begin)
+        self._last = -(-size // CHUNK_SIZE) - 1
+        self._gate = Gate(self._target, self._last, self._begin)
 
     def _begin(self, first: memoryview, extent: Extent) -> None:
         for remark in self._running.begin(first, extent):
@@ -109,12 +133,21 @@ class ImageDisk:
         return self._restorer
 
     def submit(self, index: int, chunk: memoryview) -> None:
-        """Check a chunk, and give it to the threads, now or when the last one has come."""
-        self._expected.check(index, chunk)
+        """Check a chunk, and give it to the threads, now or when the last one has come.
+
+        A chunk that others depend on is looked at here, the others in the threads.
+        """
         if self._gate is None:
             raise RuntimeError("the disk was not started")
+        if self._vouching and self._decides(index) and not self._vouching.admits(index, chunk):
+            return
+        self._expected.check(index, chunk)
         for admitted in self._gate.admit(index, chunk):
             self._put(*admitted)
+
+    def _decides(self, index: int) -> bool:
+        """Whether anything is decided by a chunk before a thread has looked at it."""
+        return self._expected.is_given or self._target.is_ordered or index in {0, self._last}
 
     def _put(self, index: int, chunk: memoryview) -> None:
         if not self._target.is_ordered:
@@ -153,9 +186,11 @@ class RawDisk:
         keep_size: bool = False,
         verify: bool = False,
         force: bool = False,
+        vouching: Vouching | None = None,
     ) -> None:
         self._path = path
         self._force = force
+        self._vouching = vouching
         self._keep_size = keep_size
         self._verify = verify
         self._on_chunk = on_chunk
@@ -181,6 +216,7 @@ class RawDisk:
             keep_size=self._keep_size,
             verify=self._verify,
             force=self._force,
+            admits=self._vouching.admits if self._vouching else None,
         )
 
     def _chunk_done(self, index: int) -> None:

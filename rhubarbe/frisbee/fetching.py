@@ -6,38 +6,33 @@ import select
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rhubarbe.frisbee import report
-from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_train
+from rhubarbe.frisbee.chunks import ChunkBuffers
 from rhubarbe.frisbee.disks import Disk, Figures
-from rhubarbe.frisbee.errors import MalformedPacket
-from rhubarbe.frisbee.multicast import Arrival, Channel
-from rhubarbe.frisbee.packets import (
-    BLOCK_BYTES,
-    BLOCK_SIZE,
-    Block,
-    Join,
-    Join2,
-    Joined,
-    Joined2,
-    Leave2,
-    Statistics,
-    decode,
-    encode,
-)
+from rhubarbe.frisbee.intake import Intake
+from rhubarbe.frisbee.multicast import Channel
+from rhubarbe.frisbee.packets import BLOCK_SIZE, Leave2, Statistics, encode
+from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import TICK, Receiver
 from rhubarbe.frisbee.tuning import Tuning
 
 if TYPE_CHECKING:
     import socket
 
-_ARRIVALS_PER_TURN = 64
 _GIGABYTE = 10**9
 
 
+class _Done(NamedTuple):
+    """A chunk that the disk is done with: written, or not what it should be."""
+
+    chunk: int
+    is_written: bool
+
+
 class Fetching:
-    """A session from joining to leaving."""
+    """A session from joining to leaving; ``chunks``, unless 0, is how many the file must have."""
 
     def __init__(  # noqa: PLR0913 - one argument an option
         self,
@@ -47,26 +42,35 @@ class Fetching:
         *,
         raw: bool = False,
         server: str = "",
+        chunks: int = 0,
         keep_alive: int = 0,
         quiet: bool = False,
         debug: bool = False,
     ) -> None:
         self._channel = channel
         self._log = log
-        self._server = server
-        self._server_bytes = b""
         self._keep_alive_every = keep_alive
         self._quiet = quiet
         self._debugging = debug
         self.id = random.SystemRandom().getrandbits(31)
-        self._start = self._heard_at = self._joined_at = time.monotonic()
+        self._start = self._reminded_at = self._joined_at = time.monotonic()
         self._buffers = ChunkBuffers()
-        forget = self._buffers.release
-        self.receiver = Receiver(self.id, tuning, now=self._start, raw=raw, forget=forget)
-        self._strip = LandingStrip(self.receiver, self._buffers)
+        self.receiver = Receiver(
+            self.id,
+            tuning,
+            now=self._start,
+            raw=raw,
+            chunks=chunks,
+            forget=self._buffers.release,
+        )
+        self.peers = Peers(server)
+        self.intake = Intake(
+            channel, self.receiver, self._buffers, self.peers, self._submit, self._debug
+        )
         self._disk: Disk | None = None
         self._early: list[int] = []  # full before the disk is there: a late joiner's first
-        self._done: deque[int] = deque()
+        self._senders: dict[int, str] = {}
+        self._done: deque[_Done] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._progress = threading.Lock()
         self._effective = self._left = 0
@@ -91,7 +95,14 @@ class Fetching:
             if not self._quiet:
                 marks = "." + kind * (self._effective // _GIGABYTE - gigabytes)
                 self._log.dots(marks, self._left, time.monotonic())
-        self._done.append(index)
+        self._tell(_Done(index, is_written=True))
+
+    def chunk_rejected(self, index: int) -> None:
+        """Note, in any thread, that the disk does not take a chunk: it is not the image's."""
+        self._tell(_Done(index, is_written=False))
+
+    def _tell(self, done: _Done) -> None:
+        self._done.append(done)
         os.eventfd_write(self._wake, 1)
 
     # -- the loop --------------------------------------------------------------------------------
@@ -108,121 +119,76 @@ class Fetching:
         )
 
     def fetch(self, disk: Disk) -> None:
-        """Receive all the chunks and give them to ``disk``."""
+        """Receive all the chunks and give them to ``disk``, until it has taken them."""
         self._disk = disk
-        self._submit(self._early)
-        while not self.receiver.has_all:
+        for chunk in self._early:
+            self._submit(chunk)
+        while not self.receiver.finished:
             self._turn()
             disk.check()
 
     def _turn(self) -> None:
         """Send what is due, wait for something to happen, and take it."""
         now = time.monotonic()
-        self._recover_buffers()
         for packet in self.receiver.poll(now):
             self._channel.send(encode(packet, self._channel.source))
         pause = max(0.0, self.receiver.deadline() - now)
         waiting: list[int | socket.socket] = [self._wake, *self._channel.sockets]
         ready = select.select(waiting, (), (), min(pause, 1.0))[0]
+        now = time.monotonic()
         if self._wake in ready:
             os.eventfd_read(self._wake)
-        now = time.monotonic()
+            self._recover_buffers(now)
         for each in self._channel.sockets:
             if each in ready:
-                self._receive(each, now)
+                self.intake.receive(each, now)
         self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
         every = self._keep_alive_every
-        if every and now - self._heard_at >= every:
+        if every and now - max(self._reminded_at, self.intake.heard_at) >= every:
             self._channel.keep_alive()
-            self._heard_at = now
+            self._reminded_at = now
 
-    def _recover_buffers(self) -> None:
+    # -- chunks ----------------------------------------------------------------------------------
+
+    def _submit(self, chunk: int) -> None:
+        if self._disk is None:
+            self._early.append(chunk)
+            return
+        blocks = self.receiver.valid(chunk).bit_length()
+        self._senders[chunk] = self.peers.server
+        self._disk.submit(chunk, self._buffers.of(chunk).data[: blocks * BLOCK_SIZE])
+
+    def _recover_buffers(self, now: float) -> None:
         while self._done:
-            self._buffers.release(self._done.popleft())
-            self.receiver.written(now)
-
-    # -- packets ---------------------------------------------------------------------------------
-
-    def _receive(self, ready: "socket.socket", now: float) -> None:
-        for _ in range(_ARRIVALS_PER_TURN):
-            receipt = self._channel.receive_into(ready, self._strip.room())
-            if receipt is None:
-                return
-            length, segment, address, port = receipt
-            if segment == BLOCK_BYTES and port == self._channel.port and self._is_server(address):
-                completed = self._strip.landed(length, self._server_bytes, now)
-                if completed is not None:
-                    self._heard_at = now
-                    self._submit(completed)
-                    continue
-            self._take(Arrival(self._strip.gather(length), segment, address, port), now)
-
-    def _take(self, arrival: Arrival, now: float) -> None:
-        data, segment, address, port = arrival
-        if address != self._channel.session.interface:  # we hear ourselves on loopback
-            self._heard_at = now
-        if port != self._channel.port:
-            self._debug(f"Bad message port ({port} != {self._channel.port})")
-            return
-        whole = len(data) - len(data) % segment
-        if segment == BLOCK_BYTES and self._is_server(address):
-            completed = store_train(
-                data[:whole], self._server_bytes, self.receiver, self._buffers, now
-            )
-            if completed is not None:
-                self._strip.expect_after(data[whole - BLOCK_BYTES : whole])
-                self._submit(completed)
-                data = data[whole:]
-        for start in range(0, len(data), segment):
-            self._take_packet(data[start : start + segment], address, now)
-
-    def _is_server(self, address: str) -> bool:
-        return self.receiver.joined and address == self._server
-
-    def _take_packet(self, datagram: memoryview, address: str, now: float) -> None:
-        try:
-            packet, source = decode(datagram)
-        except MalformedPacket as problem:
-            self._debug(f"{problem}: received bad packet from {address}, ignored")
-            return
-        claimed = ".".join(map(str, source))
-        if address not in (claimed, self._channel.session.group):
-            self._debug(f"Bad message source ({claimed} != {address})")
-        elif isinstance(packet, Block):
-            if self._is_server(claimed):
-                self._take_block(datagram, source, now)
-            elif self.receiver.joined:
-                self._debug(f"received BLOCK from non-server {claimed}")
-        elif isinstance(packet, Joined | Joined2):
-            self._take_reply(packet, claimed, now)
-        elif not isinstance(packet, Join | Join2):
-            self.receiver.receive(packet, now)
-
-    def _take_block(self, datagram: memoryview, source: bytes, now: float) -> None:
-        completed = store_train(datagram[:BLOCK_BYTES], source, self.receiver, self._buffers, now)
-        self._submit(completed or [])
-
-    def _take_reply(self, packet: Joined | Joined2, address: str, now: float) -> None:
-        if self._server in ("", address):
-            self.receiver.receive(packet, now)
-            if self.receiver.joined:
-                self._server = address
-                self._server_bytes = bytes(map(int, address.split(".")))
-
-    def _submit(self, completed: list[int]) -> None:
-        for chunk in completed:
-            blocks = self.receiver.valid(chunk).bit_length()
-            view = self._buffers.of(chunk).data[: blocks * BLOCK_SIZE]
-            if self._disk is None:
-                self._early.append(chunk)
+            chunk, is_written = self._done.popleft()
+            self._buffers.release(chunk)
+            sender = self._senders.pop(chunk)
+            if is_written:
+                self.receiver.written(now)
+                self.peers.settle()
             else:
-                self._disk.submit(chunk, view)
+                self._reject(chunk, sender, now)
+
+    def _reject(self, chunk: int, sender: str, now: float) -> None:
+        if not self.receiver.counts.rejected_chunks:
+            self._log.line(
+                f"Chunk {chunk} is not the image's, and is asked for again: {self.peers.blame}"
+            )
+        self.receiver.reject(chunk, now)
+        if sender == self.peers.server and self.peers.turn():
+            self.receiver.start_over()
+            self._log.line(f"Blocks are taken from {self.peers.server} now, not from {sender}")
 
     def _debug(self, text: str) -> None:
         if self._debugging:
             self._log.line(text)
+
+    @property
+    def oddities(self) -> list[str]:
+        """What was sent by others than the server, or in its name: a line for each."""
+        return self.peers.described(self.receiver.counts.rejected_chunks)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -237,6 +203,8 @@ class Fetching:
         if not self._quiet:
             text = report.describe(self.id, told, self._channel.buffer_bytes >> 10)
             self._log.line("\n" + text if self._log.is_clear else text)
+        for oddity in self.oddities:
+            self._log.line(oddity)
         self._log.line(f"Left the team after {elapsed:.0f} seconds on the field!")
         self._log.line(f"Wrote {figures.effective} bytes ({figures.actual} actual)")
         self._log.line(f"0 0 {figures.writes}")

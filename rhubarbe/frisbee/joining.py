@@ -36,8 +36,8 @@ class Joining:
         return [Join2(self._client) if self._raw else Join(self._client)]
 
     def refuses(self, reply: Joined | Joined2) -> bool:
-        """Whether a reply that would be for us tells of another file than ours."""
-        return self._is_ours(reply) and not self.size(reply)
+        """Whether a reply that would be for us tells of a file that cannot be ours."""
+        return bool(self._chunks) and self._is_ours(reply) and not self.size(reply)
 
     def size(self, reply: Joined | Joined2) -> int:
         """Return the size of the file in bytes, or 0 where the reply is none for us.

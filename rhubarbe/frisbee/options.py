@@ -4,7 +4,7 @@
 more time to import than a client has.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import rhubarbe
@@ -66,12 +66,13 @@ def parse(
     flags: str,
     valued: str,
     long_flags: Collection[str] = (),
+    long_valued: Collection[str] = (),
     refused: Mapping[str, str] | None = None,
 ) -> Given:
     """Split ``words`` into options and arguments.
 
-    ``flags`` and ``valued`` are the letters of options without and with a value; ``long_flags``
-    are the long options, which take no value; ``refused`` says of other letters why not.
+    ``flags`` and ``valued`` are the letters of options without and with a value, ``long_flags`` and
+    ``long_valued`` the long options likewise; ``refused`` says of other letters why not.
 
     Raises:
         UsageError: unknown option, or a value is missing.
@@ -86,14 +87,27 @@ def parse(
         if word == "--":
             arguments.extend(rest)
         elif word.startswith("--"):
-            if word[2:] not in long_flags:
-                raise UsageError(f"unrecognized option '{word}'")
-            options.append((word[2:], ""))
+            options.append(_long(word[2:], rest, long_flags, long_valued))
         elif word.startswith("-") and word != "-":
             options.extend(_letters(word[1:], rest, flags, valued, refused))
         else:
             arguments.append(word)
     return Given(options, arguments)
+
+
+def _long(
+    word: str, rest: Iterator[str], flags: Collection[str], valued: Collection[str]
+) -> tuple[str, str]:
+    name, sign, value = word.partition("=")
+    if name in flags and not sign:
+        return name, ""
+    if name not in valued:
+        raise UsageError(f"unrecognized option '--{word}'")
+    if not sign:
+        value = next(rest, "")
+    if not value:
+        raise UsageError(f"option requires an argument -- '{name}'")
+    return name, value
 
 
 def _letters(
@@ -115,13 +129,19 @@ def _letters(
             raise UsageError(f"invalid option -- '{letter}'")
 
 
-def explanation(words: list[str], program: str, usage: str) -> str | None:
-    """Return what ``--help`` or ``--version`` asks for, if one is the first word; else None."""
+def explanation(
+    words: list[str], program: str, usage: str, takes: Callable[[], str] = str
+) -> str | None:
+    """Return what ``--help`` or ``--version`` asks for, if one is the first word; else None.
+
+    ``takes`` returns what a second line of the version says of what the program understands.
+    """
     match words[:1]:
         case ["--help"]:
             return usage
         case ["--version"]:
             version = (Path(rhubarbe.__file__).parent / "VERSION").read_text(encoding="ascii")
-            return f"{program} {version.strip()}\n"
+            lines = [f"{program} {version.strip()}", takes()]
+            return "".join(f"{line}\n" for line in lines if line)
         case _:
             return None

@@ -38,10 +38,11 @@ class RawWriter:
     """Writes chunk after chunk of a file of ``size`` bytes to ``path``, which is made or emptied.
 
     With ``keep_size`` it is a disk of the size that it has, whose other content stays. A chunk's
-    buffer is kept until ``on_chunk`` is called with its number, from the thread.
+    buffer is kept until ``on_chunk`` is called with its number, from the thread. A chunk that
+    ``admits`` says no to is not written.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument an option
         self,
         path: str,
         size: int,
@@ -50,8 +51,10 @@ class RawWriter:
         keep_size: bool = False,
         verify: bool = False,
         force: bool = False,
+        admits: Callable[[int, memoryview], bool] | None = None,
     ) -> None:
         self._size = size
+        self._admits = admits
         self._on_chunk = on_chunk
         self._queue: queue.SimpleQueue[tuple[int, Chunk] | None] = queue.SimpleQueue()
         self._error: OSError | None = None
@@ -142,6 +145,8 @@ class RawWriter:
     def _write(self, index: int, chunk: Chunk) -> None:
         offset = index * CHUNK_SIZE
         rest = memoryview(chunk)[: max(0, self._size - offset)]
+        if self._admits and not self._admits(index, rest):
+            return
         if self._verify:
             self._checks[index] = zlib.crc32(rest)
         while rest:

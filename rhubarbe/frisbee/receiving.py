@@ -31,7 +31,7 @@ class Receiver:
     free since the chunk was not what it should be. ``chunks``, unless 0, is how many there must be.
     """
 
-    def __init__(  # noqa: PLR0913 - one argument an option
+    def __init__(
         self,
         client: int,
         tuning: Tuning,
@@ -251,6 +251,11 @@ class Receiver:
         self.counts.rejected_chunks += 1
         self._silence.doubted(now)
         self._resting.reject(chunk, now)
+        self._pass_due = True
+
+    def start_over(self) -> None:
+        """Forget what has come of chunks that are not full: it was from the wrong server."""
+        self._all.drop_all()
         self._pass_due = True
 
     # -- requests --------------------------------------------------------------------------------

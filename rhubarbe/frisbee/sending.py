@@ -22,12 +22,13 @@ from rhubarbe.frisbee.packets import (
     Leave,
     Leave2,
     Packet,
-    Statistics,
 )
+from rhubarbe.frisbee.roster import Roster
+from rhubarbe.frisbee.wishes import Accounts, Wishes
 
 _REPAIRS_IN_A_ROW = 4
-_CLIENTS_KNOWN = 4096
 _LINGER = 2.0  # seconds that a server of one batch waits after its last client
+_ABANDONED = 1800.0  # seconds without a request, after which nobody waits who has not left
 
 
 class Train(NamedTuple):
@@ -35,51 +36,6 @@ class Train(NamedTuple):
 
     chunk: int
     blocks: Sequence[int]
-
-
-class Client(NamedTuple):
-    """A client that has joined, and has left once ``statistics`` or ``elapsed`` is known."""
-
-    address: str
-    active: bool = True
-    elapsed: int = 0
-    statistics: Statistics | None = None
-
-
-class Roster:
-    """Who takes part; bounded, for anybody can claim to be a new client."""
-
-    def __init__(self) -> None:
-        self.clients: dict[int, Client] = {}
-        self.joins = self.leaves = self.active = 0
-        self.last_left = 0.0
-
-    def join(self, client: int, address: str) -> str | None:
-        """Enter a client; return a remark when its id or address was seen otherwise before."""
-        self.joins += 1
-        known = self.clients.get(client)
-        if known is None and len(self.clients) >= _CLIENTS_KNOWN:
-            return "too many clients to remember"
-        if known is None or not known.active:
-            self.active += 1
-        self.clients[client] = Client(address)
-        if known is not None and known.address != address:
-            return f"{address} reuses active client id"
-        return None
-
-    def leave(self, packet: Leave | Leave2, now: float) -> bool:
-        """Note that a client left; false when it had not joined, or left before."""
-        known = self.clients.get(packet.client)
-        if known is None or not known.active:
-            return False
-        statistics = packet.statistics if isinstance(packet, Leave2) else None
-        self.clients[packet.client] = Client(
-            known.address, active=False, elapsed=packet.elapsed, statistics=statistics
-        )
-        self.leaves += 1
-        self.active -= 1
-        self.last_left = now
-        return True
 
 
 class Counters:
@@ -108,8 +64,9 @@ class Sender:
         self.roster = Roster()
         self.counters = Counters()
         self.idle_since = now
-        self._whole: dict[int, None] = {}
-        self._repairs: dict[int, int] = {}
+        self._accounts = Accounts(self.blocks)
+        self._whole = Wishes()
+        self._repairs = Wishes()
         self._current = -1
         self._left = 0
         self._next_block = 0
@@ -143,30 +100,32 @@ class Sender:
                 self.roster.join(packet.client, address)
                 return Joined2(packet.client, size=self.size)
             case Ask() | AskPart():
-                self._request(packet)
+                self._request(packet, address)
             case Leave() | Leave2():
-                self._leave(packet, now)
+                self._leave(packet, address, now)
             case _:
                 raise MalformedPacket(f"unexpected {type(packet).__name__} from a client")
         return None
 
-    def _leave(self, packet: Leave | Leave2, now: float) -> None:
+    def _leave(self, packet: Leave | Leave2, address: str, now: float) -> None:
         """When the last of those who joined has left, nobody waits for what is still queued."""
-        if self.roster.leave(packet, now) and not self.roster.active:
+        if self.roster.leave(packet, address, now) and not self.roster.active:
             self._whole.clear()
             self._repairs.clear()
             self._left = 0
             self.idle_since = now
 
-    def _request(self, packet: Ask | AskPart) -> None:
+    def _request(self, packet: Ask | AskPart, address: str) -> None:
         if packet.chunk >= self.chunks:
             raise MalformedPacket(f"no chunk {packet.chunk} in a file of {self.chunks}")
-        valid = self.valid(packet.chunk)
-        wanted = packet.blocks & valid
+        wanted = packet.blocks & self.valid(packet.chunk)
         if not wanted:
             raise MalformedPacket(f"no such blocks in chunk {packet.chunk}")
+        if self._accounts.is_spent(address):
+            raise MalformedPacket("it has got more blocks than anybody needs")
+        self.roster.asks(address)
         self.counters.requests += 1
-        merged = self._enqueue(packet.chunk, wanted, whole=wanted == valid)
+        merged = self._enqueue(packet.chunk, wanted, address)
         self.counters.merged += merged
         if isinstance(packet, AskPart):
             self.counters.partial_requests += 1
@@ -174,9 +133,11 @@ class Sender:
             self.counters.repeated_requests += bool(packet.again) and not merged
         self._measure()
 
-    def _enqueue(self, chunk: int, wanted: int, *, whole: bool) -> bool:
+    def _enqueue(self, chunk: int, wanted: int, address: str) -> bool:
         """Add to the queue; true when no new element was needed."""
+        whole = wanted == self.valid(chunk)
         if chunk in self._whole:
+            self._whole.add(chunk, wanted, address)
             return True
         if chunk == self._current and self._left:
             if whole and self._current_whole:
@@ -189,11 +150,10 @@ class Sender:
             if not wanted:
                 return True
         merged = chunk in self._repairs
-        if whole:
-            self._repairs.pop(chunk, None)
-            self._whole[chunk] = None
+        if whole or not self._accounts.is_modest(address):
+            self._whole.add(chunk, wanted | self._repairs.remove(chunk), address)
         else:
-            self._repairs[chunk] = self._repairs.get(chunk, 0) | wanted
+            self._repairs.add(chunk, wanted, address)
         return merged
 
     def _measure(self) -> None:
@@ -201,22 +161,18 @@ class Sender:
         length = len(self._whole) + len(self._repairs) + bool(self._left)
         if length > counters.longest_queue:
             counters.longest_queue = length
-            blocks = len(self._whole) * BLOCKS_PER_CHUNK + self._left.bit_count()
-            counters.most_blocks = blocks + sum(map(int.bit_count, self._repairs.values()))
+            waiting = self._whole.blocks + self._repairs.blocks
+            counters.most_blocks = waiting + self._left.bit_count()
 
     def _open(self) -> None:
         """Take the next element of the queue."""
         repairs_first = self._repairs_sent < _REPAIRS_IN_A_ROW or not self._whole
-        self._current_whole = not (self._repairs and repairs_first)
-        if self._current_whole:
-            self._current = next(iter(self._whole))
-            del self._whole[self._current]
-            self._left = self.valid(self._current)
-            self._repairs_sent = 0
-        else:
-            self._current = next(iter(self._repairs))
-            self._left = self._repairs.pop(self._current)
-            self._repairs_sent += 1
+        is_repair = bool(self._repairs) and repairs_first
+        wish = (self._repairs if is_repair else self._whole).next()
+        self._accounts.charge(wish, is_repair=is_repair)
+        self._repairs_sent = self._repairs_sent + 1 if is_repair else 0
+        self._current, self._left = wish.chunk, wish.blocks
+        self._current_whole = wish.blocks == self.valid(wish.chunk)
         self._next_block = 0
 
     def next_train(self, limit: int, now: float) -> Train | None:
@@ -239,9 +195,10 @@ class Sender:
         """Why the server ends: not asked for ``limit`` seconds; below 0, its clients are gone."""
         if self.busy or not limit:
             return None
+        if limit < 0 and self.roster.joins and not self.roster.active:
+            return "Last client left!" if now - self.roster.last_left >= _LINGER else None
         if limit < 0:
-            gone = self.roster.joins and not self.roster.active
-            return "Last client left!" if gone and now - self.roster.last_left >= _LINGER else None
+            limit = _ABANDONED if self.roster.joins else float("inf")
         return f"No requests for {limit:.0f} seconds!" if now - self.idle_since > limit else None
 
 

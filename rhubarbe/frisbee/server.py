@@ -11,6 +11,7 @@ from types import FrameType
 
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.errors import FrisbeeError, PortInUse, UsageError
+from rhubarbe.frisbee.image import Image
 from rhubarbe.frisbee.multicast import (
     LONGEST_TRAIN,
     RECEIVE_BUFFER,
@@ -19,7 +20,7 @@ from rhubarbe.frisbee.multicast import (
     own_address,
 )
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
-from rhubarbe.frisbee.serving import Image, Serving
+from rhubarbe.frisbee.serving import Serving
 from rhubarbe.text import sanitise
 
 USAGE = """\

@@ -1,19 +1,15 @@
 """The server at work: the sending machine with its image, its socket and a clock."""
 
-import os
 import select
 import socket
 import time
-from contextlib import suppress
-from pathlib import Path
 
 from rhubarbe.frisbee import report
 from rhubarbe.frisbee.errors import FrisbeeError, MalformedPacket
+from rhubarbe.frisbee.image import Image
 from rhubarbe.frisbee.multicast import Arrival, Channel
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
 from rhubarbe.frisbee.packets import (
-    BLOCK_SIZE,
-    CHUNK_SIZE,
     Ask,
     AskPart,
     Join,
@@ -26,67 +22,15 @@ from rhubarbe.frisbee.packets import (
 )
 from rhubarbe.frisbee.sending import Sender, Train
 from rhubarbe.frisbee.trains import BlockPackets
+from rhubarbe.frisbee.wishes import Rates
 
 _TICK = 0.1  # seconds between looks at the clock while idle
 _DYNAMIC_INTERVAL = 0.5
 _ARRIVALS_PER_TURN = 64
 _TRAINS_PER_TURN = 8  # at full speed: about a millisecond
 _REMARKS_PER_SECOND = 20
-
-
-class Image:
-    """The file that is served: read right into the packets that bear it."""
-
-    def __init__(self, path: str) -> None:
-        self.name = path
-        try:
-            self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by `close`
-            try:
-                self.size = self._file.seek(0, os.SEEK_END)
-                self._file.read(1)
-            except BaseException:
-                self._file.close()
-                raise
-        except OSError as error:
-            raise FrisbeeError(f"Cannot read {path}: {error.strerror}") from error
-        if not self.size:
-            self._file.close()
-            raise FrisbeeError(f"Cannot read {path}: it is empty")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def will_need(self, chunk: int) -> None:
-        """Have the kernel read ahead what is served next."""
-        with suppress(OSError):  # it is advice
-            os.posix_fadvise(
-                self._file.fileno(), chunk * CHUNK_SIZE, CHUNK_SIZE, os.POSIX_FADV_WILLNEED
-            )
-
-    def read(self, chunk: int, first: int, places: list[memoryview]) -> None:
-        """Read blocks of ``chunk`` from ``first`` on into ``places``, 1024 bytes each.
-
-        The end of the file is padded with zeroes. Raises FrisbeeError where it cannot be read, or
-        is shorter than it was.
-        """
-        start = chunk * CHUNK_SIZE + first * BLOCK_SIZE
-        wanted = min(len(places) * BLOCK_SIZE, self.size - start)
-        got = 0
-        while got < wanted:
-            whole = got // BLOCK_SIZE  # a block of which only a part came is read again
-            try:
-                more = os.preadv(self._file.fileno(), places[whole:], start + whole * BLOCK_SIZE)
-            except OSError as error:
-                raise self._unreadable(chunk, str(error.strerror)) from error
-            if whole * BLOCK_SIZE + more <= got:
-                raise self._unreadable(chunk, "the file is cut short")
-            got = whole * BLOCK_SIZE + more
-        if wanted < len(places) * BLOCK_SIZE:
-            places[-1][wanted % BLOCK_SIZE :] = bytes(-wanted % BLOCK_SIZE)
-
-    def _unreadable(self, chunk: int, why: str) -> FrisbeeError:
-        return FrisbeeError(f"Cannot read chunk {chunk} of {self.name}: {why}")
+_PACKETS_OF_AN_ADDRESS = 2000, 4000  # a second, and at once: ten times what a client needs
+_JOINS_OF_AN_ADDRESS = 20, 100
 
 
 class Serving:
@@ -119,6 +63,7 @@ class Serving:
         self._start = time.monotonic()
         self._sender = Sender(image.size, self._start)
         self._packets = BlockPackets(channel.source)
+        self._rates, self._joins = Rates(*_PACKETS_OF_AN_ADDRESS), Rates(*_JOINS_OF_AN_ADDRESS)
         self._chunk = -1
         self._runs: list[memoryview] = []
         self._length = self._sent = 0
@@ -190,10 +135,14 @@ class Serving:
 
     def _take(self, arrival: Arrival, replies: dict[Packet, None], now: float) -> None:
         data, segment, address, port = arrival
+        if not self._rates.allow(address, -(-len(data) // segment), now):
+            self._remark(f"packets from {address} ignored: too many a second", now)
+            return
         for start in range(0, len(data), segment):
             try:
                 packet, source = decode(data[start : start + segment])
                 self._check_origin(source, address, port)
+                self._check_rate(packet, address, now)
                 reply = self._sender.receive(packet, address, now)
             except MalformedPacket as problem:
                 self._remark(f"{problem}: packet from {address} ignored", now)
@@ -209,6 +158,10 @@ class Serving:
             raise MalformedPacket(f"Bad message source ({claimed} != {address})")
         if port != self._channel.port:
             raise MalformedPacket(f"Bad message port ({port} != {self._channel.port})")
+
+    def _check_rate(self, packet: Packet, address: str, now: float) -> None:
+        if isinstance(packet, Join | Join2) and not self._joins.allow(address, 1, now):
+            raise MalformedPacket("it joins too often")
 
     # -- talking ---------------------------------------------------------------------------------
 
@@ -299,7 +252,7 @@ class Serving:
                 return
             if ready:
                 self._listen([each for each in self._channel.sockets if each in ready], now)
-            elif self._idle:
+            if self._idle:
                 why = self._sender.over(self._idle_limit, now)
                 if why:
                     self._log.line(why)

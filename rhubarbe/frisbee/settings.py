@@ -1,6 +1,7 @@
 """The client's command line, and how it is understood."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee import options
 from rhubarbe.frisbee.admission import Expected
@@ -8,10 +9,14 @@ from rhubarbe.frisbee.errors import UsageError
 from rhubarbe.frisbee.multicast import RECEIVE_BUFFER
 from rhubarbe.frisbee.tuning import Tuning
 
+if TYPE_CHECKING:
+    from rhubarbe.ndz.manifest import Manifest
+
 USAGE = """\
 usage: rhubarbe-frisbee [-bdfhnNOqtz] [-i interface] [-k sockbuf_kb] [-T silence_s] [-K keepalive_s]
            [-C chunk_mb] [-W write_mb] [-M total_mb] [-R chunks] [-I redo_ms] [-r delay_s]
            [-s slice [-D type]] [-S server] [-u uuid] [-c keyfile]
+           [--manifest place [--manifest-digest hex]]
            [--as-device] [--force] [--verify] [--json] -m group -p port disk
 
 Receive an image from a frisbee server onto a disk, a file, or - for the standard output.
@@ -28,11 +33,13 @@ Receive an image from a frisbee server onto a disk, a file, or - for the standar
   -R n         chunks asked for ahead (4); -I ms: before asking again (1000); -O: in order
   -r s         wait up to s seconds before joining; -k kb: socket buffers (16384)
   -q           no dots, no statistics; -b: broadcast; -d: debug; -n, -t: accepted, without effect
+  --manifest place   write no chunk but those of the image whose manifest is there: in a file, or
+               at HOST:PORT, with --manifest-digest HEX, which says which manifest it must be
   --as-device  a regular file is a disk: its size and other content stay
   --force      write also to a device that is in use
   --verify     read back from the disk what was written, and compare
   --json       tell on standard output what happens, one JSON object a line: Joined, Progress,
-               Verified, and Finished or Failed; for people, standard error stays as it is
+               Rejected, Verified, and Finished or Failed; for people, standard error stays as it is
   --help, --version
 
 A disk that cannot take the image (too small, other sectors) is refused before anything is written.
@@ -70,7 +77,17 @@ class Settings:
     slice_number: int | None
     slice_type: int
     expected: Expected
+    manifest_place: str
+    manifest_digest: str
     given: options.Given
+
+    def manifest(self) -> "Manifest | None":
+        """Fetch the manifest of the image, if one was named; raise BadManifest, or OSError."""
+        if not self.manifest_place:
+            return None
+        from rhubarbe.imaging.vouching import read_manifest  # only on demand
+
+        return read_manifest(self.manifest_place, self.manifest_digest)
 
 
 def read_settings(words: list[str]) -> Settings:
@@ -80,8 +97,14 @@ def read_settings(words: list[str]) -> Settings:
         UsageError: it cannot be understood, or lacks disk, group or port.
 
     """
-    long_flags = ("as-device", "verify", "force", "json")
-    given = options.parse(words, "bdfhnNOqtz", "mpiSCWMTKRIrskDuc", long_flags, _REFUSED)
+    given = options.parse(
+        words,
+        "bdfhnNOqtz",
+        "mpiSCWMTKRIrskDuc",
+        long_flags=("as-device", "verify", "force", "json"),
+        long_valued=("manifest", "manifest-digest"),
+        refused=_REFUSED,
+    )
     if given.has("h"):
         raise UsageError
     _check_together(given)
@@ -107,6 +130,8 @@ def read_settings(words: list[str]) -> Settings:
         slice_number=given.number("s", 1, 1, 128) if given.has("s") else None,
         slice_type=given.number("D", 0, 1, 255),
         expected=Expected(given.text("u"), given.text("c")),
+        manifest_place=given.text("manifest"),
+        manifest_digest=given.text("manifest-digest"),
         given=given,
     )
 
@@ -119,6 +144,8 @@ def _check_together(given: options.Given) -> None:
         raise UsageError("-m GROUP and -p PORT are needed")
     if given.has("D") and not given.has("s"):
         raise UsageError("-D sets the type of a slice: -s is needed with it")
+    if given.has("manifest-digest") and not given.has("manifest"):
+        raise UsageError("--manifest-digest is of a manifest: --manifest is needed with it")
     for letter in _ONLY_IMAGES if given.has("N") else "":
         if given.has(letter):
             raise UsageError(f"-{letter} is for images, -N for files as they are")

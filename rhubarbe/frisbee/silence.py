@@ -9,8 +9,8 @@ class Silence:
     """Ends a transfer in which nothing comes for ``limit`` seconds; 0: never.
 
     Blocks are no proof of a server: anybody can send them in its name. So a client that can tell
-    which chunks are right also gives up ``limit`` seconds after a wrong one if no right one follows,
-    and after five times that without any, whatever else comes.
+    which chunks are right also gives up ``limit`` seconds after a wrong one if no right one
+    follows, and after five times that without any, whatever else comes.
     """
 
     def __init__(self, limit: float, *, now: float, proves: bool) -> None:

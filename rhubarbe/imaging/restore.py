@@ -18,7 +18,7 @@ from rhubarbe.imaging.placing import ChunkPlacer
 from rhubarbe.imaging.target import Target
 from rhubarbe.imaging.vouching import extent_of
 from rhubarbe.ndz.chunkset import Chunks, ChunkSet, VouchedChunks, check_vouched
-from rhubarbe.ndz.errors import NdzError
+from rhubarbe.ndz.errors import NdzError, UnvouchedChunk
 from rhubarbe.ndz.header import CHUNK
 from rhubarbe.ndz.manifest import Manifest
 
@@ -65,10 +65,11 @@ class Restorer:
     """Threads that inflate chunks and write them; bounded memory.
 
     `on_chunk(index, written)` is called from one of them once a chunk is on its way to the disk.
-    With a `manifest`, no chunk is written that it does not vouch for.
+    With a `manifest`, no chunk is written that it does not vouch for: that is an error, unless
+    `on_unvouched(index)` is there, which is called from a thread; the chunk may come again then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument an option
         self,
         target: Target,
         *,
@@ -77,12 +78,14 @@ class Restorer:
         on_chunk: Callable[[int, Written], None] | None = None,
         verify: bool = False,
         manifest: Manifest | None = None,
+        on_unvouched: Callable[[int], None] | None = None,
     ) -> None:
         count = threads or len(os.sched_getaffinity(0))
         self._limit = max(memory_mib - count * _OVERHEAD_MIB, count + 1)
         self._target = target
         self._on_chunk = on_chunk
         self._manifest = manifest
+        self._on_unvouched = on_unvouched
         self._chunks: Chunks = VouchedChunks(manifest) if manifest else ChunkSet()
         self._placer = ChunkPlacer(target, keep_checks=verify, manifest=manifest)
         self._queue: SimpleQueue[tuple[int, Chunk] | None] = SimpleQueue()
@@ -208,8 +211,14 @@ class Restorer:
             del job  # the buffer is the caller's again
             self._done(index, written)
 
-    def _restore(self, index: int, chunk: Chunk) -> Written:
-        opened = self._chunks.open(chunk, index)
+    def _restore(self, index: int, chunk: Chunk) -> Written | None:
+        try:
+            opened = self._chunks.open(chunk, index)
+        except UnvouchedChunk:
+            if self._on_unvouched is None:
+                raise
+            self._on_unvouched(index)
+            return None
         header = opened.header
         placed = self._placer.place(chunk, header, opened.seal)
         free = (header.last - header.first - header.data_sectors) * 512

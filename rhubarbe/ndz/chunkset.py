@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from rhubarbe.ndz.check import CheckedChunk, check_kind, check_seal, open_chunk
-from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage
+from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage, UnvouchedChunk
 from rhubarbe.ndz.header import Buffer, parse_header
 from rhubarbe.ndz.manifest import Manifest
 
@@ -48,7 +48,7 @@ def check_vouched(manifest: Manifest, chunk: Buffer, place: int) -> None:
     if place >= manifest.chunks:
         raise DamagedChunk(place, f"one too many, the manifest has {manifest.chunks} chunks")
     if not manifest.vouches(place, chunk):
-        raise DamagedChunk(place, "not the one that the manifest vouches for")
+        raise UnvouchedChunk(place, "not the one that the manifest vouches for")
 
 
 class ChunkSet:

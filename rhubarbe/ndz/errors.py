@@ -26,6 +26,10 @@ class DamagedChunk(NdzError):
         self.reason = reason
 
 
+class UnvouchedChunk(DamagedChunk):
+    """A chunk is not the one that the manifest vouches for."""
+
+
 class ImageTooLarge(NdzError):
     """The disk has used sectors beyond what the 32 bits of a region count."""
 

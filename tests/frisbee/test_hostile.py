@@ -106,7 +106,7 @@ def _blocks(source, image, places):
 def _arrive(fetching, channel, data, *, segment=1048, address=SERVER, port=None):
     view = memoryview(bytearray(data))
     arrival = Arrival(view, segment or max(1, len(data)), address, port or channel.port)
-    fetching._take(arrival, 1.0)
+    fetching.intake.take(arrival, 1.0)
 
 
 @settings(max_examples=40)

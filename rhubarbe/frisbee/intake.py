@@ -1,0 +1,139 @@
+"""From datagrams to chunks: what the server sends is kept, what others send as if is counted."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_train
+from rhubarbe.frisbee.errors import MalformedPacket
+from rhubarbe.frisbee.multicast import Arrival, Channel
+from rhubarbe.frisbee.packets import (
+    BLOCK_BYTES,
+    Block,
+    Join,
+    Join2,
+    Joined,
+    Joined2,
+    decode,
+)
+from rhubarbe.frisbee.peers import Peers
+from rhubarbe.frisbee.receiving import Receiver
+
+if TYPE_CHECKING:
+    import socket
+
+_ARRIVALS_PER_TURN = 64
+
+
+class Intake:
+    """Takes what arrives; calls ``on_full`` for each chunk that it completes."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        receiver: Receiver,
+        buffers: ChunkBuffers,
+        peers: Peers,
+        on_full: Callable[[int], None],
+        debug: Callable[[str], None],
+    ) -> None:
+        self.heard_at = 0.0
+        self._channel = channel
+        self._receiver = receiver
+        self._buffers = buffers
+        self._peers = peers
+        self._on_full = on_full
+        self._debug = debug
+        self._strip = LandingStrip(receiver, buffers)
+
+    def receive(self, ready: "socket.socket", now: float) -> None:
+        """Take what a socket has, but not for ever."""
+        for _ in range(_ARRIVALS_PER_TURN):
+            receipt = self._channel.receive_into(ready, self._strip.room())
+            if receipt is None:
+                return
+            length, segment, address, port = receipt
+            if segment == BLOCK_BYTES and port == self._channel.port and self._is_server(address):
+                completed = self._strip.landed(length, self._peers.source, now)
+                if completed is not None:
+                    self.heard_at = now
+                    self._submit(completed)
+                    continue
+            self.take(Arrival(self._strip.gather(length), segment, address, port), now)
+
+    def take(self, arrival: Arrival, now: float) -> None:
+        """Take an arrival that did not come where it belongs."""
+        data, segment, address, port = arrival
+        if address == self._peers.server:
+            self.heard_at = now
+        if port != self._channel.port:
+            self._debug(f"Bad message port ({port} != {self._channel.port})")
+            self._peers.ignore(address, "others")
+            return
+        whole = len(data) - len(data) % segment
+        if segment == BLOCK_BYTES and self._is_server(address):
+            completed = store_train(
+                data[:whole], self._peers.source, self._receiver, self._buffers, now
+            )
+            if completed is not None:
+                self._strip.expect_after(data[whole - BLOCK_BYTES : whole])
+                self._submit(completed)
+                data = data[whole:]
+        elif segment == BLOCK_BYTES and address != self._channel.session.group:
+            self._ignore_blocks(address, whole // BLOCK_BYTES)
+            data = data[whole:]
+        for start in range(0, len(data), segment):
+            self._take_packet(data[start : start + segment], address, now)
+
+    def _is_server(self, address: str) -> bool:
+        return self._receiver.joined and address == self._peers.server
+
+    def _ignore_blocks(self, address: str, count: int) -> None:
+        if self._peers.server:
+            self._debug(f"received BLOCK from non-server {address}")
+            if address != self._peers.server:
+                self._peers.ignore(address, "blocks", count)
+
+    def _take_packet(self, datagram: memoryview, address: str, now: float) -> None:
+        try:
+            packet, source = decode(datagram)
+        except MalformedPacket as problem:
+            self._debug(f"{problem}: received bad packet from {address}, ignored")
+            self._peers.ignore(address, "others")
+            return
+        claimed = ".".join(map(str, source))
+        if address not in (claimed, self._channel.session.group):
+            self._debug(f"Bad message source ({claimed} != {address})")
+            self._peers.ignore(address, "others")
+        elif isinstance(packet, Block):
+            if self._is_server(claimed):
+                self._take_block(datagram, source, now)
+            else:
+                self._ignore_blocks(claimed, 1)
+        elif isinstance(packet, Joined | Joined2):
+            self._take_reply(packet, claimed, now)
+        elif not isinstance(packet, Join | Join2):
+            self._receiver.receive(packet, now)
+
+    def _take_block(self, datagram: memoryview, source: bytes, now: float) -> None:
+        train = datagram[:BLOCK_BYTES]
+        self._submit(store_train(train, source, self._receiver, self._buffers, now) or [])
+
+    def _take_reply(self, packet: Joined | Joined2, address: str, now: float) -> None:
+        peers = self._peers
+        if peers.server not in ("", address):
+            peers.ignore(address, "replies")
+            if not self._receiver.refuses(packet):
+                peers.offer(address)
+        elif self._receiver.refuses(packet):
+            peers.ignore(address, "replies")
+        elif not self._receiver.joined:
+            self._join(packet, address, now)
+
+    def _join(self, packet: Joined | Joined2, address: str, now: float) -> None:
+        self._receiver.receive(packet, now)
+        if self._receiver.joined:
+            self._peers.choose(address)
+
+    def _submit(self, completed: list[int]) -> None:
+        for chunk in completed:
+            self._on_full(chunk)

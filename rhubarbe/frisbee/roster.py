@@ -1,0 +1,84 @@
+"""Who takes part in a server's session; bounded, for anybody can claim to be a new client."""
+
+from typing import NamedTuple
+
+from rhubarbe.frisbee.packets import Leave, Leave2, Statistics
+
+_CLIENTS_KNOWN = 4096
+_CLIENTS_OF_AN_ADDRESS = 64
+
+
+class Client(NamedTuple):
+    """A client that has joined, and has left once ``statistics`` or ``elapsed`` is known."""
+
+    address: str
+    active: bool = True
+    elapsed: int = 0
+    statistics: Statistics | None = None
+
+
+class Roster:
+    """Who takes part. A client is known by its id, which belongs to the address that joined."""
+
+    def __init__(self) -> None:
+        self.clients: dict[int, Client] = {}
+        self.joins = self.leaves = self.active = 0
+        self.last_left = 0.0
+        self._of_address: dict[str, dict[int, None]] = {}
+
+    def join(self, client: int, address: str) -> str | None:
+        """Enter a client; return a remark when it is not entered."""
+        self.joins += 1
+        known = self.clients.get(client)
+        if known is not None and known.active:
+            return None if known.address == address else f"{address} uses the id of another client"
+        if known is not None:
+            self._forget(client)
+        elif not self._has_room(address):
+            return "too many clients to remember"
+        self.clients[client] = Client(address)
+        self._of_address.setdefault(address, {})[client] = None
+        self.active += 1
+        return None
+
+    def _has_room(self, address: str) -> bool:
+        if len(self._of_address.get(address, ())) >= _CLIENTS_OF_AN_ADDRESS:
+            return self._forget_one(address)
+        return len(self.clients) < _CLIENTS_KNOWN or self._forget_one()
+
+    def _forget_one(self, address: str = "") -> bool:
+        """Forget a client that has left; false when there is none."""
+        for client, known in self.clients.items():
+            if not known.active and address in ("", known.address):
+                self._forget(client)
+                return True
+        return False
+
+    def _forget(self, client: int) -> None:
+        address = self.clients.pop(client).address
+        del self._of_address[address][client]
+        if not self._of_address[address]:
+            del self._of_address[address]
+
+    def leave(self, packet: Leave | Leave2, address: str, now: float) -> bool:
+        """Note that a client left; false when it had not joined from there, or left before."""
+        known = self.clients.get(packet.client)
+        if known is None or not known.active or known.address != address:
+            return False
+        statistics = packet.statistics if isinstance(packet, Leave2) else None
+        self.clients[packet.client] = Client(
+            known.address, active=False, elapsed=packet.elapsed, statistics=statistics
+        )
+        self.leaves += 1
+        self.active -= 1
+        self.last_left = now
+        return True
+
+    def asks(self, address: str) -> None:
+        """Note that a client there asks for something: then it has not left, whoever said so."""
+        clients = self._of_address.get(address)
+        if clients and not any(self.clients[each].active for each in clients):
+            last = next(reversed(clients))
+            self.clients[last] = Client(address)
+            self.leaves -= 1
+            self.active += 1

@@ -1,0 +1,143 @@
+"""What is wanted of a file, and by whom: addresses have their turns, and none gets all.
+
+Equal wishes become one, so that one transmission serves all who wait for it.
+"""
+
+from typing import NamedTuple
+
+_MOST_ADDRESSES = 2048
+_MOST_OF_AN_ADDRESS = 64
+_ELSEWHERE = ""
+_MOST_IMAGES, _LEAST_BUDGET = 32, 1 << 20  # what an address gets in all: so many images, or blocks
+_REPAIRS_SHARE, _FREE_REPAIRS = 4, 4096  # its repairs go first while they are no more than a
+# quarter of all that is sent, and so many blocks
+
+
+class Wish(NamedTuple):
+    """Blocks of a chunk, as a map, and whose turn it was."""
+
+    chunk: int
+    blocks: int
+    address: str
+
+
+class Wishes:
+    """Blocks that are wanted, as one map a chunk; whoever asks often waits no less for a turn.
+
+    So many chunks an address may wait for: what is beyond is dropped, and will be asked for again.
+    """
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self._wanted: dict[int, int] = {}
+        self._turns: dict[str, dict[int, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __contains__(self, chunk: int) -> bool:
+        return chunk in self._wanted
+
+    def add(self, chunk: int, blocks: int, address: str) -> None:
+        """Add what an address wants of a chunk."""
+        if address not in self._turns and len(self._turns) >= _MOST_ADDRESSES:
+            address = _ELSEWHERE
+        chunks = self._turns.setdefault(address, {})
+        if chunk in chunks or len(chunks) < _MOST_OF_AN_ADDRESS:
+            chunks[chunk] = None
+        elif chunk not in self._wanted:
+            return
+        known = self._wanted.get(chunk, 0)
+        self._wanted[chunk] = known | blocks
+        self.blocks += (blocks & ~known).bit_count()
+
+    def remove(self, chunk: int) -> int:
+        """Return what was wanted of a chunk, which nobody waits for any more."""
+        blocks = self._wanted.pop(chunk, 0)
+        self.blocks -= blocks.bit_count()
+        return blocks
+
+    def next(self) -> Wish:
+        """Remove the first wish of the address whose turn it is; there must be one."""
+        while True:
+            address, chunks = next(iter(self._turns.items()))
+            del self._turns[address]
+            while chunks:
+                chunk = next(iter(chunks))
+                del chunks[chunk]
+                blocks = self.remove(chunk)
+                if blocks:
+                    if chunks:
+                        self._turns[address] = chunks
+                    return Wish(chunk, blocks, address)
+
+    def clear(self) -> None:
+        """Forget all wishes."""
+        self._wanted.clear()
+        self._turns.clear()
+        self.blocks = 0
+
+
+class Accounts:
+    """How many blocks were sent for each address: all of them, and repairs."""
+
+    def __init__(self, image_blocks: int) -> None:
+        self._most = max(_MOST_IMAGES * image_blocks, _LEAST_BUDGET)
+        self._all = 0
+        self._sent: dict[str, int] = {}
+        self._repairs: dict[str, int] = {}
+
+    def charge(self, wish: Wish, *, is_repair: bool) -> None:
+        """Note what is sent for an address."""
+        blocks = wish.blocks.bit_count()
+        self._all += blocks
+        _add(self._sent, wish.address, blocks)
+        if is_repair:
+            _add(self._repairs, wish.address, blocks)
+
+    def is_modest(self, address: str) -> bool:
+        """Whether the repairs of an address may go before the chunks of others."""
+        return _of(self._repairs, address) <= self._all // _REPAIRS_SHARE + _FREE_REPAIRS
+
+    def is_spent(self, address: str) -> bool:
+        """Whether an address has got more than anybody needs."""
+        return _of(self._sent, address) > self._most
+
+
+def _add(counts: dict[str, int], address: str, blocks: int) -> None:
+    if address not in counts and len(counts) >= _MOST_ADDRESSES:
+        address = _ELSEWHERE
+    counts[address] = counts.get(address, 0) + blocks
+
+
+def _of(counts: dict[str, int], address: str) -> int:
+    if address not in counts and len(counts) >= _MOST_ADDRESSES:
+        address = _ELSEWHERE
+    return counts.get(address, 0)
+
+
+class Rates:
+    """How many packets an address may send a second, so that none keeps a server from its work."""
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left: dict[str, tuple[float, float]] = {}
+        self._swept = 0.0
+
+    def allow(self, address: str, packets: float, now: float) -> bool:
+        """Whether so many more may be looked at now; if so, they are counted."""
+        if address not in self._left and not self._has_room(now):
+            address = _ELSEWHERE
+        left, since = self._left.get(address, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._per_second)
+        is_allowed = left >= packets
+        self._left[address] = (left - packets if is_allowed else left, now)
+        return is_allowed
+
+    def _has_room(self, now: float) -> bool:
+        if len(self._left) >= _MOST_ADDRESSES and now - self._swept >= 1.0:
+            self._swept = now
+            old = now - self._burst / self._per_second
+            self._left = {who: left for who, left in self._left.items() if left[1] > old}
+        return len(self._left) < _MOST_ADDRESSES
