@@ -334,9 +334,13 @@ class Node:
         await self._run(command, ramdisk.Transcript(), self._settings.nodes.silence_timeout)
 
     async def read_image(
-        self, address: str, port: int, transcript: ramdisk.ImagezipTranscript
+        self, address: str, port: int, secret: str, transcript: ramdisk.ImagezipTranscript
     ) -> None:
-        """Run imagezip on the node, towards our address and port, to its end; raises NodeError."""
+        """Run imagezip on the node, towards our address and port, to its end; raises NodeError.
+
+        The secret is sent first, and is told to nobody here.
+        """
+        transcript.secret = secret
         frisbee = self._settings.frisbee
         command = ramdisk.read_image(
             frisbee.imagezip,
@@ -344,6 +348,7 @@ class Node:
             frisbee.netcat,
             address,
             port,
+            secret,
         )
         await self._run(command, transcript, self._settings.nodes.silence_timeout)
 

@@ -28,6 +28,7 @@ from rhubarbe.ramdisk import (
 )
 from rhubarbe.text import LONGEST_LINE, sanitise
 
+SECRET = "0123456789abcdeffedcba9876543210"
 DATA = Path(__file__).parent / "data" / "ramdisk"
 HOSTILE = [
     'it\'s "quoted" `touch canary` $(touch canary) ${HOME}',
@@ -280,7 +281,7 @@ def test_the_failure_of_either_end_of_the_pipe_is_seen(tmp_path, imagezip, nc, s
     for name, code in (("imagezip", imagezip), ("nc", nc)):
         (tmp_path / name).write_text(f"#!/bin/sh\n[ {name} = nc ] && cat >/dev/null\nexit {code}\n")
         (tmp_path / name).chmod(stat.S_IRWXU)
-    command = ramdisk.read_image("imagezip", str(disk), "nc", "10.0.0.1", 7)
+    command = ramdisk.read_image("imagezip", str(disk), "nc", "10.0.0.1", 7, SECRET)
     done = subprocess.run(
         [bash],
         input=script(command),
@@ -294,6 +295,48 @@ def test_the_failure_of_either_end_of_the_pipe_is_seen(tmp_path, imagezip, nc, s
     outputs = list(transcript.feed(done.stdout))
     assert outputs[-1] == Ended(status)
     assert transcript.disk_bytes == 4096
+
+
+SHELLS = {"bash": ["bash"], "busybox": ["busybox", "ash"]}
+
+
+@pytest.mark.parametrize("words", SHELLS.values(), ids=SHELLS)
+def test_the_secret_goes_before_the_image_and_is_in_no_process_s_arguments(tmp_path, words):
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed")
+    programs = {
+        "imagezip": "cat /proc/[0-9]*/cmdline >seen 2>/dev/null\nprintf IMAGE",
+        "nc": "cat >sent",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(stat.S_IRWXU)
+    subprocess.run(
+        words,
+        input=script(ramdisk.read_image("./imagezip", "disk", "./nc", "10.0.0.1", 7, SECRET)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (tmp_path / "sent").read_text() == f"{SECRET}IMAGE"
+    assert SECRET.encode() not in (tmp_path / "seen").read_bytes()
+
+
+@pytest.mark.parametrize("width", [13, 80, 1000])
+def test_the_secret_is_told_to_nobody(width):
+    """Whatever echoes: a terminal that folds lines, a shell that traces or complains."""
+    transcript = ImagezipTranscript()
+    transcript.secret = SECRET
+    typed = script(ramdisk.read_image("imagezip", "/dev/sda", "nc", "10.0.0.1", 7, SECRET))
+    echo = "\r\n".join(typed[at : at + width] for at in range(0, len(typed), width))
+    traced = f"+ printf %s {SECRET}\r\nsh: {SECRET}: not found\r\n"
+    answer = f"/ # {echo}\r\n{ramdisk.BEGIN_MARK}\r\n{traced}{ramdisk.STATUS_MARK}1\r\n"
+    outputs = heard(transcript, [answer])
+    told = "".join(lines(outputs)) + transcript.last_line
+    assert not any(SECRET[at : at + 8] in told for at in range(24))
+    assert outputs[-1] == Ended(1)
 
 
 # -- what comes back
@@ -538,7 +581,7 @@ def test_imagezip_s_sizes_are_understood_in_any_pieces(cuts):
 
 def test_the_echo_is_not_the_size_of_the_disk():
     transcript = ImagezipTranscript()
-    typed = script(ramdisk.read_image("imagezip", "/dev/sda", "nc", "10.0.0.1", 7))
+    typed = script(ramdisk.read_image("imagezip", "/dev/sda", "nc", "10.0.0.1", 7, SECRET))
     heard(transcript, [f"/ # {typed}", f"{ramdisk.BEGIN_MARK}\n{ramdisk.DISK_MARK}nonsense\n"])
     assert transcript.disk_bytes is None
 

@@ -1,14 +1,17 @@
 """Receives one image from one node, over TCP, and checks it as it arrives.
 
-The image is written under the name of a partial one; `complete` says when it is whole: every chunk
-inflates and fills its regions, all that imagezip announced has come, and all is synced. Disk and
-checking work is done in threads.
+It is taken from the node's address only, and only from who sends a secret first, which the node
+was told over its shell. The image is written under the name of a partial one; `complete` says when
+it is whole: every chunk inflates and fills its regions, all that imagezip announced has come, and
+all is synced. Disk and checking work is done in threads.
 """
 
 import asyncio
 import contextlib
 import fcntl
+import hmac
 import os
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -26,6 +29,11 @@ from rhubarbe.shared.own import open_own
 LAST_BYTES = 10.0
 # More kinds of strangers than this need not be told apart.
 MOST_REFUSALS = 10
+SECRET_BYTES = 16
+# The node sends it at once. Of more connections than this that have not, the oldest is cut: so
+# nobody who holds many open keeps the node out.
+PRESENTED_WITHIN = 10.0
+MOST_GUESTS = 64
 
 
 def _create(partial: Path) -> int:
@@ -54,7 +62,10 @@ def _require_its_name(partial: Path, status: os.stat_result) -> None:
 
 
 class Collector:
-    """Listens on `address`:`port` for the node at `sender`; made with `collect`."""
+    """Listens on `address`:`port` for the node at `sender`; made with `collect`.
+
+    The node has to send the `secret` first, in ASCII; it holds for one connection.
+    """
 
     def __init__(
         self,
@@ -66,6 +77,7 @@ class Collector:
         self.address = ""
         self.port = 0
         self.partial = partial
+        self.secret = secrets.token_hex(SECRET_BYTES)
         self._sender = sender
         self._on_reach = on_reach
         self._on_refusal = on_refusal
@@ -74,6 +86,7 @@ class Collector:
         self._checker = ImageChecker()
         self._received = 0
         self._storing = threading.Lock()
+        self._guests: list[asyncio.StreamWriter] = []
         self._writer: asyncio.StreamWriter | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -91,9 +104,14 @@ class Collector:
         self._descriptor = _create(self.partial)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if refusal := self._refusal(writer.get_extra_info("peername")):
+        refusal = self._refusal(writer.get_extra_info("peername"))
+        if not refusal and not await self._is_presented(reader, writer):
+            refusal = (
+                f"a sender at {self._sender} was turned away: it has not sent the secret first"
+            )
+        if refusal or self._writer is not None:  # somebody else may have presented it meanwhile
             writer.transport.abort()
-            self._refuse(refusal)
+            self._refuse(refusal or self._second())
             return
         self._writer = writer
         try:
@@ -109,13 +127,31 @@ class Collector:
             writer.transport.abort()
 
     def _refusal(self, peer: tuple[str, int] | None) -> str:
-        """Return why a connection is not served, if it is not."""
+        """Return why a connection is not looked at, if it is not."""
         ip = peer[0] if peer else "an unknown address"
         if ip != self._sender:
             return f"a sender at {ip} was turned away: the image comes from {self._sender}"
-        if self._writer is not None:
-            return f"a second sender at {ip} was turned away: only the first is received"
-        return ""
+        return "" if self._writer is None else self._second()
+
+    def _second(self) -> str:
+        return f"a second sender at {self._sender} was turned away: only the first is received"
+
+    async def _is_presented(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Tell whether who connected sends the secret first, soon."""
+        self._guests.append(writer)
+        if len(self._guests) > MOST_GUESTS:
+            self._guests.pop(0).transport.abort()
+        try:
+            async with asyncio.timeout(PRESENTED_WITHIN):
+                sent = await reader.readexactly(len(self.secret))
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            return False
+        finally:
+            if writer in self._guests:
+                self._guests.remove(writer)
+        return hmac.compare_digest(sent, self.secret.encode())
 
     def _refuse(self, refusal: str) -> None:
         if refusal not in self._refusals and len(self._refusals) < MOST_REFUSALS:
@@ -215,8 +251,8 @@ class Collector:
 
     async def close(self) -> None:
         """Close connection and file; an empty partial file is worth nothing, and goes."""
-        if self._writer is not None:
-            self._writer.transport.abort()
+        for writer in [*self._guests, *([self._writer] if self._writer else [])]:
+            writer.transport.abort()
         await to_the_end(self._close_file)
 
     def _close_file(self) -> None:

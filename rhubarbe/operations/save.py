@@ -156,10 +156,10 @@ class _Save:
             await node.reboot(Phase.BOOT)
 
     async def _transfer(self, node: Node) -> int:
-        transcript = self._progress.transcript
-        await node.read_image(self._collector.address, self._collector.port, transcript)
-        size = await self._collector.complete(transcript.image_bytes)
-        await self._publish(self._collector.partial, self._request.image)
+        transcript, collector = self._progress.transcript, self._collector
+        await node.read_image(collector.address, collector.port, collector.secret, transcript)
+        size = await collector.complete(transcript.image_bytes)
+        await self._publish(collector.partial, self._request.image)
         return size
 
     async def _publish(self, partial: Path, image: Path) -> None:

@@ -18,13 +18,16 @@ def write_image(
     return f"{client}{option} -i {ip} -m {group} -p {port} {shlex.quote(disk)}"
 
 
-def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int) -> str:
-    """Return the commands that say the disk's size and send its image to our address and port."""
+def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int, secret: str) -> str:
+    """Return the commands that say the disk's size and send its image to our address and port.
+
+    The secret goes first. A shell's own `printf` is no process, whose arguments others would see.
+    """
     quoted = shlex.quote(disk)
     size = f"blockdev --getsize64 {quoted} 2>/dev/null || stat -L -c %s {quoted}"
     return (
         f"echo {marker(DISK_MARK)}$({size}); set -o pipefail;"
-        f" {imagezip} -o -z1 {quoted} - | {netcat} {ip} {port}"
+        f" {{ printf %s {secret} && {imagezip} -o -z1 {quoted} -; }} | {netcat} {ip} {port}"
     )
 
 

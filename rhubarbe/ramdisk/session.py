@@ -16,6 +16,8 @@ STATUS_MARK = "RHUBARBE-STATUS="
 # Bytes of a typed line: busybox's line editor takes 1023, a terminal of Linux 4095.
 LONGEST_TYPED = 900
 
+HIDDEN = "(secret)"
+
 # The shell has no such program, or may not run it.
 NO_PROGRAM = frozenset({126, 127})
 # A disk that is too small, an image or an option that the program on the node cannot take.
@@ -91,7 +93,8 @@ class Transcript:
     """What the node says in one session, cut into lines, with the exit status at the end.
 
     `last_line` is the last that the command said; the shell's prompt and echo are not its words.
-    `refusal` is a line, if any, that says that it would fail the same way each time.
+    `refusal` is a line, if any, that says that it would fail the same way each time. A `secret` of
+    what is typed is told to nobody: the echo, where a terminal may break it anywhere, is left out.
     """
 
     def __init__(self) -> None:
@@ -99,6 +102,7 @@ class Transcript:
         self._begun = False
         self.last_line = ""
         self.refusal = ""
+        self.secret = ""
 
     def feed(self, text: str) -> Iterator[Output]:
         """Take a piece of the session's text; yield what it completes."""
@@ -117,8 +121,11 @@ class Transcript:
             return
         if not self._begun:
             self._begun = line.endswith(BEGIN_MARK)
-            yield Line(line[:LONGEST_LINE])
+            if not self.secret:
+                yield Line(line[:LONGEST_LINE])
             return
+        if self.secret:
+            line = line.replace(self.secret, HIDDEN)
         before, mark, status = line.partition(STATUS_MARK)
         if mark and _STATUS.fullmatch(status):
             if before:

@@ -47,14 +47,14 @@ async def open_collector(partial):
 
 
 @contextlib.asynccontextmanager
-async def node(collector, data=b"", source=IP):
+async def node(collector, data=b"", source=IP, secret=None):
     """Connect as a node from `source`, and send data; yield the reader and the writer."""
     reader, writer = await asyncio.open_connection(
         collector.address, collector.port, local_addr=(source, 0)
     )
     try:
         with contextlib.suppress(ConnectionError):
-            writer.write(data)
+            writer.write((collector.secret.encode() if secret is None else secret) + data)
             await writer.drain()
         yield reader, writer
     finally:
@@ -62,8 +62,8 @@ async def node(collector, data=b"", source=IP):
         await asyncio.sleep(0)
 
 
-async def send(collector, data, source=IP):
-    async with node(collector, data, source) as (reader, writer):
+async def send(collector, data, source=IP, secret=None):
+    async with node(collector, data, source, secret) as (reader, writer):
         with contextlib.suppress(OSError):
             writer.write_eof()
             await reader.read()
@@ -214,6 +214,82 @@ async def test_a_second_connection_is_turned_away(open_collector, partial, image
         ]
         writer.write(image[CHUNK:])
         await writer.drain()
+        assert await collector.complete(len(image)) == len(image)
+    assert partial.read_bytes() == image
+
+
+WITHOUT = f"a sender at {IP} was turned away: it has not sent the secret first"
+
+
+@pytest.mark.parametrize("secret", [b"", b"0", b"0" * 31, b"0" * 32, b"\xff" * 5000, b"\n" * 40])
+async def test_a_stranger_at_the_node_s_address_without_the_secret_is_named(
+    open_collector, partial, image, secret
+):
+    async with open_collector() as collector:
+        await send(collector, image if len(secret) > 32 else b"", secret=secret)
+        await send(collector, image)
+        assert await collector.complete(len(image)) == len(image)
+        assert collector.refusals == [WITHOUT]
+        assert str(collector.explain(NodeError("cut"))) == f"cut; {WITHOUT}"
+    assert partial.read_bytes() == image
+
+
+async def test_another_save_s_secret_is_none(open_collector, image):
+    async with open_collector() as collector:
+        await send(collector, image, secret=os.urandom(16).hex().encode())
+        assert collector.refusals == [WITHOUT]
+        assert len(collector.secret) == 32
+
+
+async def test_the_secret_may_come_in_pieces(open_collector, image):
+    async with open_collector() as collector, node(collector, secret=b"") as (_, writer):
+        for byte in collector.secret.encode():
+            writer.write(bytes([byte]))
+            await writer.drain()
+        writer.write(image)
+        await writer.drain()
+        assert await collector.complete(len(image)) == len(image)
+
+
+async def test_the_secret_is_for_one_connection(open_collector, image):
+    async with open_collector() as collector, node(collector, image[:CHUNK]):
+        while not collector.reached:  # noqa: ASYNC110 - a list that the collector fills
+            await asyncio.sleep(0.01)
+        await send(collector, image)
+        assert "a second sender" in collector.refusals[0]
+
+
+async def test_silent_strangers_keep_the_node_out_neither_by_number_nor_for_long(
+    open_collector, image, monkeypatch
+):
+    monkeypatch.setattr(collector_module, "MOST_GUESTS", 8)
+    async with contextlib.AsyncExitStack() as stack, open_collector() as collector:
+        guests = [await stack.enter_async_context(node(collector, secret=b"00")) for _ in range(30)]
+        async with asyncio.timeout(10):
+            for reader, _ in guests[:22]:
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+        await send(collector, image)
+        assert await collector.complete(len(image)) == len(image)
+
+
+async def test_who_does_not_present_the_secret_soon_is_cut(open_collector, monkeypatch):
+    monkeypatch.setattr(collector_module, "PRESENTED_WITHIN", 0.1)
+    async with open_collector() as collector, node(collector, secret=b"00") as (reader, _):
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        assert collector.refusals == [WITHOUT]
+
+
+async def test_two_who_are_both_right_are_not_both_received(open_collector, partial, image):
+    async with (
+        open_collector() as collector,
+        node(collector, secret=b"") as (_, one),
+        node(collector, secret=b"") as (_, two),
+    ):
+        for writer in (one, two):
+            writer.write(collector.secret.encode() + image)
         assert await collector.complete(len(image)) == len(image)
     assert partial.read_bytes() == image
 

@@ -91,6 +91,9 @@ async def typed(machine, command, key=None):
     return lines, status
 
 
+SECRET = "0123456789abcdeffedcba9876543210"
+
+
 @contextlib.asynccontextmanager
 async def receiving(path):
     """Write what comes to a port of ours into a file, as rhubarbe-save does; yields the port."""
@@ -98,6 +101,7 @@ async def receiving(path):
 
     async def receive(reader, writer):
         with path.open("wb") as file:
+            assert await reader.readexactly(len(SECRET)) == SECRET.encode()
             while piece := await reader.read(1 << 16):
                 file.write(piece)
         writer.close()
@@ -204,7 +208,7 @@ async def _stamps(booted):
 
 async def _saves(booted, image):
     async with receiving(image) as port:
-        command = ramdisk.read_image("imagezip", "/dev/vda", "nc", GATEWAY, port)
+        command = ramdisk.read_image("imagezip", "/dev/vda", "nc", GATEWAY, port, SECRET)
         lines, status = await typed(booted, command)
     assert status == 0, lines
     assert f"{ramdisk.DISK_MARK}{64 * MIB}" in lines
