@@ -360,7 +360,7 @@ class Node:
         What it says is reported, unless nobody is to hear it.
         """
         ip, networking = self.entry.control.ip, self._settings.networking
-        async with open_session(self._shell, ip, networking) as session:
+        async with open_session(self._shell, ip, networking, self.name) as session:
             tell = self._tell if heard else _to_nobody
             measure = ramdisk.Measure(ramdisk.MOST_SAID if heard else ramdisk.MOST_SAID_TO_A_LOOK)
             await session.send(ramdisk.script(command))

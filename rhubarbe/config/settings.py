@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HIGHEST_PORT = 65535
 BACKENDS = ("none", "local", "r2labapi")
+CHECKINGS = ("accept-new", "yes")
 FLAGS = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -82,6 +83,16 @@ def _path(text: str) -> str:
     return path.rstrip("/") or "/"
 
 
+def _path_if_any(text: str) -> str:
+    return _path(text) if text else ""
+
+
+def _checking(text: str) -> str:
+    if text not in CHECKINGS:
+        raise ValueError(text)
+    return text
+
+
 def _flag(text: str) -> bool:
     return FLAGS[text.lower()]
 
@@ -109,6 +120,8 @@ TEXT = Kind("text", str)
 OPTIONS = Kind("words as in a shell, with quotes in pairs", _options)
 WORD = Kind("a text that is not empty", _non_empty)
 PATH = Kind("a path", _path)
+PATH_IF_ANY = Kind("a path, or nothing", _path_if_any)
+CHECKING = Kind(" or ".join(CHECKINGS), _checking)
 FLAG = Kind("yes or no", _flag)
 COUNT = Kind("a whole number from 1 on", _at_least(1, int))
 SECONDS = Kind("a number of seconds from 0 on", _at_least(0, float))
@@ -299,6 +312,24 @@ class NetworkingSettings(Section):
         SECONDS, 2.0, "the first try of ssh; each later try may take longer, up to 30 s"
     )
     ssh_key: str = _setting(TEXT, "", "a private key for ssh; empty: the user's own keys and agent")
+    known_hosts: str = _setting(
+        PATH_IF_ANY,
+        "",
+        "host keys of the nodes, in a file such as OpenSSH's known_hosts: a node that is in it must"
+        " show such a key, else it is bad; empty: they are not checked",
+    )
+    ramdisk_known_hosts: str = _setting(
+        PATH_IF_ANY,
+        "",
+        "the same for the ramdisk on them, where ramdisk_shell = ssh: the key of a system on a disk"
+        " is not the ramdisk's",
+    )
+    strict_host_key_checking: str = _setting(
+        CHECKING,
+        "accept-new",
+        "of nodes that are not in that file: `accept-new` takes them, and notes nothing; `yes`"
+        " refuses them",
+    )
     pattern_multicast: str = _setting(GROUPS, "234.5.6.*", "multicast groups; * is 1, 2, 3, ...")
     pattern_port: str = _setting(PORTS, "10000 + *", "UDP ports, one a group")
     pattern_size: int = _setting(COUNT, 20, "how many groups, so how many loads at once")

@@ -15,6 +15,7 @@ from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
 from rhubarbe.transports.cmc import Cards
+from rhubarbe.transports.known_hosts import require_files
 
 # Seconds between two words on the progress.
 TOLD_EVERY = 2.0
@@ -84,8 +85,9 @@ async def workplace(
     """Lock the nodes, for which others are waited for `patience` seconds, and start the guardian.
 
     Links that others left behind are swept first.
-    Raises GatewayError, before anything is touched.
+    Raises GatewayError, or ConfigError, before anything is touched.
     """
+    await require_files(settings.networking)
     await sweep(journal, settings, bus)
     names = [entry.name for entry in entries]
     async with (

@@ -23,6 +23,7 @@ from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.transports import ssh
 from rhubarbe.transports.cmc import Cards
+from rhubarbe.transports.known_hosts import require_files
 from rhubarbe.transports.presence import accepts
 
 # What a card may answer to a question; it may say anything to `info`.
@@ -57,6 +58,8 @@ async def power(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
     bus.report(Started(command=request.verb, nodes=tuple(entry.name for entry in request.entries)))
     limits, asks = settings.nodes, request.verb in QUESTIONS
     answer = (request.limit if asks else None) or limits.cmc_default_timeout
+    if request.softly:
+        await require_files(settings.networking)
     async with contextlib.AsyncExitStack() as stack:
         if not asks:
             await stack.enter_async_context(permission(request, settings, bus))
@@ -169,7 +172,7 @@ class _Job:
             node.note("does not answer on ssh: no soft shutdown")
             return
         try:
-            await ssh.ask(ip, port, "root", networking.ssh_key, LETS_IN, "shutdown -h now")
+            await ssh.Host.of(node.name, ip, networking).ask(LETS_IN, "shutdown -h now")
         except (Refused, CommandFailed) as error:
             node.note(f"no soft shutdown: {error}")
             return

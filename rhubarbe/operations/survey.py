@@ -18,6 +18,7 @@ from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, PowerRequest, reason_of
 from rhubarbe.text import sanitise
 from rhubarbe.transports import ssh
+from rhubarbe.transports.known_hosts import require_files
 from rhubarbe.transports.presence import accepts
 
 # Connections at once, well below how many files a process may have open.
@@ -56,6 +57,7 @@ async def which_are_up(entries: Sequence[Entry], settings: Settings) -> list[Ent
 async def tell_images(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
     """Tell what is on the disk of each node: by its last load, and by its stamp where it is up."""
     bus.report(Started(command=request.verb, nodes=tuple(entry.name for entry in request.entries)))
+    await require_files(settings.networking)
     notices: list[str] = []
     history = History(settings.testbed.state_dir)
     last = last_loaded(await asyncio.to_thread(history.runs, notices.append))
@@ -89,8 +91,8 @@ async def _stamp(
 
     try:
         async with sessions:
-            where = (ip, port, "root", networking.ssh_key, limit)
-            lines = (await ssh.ask(*where, "cat /etc/rhubarbe-image")).split("\n")
+            host = ssh.Host.of(node.name, ip, networking)
+            lines = (await host.ask(limit, "cat /etc/rhubarbe-image")).split("\n")
     except CommandFailed:
         return True, "without a stamp"
     except NodeError as error:

@@ -22,8 +22,9 @@ from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import open_cards, sweep
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.readiness import Readiness, WantedImage
+from rhubarbe.transports.known_hosts import require_files
 from rhubarbe.transports.presence import accepts
-from rhubarbe.transports.ssh import ask, log_in, unusable_keys
+from rhubarbe.transports.ssh import Host, unusable_keys
 
 # On a gateway that is busy with many nodes the first tries are too short: later ones are longer.
 LONGER = 1.5
@@ -56,6 +57,7 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
     Raises ImageError for an image by which no node could be told.
     """
     bus.report(Started(command="wait", nodes=tuple(entry.name for entry in request.entries)))
+    await require_files(settings.networking)
     await sweep(Journal(settings.testbed.state_dir, "wait", request.limit), settings, bus)
     wanted = None
     if request.image is not None:
@@ -89,14 +91,14 @@ async def _wait_for_ssh(
     networking: NetworkingSettings,
     sessions: asyncio.Semaphore,
 ) -> None:
-    where = (node.entry.control.ip, networking.ssh_port, request.user, networking.ssh_key)
+    host = Host.of(node.name, node.entry.control.ip, networking, request.user)
 
     async def attempt(limit: float) -> None:
         if wanted is None:
-            node.note(f"accepts ssh: {await log_in(*where, limit)}")
+            node.note(f"accepts ssh: {await host.log_in(limit)}")
             return
         try:
-            text = await ask(*where, limit, f"cat {ramdisk.STAMP_FILE}")
+            text = await host.ask(limit, f"cat {ramdisk.STAMP_FILE}")
         except CommandFailed:
             text = ""
         stamp = wanted.require(text)
@@ -123,17 +125,17 @@ async def wait_for_boot(
     `sessions` bounds how many nodes are asked at once. Raises NodeError.
     """
     networking = settings.networking
-    where = (node.entry.control.ip, networking.ssh_port, "root", networking.ssh_key)
+    host = Host.of(node.name, node.entry.control.ip, networking)
 
     async def attempt(limit: float) -> None:
-        uptime = _seconds(await ask(*where, limit, "cat /proc/uptime"))
+        uptime = _seconds(await host.ask(limit, "cat /proc/uptime"))
         if time.monotonic() - uptime < since - SLACK:
             raise Unreachable("ssh answers, but from a system that was up before the image")
-        shown = await _shown_stamp(where, limit)
+        shown = await _shown_stamp(host, limit)
         if stamp is not None:
             _require_stamp(shown, stamp)
         if disk is not None and ramdisk.can_be_told(disk):
-            _require_disk(await _root_disk(where, limit), disk)
+            _require_disk(await _root_disk(host, limit), disk)
         node.note(f"up for {uptime:.0f} s, runs: {shown or UNSTAMPED}")
 
     limit = settings.nodes.wait_default_timeout
@@ -144,18 +146,18 @@ async def wait_for_boot(
         raise Unreachable(f"{error} (last: {node.last_line})") from error
 
 
-async def _shown_stamp(where: tuple[str, int, str, str], limit: float) -> str:
+async def _shown_stamp(host: Host, limit: float) -> str:
     """Return the last stamp of the system that answers, empty where it has none."""
     try:
-        return ramdisk.last_stamp(await ask(*where, limit, f"cat {ramdisk.STAMP_FILE}"))
+        return ramdisk.last_stamp(await host.ask(limit, f"cat {ramdisk.STAMP_FILE}"))
     except CommandFailed:
         return ""
 
 
-async def _root_disk(where: tuple[str, int, str, str], limit: float) -> str:
+async def _root_disk(host: Host, limit: float) -> str:
     """Return what the system tells of the disk that it runs from, empty where it does not."""
     try:
-        return await ask(*where, limit, ramdisk.ROOT_DISK)
+        return await host.ask(limit, ramdisk.ROOT_DISK)
     except CommandFailed:
         return ""
 

@@ -26,16 +26,21 @@ def shell_port(shell: Shell, networking: NetworkingSettings) -> int:
 
 
 def open_session(
-    shell: Shell, ip: str, networking: NetworkingSettings
+    shell: Shell, ip: str, networking: NetworkingSettings, name: str = ""
 ) -> AbstractAsyncContextManager[Session]:
-    """Open a session, which is closed on every way out; raises Unreachable, and Refused by ssh."""
+    """Open a session, which is closed on every way out; raises Unreachable, and Refused by ssh.
+
+    `name` is the node's, by which its host key is known.
+    """
     port = shell_port(shell, networking)
     # Only here, since they take a tenth of a second that a power verb has no use for.
     if shell is Shell.SSH:
         from rhubarbe.transports import ssh
+        from rhubarbe.transports.known_hosts import Identity
 
         limit = max(networking.ssh_timeout, HANDSHAKE)
-        return ssh.open_shell(ip, port, networking.ssh_key, limit)
+        identity = Identity.of(name, networking, ramdisk=True)
+        return ssh.open_shell(ip, port, networking.ssh_key, limit, identity)
     from rhubarbe.transports import telnet
 
     return telnet.open_session(ip, port, networking.telnet_timeout)

@@ -1,6 +1,6 @@
-"""Door to a node that runs its own system, or a ramdisk with ssh: no host keys, no prompt.
+"""Door to a node that runs its own system, or a ramdisk with ssh: no prompt.
 
-A testbed's nodes change host keys with each load, so they are not checked.
+A testbed's nodes change host keys with each load, so a key is checked only where it is known.
 """
 
 import asyncio
@@ -8,12 +8,16 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rhubarbe.errors import CommandFailed, Refused, Unreachable, require_means, why
+from rhubarbe.transports.known_hosts import ANYBODY, Identity
 
 if TYPE_CHECKING:
     import asyncssh
+
+    from rhubarbe.config.settings import NetworkingSettings
 
 # A few lines: more is not what was asked for.
 LONGEST_ANSWER = 65536
@@ -36,23 +40,62 @@ async def unusable_keys() -> list[str]:
     return await asyncio.to_thread(broken_files)
 
 
-async def log_in(ip: str, port: int, user: str, key: str, limit: float) -> str:
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A node's ssh service, where `user` logs in with a key; `identity` is who has to answer."""
+
+    ip: str
+    port: int
+    user: str
+    key: str
+    identity: Identity
+
+    @classmethod
+    def of(cls, name: str, ip: str, networking: "NetworkingSettings", user: str = USER) -> "Host":
+        """Return that of a node's own system."""
+        identity = Identity.of(name, networking)
+        return cls(ip, networking.ssh_port, user, networking.ssh_key, identity)
+
+    async def log_in(self, limit: float) -> str:
+        """Log in, as the function of this name does."""
+        return await log_in(self.ip, self.port, self.user, self.key, limit, self.identity)
+
+    async def ask(self, limit: float, command: str) -> str:
+        """Run a command, as the function of this name does."""
+        where = (self.ip, self.port, self.user, self.key)
+        return await ask(*where, limit, command, identity=self.identity)
+
+
+async def log_in(
+    ip: str, port: int, user: str, key: str, limit: float, identity: Identity = ANYBODY
+) -> str:
     """Open and close an ssh session; return the server's version banner.
 
     `key` is the path of a private key, or empty for the user's own keys and agent. Raises Refused
-    when the server will not let `user` in, Unreachable when nothing answers within `limit` seconds.
+    when the server will not let `user` in, or is not the node of this identity; and Unreachable
+    when nothing answers within `limit` seconds.
     """
-    async with _session(ip, port, user, key, limit) as connection:
+    async with _session(ip, port, user, key, limit, identity) as connection:
         return str(connection.get_extra_info("server_version"))
 
 
-async def ask(ip: str, port: int, user: str, key: str, limit: float, command: str) -> str:
+async def ask(  # noqa: PLR0913 - as `Host` puts them together
+    ip: str,
+    port: int,
+    user: str,
+    key: str,
+    limit: float,
+    command: str,
+    *,
+    identity: Identity = ANYBODY,
+) -> str:
     """Run a command of ours, which has no input; return what it writes, a few lines at most.
 
     Raises as `log_in`, where the command has `limit` seconds too, and CommandFailed when it ends
     with another status than 0.
     """
-    async with _session(ip, port, user, key, limit) as connection, asyncio.timeout(limit):
+    session = _session(ip, port, user, key, limit, identity)
+    async with session as connection, asyncio.timeout(limit):
         process = await connection.create_process(command, encoding="utf-8", errors="replace")
         async with process:
             answer = ""
@@ -99,7 +142,9 @@ def _cut() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def open_shell(ip: str, port: int, key: str, limit: float) -> AsyncIterator[Shell]:
+async def open_shell(
+    ip: str, port: int, key: str, limit: float, identity: Identity = ANYBODY
+) -> AsyncIterator[Shell]:
     """Open root's shell on a terminal; raises as `log_in`.
 
     It is closed on every way out, at once, also where the node does not answer any more: whatever
@@ -107,7 +152,9 @@ async def open_shell(ip: str, port: int, key: str, limit: float) -> AsyncIterato
     """
     async with contextlib.AsyncExitStack() as stack:
         with _translated(limit):
-            connection = await stack.enter_async_context(_entered(ip, port, USER, key, limit))
+            connection = await stack.enter_async_context(
+                _entered(ip, port, USER, key, limit, identity)
+            )
             stack.callback(connection.abort)
             async with asyncio.timeout(limit):
                 process = await connection.create_process(
@@ -118,20 +165,20 @@ async def open_shell(ip: str, port: int, key: str, limit: float) -> AsyncIterato
 
 @contextlib.asynccontextmanager
 async def _session(
-    ip: str, port: int, user: str, key: str, limit: float
+    ip: str, port: int, user: str, key: str, limit: float, identity: Identity
 ) -> AsyncIterator["asyncssh.SSHClientConnection"]:
     """Hold a session; what the library raises within the context is translated too."""
     with _translated(limit):
-        async with _entered(ip, port, user, key, limit) as connection:
+        async with _entered(ip, port, user, key, limit, identity) as connection:
             yield connection
 
 
 def _entered(
-    ip: str, port: int, user: str, key: str, limit: float
+    ip: str, port: int, user: str, key: str, limit: float, identity: Identity
 ) -> contextlib.AbstractAsyncContextManager["asyncssh.SSHClientConnection"]:
     from rhubarbe.transports.ssh_door import entered  # who logs in nowhere need not wait for it
 
-    return entered(ip, port, user, key, limit)
+    return entered(ip, port, user, key, limit, identity)
 
 
 @contextlib.contextmanager

@@ -4,18 +4,21 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncssh
 
 from rhubarbe.errors import Refused, Unreachable, why
 from rhubarbe.transports import ssh_keys
+from rhubarbe.transports.known_hosts import ANYBODY, Identity, KnownKeys, known_keys
 
-# Keys of nodes are not checked, so certificates are of no use; with those that the library offers
-# too, Dropbear finds no name that it knows among the first twenty, and hangs up.
+# With all that the library offers, Dropbear finds no name that it knows among the first twenty, and
+# hangs up. Certificates are of use only where an authority is known.
 KEY_TYPES = (
     *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
     *("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"),
 )
+CERTIFICATES = tuple(f"{name}-cert-v01@openssh.com" for name in KEY_TYPES[:-1])
 
 # A server looks at some keys, and hangs up; at the others it looks in the next connection. OpenSSH
 # takes that for failures, and at the fourth in a row it would refuse our address for a while.
@@ -25,13 +28,17 @@ LONGEST_GREETING = 255
 
 @contextlib.asynccontextmanager
 async def entered(
-    ip: str, port: int, user: str, key: str, limit: float
+    ip: str, port: int, user: str, key: str, limit: float, identity: Identity = ANYBODY
 ) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """Hold a connection in which the node has let us in; each that it takes has `limit` seconds."""
+    """Hold a connection in which the node has let us in; each that it takes has `limit` seconds.
+
+    It must be the node of this identity.
+    """
+    known = await asyncio.to_thread(known_keys, identity, ip, port)
     async with ssh_keys.gathered(key) as keys, contextlib.AsyncExitStack() as stack:
         if key and not keys.pairs:
             raise Refused(f"the ssh key {'; '.join(keys.faults)}")
-        door = _Door(ip, port, user, keys, limit)
+        door = _Door(ip, port, user, keys, limit, known)
         for _ in range(MOST_VISITS):
             if (connection := await door.enter(stack)) is not None:
                 break
@@ -43,11 +50,20 @@ async def entered(
 class _Door:
     """The way into one node for one user, with keys that are shown in turn."""
 
-    def __init__(self, ip: str, port: int, user: str, keys: ssh_keys.Keys, limit: float) -> None:
+    def __init__(
+        self,
+        ip: str,
+        port: int,
+        user: str,
+        keys: ssh_keys.Keys,
+        limit: float,
+        known: KnownKeys | None,
+    ) -> None:
         self._place = (ip, port)
         self._user = user
         self._keys = keys
         self._limit = limit
+        self._known = known
         self._turn = iter(keys.pairs)
         self._last_words = ""
         self.shown = 0
@@ -61,7 +77,7 @@ class _Door:
 
     async def enter(self, stack: contextlib.AsyncExitStack) -> asyncssh.SSHClientConnection | None:
         """Try the keys that are left; return None where the node hung up before it saw them all."""
-        visit = ssh_keys.Visit(self._turn)
+        visit = ssh_keys.Visit(self._turn, self._known)
         try:
             # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
             async with asyncio.timeout(self._limit):
@@ -69,6 +85,8 @@ class _Door:
         except asyncssh.PermissionDenied as error:
             self.shown += visit.shown
             raise Refused(self.refusal(self._judgement(visit))) from error
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise visit.mistrust or Refused(f"ssh: {why(error)}") from error
         except TimeoutError as error:
             if not visit.waits_for_agent:
                 raise
@@ -113,8 +131,7 @@ class _Door:
                     client_factory=lambda: visit,
                     client_keys=None,
                     agent_path=None,
-                    known_hosts=None,
-                    server_host_key_algs=KEY_TYPES,
+                    **_host_keys(self._known),
                     compression_algs=None,
                     utf8_decode_errors="replace",
                     config=None,
@@ -126,6 +143,21 @@ class _Door:
             if not greeting:
                 raise
             raise Unreachable(f"ssh: it says {greeting}") from error
+
+
+def _host_keys(known: KnownKeys | None) -> dict[str, Any]:
+    """Return the library's options on keys of hosts; what is not signed, the visit judges."""
+    if known is None:
+        return {"known_hosts": None, "server_host_key_algs": KEY_TYPES}
+    authorities = known.authorities
+    # As OpenSSH does: certificates first, then types that are known, so that a node shows those.
+    liked = {name.decode() for _, key in known.trusted for name in key.sig_algorithms}
+    types = sorted(KEY_TYPES, key=lambda name: name not in liked)
+    return {
+        "known_hosts": ([], authorities, known.revoked if authorities else []),
+        "host_key_alias": known.identity.name,  # what a certificate has to be for
+        "server_host_key_algs": [*(CERTIFICATES if authorities else ()), *types],
+    }
 
 
 async def _greeting(connected: socket.socket) -> str:

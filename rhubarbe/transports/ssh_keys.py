@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,8 @@ import asyncssh
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 
-from rhubarbe.errors import require_means, why
+from rhubarbe.errors import Refused, require_means, why
+from rhubarbe.transports.known_hosts import KnownKeys
 
 # What it thinks of the algorithms of old systems is for its authors: nodes may run any.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
@@ -186,7 +187,7 @@ def _unusable(name: str, path: Path, data: bytes, error: Exception) -> KeyFile:
         return KeyFile(name, public=_public(data, path), fault=fault)
     if data.startswith(PUTTY):
         fault = "it is in PuTTY's format, which puttygen converts"
-    elif _is_public(data):
+    elif import_public(data):
         fault = "it is a public key"
     elif not data.strip():
         fault = "it is empty"
@@ -197,29 +198,33 @@ def _unusable(name: str, path: Path, data: bytes, error: Exception) -> KeyFile:
 
 def _public(data: bytes, path: Path) -> bytes:
     """Return the public key of one that has a passphrase, empty where it cannot be told."""
-    try:
-        return asyncssh.import_public_key(data).public_data
-    except NO_KEY:
-        pass
-    try:
-        return asyncssh.import_public_key(_read(path.with_name(f"{path.name}.pub"))).public_data
-    except (OSError, *NO_KEY):
-        return b""
+    key = import_public(data)
+    if key is None:
+        with contextlib.suppress(OSError):
+            key = import_public(_read(path.with_name(f"{path.name}.pub")))
+    return key.public_data if key else b""
 
 
-def _is_public(data: bytes) -> bool:
+def import_public(data: bytes) -> asyncssh.SSHKey | None:
+    """Read a public key; None where it is none."""
     try:
-        asyncssh.import_public_key(data)
+        return asyncssh.import_public_key(data)
     except NO_KEY:
-        return False
-    return True
+        return None
 
 
 class Visit(asyncssh.SSHClient):
-    """One connection to a node, which is shown keys until it takes one or hangs up."""
+    """One connection to a node, which is shown keys until it takes one or hangs up.
 
-    def __init__(self, pairs: Iterator[asyncssh.SSHKeyPair]) -> None:
+    It has to show a key of its own first, of those that are known, if any are.
+    """
+
+    def __init__(
+        self, pairs: Iterator[asyncssh.SSHKeyPair], known_keys: KnownKeys | None = None
+    ) -> None:
         self._pairs = pairs
+        self._known_keys = known_keys
+        self.mistrust: Refused | None = None
         self.shown = 0
         self.known: asyncssh.SSHKeyPair | None = None
         """The last key that was shown, once the node knows it: it asks for a signature."""
@@ -235,6 +240,24 @@ class Visit(asyncssh.SSHClient):
             return True  # it is closed then
 
         vars(conn)["eof_received"] = notice
+
+    def validate_host_public_key(
+        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        """Judge the key that the node shows."""
+        return self._known_keys is None or self._judge(self._known_keys.judge, key)
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Judge an authority that is none of the known ones."""
+        return self._known_keys is not None and self._judge(self._known_keys.judge_authority, key)
+
+    def _judge(self, judge: Callable[[asyncssh.SSHKey], None], key: asyncssh.SSHKey) -> bool:
+        try:
+            judge(key)
+        except Refused as error:
+            self.mistrust = error
+            return False
+        return True
 
     def public_key_auth_requested(self) -> asyncssh.SSHKeyPair | None:
         """Show the next key."""

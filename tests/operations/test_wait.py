@@ -15,6 +15,7 @@ from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Node
 from rhubarbe.operations import wait as wait_module
 from rhubarbe.operations.wait import WaitRequest, wait, wait_for_boot
+from rhubarbe.transports import ssh
 
 QUICK = Settings(
     networking=NetworkingSettings(ssh_backoff=0.01),
@@ -45,13 +46,13 @@ def boot(monkeypatch):
         answers = iter(uptimes)
         shown = iter(stamps if isinstance(stamps, list) else [stamps] * 1000)
 
-        async def ask(ip, port, user, key, limit, command):
+        async def ask(ip, port, user, key, limit, command, *, identity):
             answer = next(answers) if command == "cat /proc/uptime" else next(shown)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-        monkeypatch.setattr(wait_module, "ask", ask)
+        monkeypatch.setattr(ssh, "ask", ask)
         bus = Bus()
         told = []
         bus.report = told.append
@@ -135,13 +136,13 @@ async def test_later_tries_may_take_longer(monkeypatch):
     """On a gateway that is busy the first tries are too short."""
     limits = []
 
-    async def ask(ip, port, user, key, limit, command):
+    async def ask(ip, port, user, key, limit, command, *, identity):
         limits.append(limit)
         if len(limits) < 4:
             raise Unreachable("ssh: refused")
         return NEW
 
-    monkeypatch.setattr(wait_module, "ask", ask)
+    monkeypatch.setattr(ssh, "ask", ask)
     await wait_for_boot(
         Node(ENTRY, QUICK, None, Bus()), time.monotonic() - 2, None, QUICK, asyncio.Semaphore(1)
     )
@@ -157,12 +158,12 @@ async def test_nodes_that_are_away_take_no_turn_of_the_others(monkeypatch):
         looks.append(sessions.locked())
         return len(looks) > 3
 
-    async def ask(ip, port, user, key, limit, command):
+    async def ask(ip, port, user, key, limit, command, *, identity):
         assert sessions.locked()
         return NEW
 
     monkeypatch.setattr(wait_module, "accepts", accepts)
-    monkeypatch.setattr(wait_module, "ask", ask)
+    monkeypatch.setattr(ssh, "ask", ask)
     node = Node(ENTRY, QUICK, None, Bus())
     await wait_for_boot(node, time.monotonic() - 2, None, QUICK, sessions)
     assert looks == [False] * 4
@@ -175,7 +176,7 @@ async def test_a_key_file_that_holds_none_is_named(tmp_path, monkeypatch, key, s
     async def log_in(*_):
         return "SSH-2.0-any"
 
-    monkeypatch.setattr(wait_module, "log_in", log_in)
+    monkeypatch.setattr(ssh, "log_in", log_in)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh/id_rsa").mkdir(parents=True)
     settings = Settings(

@@ -1,0 +1,226 @@
+"""Which host keys a node may show: by files in the format of OpenSSH's `known_hosts`.
+
+They are read as OpenSSH reads them, but stricter where that would take a stranger: a node of which
+anything is known must show a key that is known, be it of another type, or without a certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import hashlib
+import hmac
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+
+from rhubarbe import TYPE_CHECKING
+from rhubarbe.errors import ConfigError, Refused, why
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import asyncssh
+
+    from rhubarbe.config.settings import NetworkingSettings
+
+SSH_PORT = 22
+MOST_BYTES = 16 << 20
+AUTHORITY = "@cert-authority"
+REVOKED = "@revoked"
+_HASHED = re.compile(r"\|1\|([A-Za-z0-9+/=]+)\|([A-Za-z0-9+/=]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which node is to answer, by its name, and the file that knows its host keys, if there is one.
+
+    Where that `is_strict`, a node that is not in the file is refused, else taken.
+    """
+
+    name: str = ""
+    file: str = ""
+    is_strict: bool = False
+
+    @classmethod
+    def of(cls, name: str, networking: NetworkingSettings, *, ramdisk: bool = False) -> Identity:
+        """Return what is known of a node's own system, or of the ramdisk on it."""
+        file = networking.ramdisk_known_hosts if ramdisk else networking.known_hosts
+        return cls(name, file, networking.strict_host_key_checking == "yes")
+
+
+ANYBODY = Identity()
+
+
+async def require_files(networking: NetworkingSettings) -> None:
+    """Raise ConfigError where a file that is to be used cannot be read."""
+    for name in ("known_hosts", "ramdisk_known_hosts"):
+        file = getattr(networking, name)
+        try:
+            if file:
+                await asyncio.to_thread(_read, file)
+        except OSError as error:
+            raise ConfigError(f"{name} in [networking]: {file}: {why(error)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the file: for which hosts it holds, and what it says of their key."""
+
+    number: int
+    marker: str
+    hosts: str
+    key: str
+
+    def is_for(self, names: Iterable[str]) -> bool:
+        """Tell whether it is for one of these names, and excludes none of them."""
+        if hashed := _HASHED.fullmatch(self.hosts):
+            salt, expected = map(_decoded, hashed.groups())
+            return any(_hash(salt, name) == expected for name in names)
+        found = False
+        for pattern in self.hosts.lower().split(","):
+            matcher = _matcher(pattern.removeprefix("!"))
+            if any(matcher.fullmatch(name) for name in names):
+                if pattern.startswith("!"):
+                    return False
+                found = True
+        return found
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except ValueError:
+        return b""
+
+
+def _hash(salt: bytes, name: str) -> bytes:
+    return hmac.new(salt, name.encode(), hashlib.sha1).digest()
+
+
+@functools.lru_cache(4096)
+def _matcher(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\*+|\?)", pattern)
+    wild = {"*": ".*", "?": "."}
+    return re.compile("".join(wild.get(part[:1]) or re.escape(part) for part in parts), re.DOTALL)
+
+
+@functools.lru_cache(4)
+def _lines(text: str) -> tuple[_Line, ...]:
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        words = line.split(None, 1)
+        if not words or words[0].startswith("#"):
+            continue
+        marker = words[0] if words[0].startswith("@") else ""
+        hosts, _, key = (words[-1] if marker else line.strip()).replace("\t", " ").partition(" ")
+        found.append(_Line(number, marker, hosts, key.strip()))
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class KnownKeys:
+    """What is known of the host keys of one node; `unread` are the lines that hold no key."""
+
+    identity: Identity
+    trusted: list[tuple[int, asyncssh.SSHKey]] = field(default_factory=list)
+    authorities: list[asyncssh.SSHKey] = field(default_factory=list)
+    revoked: list[asyncssh.SSHKey] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)
+
+    def take(self, line: _Line) -> None:
+        """Take what a line says of the node."""
+        key = _imported(line.key)
+        if key is None or line.marker not in ("", AUTHORITY, REVOKED):
+            self.unread.append(line.number)
+        elif line.marker == AUTHORITY:
+            self.authorities.append(key)
+        elif line.marker == REVOKED:
+            self.revoked.append(key)
+        else:
+            self.trusted.append((line.number, key))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the file says which key the node has."""
+        return bool(self.trusted or self.authorities or self.unread)
+
+    def judge(self, shown: asyncssh.SSHKey) -> None:
+        """Take the key that a node shows, or raise Refused, which says why, by fingerprints."""
+        file, words = self.identity.file, f"its host key is {described(shown)}"
+        if shown in self.revoked:
+            raise Refused(f"ssh: {words}, which is revoked in {file}")
+        if any(shown == key for _, key in self.trusted):
+            return
+        if self.trusted:
+            alike = [known for known in self.trusted if known[1].algorithm == shown.algorithm]
+            number, key = (alike or self.trusted)[0]
+            raise Refused(f"ssh: {words}, not {described(key)} as in line {number} of {file}")
+        if self.authorities:
+            raise Refused(
+                f"ssh: {words} without a certificate of"
+                f" {described(self.authorities[0])}, as {file} asks for"
+            )
+        if self.unread:
+            raise Refused(f"ssh: {words}; what line {self.unread[0]} of {file} says is no key")
+        if self.identity.is_strict:
+            raise Refused(
+                f"ssh: {words}, which is not in {file}, and strict_host_key_checking = yes"
+            )
+
+    def judge_authority(self, shown: asyncssh.SSHKey) -> None:
+        """Refuse the authority that signed a node's certificate: it is none that is known."""
+        words = ", ".join(map(described, self.authorities))
+        raise Refused(
+            f"ssh: its host certificate is signed by {described(shown)}, not by {words}"
+            f" as in {self.identity.file}"
+        )
+
+
+def described(key: asyncssh.SSHKey) -> str:
+    """Name a key, as `ssh-keygen -l` does."""
+    return f"{key.get_fingerprint()} ({key.get_algorithm()})"
+
+
+def _imported(text: str) -> asyncssh.SSHKey | None:
+    from rhubarbe.transports.ssh_keys import import_public
+
+    return import_public(text.encode())
+
+
+def known_keys(identity: Identity, ip: str, port: int) -> KnownKeys | None:
+    """Look up a node; None where there is no file to look into. For a thread; raises Refused."""
+    if not identity.file:
+        return None
+    try:
+        text = _read(identity.file)
+    except OSError as error:
+        raise Refused(f"ssh: {identity.file}: {why(error)}") from error
+    known = KnownKeys(identity)
+    names = [identity.name.lower(), ip]
+    at_port = names if port == SSH_PORT else [f"[{name}]:{port}" for name in names]
+    lines = _lines(text)
+    for line in lines:
+        if line.is_for(at_port):
+            known.take(line)
+    if port != SSH_PORT:  # as OpenSSH does, a name alone counts where there is none with the port
+        elsewhere = not known.is_known
+        for line in lines:
+            if (elsewhere or line.marker == REVOKED) and line.is_for(names):
+                known.take(line)
+    return known
+
+
+def _read(path: str) -> str:
+    """Return the text of a file; raises OSError."""
+    # A FIFO would have us wait for who writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:  # noqa: PTH123 - of a descriptor
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no regular file")
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(f"it is larger than {MOST_BYTES} bytes")
+    return content.decode("utf-8", "surrogateescape").replace("\r", "")
