@@ -122,6 +122,18 @@ class NodeSaid(NodeEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrangersSeen(NodeEvent):
+    """A node noticed on the network what others sent than our server, or in its name.
+
+    What was forged was not written. `addresses` are those that it names: that of our server, where
+    it was forged; `text` is in the words of the program there.
+    """
+
+    addresses: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(NodeEvent):
     """How much of the image the node has, 0.0 to 100.0; never goes backwards in one attempt."""
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol
@@ -18,7 +19,15 @@ from rhubarbe.config import Settings
 from rhubarbe.config.settings import Shell
 from rhubarbe.disks import Choice, Disk, partition_of
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
-from rhubarbe.events import NodeNoted, NodeSaid, Phase, PhaseDone, PhaseStarted, Progress
+from rhubarbe.events import (
+    NodeNoted,
+    NodeSaid,
+    Phase,
+    PhaseDone,
+    PhaseStarted,
+    Progress,
+    StrangersSeen,
+)
 from rhubarbe.inventory import Entry
 from rhubarbe.text import sanitise, size_of
 from rhubarbe.transports.presence import Presence, accepts
@@ -38,6 +47,7 @@ DISKS_SHOW_UP = 5.0
 # OpenSSH (9.8 and later) holds five seconds against our address for a login that it refuses, and
 # lets in nobody from there at fifteen: a try every so often is forgiven.
 FORGIVEN = 10.0
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 async def backoff(mean: float) -> AsyncIterator[int]:
@@ -79,6 +89,7 @@ class Node:
         self._last_note = ""
         self._told = ramdisk.Share()
         self._percent = -1.0
+        self._saw_strangers = False
         own = settings.for_node(entry.number, entry.name, entry.disk)
         self._settings = own
         self._choice = Choice.read(own.frisbee.hard_drive)
@@ -289,15 +300,15 @@ class Node:
                 self.note(str(error))
         raise AssertionError("it has no end")
 
-    async def is_ours(self, program: str) -> bool:
-        """Tell whether a program on the node, whatever its options, says that it is one of ours."""
-        told = ramdisk.Transcript()
-        program = program.split()[0]
+    async def version_of(self, program: str) -> ramdisk.VersionTranscript:
+        """Have a program on the node tell its version, whatever its options; raises NodeError."""
+        told = ramdisk.VersionTranscript()
         try:
-            await self._run(f"{program} --version", told, self._settings.nodes.silence_timeout)
-        except CommandFailed:
-            return False
-        return told.last_line.startswith("rhubarbe-")
+            command = ramdisk.ask_version(program)
+            await self._run(command, told, self._settings.nodes.silence_timeout, heard=False)
+        except CommandFailed:  # it does not know the question
+            return ramdisk.VersionTranscript()
+        return told
 
     @property
     def root_partition(self) -> str:
@@ -321,12 +332,23 @@ class Node:
         The node may be silent for `silence` seconds. With `verify` it reads the disk again, and
         must say so.
         """
-        await self._run(command, transcript, silence)
+        try:
+            await self._run(command, transcript, silence)
+        finally:
+            self._tell_strangers(transcript.strangers)
         if verify:
             if transcript.verified_bytes is None:
                 raise Refused("what writes the image on the node does not say that it verified")
             self.note(f"read back and compared {transcript.verified_bytes} bytes")
         self._bus.report(Progress(node=self.name, percent=100.0))
+
+    def _tell_strangers(self, lines: list[str]) -> None:
+        """Report, once a node, what it noticed of others on the network."""
+        if lines and not self._saw_strangers:
+            self._saw_strangers = True
+            text = "; ".join(lines)
+            addresses = tuple(dict.fromkeys(_ADDRESS.findall(text)))
+            self._bus.report(StrangersSeen(node=self.name, addresses=addresses, text=text))
 
     async def stamp(self, line: str) -> None:
         """Add a line to /etc/rhubarbe-image on the node's disk; raises NodeError."""

@@ -145,6 +145,11 @@ def _(event: events.NodeSaid) -> str:
 
 
 @_words.register
+def _(event: events.StrangersSeen) -> str:
+    return f"{event.node}: strangers on the network: {event.text}"
+
+
+@_words.register
 def _(event: events.Progress) -> str:
     return f"{event.node}: {event.percent:.1f} %"
 

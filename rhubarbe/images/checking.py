@@ -11,14 +11,19 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
     from rhubarbe.ndz.check import ImageSummary
+    from rhubarbe.ndz.manifest import ManifestMaker
 
 
 def check_image(
-    path: StrPath, stop: threading.Event | None = None, file: str | None = None
+    path: StrPath,
+    stop: threading.Event | None = None,
+    file: str | None = None,
+    manifest: ManifestMaker | None = None,
 ) -> ImageSummary:
     """Read and check a whole image; raises ImageError naming the chunk that is missing or bad.
 
-    `file` is where to read it, if that is not the path that messages shall have.
+    `file` is where to read it, if that is not the path that messages shall have; `manifest` makes
+    that on the way.
     Takes its time and all cores: to be called in a thread. It ends soon once `stop` is set.
     """
     # Most of those who ask about images check none: they need not wait for this.
@@ -26,7 +31,7 @@ def check_image(
     from rhubarbe.ndz.errors import NdzError
 
     try:
-        return check_file(file or path, stop=stop)
+        return check_file(file or path, stop=stop, manifest=manifest)
     except (NdzError, OSError) as error:
         text = str(error) if file is None else str(error).replace(file, str(path))
         raise ImageError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import threading
 
     from rhubarbe.ndz.check import ImageSummary
+    from rhubarbe.ndz.manifest import ManifestMaker
 
 STEP = 8 << 20
 READABLE = 0o644
@@ -112,9 +113,11 @@ class OpenImage:
         """A path by which we open that very file, as do children that inherit it."""
         return path_of(self.descriptor)
 
-    def check(self, stop: "threading.Event | None" = None) -> "ImageSummary":
-        """Read and check the whole image; raises ImageError."""
-        return check_image(self.path, stop, self.file)
+    def check(
+        self, stop: "threading.Event | None" = None, manifest: "ManifestMaker | None" = None
+    ) -> "ImageSummary":
+        """Read and check the whole image, and make its manifest on the way; raises ImageError."""
+        return check_image(self.path, stop, self.file, manifest)
 
     def close(self) -> None:
         """Close the file, if it is open."""

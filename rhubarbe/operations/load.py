@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import EngineName
@@ -24,13 +24,13 @@ from rhubarbe.images.copying import OpenImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
-from rhubarbe.ndz.check import ImageSummary
 from rhubarbe.ndz.header import CHUNK, SECTOR
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.proof import stamps_to_show
+from rhubarbe.operations.vouching import Vouching, check_image, vouching
 from rhubarbe.operations.wait import SESSIONS, wait_for_boot
 
 # How many chunks may pass by on the wire without a word of the node.
@@ -75,26 +75,29 @@ async def _load(image: OpenImage, request: LoadRequest, settings: Settings, bus:
     address = local_address_towards(
         request.entries[0].control.ip, settings.networking.local_control_ip
     )
-    summary = await _check(image)
-    needs = await asyncio.to_thread(read_needs, image.file, summary.data_end * SECTOR)
+    checked = await check_image(image, settings.testbed.state_dir)
+    needs = await asyncio.to_thread(read_needs, image.file, checked.data_end * SECTOR)
     bus.report(
-        ImageChosen(
-            path=str(request.image), size=summary.size_bytes, chunks=summary.size_bytes // CHUNK
-        )
+        ImageChosen(path=str(request.image), size=checked.size, chunks=checked.size // CHUNK)
     )
     stamps = await stamps_to_show(image, request.entries, settings, bus) if request.waits else {}
     journal = Journal(settings.testbed.state_dir, "load", request.limit)
-    async with workplace(
-        journal,
-        request.entries,
-        settings,
-        bus,
-        resets=request.resets,
-        patience=request.patience,
-    ) as place:
-        pace = _Pace.of(request, summary.size_bytes, settings)
+    async with (
+        workplace(
+            journal,
+            request.entries,
+            settings,
+            bus,
+            resets=request.resets,
+            patience=request.patience,
+        ) as place,
+        vouching(
+            image, checked.manifest, settings.testbed.state_dir, address, request.entries, bus
+        ) as proofs,
+    ):
+        pace = _Pace.of(request, checked.size, settings)
         engine = make_engine(_consignment(image, request, pace, address, place, settings))
-        job = _Load(place, engine, request, settings, pace, _Known(needs, stamps)).run
+        job = _Load(place, engine, request, settings, pace, _Known(needs, stamps, proofs)).run
         companions = (engine.run, place.guardian.watch, place.tell_progress)
         history = History(settings.testbed.state_dir)
         fleet = Fleet(
@@ -106,15 +109,6 @@ async def _load(image: OpenImage, request: LoadRequest, settings: Settings, bus:
             image=str(image.path),
         )
         return await fleet.run(job, request.limit, companions)
-
-
-async def _check(image: OpenImage) -> ImageSummary:
-    """Check the whole image; when cancelled, the threads that read it stop soon."""
-    stop = threading.Event()
-    try:
-        return await asyncio.to_thread(image.check, stop)
-    finally:
-        stop.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +156,11 @@ def _consignment(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of the image: what it needs of a disk, and what each node will show."""
+    """What is known of the image: what it needs of a disk, what each node will show, its proof."""
 
     needs: Needs
     stamps: Mapping[str, str | None]
+    proofs: Vouching
 
 
 class _Load:
@@ -187,14 +182,15 @@ class _Load:
         self._pace = pace
         self._needs = known.needs
         self._stamps = known.stamps
+        self._proofs = known.proofs
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, write the image, reset it onto its disk."""
         await self._place.into_ramdisk(node)
         disk = await node.find_disk(to_write=True)
-        await self._require(node, disk)
-        recipient = Recipient(node.name, node.entry.control.ip, disk.path, node.settings)
+        proof = await self._proof(node, disk)
+        recipient = Recipient(node.name, node.entry.control.ip, disk.path, node.settings, proof)
         limit = self._engine.patience + self._pace.limit
         async with (
             node.enter(Phase.IMAGE, limit, "the image was not written"),
@@ -215,20 +211,22 @@ class _Load:
             stamp = self._stamps[node.name]
             await wait_for_boot(node, since, stamp, self._settings, self._sessions, disk=node.disk)
 
-    async def _require(self, node: Node, disk: Disk) -> None:
-        """Refuse a disk that the image cannot be put on, before any client is run; raises Refused.
+    async def _proof(self, node: Node, disk: Disk) -> ramdisk.Proof | None:
+        """Return what proves the image to the program on the node that writes it, if it can.
 
-        What an image stores for behind the end of the disk, a backup of its partition table, only
-        our clients put elsewhere.
+        Refuses, before that is run, a disk that the image cannot be put on; raises Refused. What an
+        image stores for behind the end of the disk, a backup of its partition table, only our
+        clients put elsewhere.
         """
         if lack := self._needs.lack_of(disk):
             raise Refused(lack)
-        if self._needs.reaches_beyond(disk):
-            frisbee = node.settings.frisbee
-            with_client = frisbee.engine is EngineName.FRISBEE
-            program = frisbee.client if with_client else frisbee.imageunzip
-            if not await node.is_ours(program):
-                raise Refused(
-                    f"the image has data up to byte {self._needs.data_end}, {disk.path} ends at"
-                    f" {disk.size}, and {program} on the node is not ours, which would move it"
-                )
+        frisbee = node.settings.frisbee
+        with_client = frisbee.engine is EngineName.FRISBEE
+        program = frisbee.client if with_client else frisbee.imageunzip
+        version = await node.version_of(program)
+        if self._needs.reaches_beyond(disk) and not version.is_ours:
+            raise Refused(
+                f"the image has data up to byte {self._needs.data_end}, {disk.path} ends at"
+                f" {disk.size}, and {program} on the node is not ours, which would move it"
+            )
+        return await self._proofs.proof(node, program, version)

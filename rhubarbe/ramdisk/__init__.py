@@ -9,6 +9,7 @@ from rhubarbe.ramdisk.disks import DisksTranscript, NodeDisks, list_disks
 from rhubarbe.ramdisk.engines import (
     IMAGE_NAME,
     AriaTranscript,
+    Unzip,
     UnzipTranscript,
     fetch_by_aria2,
     receive_by_udpcast,
@@ -18,6 +19,7 @@ from rhubarbe.ramdisk.images import (
     FrisbeeTranscript,
     ImageTranscript,
     ImagezipTranscript,
+    Proof,
     read_image,
     write_image,
 )
@@ -41,6 +43,7 @@ from rhubarbe.ramdisk.stamps import (
     last_stamp,
     stamp,
 )
+from rhubarbe.ramdisk.versions import VersionTranscript, ask_version
 
 __all__ = [
     "BEGIN_MARK",
@@ -65,9 +68,13 @@ __all__ = [
     "NodeDisks",
     "Output",
     "Percent",
+    "Proof",
     "Share",
     "Transcript",
+    "Unzip",
     "UnzipTranscript",
+    "VersionTranscript",
+    "ask_version",
     "can_be_told",
     "fetch_by_aria2",
     "last_stamp",

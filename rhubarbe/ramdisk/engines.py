@@ -7,8 +7,9 @@ memory as a rule, from where imageunzip takes it.
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from rhubarbe.ramdisk.images import ImageTranscript
+from rhubarbe.ramdisk.images import ImageTranscript, Proof, proving
 from rhubarbe.ramdisk.session import Line, Output
 from rhubarbe.text import sanitise
 
@@ -21,24 +22,32 @@ SPARE_KIB = 64 << 10
 RECEIVED = "Transfer complete."
 
 
-def _unzip(imageunzip: str, source: str, disk: str, *, verify: bool) -> str:
-    option = " --verify" if verify else ""
-    return f"{imageunzip} -o -W {UNZIP_MIB}{option} {source} {shlex.quote(disk)}"
+@dataclass(frozen=True, slots=True)
+class Unzip:
+    """How imageunzip writes an image onto a disk: which program, and what proves the image."""
+
+    program: str
+    disk: str
+    proof: Proof | None = None
+    verify: bool = False
+
+    def of(self, source: str) -> str:
+        """Return the command that writes what is in a file, or `-`."""
+        options = (" --verify" if self.verify else "") + proving(self.proof)
+        return f"{self.program} -o -W {UNZIP_MIB}{options} {source} {shlex.quote(self.disk)}"
 
 
-def receive_by_udpcast(receiver: str, imageunzip: str, disk: str, *, verify: bool) -> str:
+def receive_by_udpcast(receiver: str, write: Unzip) -> str:
     """Return the command that writes what udp-receiver gets; `receiver` has all its options."""
-    unzip = _unzip(imageunzip, "-", disk, verify=verify)
+    unzip = write.of("-")
     return f"set -o pipefail; {receiver} | {unzip}"
 
 
-def fetch_by_aria2(
-    client: str, url: str, directory: str, size: int, unzip: tuple[str, str], *, verify: bool
-) -> str:
+def fetch_by_aria2(client: str, url: str, directory: str, size: int, write: Unzip) -> str:
     """Return the commands that fetch a torrent's image of `size` bytes, write it, and remove it.
 
-    `client` has all its options but where and what; `unzip` is imageunzip and the disk. Where the
-    directory is in memory, there must be enough of it: else the kernel would end any process.
+    `client` has all its options but where and what. Where the directory is in memory, there must be
+    enough of it: else the kernel would end any process.
     """
     where, file = shlex.quote(directory), shlex.quote(f"{directory}/{IMAGE_NAME}")
     kib = -(-size // 1024) + SPARE_KIB
@@ -49,8 +58,8 @@ def fetch_by_aria2(
         ' memory, $2 are available"; false; };; esac'
     )
     fetch = f"{client} --dir={where} {shlex.quote(url)}"
-    write = _unzip(unzip[0], file, unzip[1], verify=verify)
-    return f"rm -f {file}*; {room} && {fetch} && {write}; set -- $?; rm -f {file}*; (exit $1)"
+    unzip = write.of(file)
+    return f"rm -f {file}*; {room} && {fetch} && {unzip}; set -- $?; rm -f {file}*; (exit $1)"
 
 
 class UnzipTranscript(ImageTranscript):

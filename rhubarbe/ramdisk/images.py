@@ -3,19 +3,46 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rhubarbe.ramdisk.session import Output, Percent, Transcript, marker
 
+MOST_STRANGERS = 4
 DISK_MARK = "RHUBARBE-DISK="
 _SIZE = re.compile("[0-9]{1,18}")
 
 
-def write_image(
-    client: str, ip: str, group: str, port: int, disk: str, *, verify: bool = False
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Where a manifest of the image is, `HOST:PORT`, and its digest: by it ours prove all."""
+
+    place: str
+    digest: str
+
+
+def proving(proof: Proof | None) -> str:
+    """Return the options of frisbee and imageunzip by which they prove what they write."""
+    return f" --manifest {proof.place} --manifest-digest {proof.digest}" if proof else ""
+
+
+def write_image(  # noqa: PLR0913 - what is written, whence, by what, and what proves it
+    client: str,
+    ip: str,
+    group: str,
+    port: int,
+    disk: str,
+    *,
+    server: str,
+    proof: Proof | None = None,
+    verify: bool = False,
 ) -> str:
-    """Return the command that receives an image onto the node's disk, and perhaps reads it back."""
+    """Return the command that receives an image onto the node's disk, and perhaps reads it back.
+
+    It is taken only from the server's address.
+    """
     option = " --verify" if verify else ""
-    return f"{client}{option} -i {ip} -m {group} -p {port} {shlex.quote(disk)}"
+    place = f"-i {ip} -m {group} -p {port} -S {server}"
+    return f"{client}{option}{proving(proof)} {place} {shlex.quote(disk)}"
 
 
 def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int, secret: str) -> str:
@@ -32,19 +59,28 @@ def read_image(imagezip: str, disk: str, netcat: str, ip: str, port: int, secret
 
 
 class ImageTranscript(Transcript):
-    """A session in which an image is written: percents, and what was read back, if anything was."""
+    """A session in which an image is written: percents, and what was read back, if anything was.
+
+    `strangers` are the first lines that tell of what others sent than our server, or in its name.
+    """
 
     _verified = re.compile(r"Verified ([0-9]{1,18}) bytes")
+    _strange = re.compile(
+        r"Ignored what came from |Rejected [0-9]{1,9} chunks? |Blocks are taken from \S+ now,"
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self.verified_bytes: int | None = None
+        self.strangers: list[str] = []
         self._percent = 0.0
 
     def whole(self, line: str) -> Iterator[Output]:
         """Take a whole line of words."""
         if match := self._verified.match(line):
             self.verified_bytes = int(match.group(1))
+        if self._strange.match(line) and len(self.strangers) < MOST_STRANGERS:
+            self.strangers.append(line)
         yield from super().whole(line)
 
     def rise(self, percent: float) -> Iterator[Output]:

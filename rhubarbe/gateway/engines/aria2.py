@@ -67,8 +67,7 @@ class Aria2:
             seeder.url,
             aria2.directory,
             consignment.size,
-            (to.settings.frisbee.imageunzip, to.disk),
-            verify=consignment.verifies,
+            to.unzip(verify=consignment.verifies),
         )
         yield Delivery(
             command,

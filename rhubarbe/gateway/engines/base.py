@@ -75,12 +75,17 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A node that the image is brought to: which disk, and by which programs on the node."""
+    """A node that the image is brought to: which disk, by which programs, proven by what."""
 
     node: str
     ip: str
     disk: str
     settings: Settings
+    proof: ramdisk.Proof | None = None
+
+    def unzip(self, *, verify: bool) -> ramdisk.Unzip:
+        """Return how imageunzip writes the image there."""
+        return ramdisk.Unzip(self.settings.frisbee.imageunzip, self.disk, self.proof, verify)
 
 
 class Engine(Protocol):

@@ -41,6 +41,8 @@ class Frisbee:
             session.group,
             session.port,
             to.disk,
+            server=self._consignment.address,
+            proof=to.proof,
             verify=self._consignment.verifies,
         )
         yield Delivery(

@@ -109,9 +109,7 @@ class Udpcast:
         )
         command = ramdisk.receive_by_udpcast(
             f"{udpcast.receiver} {receiver} {udpcast.receiver_options}".strip(),
-            to.settings.frisbee.imageunzip,
-            to.disk,
-            verify=self._consignment.verifies,
+            to.unzip(verify=self._consignment.verifies),
         )
         return Delivery(
             command,

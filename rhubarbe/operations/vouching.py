@@ -1,0 +1,107 @@
+"""Has each node prove that what it writes is the image: by the manifest, where it knows that."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Sequence
+
+from rhubarbe import ramdisk
+from rhubarbe.bus import Bus
+from rhubarbe.events import Notice
+from rhubarbe.gateway.manifests import offered
+from rhubarbe.images.copying import OpenImage
+from rhubarbe.images.manifest import KINDS, CheckedImage, ImageManifest, check
+from rhubarbe.inventory import Entry
+from rhubarbe.node import Node
+from rhubarbe.text import sanitise
+
+
+async def check_image(image: OpenImage, state_dir: str, kind: str = KINDS[0]) -> CheckedImage:
+    """Check the whole image; when cancelled, the threads that read it stop soon."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(check, image, state_dir, stop, kind)
+    finally:
+        stop.set()
+
+
+class Vouching:
+    """The manifests of one load: of the usual kind, and of another once a node asks for that."""
+
+    def __init__(
+        self,
+        image: OpenImage,
+        state_dir: str,
+        address: str,
+        entries: Sequence[Entry],
+        bus: Bus,
+    ) -> None:
+        self._image = image
+        self._state_dir = state_dir
+        self._address = address
+        self._readers = [entry.control.ip for entry in entries]
+        self._bus = bus
+        self._stack = contextlib.AsyncExitStack()
+        self._proofs: dict[str, ramdisk.Proof] = {}
+        self._lock = asyncio.Lock()
+        self._told: set[str] = set()
+
+    async def proof(
+        self, node: Node, program: str, version: ramdisk.VersionTranscript
+    ) -> ramdisk.Proof | None:
+        """Return what a program on a node takes to prove the image; None, which is told, if none.
+
+        It has said its version. Raises GatewayError, ImageError.
+        """
+        kinds = [kind for kind in KINDS if kind in version.manifests]
+        lack = version.lack or ("" if kinds else "takes none of the digests that are made here")
+        if lack:
+            self._tell(node, program.split()[0], lack)
+            return None
+        for kind in kinds:
+            if kind in self._proofs:
+                return self._proofs[kind]
+        async with self._lock:
+            if kinds[0] not in self._proofs:
+                checked = await check_image(self._image, self._state_dir, kinds[0])
+                await self.offer(checked.manifest)
+        return self._proofs[kinds[0]]
+
+    async def offer(self, manifest: ImageManifest) -> None:
+        """Offer a manifest to the nodes, up to the end; raises GatewayError."""
+        place = await self._stack.enter_async_context(
+            offered(manifest.content, self._address, self._readers)
+        )
+        self._proofs[manifest.kind] = ramdisk.Proof(place, manifest.digest)
+
+    def _tell(self, node: Node, program: str, lack: str) -> None:
+        node.note(f"cannot prove what it writes: {program} there {lack}")
+        if lack not in self._told:
+            self._told.add(lack)
+            text = (
+                "what some nodes write cannot be proven to be the image:"
+                f" {program} on the ramdisk {lack}; {node.name} is the first of them"
+            )
+            self._bus.report(Notice(text=sanitise(text)))
+
+    async def close(self) -> None:
+        """Offer nothing any more."""
+        await self._stack.aclose()
+
+
+@contextlib.asynccontextmanager
+async def vouching(
+    image: OpenImage,
+    manifest: ImageManifest,
+    state_dir: str,
+    address: str,
+    entries: Sequence[Entry],
+    bus: Bus,
+) -> AsyncIterator[Vouching]:
+    """Offer the manifest of an image to these nodes for the length of the context."""
+    made = Vouching(image, state_dir, address, entries, bus)
+    try:
+        await made.offer(manifest)
+        yield made
+    finally:
+        await made.close()
