@@ -303,11 +303,8 @@ class Node:
     async def version_of(self, program: str) -> ramdisk.VersionTranscript:
         """Have a program on the node tell its version, whatever its options; raises NodeError."""
         told = ramdisk.VersionTranscript()
-        try:
-            command = ramdisk.ask_version(program)
-            await self._run(command, told, self._settings.nodes.silence_timeout, heard=False)
-        except CommandFailed:  # it does not know the question
-            return ramdisk.VersionTranscript()
+        command = ramdisk.ask_version(program)
+        await self._run(command, told, self._settings.nodes.silence_timeout, heard=False)
         return told
 
     @property

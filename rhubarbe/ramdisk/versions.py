@@ -12,8 +12,11 @@ _MANIFEST = re.compile(r"manifest (\d{1,6}): *([a-z0-9 ]*)")
 
 
 def ask_version(program: str) -> str:
-    """Return the command that has a program, whatever its options, tell its version."""
-    return f"{shlex.quote(program.split()[0])} --version </dev/null"
+    """Return the command that has a program, whatever its options, tell its version.
+
+    It ends well also where the program does not know the question, or is not there.
+    """
+    return f"{shlex.quote(program.split()[0])} --version </dev/null; true"
 
 
 class VersionTranscript(Transcript):

@@ -92,6 +92,7 @@ fault() {
 """
 
 FRISBEE = """\
+case "$1" in --version) exec PYTHON "$@" ;; esac
 targets "$@"
 own=(-i "$NODE_IP")
 for word in "$@"; do case "$word" in -i*) own=() ;; esac; done
