@@ -29,6 +29,7 @@ from rhubarbe.ramdisk import (
 from rhubarbe.text import LONGEST_LINE, sanitise
 
 SECRET = "0123456789abcdeffedcba9876543210"
+PROOF = ramdisk.Proof("10.0.0.9:5", "ab12")
 DATA = Path(__file__).parent / "data" / "ramdisk"
 HOSTILE = [
     'it\'s "quoted" `touch canary` $(touch canary) ${HOME}',
@@ -265,9 +266,14 @@ def test_the_disk_s_name_is_quoted(tmp_path):
     shell = Shell(tmp_path, {"frisbee": '#!/bin/sh\nprintf "<%s>" "$@"\n'})
     disk = "it's; touch canary"
     answer = shell.type(
-        script(ramdisk.write_image("frisbee -T 5", "10.0.0.1", "234.5.6.7", 7, disk))
+        script(
+            ramdisk.write_image(
+                "frisbee -T 5", "10.0.0.1", "234.5.6.7", 7, disk, server="10.0.0.9", proof=PROOF
+            )
+        )
     )
-    assert f"<-T><5><-i><10.0.0.1><-m><234.5.6.7><-p><7><{disk}>" in answer
+    proof = "<--manifest><10.0.0.9:5><--manifest-digest><ab12>"
+    assert f"<-T><5>{proof}<-i><10.0.0.1><-m><234.5.6.7><-p><7><-S><10.0.0.9><{disk}>" in answer
     assert answer.endswith(f"{ramdisk.STATUS_MARK}0\n")
 
 
@@ -606,14 +612,13 @@ def test_imagezip_s_failure_says_why():
 def test_what_udpcast_brings_is_unzipped_and_the_first_failure_counts(tmp_path):
     programs = {
         "udp-receiver": "#!/bin/sh\nprintf image; [ $1 = good ]\n",
-        "imageunzip": '#!/bin/sh\ncat > "$5"\n',
+        "imageunzip": '#!/bin/sh\necho "$@" > called; cat > "$9"\n',
     }
     shell = Shell(tmp_path, programs)
     (tmp_path / "bash").symlink_to("/bin/bash")
     for word, status in (("good", 0), ("bad", 1)):
-        command = ramdisk.receive_by_udpcast(
-            f"udp-receiver {word}", "imageunzip", "a disk's", verify=False
-        )
+        write = ramdisk.Unzip("imageunzip", "a disk's", PROOF)
+        command = ramdisk.receive_by_udpcast(f"udp-receiver {word}", write)
         answer = subprocess.run(
             ["/bin/bash"],
             input=script(command),
@@ -626,11 +631,13 @@ def test_what_udpcast_brings_is_unzipped_and_the_first_failure_counts(tmp_path):
         ).stdout
         assert answer.endswith(f"{ramdisk.STATUS_MARK}{status}\n")
         assert (tmp_path / "a disk's").read_text() == "image"
+    options = "-o -W 32 --manifest 10.0.0.9:5 --manifest-digest ab12"
+    assert (tmp_path / "called").read_text() == f"{options} - a disk's\n"
 
 
 ARIA = {
     "aria2c": '#!/bin/sh\nfor url; do :; done; echo "$url" > "it\'s/image.ndz"; exit $FAILS\n',
-    "imageunzip": '#!/bin/sh\necho "$@" >> calls; cat "$4" > "$5"\n',
+    "imageunzip": '#!/bin/sh\necho "$@" >> calls; shift 8; cat "$1" > "$2"\n',
 }
 
 
@@ -650,9 +657,8 @@ def fetch(root, *, kind="ext2", kib=1 << 20, fails=0, size=1 << 20):
         (shell.path / name).chmod(stat.S_IRWXU)
     for name in ("cat", "rm"):
         (shell.path / name).symlink_to(shutil.which(name))
-    command = ramdisk.fetch_by_aria2(
-        "aria2c", "http://10.0.0.1:7/x", "it's", size, ("imageunzip", "sda"), verify=False
-    )
+    write = ramdisk.Unzip("imageunzip", "sda", PROOF, verify=True)
+    command = ramdisk.fetch_by_aria2("aria2c", "http://10.0.0.1:7/x", "it's", size, write)
     return shell.type(script(command))
 
 
@@ -662,7 +668,8 @@ def test_what_aria2_brings_is_unzipped_and_removed(tmp_path, kind):
     assert answer.endswith(f"{ramdisk.STATUS_MARK}0\n")
     assert (tmp_path / "node" / "sda").read_text() == "http://10.0.0.1:7/x\n"
     assert list((tmp_path / "node" / "it's").iterdir()) == []
-    assert (tmp_path / "node" / "calls").read_text() == "-o -W 32 it's/image.ndz sda\n"
+    options = "-o -W 32 --verify --manifest 10.0.0.9:5 --manifest-digest ab12"
+    assert (tmp_path / "node" / "calls").read_text() == f"{options} it's/image.ndz sda\n"
 
 
 def test_what_aria2_does_not_bring_is_not_written(tmp_path):
@@ -742,3 +749,51 @@ def test_the_last_line_of_aria2_is_what_went_wrong():
     )
     assert len(lines(heard(transcript, [text]))) == 10
     assert transcript.last_line.endswith("errorCode=1 Connection refused")
+
+
+# -- what a program says of itself
+
+VERSIONS = {
+    "rhubarbe-frisbee 0.1.0\r\nmanifest 1: blake3 blake2b": (True, ("blake3", "blake2b"), ""),
+    "rhubarbe-imageunzip 0.3\r\nmanifest 1: blake2b": (True, ("blake2b",), ""),
+    "rhubarbe-frisbee 9\r\nmanifest 2: blake9\r\nmanifest 1: blake3": (True, ("blake3",), ""),
+    "rhubarbe-frisbee 0.1.0": (True, (), "build the ramdisk again"),
+    "rhubarbe-frisbee 9.9\r\nmanifest 2: blake3": (
+        True,
+        (),
+        "the gateway's rhubarbe, which is too",
+    ),
+    "frisbee: invalid option -- '-'\r\nusage: frisbee [-drzbn]": (False, (), "is not ours"),
+    "bash: frisbee: command not found": (False, (), "is not ours"),
+    "": (False, (), "is not ours"),
+}
+
+
+@pytest.mark.parametrize("words", VERSIONS)
+def test_what_a_program_understands(words):
+    transcript = ramdisk.VersionTranscript()
+    mark = f"{ramdisk.BEGIN_MARK}\r\n"
+    heard(transcript, [f"# {mark}{words}\r\n{ramdisk.STATUS_MARK}0\r\n"])
+    is_ours, manifests, lack = VERSIONS[words]
+    assert (transcript.is_ours, transcript.manifests) == (is_ours, manifests)
+    assert lack in transcript.lack
+    assert bool(lack) == bool(transcript.lack)
+
+
+@pytest.mark.parametrize("body", ["exit 3", "echo unrecognized option; exit 64", "cat; exit 0"])
+def test_to_ask_for_a_version_never_fails(tmp_path, body):
+    shell = Shell(tmp_path, {"frisbee": f"#!/bin/sh\n{body}\n"})
+    for program in ("frisbee -T 5", "nothing --such"):
+        answer = shell.type(script(ramdisk.ask_version(program)))
+        assert f"{ramdisk.STATUS_MARK}0\n" in answer
+
+
+def test_what_others_sent_is_kept_but_not_without_end():
+    lines_ = [
+        "Rejected 2 chunks that the manifest does not vouch for: somebody sends in the name of x",
+        "Blocks are taken from 10.0.0.1 now, not from 10.0.0.66",
+        *(f"Ignored what came from 10.0.0.{last}: 7 blocks, 1 reply" for last in range(2, 20)),
+    ]
+    transcript = begun(FrisbeeTranscript)
+    heard(transcript, ["\r\n".join(["Joined the team", *lines_, "Left the team", ""])])
+    assert transcript.strangers == lines_[:4]
