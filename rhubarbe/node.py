@@ -168,10 +168,12 @@ class Node:
                 raise CardError(f"power card {self.entry.cmc.hostname} {error}") from error
 
     async def _restart(self) -> None:
-        if not await self.settled_power():
+        is_on = await self.settled_power()
+        presence = await self.presence()
+        if not is_on:
+            await self._require_gone(presence)
             await self.send("on")
             return
-        presence = await self.presence()
         await self.send("reset")
         if not presence:
             self.note("answered nowhere before the reset")
@@ -182,6 +184,16 @@ class Node:
         except TimeoutError:
             self.note("was not seen to go away: switching it off, then on")
             await self._off_and_on(presence)
+
+    async def _require_gone(self, presence: Presence) -> None:
+        """Check that a node whose card says that it is off does not answer for long."""
+        if not presence:
+            return
+        try:
+            async with asyncio.timeout(self._settings.nodes.idle_after_reset):
+                await presence.departed(self._settings.nodes.probe_interval)
+        except TimeoutError:
+            raise CardError("says that the node is off, but the node stays up") from None
 
     async def _off_and_on(self, presence: Presence) -> None:
         """Restart a node whose card ignored the reset, or only said that it did it."""

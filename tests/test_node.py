@@ -44,15 +44,16 @@ class Card:
 class Body:
     """What a node shows on its ports: it leaves when the card gets one of `obeys`."""
 
-    def __init__(self, card, *obeys):
+    def __init__(self, card, *obeys, answers=True):
         self._card = card
         self._obeys = obeys
+        self._answers = answers
 
     def __bool__(self):
-        return True
+        return self._answers
 
     async def departed(self, interval):
-        if self._card.sent[-1] not in self._obeys:
+        if not {*self._card.sent[-1:], "by itself"} & {*self._obeys}:
             raise TimeoutError
 
 
@@ -60,9 +61,9 @@ class Body:
 def reboot(monkeypatch):
     """Reboot a node with such a card, which leaves at such verbs; return what was sent and said."""
 
-    async def run(card, *obeys):
+    async def run(card, *obeys, answers=True):
         async def observe(*_):
-            return Body(card, *obeys)
+            return Body(card, *obeys, answers=answers)
 
         monkeypatch.setattr(node_module.Presence, "observe", observe)
         monkeypatch.setattr(node_module, "READINGS_APART", 0)
@@ -82,8 +83,19 @@ async def test_one_odd_reading_is_not_believed(reboot):
 
 
 async def test_a_node_that_is_off_is_switched_on(reboot):
-    sent, _ = await reboot(Card("off off"))
+    sent, _ = await reboot(Card("off off"), answers=False)
     assert sent == ["on"]
+
+
+async def test_a_node_that_is_going_off_is_switched_on_once_it_has_left(reboot):
+    sent, _ = await reboot(Card("off off"), "by itself")
+    assert sent == ["on"]
+
+
+async def test_a_card_that_says_the_node_is_off_while_it_stays_up_is_blamed(reboot):
+    """What an order of the round before has left."""
+    with pytest.raises(CardError, match="says that the node is off, but the node stays up"):
+        await reboot(Card("off off"))
 
 
 async def test_a_reset_that_did_nothing_becomes_off_and_on(reboot):

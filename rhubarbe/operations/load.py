@@ -27,7 +27,7 @@ from rhubarbe.leases import require
 from rhubarbe.ndz.header import CHUNK, SECTOR
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.netboot import Workplace, workplace
+from rhubarbe.operations.netboot import Workplace, require_key, workplace
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.proof import stamps_to_show
 from rhubarbe.operations.vouching import Vouching, check_image, vouching
@@ -72,6 +72,8 @@ async def _load(image: OpenImage, request: LoadRequest, settings: Settings, bus:
     bus.report(Started(command="load", nodes=tuple(entry.name for entry in request.entries)))
     await require(settings, "load", request.limit, bus)
     require_program(settings)
+    if request.waits:
+        await require_key(settings, bus)
     address = local_address_towards(
         request.entries[0].control.ip, settings.networking.local_control_ip
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
+from rhubarbe.config.settings import Shell
+from rhubarbe.errors import GatewayError
 from rhubarbe.events import Notice, Phase, Progress
 from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.journal import Journal
@@ -14,8 +16,10 @@ from rhubarbe.gateway.locks import Locks, hold
 from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
+from rhubarbe.text import sanitise
 from rhubarbe.transports.cmc import Cards
 from rhubarbe.transports.known_hosts import require_files
+from rhubarbe.transports.ssh import lacking_keys
 
 # Seconds between two words on the progress.
 TOLD_EVERY = 2.0
@@ -31,6 +35,21 @@ async def sweep(journal: Journal, settings: Settings, bus: Bus) -> None:
     """Remove the links that commands left behind which ended without a chance to do it."""
     for words in await to_the_end(journal.sweep, settings.pxelinux.config_dir):
         bus.report(Notice(text=words))
+
+
+async def require_key(settings: Settings, bus: Bus) -> None:
+    """Look for a key that nodes can be shown over ssh, before they are touched.
+
+    Raises GatewayError where the one that is configured cannot be used. That a user has none at all
+    is but told: nodes may let anybody in.
+    """
+    key = settings.networking.ssh_key
+    lack = await lacking_keys(key)
+    if lack is None:
+        return
+    if key:
+        raise GatewayError(f"the ssh key {'; '.join(lack)}; nothing was touched")
+    bus.report(Notice(text=sanitise("; ".join(["there is no ssh key to show to nodes", *lack]))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +115,8 @@ async def workplace(
     ):
         cards = open_cards(settings)
         nodes = [Node(entry, settings, cards, bus) for entry in entries]
+        if any(node.settings.nodes.ramdisk_shell is Shell.SSH for node in nodes):
+            await require_key(settings, bus)
         if resets:
             for node in nodes:
                 node.next_boot.require_entry()

@@ -56,7 +56,18 @@ class Host:
         identity = Identity.of(name, networking)
         return cls(ip, networking.ssh_port, user, networking.ssh_key, identity)
 
-    async def log_in(self, limit: float) -> str:
+    async def lacking_keys(key: str) -> list[str] | None:
+    """Say why there is no key at all to be shown to a node; None where there is one.
+
+    `key` is as for `log_in`.
+    """
+    from rhubarbe.transports.ssh_keys import gathered
+
+    async with gathered(key) as keys:
+        return None if keys.pairs else keys.faults
+
+
+async def log_in(self, limit: float) -> str:
         """Log in, as the function of this name does."""
         return await log_in(self.ip, self.port, self.user, self.key, limit, self.identity)
 

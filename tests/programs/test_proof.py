@@ -133,3 +133,32 @@ def test_wait_names_a_node_that_does_not_come_back(make_testbed):
     )
     assert loaded.returncode == 1, loaded.stdout
     assert "bad: 1 (ssh: no proof over ssh that it runs the image in 4 s" in loaded.stdout
+
+
+@pytest.mark.parametrize("content", [None, "", "no key", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"])
+def test_a_key_that_cannot_be_used_is_said_before_any_node_is_touched(twelve, content):
+    conf = twelve.directory / "rhubarbe.conf"
+    key = twelve.directory / "broken"
+    other = twelve.directory / "broken.conf"
+    key.unlink(missing_ok=True)
+    if content is not None:
+        key.write_text(content)
+    other.write_text(re.sub(r"(?m)^ssh_key = .*$", f"ssh_key = {key}", conf.read_text()))
+    other.chmod(0o600)
+    by_ssh = twelve.directory / "by-ssh.conf"
+    by_ssh.write_text(other.read_text().replace("[nodes]\n", "[nodes]\nramdisk_shell = ssh\n"))
+    by_ssh.write_text(by_ssh.read_text().replace("ramdisk_shell = telnet\n", ""))
+    before = twelve.log()
+    for site, words in [
+        (other, ("rhubarbe-load", "--wait", "1")),
+        (by_ssh, ("rhubarbe-load", "1")),
+        (by_ssh, ("rhubarbe-save", "-o", "never", "1")),
+        (by_ssh, ("rhubarbe-rescue", "1")),
+    ]:
+        refused = twelve.run(*words, RHUBARBE_CONF=str(site))
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert line.startswith(f"{words[0]}: the ssh key {key} cannot be used: ")
+    assert twelve.log() == before
+    assert twelve.links() == []
+    assert not (twelve.directory / "never.ndz").exists()
