@@ -73,26 +73,33 @@ def _suffix(disk: str) -> str:
 
 
 class Choice(Record):
-    """What a configuration says of a node's disk: a path, or else hints."""
+    """What a configuration says of a node's disk: a path, or else hints.
+
+    `setting` is what it says it in.
+    """
 
     text: str
     path: str
     hints: tuple[str, ...]
+    setting: str = "hard_drive"
+
+    def __str__(self) -> str:
+        return f"{self.setting} is {self.text}"
 
     @classmethod
-    def read(cls, text: str) -> Choice:
+    def read(cls, text: str, setting: str = "hard_drive") -> Choice:
         """Read it; raises ValueError."""
         if not text or not text.isprintable():
             raise ValueError(text)
         hints = tuple(part.strip() for part in text.split(","))
         if "/" in text and not text.startswith(_TEXTS):
-            return cls(text, text, ())
+            return cls(text, text, (), setting)
         for hint in hints:
             if hint not in _SORTS:
                 _filter(hint)
         if sum(hint in _SORTS for hint in hints) > 1:
             raise ValueError(text)
-        return cls(text, "", hints)
+        return cls(text, "", hints, setting)
 
     def of(self, disks: Iterable[Disk]) -> list[Disk]:
         """Return the disks that the hints, or a path below /dev/disk, name."""

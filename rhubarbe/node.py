@@ -92,7 +92,7 @@ class Node:
         self._saw_strangers = False
         own = settings.for_node(entry.number, entry.name, entry.disk)
         self._settings = own
-        self._choice = Choice.read(own.frisbee.hard_drive)
+        self._choice = Choice.read(own.frisbee.hard_drive, own.disk_setting)
         self._general_disk = settings.frisbee.hard_drive
         self._disk: Disk | None = None
         self._cards = cards
@@ -445,9 +445,10 @@ class Node:
         if not status:
             return
         words = f"the program on the node ended with status {status}"
+        reason = transcript.refusal or transcript.last_line or "it said nothing"
         if transcript.refusal or status in ramdisk.NO_PROGRAM:
-            raise Refused(f"{words}: {transcript.refusal or transcript.last_line}")
-        raise CommandFailed(f"{words}: {transcript.last_line}")
+            raise Refused(f"{words}: {reason}")
+        raise CommandFailed(f"{words}: {reason}")
 
     @contextlib.contextmanager
     def linked(self, *, stays: bool = False) -> Iterator[None]:

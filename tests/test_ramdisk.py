@@ -262,6 +262,16 @@ def test_what_cannot_be_mounted_is_a_failure(tmp_path):
     assert f"{ramdisk.STATUS_MARK}32" in shell.type(script(stamp("sda1", "mnt", "words")))
 
 
+def test_a_partition_that_is_not_there_is_said_by_the_real_debugfs(tmp_path):
+    real = shutil.which("debugfs", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    shell = Shell(tmp_path, {"debugfs": f'#!/bin/sh\nexec {real} "$@"\n'})
+    (tmp_path / "blank").write_bytes(bytes(1 << 20))
+    for place, reason in (("sda5", "No such file or directory"), ("blank", "Bad magic number")):
+        told = shell.type(script(stamp(place, "mnt", "words"))).splitlines()
+        assert told[-1] == f"{ramdisk.STATUS_MARK}1"
+        assert any(reason in line and place in line for line in told)
+
+
 def test_the_disk_s_name_is_quoted(tmp_path):
     shell = Shell(tmp_path, {"frisbee": '#!/bin/sh\nprintf "<%s>" "$@"\n'})
     disk = "it's; touch canary"

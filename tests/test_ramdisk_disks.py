@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from rhubarbe.config import Settings
 from rhubarbe.disks import Choice
 from rhubarbe.errors import Refused
 from rhubarbe.ramdisk import BEGIN_MARK, DisksTranscript, NodeDisks, list_disks, script
@@ -87,6 +88,14 @@ def test_a_path_of_a_disk(name):
     assert disk.size == int(VALUES[name]["size"]) * 512
     assert disk.sector_size == (4096 if name == "nvme0n1" else 512)
     assert disk.is_read_only == (name == "mmcblk0")
+
+
+def test_where_the_inventory_says_the_disk_that_is_said():
+    own = Settings().for_node(1, "fit01", "/dev/sda")
+    choice = Choice.read(own.frisbee.hard_drive, own.disk_setting)
+    with pytest.raises(Refused, match=r"^disk in the inventory is /dev/sda; the node has nvme0n1"):
+        node("nvme0n1").choose(choice)
+    assert Settings().for_node(1, "fit01").disk_setting == "hard_drive"
 
 
 def test_a_disk_that_is_not_there_is_refused_with_those_that_are():

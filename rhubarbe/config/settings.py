@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HIGHEST_PORT = 65535
+INVENTORY = "the inventory"
 BACKENDS = ("none", "local", "r2labapi")
 CHECKINGS = ("accept-new", "yes")
 FLAGS = {"yes": True, "true": True, "no": False, "false": False}
@@ -398,6 +399,12 @@ class Settings(Record):
     of_nodes: tuple[NodeValue, ...] = ()
     origins: Mapping[tuple[str, str], str] = MappingProxyType({})
 
+    @property
+    def disk_setting(self) -> str:
+        """What says which disk is meant, for this node."""
+        by_inventory = self.origins.get(("frisbee", "hard_drive")) == INVENTORY
+        return "disk in the inventory" if by_inventory else "hard_drive"
+
     def for_node(self, number: int, hostname: str, disk: str = "") -> Settings:
         """Return what holds for one node, whose `disk` is as the inventory says, if it does.
 
@@ -405,7 +412,7 @@ class Settings(Record):
         """
         values: dict[tuple[str, str], tuple[Any, str]] = {}
         if disk:
-            values["frisbee", "hard_drive"] = (disk, "the inventory")
+            values["frisbee", "hard_drive"] = (disk, INVENTORY)
         fitting = [value for value in self.of_nodes if value.is_for(number, hostname)]
         for each in sorted(fitting, key=lambda value: -value.count):
             values[each.section, each.key] = (each.value, each.origin)

@@ -1,4 +1,4 @@
-"""One JSON object an event, one event a line, for other programs.
+r"""One JSON object an event, one event a line, for other programs.
 
 Each object has `time` (ISO 8601 with milliseconds and zone) and `event` (the name of the class in
 `rhubarbe.events`), then that class's own fields under their own names: node names as text,
@@ -8,6 +8,7 @@ durations in `seconds`, sizes in bytes, `percent` from 0 to 100, `phase` as its 
 
 The first object is `Started`, the last one `Finished`, with the sets `good` and `bad` in selection
 syntax, the `exit_code`, and `nodes`: an object a node, as `rhubarbe.events.NodeResult` has it. Text is ASCII: whatever else a node said is escaped as JSON has it.
+A byte that is no UTF-8, in the name of a file, is one of `\udc80` to `\udcff` (PEP 383).
 A `Notice` stands where lines were dropped since nobody read them.
 Programs should skip events and fields that they do not know.
 """  # noqa: E501 - one event is one line

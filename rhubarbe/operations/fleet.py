@@ -10,6 +10,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused
 from rhubarbe.events import Finished, NodeFailed, NodeResult, NodeRetried, NodeSucceeded, Notice
 from rhubarbe.gateway.history import History, Run
+from rhubarbe.gateway.threads import in_passing
 from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
 
@@ -143,8 +144,7 @@ class Fleet:
             image=self._image,
         )
         try:
-            async with asyncio.timeout(NOTED_WITHIN):
-                await asyncio.to_thread(self._history.add, run)
+            await in_passing(NOTED_WITHIN, self._history.add, run)
         except (GatewayError, TimeoutError) as error:
             self._bus.report(Notice(text=str(error) or "no answer from the disk of the history"))
 

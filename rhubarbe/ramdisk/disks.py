@@ -108,14 +108,12 @@ class NodeDisks:
             return self._at(choice)
         if choice.path and not choice.path.startswith(BY_LINK):
             if self._is_among_devices(choice.path):
-                raise Refused(f"hard_drive is {choice.text}; the node has {self}")
+                raise Refused(f"{choice}; the node has {self}")
             return Disk(posixpath.basename(choice.path), choice.path)  # a file, to be made
         found = choice.of(self._disks)
         if len(found) != 1:
             which = f"{len(found)} disks of the node" if found else "no disk of the node"
-            raise Refused(
-                f"hard_drive is {choice.text}: {which}; it has {self}{self._links(choice)}"
-            )
+            raise Refused(f"{choice}: {which}; it has {self}{self._links(choice)}")
         return self._with_node(found[0])
 
     def _links(self, choice: Choice) -> str:
@@ -156,12 +154,12 @@ class NodeDisks:
         if target.kind == "b":
             disk = self._device_at(path, name)
             if disk.size == 0:
-                raise Refused(f"hard_drive is {choice.text}, which is empty; the node has {self}")
+                raise Refused(f"{choice}, which is empty; the node has {self}")
             return disk
         if target.kind == "c" and target.number == NULL:
             return Disk(name, path)
         if target.kind != "-" or (not self._root and self._is_among_devices(path)):
-            raise Refused(f"hard_drive is {choice.text}, which is no disk; the node has {self}")
+            raise Refused(f"{choice}, which is no disk; the node has {self}")
         if self._root and self._place(path) == f"{DEV}{name}":
             for disk in self._disks:
                 if disk.name == name:

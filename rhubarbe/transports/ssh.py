@@ -56,7 +56,17 @@ class Host:
         identity = Identity.of(name, networking)
         return cls(ip, networking.ssh_port, user, networking.ssh_key, identity)
 
-    async def lacking_keys(key: str) -> list[str] | None:
+    async def log_in(self, limit: float) -> str:
+        """Log in, as the function of this name does."""
+        return await log_in(self.ip, self.port, self.user, self.key, limit, self.identity)
+
+    async def ask(self, limit: float, command: str) -> str:
+        """Run a command, as the function of this name does."""
+        where = (self.ip, self.port, self.user, self.key)
+        return await ask(*where, limit, command, identity=self.identity)
+
+
+async def lacking_keys(key: str) -> list[str] | None:
     """Say why there is no key at all to be shown to a node; None where there is one.
 
     `key` is as for `log_in`.
@@ -65,16 +75,6 @@ class Host:
 
     async with gathered(key) as keys:
         return None if keys.pairs else keys.faults
-
-
-async def log_in(self, limit: float) -> str:
-        """Log in, as the function of this name does."""
-        return await log_in(self.ip, self.port, self.user, self.key, limit, self.identity)
-
-    async def ask(self, limit: float, command: str) -> str:
-        """Run a command, as the function of this name does."""
-        where = (self.ip, self.port, self.user, self.key)
-        return await ask(*where, limit, command, identity=self.identity)
 
 
 async def log_in(

@@ -1,6 +1,7 @@
 """One bad node never holds back or cancels the others; every command has its last event."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -13,6 +14,7 @@ from rhubarbe.events import (
     NodeResult,
     NodeRetried,
     NodeSucceeded,
+    Notice,
     Phase,
 )
 from rhubarbe.inventory import Entry, Interface
@@ -273,3 +275,33 @@ def test_an_outcome_sums_up_its_nodes():
     assert (outcome.good, outcome.bad, outcome.exit_code) == ("1,12", "2-3", 1)
     assert [node.number for node in outcome.nodes] == [1, 2, 3, 12]
     assert Outcome.of([one(4, ok=True)]).exit_code == 0
+
+
+def test_a_history_on_a_disk_that_hangs_holds_nobody_up(monkeypatch):
+    """Nor does its thread keep the process from its end."""
+    monkeypatch.setattr(fleet_module, "NOTED_WITHIN", 0.1)
+    answers = threading.Event()
+    late = threading.Timer(30, answers.set)
+    late.start()
+
+    class Hung:
+        def add(self, run):
+            answers.wait()
+
+    async def work():
+        fleet, told = make_fleet(history=Hung())
+
+        async def job(node):
+            pass
+
+        return await fleet.run(job, 10), told
+
+    outcome, told = asyncio.run(work())
+    assert not answers.is_set()
+    late.cancel()
+    answers.set()
+    assert outcome.exit_code == 0
+    assert [event.text for event in told if isinstance(event, Notice)] == [
+        "no answer from the disk of the history"
+    ]
+    assert isinstance(told[-1], Finished)
