@@ -11,7 +11,7 @@ import struct
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.sectors import DiskInside
-from rhubarbe.images.tables import partitions
+from rhubarbe.images.tables import last_end
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import SECTOR
 from rhubarbe.record import Record
@@ -69,8 +69,7 @@ def read_needs(path: StrPath, data_end: int) -> Needs:
     try:
         with DiskInside(path) as disk:
             for size in disk.sector_sizes():
-                if found := partitions(disk, size):
-                    last = max(partition.end for partition in found)
+                if last := last_end(disk, size):
                     return Needs(size, last + _behind(disk, size), last, data_end)
     except (OSError, NdzError) as error:
         raise ImageError(f"{path}: cannot be read: {why(error)}") from error

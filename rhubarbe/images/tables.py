@@ -43,6 +43,17 @@ def partitions(disk: Disk, sector_size: int) -> list[Partition]:
     return found or list(_mbr(disk, entries, sector_size))
 
 
+def last_end(disk: Disk, sector_size: int) -> int:
+    """Return the byte where the last partition ends, be it an extended one; 0 without a table."""
+    found = partitions(disk, sector_size)
+    end = max((each.end for each in found), default=0)
+    entries = _entries(disk, 0)
+    if any(each.kind == _GPT_TYPE for each in entries):
+        return end
+    extended = [each for each in entries if each.kind in _EXTENDED and each.start]
+    return max(end, *((each.start + each.size) * sector_size for each in extended), 0)
+
+
 def _entries(disk: Disk, at: int) -> list[_Entry]:
     """Return the entries, in sectors, of the boot record at byte `at`; none of what is no record.
 
