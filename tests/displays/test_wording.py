@@ -68,6 +68,10 @@ TABLE = [
         events.Finished(command="wait", good="", bad="", exit_code=0, seconds=2.0),
         "rhubarbe-wait: all went well in 2 s",
     ),
+    (
+        events.StrangersSeen(node="fit01", addresses=("10.9.0.3",), text="Rejected 1 chunk"),
+        "fit01: strangers on the network: Rejected 1 chunk",
+    ),
     (events.NodeAnswered(node="fit01", text="on"), "fit01: on"),
     (
         events.NodeAnswered(node="fit41", text="no answer in 3 s", ok=False, card="reboot15"),
