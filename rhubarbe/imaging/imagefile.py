@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rhubarbe.imaging.fitting import Extent
 from rhubarbe.imaging.relocations import data_end
+from rhubarbe.ndz.check import Bounds, CheckedChunk, check_kind, read_header
 from rhubarbe.ndz.errors import TruncatedImage, UnsupportedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
@@ -30,11 +31,20 @@ class ImageFile:
             os.close(self.descriptor)
 
     def extent(self) -> Extent | None:
-        """Return how far the image reaches, by its headers; None for a stream, or without any."""
+        """Return how far the image reaches, by its headers; None for a stream, or without any.
+
+        Raises NdzError where these are not the headers of one image, in its order.
+        """
         data = covered = 0
+        first = before = None
         for place in range(self.count):
             area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
-            header = parse_header(area, place)
+            header = read_header(area, place)
+            first = first or CheckedChunk(header, None)
+            check_kind(CheckedChunk(header, None), first)
+            if before:
+                Bounds.of(header).check_follows(Bounds.of(before))
+            before = header
             if header.security.cipher:
                 raise UnsupportedImage(
                     f"{self.name}: encrypted with an obsolete cipher (Blowfish): "

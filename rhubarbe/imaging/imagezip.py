@@ -13,11 +13,11 @@ from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
 from rhubarbe.imaging.output import PARTIAL, Output, open_output
 from rhubarbe.imaging.partitions import SECTOR_SIZES
 from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, has_bars, shown
-from rhubarbe.imaging.relocations import SHORT_SECTOR
 from rhubarbe.imaging.source import STDIN, Source
 from rhubarbe.imaging.zipper import Zipper
 from rhubarbe.ndz.deflate import LEVEL, LEVEL_MAX, Batch, Packer
 from rhubarbe.ndz.header import SECTOR, Relocation
+from rhubarbe.ndz.relocations import SHORT_SECTOR
 
 _MEMORY_MIB = 128
 _CHUNK = 1 << 20

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.fitting import AS_IT_IS, Fate
-from rhubarbe.imaging.relocations import relocate, short_end
+from rhubarbe.imaging.relocations import Place, relocated, unknown_kinds
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, Region
 from rhubarbe.ndz.inflate import engine, inflate
 from rhubarbe.ndz.manifest import Manifest
+from rhubarbe.ndz.relocations import short_end
 from rhubarbe.ndz.seal import Seal, SectorsCheck
 
 _PACKED = struct.Struct("<QQ")
@@ -68,12 +69,16 @@ class ChunkPlacer:
 
         Raises TargetError where the target does not take them.
         """
-        pieces = inflate(chunk, header, is_proven=self._manifest is not None)
+        pieces: Iterator[Buffer] = _checked(
+            inflate(chunk, header, is_proven=self._manifest is not None), seal, header.index
+        )
         if self._target.is_ordered:
             pieces = self._wait_for_turn(pieces, header.index)
         if header.relocations and self._target.is_slice:
-            pieces = self._relocated(pieces, header)
-        placed = self._write(pieces, header, seal)
+            self.unknown_relocations.update(unknown_kinds(header))
+            place = Place(self._target.base // SECTOR, self._target.size)
+            pieces = relocated(pieces, header, place)
+        placed = self._write(pieces, header)
         if self._target.zero_free:
             for gap in _gaps(header):
                 self._target.zero(gap.start * SECTOR, gap.size * SECTOR)
@@ -120,18 +125,16 @@ class ChunkPlacer:
             self._is_aborted = True
             self._turn.notify_all()
 
-    def _write(self, pieces: Iterator[bytes], header: ChunkHeader, seal: Seal | None) -> Placed:
+    def _write(self, pieces: Iterator[Buffer], header: ChunkHeader) -> Placed:
         end = short_end(header)
         fates = self.fit.fates(header.regions)
         written = [region for region, fate in fates if fate is Fate.WRITTEN]
         reach = written[-1].end * SECTOR if written else 0
         self._target.check_room(reach if end is None else min(reach, end))
         cursor = _Cursor(fates)
-        sectors = SectorsCheck(None if header.relocations and self._target.is_slice else seal)
         is_vouched = self._is_as_vouched(header, fates)
         check = data_bytes = writes = 0
         for piece in pieces:
-            sectors.update(piece)
             for offset, run, fate in cursor.spread(piece):
                 if fate is not Fate.WRITTEN:
                     self.has_lost |= fate is Fate.LOST and bool(bytes(run).strip(b"\0"))
@@ -142,7 +145,6 @@ class ChunkPlacer:
                     check = engine.crc32(part[:length], check)
                 data_bytes += length
                 writes += 1
-        sectors.finish(header.index)
         if is_vouched:
             return Placed(header.index, b"", data_bytes, None, writes)
         packed = b"".join(_PACKED.pack(*region) for region in written)
@@ -160,13 +162,7 @@ class ChunkPlacer:
             and (size is None or not fates or fates[-1][0].end * SECTOR <= size)
         )
 
-    def _relocated(self, pieces: Iterator[bytes], header: ChunkHeader) -> Iterator[bytes]:
-        data = bytearray().join(pieces)
-        unknown = relocate(data, header, self._target.base // SECTOR, self._target.size)
-        self.unknown_relocations.update(unknown)
-        yield bytes(data)
-
-    def _wait_for_turn(self, pieces: Iterator[bytes], index: int) -> Iterator[bytes]:
+    def _wait_for_turn(self, pieces: Iterator[Buffer], index: int) -> Iterator[Buffer]:
         """Inflate the first piece at once, then wait for the chunks before this one."""
         first = next(pieces, b"")
         with self._turn:
@@ -188,6 +184,15 @@ class ChunkPlacer:
             self._turn.notify_all()
 
 
+def _checked(pieces: Iterator[bytes], seal: Seal | None, index: int) -> Iterator[bytes]:
+    """Pass on a chunk's pieces; raise DamagedChunk at their end if they are not those sealed."""
+    sectors = SectorsCheck(seal)
+    for piece in pieces:
+        sectors.update(piece)
+        yield piece
+    sectors.finish(index)
+
+
 class _Cursor:
     """Walks through the regions as their sectors come in."""
 
@@ -196,7 +201,7 @@ class _Cursor:
         self._fate = Fate.WRITTEN
         self._offset = self._left = 0
 
-    def spread(self, piece: bytes) -> Iterator[tuple[int, memoryview, Fate]]:
+    def spread(self, piece: Buffer) -> Iterator[tuple[int, memoryview, Fate]]:
         """Yield (byte offset on the target, bytes, their fate) for each run of the piece."""
         view = memoryview(piece)
         while view:

@@ -4,11 +4,25 @@ Each relocation says where in the image such a place is; adding the first sector
 makes it true on the target. Source: the format of Emulab's imagezip, the BSD disklabel, LILO.
 """
 
+import functools
 import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from rhubarbe.ndz.header import SECTOR, ChunkHeader, Relocation
-
-NONE, FREEBSD_LABEL, OPENBSD_LABEL, LILO_ADDRESS, LILO_MAP, LILO_CHECKSUM, SHORT_SECTOR = range(7)
+from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader
+from rhubarbe.ndz.relocations import (
+    FREEBSD_LABEL,
+    LILO_ADDRESS,
+    LILO_CHECKSUM,
+    LILO_MAP,
+    LILO_TABLE,
+    LILO_TABLE_BEFORE_CHECKSUM,
+    NONE,
+    OPENBSD_LABEL,
+    SHORT_SECTOR,
+    short_end,
+    window,
+)
 
 _LABEL_CHECKSUM = 136
 _LABEL_COUNT = 138
@@ -19,17 +33,7 @@ _OPENBSD_OWN_PARTITIONS = 8
 
 _LILO_LBA32_NO_COUNT = 0x60
 _LILO_MAP_ENTRIES = 102
-_LILO_TABLE = 1024
-_LILO_TABLE_BEFORE_CHECKSUM = 990
 _LILO_SEED = 0xABCD
-
-
-def short_end(header: ChunkHeader) -> int | None:
-    """Return the byte where the image ends inside a sector; None where it ends with one."""
-    for relocation in header.relocations:
-        if relocation.kind == SHORT_SECTOR:
-            return relocation.sector * SECTOR + relocation.size
-    return None
 
 
 def data_end(header: ChunkHeader) -> int:
@@ -39,44 +43,68 @@ def data_end(header: ChunkHeader) -> int:
     return end if short is None else min(end, short)
 
 
-def relocate(data: bytearray, header: ChunkHeader, start: int, size: int | None) -> list[int]:
-    """Make the inflated data of a chunk true for a slice at sector `start`, `size` bytes long.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The slice: its first sector, and its size in bytes, None where nothing bounds it."""
 
-    Returns the kinds of relocation that are not known, which are left alone.
+    start: int
+    size: int | None
+
+
+def unknown_kinds(header: ChunkHeader) -> set[int]:
+    """Return the kinds of relocation that are not known, which are left alone."""
+    return {each.kind for each in header.relocations} - {NONE, SHORT_SECTOR, *_CHANGES}
+
+
+def relocated(pieces: Iterator[Buffer], header: ChunkHeader, place: Place) -> Iterator[Buffer]:
+    """Yield the inflated data of a chunk as it is true for a slice, in pieces of any length.
+
+    No more of it is held than the relocations that overlap are about: at most 1024 bytes of each.
     """
-    unknown = []
-    for relocation in header.relocations:
-        at = _position(header, relocation)
-        if relocation.kind in {NONE, SHORT_SECTOR} or at is None:
-            continue
-        if relocation.kind in {FREEBSD_LABEL, OPENBSD_LABEL}:
-            is_openbsd = relocation.kind == OPENBSD_LABEL
-            limit = None if size is None else size // SECTOR
-            _relocate_label(data, at, start, limit, is_openbsd=is_openbsd)
-        elif relocation.kind == LILO_ADDRESS:
-            _relocate_address(data, at, start)
-        elif relocation.kind == LILO_MAP:
-            _relocate_map(data, at, start)
-        elif relocation.kind == LILO_CHECKSUM:
-            _sum_lilo_table(data, at)
-        else:
-            unknown.append(relocation.kind)
-    return unknown
+    clusters = iter(_clusters(header))
+    cluster = next(clusters, None)
+    held, at = bytearray(), 0
+    for piece in pieces:
+        held += piece
+        while cluster and cluster.end <= at + len(held):
+            for _, kind, start in sorted(cluster.changes):  # in the order of the header
+                _CHANGES[kind](held, start - at, place)
+            cluster = next(clusters, None)
+        ready = min(len(held), max(cluster.start - at, 0)) if cluster else len(held)
+        if ready:
+            yield held[:ready]
+        del held[:ready]
+        at += ready
+    if held:
+        yield held
 
 
-def _position(header: ChunkHeader, relocation: Relocation) -> int | None:
-    """Return where in the chunk's data the relocation points, None if not in it."""
-    before = 0
-    for region in header.regions:
-        if region.start <= relocation.sector < region.end:
-            return (before + relocation.sector - region.start) * SECTOR + relocation.offset
-        before += region.size
-    return None
+@dataclass(slots=True)
+class _Cluster:
+    """Relocations about bytes that overlap: number in the header, kind, first byte of each."""
+
+    start: int
+    end: int
+    changes: list[tuple[int, int, int]]
 
 
-def _relocate_label(
-    data: bytearray, at: int, start: int, limit: int | None, *, is_openbsd: bool
-) -> None:
+def _clusters(header: ChunkHeader) -> list[_Cluster]:
+    abouts = sorted(
+        (*about, number, relocation.kind)
+        for number, relocation in enumerate(header.relocations)
+        if (about := window(header, relocation))
+    )
+    clusters: list[_Cluster] = []
+    for start, end, number, kind in abouts:
+        if not clusters or start >= clusters[-1].end:
+            clusters.append(_Cluster(start, end, []))
+        clusters[-1].end = max(clusters[-1].end, end)
+        clusters[-1].changes.append((number, kind, start))
+    return clusters
+
+
+def _relocate_label(data: bytearray, at: int, place: Place, *, is_openbsd: bool = False) -> None:
+    limit = None if place.size is None else place.size // SECTOR
     (count,) = struct.unpack_from("<H", data, at + _LABEL_COUNT)
     for number in range(min(count, 16)):
         if is_openbsd and (number == _RAW_PARTITION or number >= _OPENBSD_OWN_PARTITIONS):
@@ -87,7 +115,8 @@ def _relocate_label(
             continue
         if limit is not None:
             size = limit if number == _RAW_PARTITION else max(min(size, limit - offset), 0)
-        struct.pack_into("<II", data, entry, size, offset + start)
+        words = size & 0xFFFFFFFF, offset + place.start & 0xFFFFFFFF
+        struct.pack_into("<II", data, entry, *words)
     struct.pack_into("<H", data, at + _LABEL_CHECKSUM, 0)
     end = at + _LABEL_PARTITIONS + min(count, 16) * _LABEL_ENTRY
     struct.pack_into("<H", data, at + _LABEL_CHECKSUM, _xor_words(data[at:end], 0))
@@ -99,7 +128,7 @@ def _xor_words(data: bytearray, seed: int) -> int:
     return seed
 
 
-def _relocate_address(data: bytearray, at: int, start: int) -> None:
+def _relocate_address(data: bytearray, at: int, place: Place) -> None:
     """Move one LILO address: bytes sector, track, device, head, and a count of sectors.
 
     Sector, track and head are the lower 24 bits of a linear address; where the flags in the
@@ -108,21 +137,29 @@ def _relocate_address(data: bytearray, at: int, start: int) -> None:
     sector, track, device, head, count = data[at : at + 5]
     address = sector | track << 8 | head << 16
     is_wide = device & _LILO_LBA32_NO_COUNT == _LILO_LBA32_NO_COUNT
-    address = (address | count << 24 if is_wide else address) + start
+    address = (address | count << 24 if is_wide else address) + place.start
     sector, track, head, top = (address & 0xFFFFFFFF).to_bytes(4, "little")
     data[at : at + 5] = bytes((sector, track, device, head, top if is_wide else count))
 
 
-def _relocate_map(data: bytearray, at: int, start: int) -> None:
+def _relocate_map(data: bytearray, at: int, place: Place) -> None:
     for entry in range(at, at + _LILO_MAP_ENTRIES * 5, 5):
         if not any(data[entry : entry + 5]):
             return
-        _relocate_address(data, entry, start)
+        _relocate_address(data, entry, place)
 
 
-def _sum_lilo_table(data: bytearray, at: int) -> None:
-    start = at - _LILO_TABLE_BEFORE_CHECKSUM
-    if start < 0 or start + _LILO_TABLE > len(data):
-        return
-    struct.pack_into("<H", data, at, 0)
-    struct.pack_into("<H", data, at, _xor_words(data[start : start + _LILO_TABLE], _LILO_SEED))
+def _sum_lilo_table(data: bytearray, at: int, _: Place) -> None:
+    end = at + LILO_TABLE
+    struct.pack_into("<H", data, at + LILO_TABLE_BEFORE_CHECKSUM, 0)
+    check = _xor_words(data[at:end], _LILO_SEED)
+    struct.pack_into("<H", data, at + LILO_TABLE_BEFORE_CHECKSUM, check)
+
+
+_CHANGES: dict[int, Callable[[bytearray, int, Place], None]] = {
+    FREEBSD_LABEL: _relocate_label,
+    OPENBSD_LABEL: functools.partial(_relocate_label, is_openbsd=True),
+    LILO_ADDRESS: _relocate_address,
+    LILO_MAP: _relocate_map,
+    LILO_CHECKSUM: _sum_lilo_table,
+}

@@ -25,6 +25,9 @@ class Source:
         self.descriptor = os.dup(0) if path == STDIN else _open(path)
         self._replaces_errors = replaces_errors
         mode = os.fstat(self.descriptor).st_mode
+        if stat.S_ISCHR(mode):  # some of which never end
+            os.close(self.descriptor)
+            raise SourceError(f"{self.name}: a character device is no disk; {disks_here()}")
         self.is_stream = not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
         self._has_holes = stat.S_ISREG(mode)
         self.size = 0 if self.is_stream else os.lseek(self.descriptor, 0, os.SEEK_END)

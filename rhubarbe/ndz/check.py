@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rhubarbe.ndz.digests import Algorithm, digest, digester
 from rhubarbe.ndz.errors import CheckStopped, DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, SECTOR, Buffer, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
 from rhubarbe.ndz.manifest import ManifestMaker, Vouched
+from rhubarbe.ndz.relocations import check_relocations, short_end
 from rhubarbe.ndz.seal import Seal, SectorsCheck, read_seal
 
 
@@ -68,13 +70,20 @@ def check_chunk(chunk: Buffer, place: int, algorithm: Algorithm | None = None) -
     return replace(checked, vouched=vouched)
 
 
+def read_header(area: Buffer, place: int) -> ChunkHeader:
+    """Read the header of the chunk at `place`, and check that it is of that place; raise NdzError."""
+    header = replace(parse_header(area, place), index=place)
+    if (index := int.from_bytes(area[8:12], "little")) != place:
+        raise DamagedChunk(place, f"says that it is chunk {index}: repeated, missing or foreign")
+    check_relocations(header)
+    return header
+
+
 def open_chunk(chunk: Buffer, place: int) -> CheckedChunk:
     """Check header and seal of the chunk at `place`; raise NdzError naming it."""
     if len(chunk) != CHUNK:
         raise TruncatedImage(f"chunk {place}: cut short, {len(chunk)} bytes of {CHUNK}")
-    header = replace(parse_header(chunk, place), index=place)
-    if (index := int.from_bytes(chunk[8:12], "little")) != place:
-        raise DamagedChunk(place, f"says that it is chunk {index}: repeated, missing or foreign")
+    header = read_header(chunk, place)
     return CheckedChunk(header, read_seal(chunk, header))
 
 
@@ -83,6 +92,8 @@ def check_kind(checked: CheckedChunk, first: CheckedChunk) -> None:
     header, expected = checked.header, first.header
     if header.version != expected.version:
         raise DamagedChunk(header.index, f"version {header.version}, not {expected.version}")
+    if header.version == 1 and header.total != expected.total:
+        raise DamagedChunk(header.index, f"of {header.total} chunks, not {expected.total}")
     if header.security.image_id != expected.security.image_id:
         raise DamagedChunk(header.index, "belongs to another image (its UUID differs)")
 
@@ -102,6 +113,30 @@ def check_seal(checked: CheckedChunk, first: CheckedChunk) -> None:
         raise DamagedChunk(place, f"was sealed as chunk {seal.index}")
     if seal.is_last and seal.total != place + 1:
         raise DamagedChunk(place, f"was sealed as the last of {seal.total} chunks")
+
+
+class Bounds(NamedTuple):
+    """What a chunk covers of the disk, and whether the image ends inside its last sector."""
+
+    place: int
+    first: int
+    last: int
+    is_short: bool
+
+    @classmethod
+    def of(cls, header: ChunkHeader) -> "Bounds":
+        """Return those of a chunk."""
+        return cls(header.index, header.first, header.last, short_end(header) is not None)
+
+    def check_follows(self, before: "Bounds") -> None:
+        """Raise DamagedChunk where this is not all behind a chunk of a lower number."""
+        if self.first < before.last:
+            raise DamagedChunk(
+                self.place,
+                f"covers sectors from {self.first}, chunk {before.place} up to {before.last}",
+            )
+        if before.is_short:
+            raise DamagedChunk(self.place, f"the image ends before it, in chunk {before.place}")
 
 
 class ImageChecker:
@@ -151,11 +186,8 @@ class ImageChecker:
         header = checked.header
         if self._latest and self._latest.seal and self._latest.seal.is_last:
             raise DamagedChunk(header.index, "follows the last chunk of the image")
-        reach = self._summary.sectors
-        if header.first < reach:
-            raise DamagedChunk(
-                header.index, f"covers sectors from {header.first}, chunk before it up to {reach}"
-            )
+        if self._latest:
+            Bounds.of(header).check_follows(Bounds.of(self._latest.header))
 
     def _count(self, checked: CheckedChunk) -> None:
         header, seal, before = checked.header, checked.seal, self._summary

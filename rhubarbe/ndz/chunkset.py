@@ -1,12 +1,12 @@
 """Whether chunks that come in any order, in several threads, are one whole image."""
 
+import bisect
 import threading
-from dataclasses import replace
 from typing import Protocol
 
-from rhubarbe.ndz.check import CheckedChunk, check_kind, check_seal, open_chunk
+from rhubarbe.ndz.check import Bounds, CheckedChunk, check_kind, check_seal, open_chunk, read_header
 from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage, UnvouchedChunk
-from rhubarbe.ndz.header import Buffer, parse_header
+from rhubarbe.ndz.header import Buffer, ChunkHeader
 from rhubarbe.ndz.manifest import Manifest
 
 
@@ -35,7 +35,7 @@ class VouchedChunks:
             if place not in self._missing:
                 raise DamagedChunk(place, "is there twice")
             self._missing.discard(place)
-        return CheckedChunk(replace(parse_header(chunk, place), index=place), None)
+        return CheckedChunk(read_header(chunk, place), None)
 
     def finish(self) -> None:
         """Raise TruncatedImage naming the first chunk of the manifest that is missing."""
@@ -59,7 +59,8 @@ class ChunkSet:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: set[int] = set()
+        self._seen: list[int] = []  # ascending, and what each of them covers
+        self._bounds: list[Bounds] = []
         self._first: CheckedChunk | None = None
         self._total: int | None = None
 
@@ -72,23 +73,34 @@ class ChunkSet:
                 self._first = opened
             check_kind(opened, self._first)
             check_seal(opened, self._first)
-            if place in self._seen:
-                raise DamagedChunk(place, "is there twice")
-            self._seen.add(place)
+            self._insert(place, header)
             if seal and seal.is_last:
                 self._total = seal.total
-            elif header.version == 1 and header.total:
-                self._total = header.total
         return opened
 
     def finish(self) -> None:
         """Say that no chunk follows; raise TruncatedImage naming the first that is missing."""
         if self._first is None:
             raise TruncatedImage("the image is empty")
-        count = len(self._seen)
-        is_open = self._first.seal is not None and self._total is None
-        total = count + 1 if is_open else self._total or max(self._seen) + 1
-        if missing := set(range(total)) - self._seen:
-            raise TruncatedImage(f"chunk {min(missing)}: missing")
-        if count > total:
-            raise DamagedChunk(total, "follows the last chunk of the image")
+        header, count = self._first.header, len(self._seen)
+        made = header.total if header.version == 1 else 0
+        total = max(self._seen[-1] + 1, made)
+        if self._first.seal is not None:
+            total = self._total or max(total, count + 1)
+        missing = next((at for at, place in enumerate(self._seen) if at != place), count)
+        if missing < total:
+            raise TruncatedImage(f"chunk {missing}: missing")
+        if count > total or made not in {0, count}:
+            raise DamagedChunk(count - 1, "follows the last chunk of the image")
+
+    def _insert(self, place: int, header: ChunkHeader) -> None:
+        at = bisect.bisect_left(self._seen, place)
+        bounds = Bounds.of(header)
+        if at < len(self._seen):
+            if self._seen[at] == place:
+                raise DamagedChunk(place, "is there twice")
+            self._bounds[at].check_follows(bounds)
+        if at:
+            bounds.check_follows(self._bounds[at - 1])
+        self._seen.insert(at, place)
+        self._bounds.insert(at, bounds)

@@ -220,6 +220,15 @@ def test_standard_output_and_input(tools, tmp_path):
     assert check_file(image).is_sealed
 
 
+def test_an_endless_standard_input_is_refused(tmp_path):
+    command = [sys.executable, "-c", CODE, "-r", "-", tmp_path / "out.ndz"]
+    with Path("/dev/zero").open("rb") as zeros:
+        done = subprocess.run(command, stdin=zeros, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert b"standard input: a character device is no disk" in done.stderr
+    assert not (tmp_path / "out.ndz").exists()
+
+
 def test_a_closed_pipe_is_an_error(tools, tmp_path):
     disk = tmp_path / "disk.img"
     disk.write_bytes(tools.noise(8 * MIB))
@@ -334,6 +343,8 @@ def gpt_sectors(sectors, start, last):
         (["-", "{out}"], "only be imaged with -r or -f"),
         (["-z", "10", "-r", "{disk}", "{out}"], "--level: 10 is not between 0 and 9"),
         (["-s", "2", "{disk}", "{out}"], "No GPT or MBR partition table found!"),
+        (["-r", "/dev/zero", "{out}"], "/dev/zero: a character device is no disk"),
+        (["/dev/null", "{out}"], "/dev/null: a character device is no disk"),
         (["-I", "x", "{disk}", "{out}"], "'x' is not the number of a partition"),
     ],
 )
