@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rhubarbe.imaging.fitting import Extent
 from rhubarbe.imaging.relocations import data_end
-from rhubarbe.ndz.check import Bounds, CheckedChunk, check_kind, read_header
-from rhubarbe.ndz.errors import TruncatedImage, UnsupportedImage
+from rhubarbe.ndz.check import Bounds, CheckedChunk, check_kind, open_chunk, read_header
+from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage, UnsupportedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
 
@@ -40,19 +40,30 @@ class ImageFile:
         for place in range(self.count):
             area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
             header = read_header(area, place)
-            first = first or CheckedChunk(header, None)
-            check_kind(CheckedChunk(header, None), first)
-            if before:
-                Bounds.of(header).check_follows(Bounds.of(before))
-            before = header
+            first, before = first or header, before or header
+            if place:
+                self._check_order(header, before, first)
             if header.security.cipher:
                 raise UnsupportedImage(
                     f"{self.name}: encrypted with an obsolete cipher (Blowfish): "
                     "only the programs that made this image can read it"
                 )
             data = max(data, data_end(header))
-            covered = max(covered, header.last)
+            covered, before = max(covered, header.last), header
         return Extent(data, covered) if self.count else None
+
+    def _check_order(self, header: ChunkHeader, before: ChunkHeader, first: ChunkHeader) -> None:
+        """Raise DamagedChunk where a header is not of the image of those before it.
+
+        Where seals tell that one of them is damaged, it is that chunk which is named.
+        """
+        try:
+            check_kind(CheckedChunk(header, None), CheckedChunk(first, None))
+            Bounds.of(header).check_follows(Bounds.of(before))
+        except DamagedChunk:
+            for place in sorted({0, before.index, header.index}):
+                open_chunk(os.pread(self.descriptor, CHUNK, place * CHUNK), place)
+            raise
 
     def data_beyond(self, size: int) -> Iterator[tuple[int, int]]:
         """Yield (place, byte past the last one that is not zero) of chunks with such beyond `size`.

@@ -71,7 +71,7 @@ def check_chunk(chunk: Buffer, place: int, algorithm: Algorithm | None = None) -
 
 
 def read_header(area: Buffer, place: int) -> ChunkHeader:
-    """Read the header of the chunk at `place`, and check that it is of that place; raise NdzError."""
+    """Read the header of the chunk at `place`, which must be of that place; raise NdzError."""
     header = replace(parse_header(area, place), index=place)
     if (index := int.from_bytes(area[8:12], "little")) != place:
         raise DamagedChunk(place, f"says that it is chunk {index}: repeated, missing or foreign")

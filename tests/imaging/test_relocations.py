@@ -1,10 +1,16 @@
 """Labels and addresses become true for the slice that they are restored to."""
 
+import random
 import struct
+import sys
+import zlib
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rhubarbe.imaging.relocations import Place, relocated, unknown_kinds
 from rhubarbe.ndz.header import ChunkHeader, Region, Relocation, parse_header
-from rhubarbe.ndz.relocations import short_end
+from rhubarbe.ndz.relocations import check_relocations
 
 
 def header(*relocations):
@@ -78,9 +84,57 @@ def test_unknown_kinds_are_left_alone_and_told():
     assert not any(data)
 
 
-def test_where_an_image_ends_inside_a_sector():
-    assert short_end(header()) is None
-    assert short_end(header(Relocation(6, 13, 0, 353))) == 13 * 512 + 353
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 5),
+            st.sampled_from([0, 1, 10, 11, 12]),
+            st.integers(0, 100),
+        ),
+        max_size=8,
+    ),
+    st.integers(1, 3072),
+)
+def test_pieces_of_any_length_are_relocated_alike(abouts, step):
+    data = bytearray(random.Random(step).randbytes(6 * 512))
+    whole, about = bytearray(data), header(*(Relocation(*each, 5) for each in abouts))
+    check_relocations(about)
+    relocate(whole, about, 63, 100 * 512, len(data))
+    relocate(data, about, 63, 100 * 512, step)
+    assert data == whole
+    assert len(data) == 6 * 512
+
+
+def test_numbers_that_do_not_fit_wrap_around():
+    data = bytearray(512) + label([(50, 0xFFFFFFFF)] * 3) + bytes(4 * 512)
+    relocate(data, header(Relocation(1, 1, 0, 276)), 2, 1 << 50)
+    assert entries(data, 1) == [(50, 1)]
+
+
+MEMORY = """
+import resource, sys
+from rhubarbe.imaging.imageunzip import main
+status = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(status)
+"""
+
+
+def test_relocations_of_a_chunk_that_inflates_to_much_take_no_memory(tools, tmp_path):
+    tools.need("sfdisk")
+    packer, mib = zlib.compressobj(9), 300
+    body = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(mib)), packer.flush()])
+    sectors = mib << 11
+    area = struct.pack("<IIiiii", 0x6969696B, len(body), 0, 0, 4096, 1)
+    area += struct.pack("<IIIII", 0, sectors, 200, 0, sectors)
+    area += b"".join(struct.pack("<IIII", 3, n * sectors // 200, 7, 5) for n in range(200))
+    (tmp_path / "image.ndz").write_bytes((area.ljust(4096, b"\0") + body).ljust(1 << 20, b"\0"))
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(mib + 2 << 20)
+    tools.run("sfdisk", "-q", disk, input="label: dos\n2048,,83\n")
+    arguments = ["-n", "-s1", tmp_path / "image.ndz", disk]
+    assert int(tools.run(sys.executable, "-c", MEMORY, *arguments)) < 100
 
 
 def test_a_restored_slice_is_relocated_and_unknown_kinds_are_told(
