@@ -88,10 +88,10 @@ class Switch:
         names, values = (line.split() for line in lines if line.startswith("Udp:"))
         return int(dict(zip(names, values, strict=True))["OutDatagrams"])
 
-    def _start(self, number, name, *words):
+    def _start(self, number, name, *words, **pipes):
         line = ["ip", "netns", "exec", self.hosts[number], *program(name), *words]
         session = ["-i", f"10.98.0.{number + 1}", "-m", self.group, "-p", str(self.port)]
-        return subprocess.Popen([*line, *session], stderr=subprocess.PIPE)
+        return subprocess.Popen([*line, *session], stderr=subprocess.PIPE, **pipes)
 
     @contextmanager
     def serving(self, image, *options):
@@ -104,6 +104,6 @@ class Switch:
                 server.terminate()
                 server.said = server.stderr.read().decode()
 
-    def client(self, number, disk, *options):
+    def client(self, number, disk, *options, **pipes):
         """Start client ``number``, from 1 on."""
-        return self._start(number, "frisbee", *options, str(disk))
+        return self._start(number, "frisbee", *options, str(disk), **pipes)
