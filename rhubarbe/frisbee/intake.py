@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_train
 from rhubarbe.frisbee.errors import MalformedPacket
+from rhubarbe.frisbee.floods import Floods
 from rhubarbe.frisbee.multicast import Arrival, Channel
 from rhubarbe.frisbee.packets import (
     BLOCK_BYTES,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import socket
 
 _ARRIVALS_PER_TURN = 64
+_PACKETS_OF_OTHERS = 1000, 2000  # a second, and at once: ten times what another client sends
 
 
 class Intake:
@@ -43,6 +45,7 @@ class Intake:
         self._peers = peers
         self._on_full = on_full
         self._debug = debug
+        self._floods = Floods(*_PACKETS_OF_OTHERS, channel.deaf_to)
         self._strip = LandingStrip(receiver, buffers)
 
     def receive(self, ready: "socket.socket", now: float) -> None:
@@ -63,6 +66,8 @@ class Intake:
     def take(self, arrival: Arrival, now: float) -> None:
         """Take an arrival that did not come where it belongs."""
         data, segment, address, port = arrival
+        if self._is_flood(address, -(-len(data) // segment), now):
+            return
         if address == self._peers.server:
             self.heard_at = now
         if port != self._channel.port:
@@ -83,6 +88,14 @@ class Intake:
             data = data[whole:]
         for start in range(0, len(data), segment):
             self._take_packet(data[start : start + segment], address, now)
+
+    def _is_flood(self, address: str, packets: int, now: float) -> bool:
+        """Whether others than the server send so much that the server's would be lost."""
+        self._floods.poll(now)
+        if address == self._peers.server or self._floods.admits(address, packets, now):
+            return False
+        self._peers.ignore(address, "others", packets)
+        return True
 
     def _is_server(self, address: str) -> bool:
         return self._receiver.joined and address == self._peers.server

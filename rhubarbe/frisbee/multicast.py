@@ -8,18 +8,18 @@ import errno
 import ipaddress
 import socket
 import struct
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Self
 
+from rhubarbe.frisbee import filters
 from rhubarbe.frisbee.errors import FrisbeeError, PortInUse
 from rhubarbe.frisbee.packets import BLOCK_BYTES
 
 TTL = 5
 RECEIVE_BUFFER = 16 << 20
 LONGEST_TRAIN = 62  # blocks: 62 * 1048 bytes fit into one datagram's 65,507
-_SO_RCVBUFFORCE, _SO_SNDBUFFORCE, _SO_ATTACH_FILTER = 33, 32, 26
+_SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _UDP_SEGMENT, _UDP_GRO = 103, 104
 _TRAIN_BUFFER = 1 << 16
 _CONTROL_SPACE = socket.CMSG_SPACE(4)
@@ -91,6 +91,7 @@ class Channel:
         self.overruns = 0
         self._sockets: list[socket.socket] = []
         self._trains = True
+        self._is_server = False
         try:
             self._sender = self._bind(session.interface, exclusive=exclusive)
             if session.is_multicast:
@@ -200,22 +201,13 @@ class Channel:
 
     def deaf_to_blocks(self) -> None:
         """Drop BLOCK packets and replies in the kernel: a server hears its own on loopback."""
-        blocks, replies = 0x03000000, 0x02000000  # little-endian values, loaded as big-endian
-        program = b"".join(
-            struct.pack("HBBI", *line)
-            for line in (
-                (0x20, 0, 0, 8),  # load the type, after the UDP header
-                (0x15, 3, 0, replies),
-                (0x20, 0, 0, 12),  # load the subtype
-                (0x15, 1, 0, blocks),
-                (0x06, 0, 0, 0xFFFFFFFF),  # keep
-                (0x06, 0, 0, 0),  # drop
-            )
-        )
-        code = array("B", program)
+        self._is_server = True
+        self.deaf_to(())
+
+    def deaf_to(self, addresses: Collection[str]) -> None:
+        """Drop in the kernel what comes from these addresses, and from them only."""
         for each in self._sockets:
-            attached = struct.pack("@HP", len(program) // 8, code.buffer_info()[0])
-            each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
+            filters.attach(each, blocks=self._is_server, addresses=addresses)
 
     # -- receiving -------------------------------------------------------------------------------
 

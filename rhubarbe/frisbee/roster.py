@@ -24,6 +24,7 @@ class Roster:
         self.clients: dict[int, Client] = {}
         self.joins = self.leaves = self.active = 0
         self.last_left = 0.0
+        self.is_deceived = False  # somebody says in the name of others that they leave
         self._of_address: dict[str, dict[int, None]] = {}
 
     def join(self, client: int, address: str) -> str | None:
@@ -80,5 +81,6 @@ class Roster:
         if clients and not any(self.clients[each].active for each in clients):
             last = next(reversed(clients))
             self.clients[last] = Client(address)
+            self.is_deceived = True
             self.leaves -= 1
             self.active += 1

@@ -109,7 +109,8 @@ class Sender:
 
     def _leave(self, packet: Leave | Leave2, address: str, now: float) -> None:
         """When the last of those who joined has left, nobody waits for what is still queued."""
-        if self.roster.leave(packet, address, now) and not self.roster.active:
+        has_left = self.roster.leave(packet, address, now)
+        if has_left and not self.roster.active and not self.roster.is_deceived:
             self._whole.clear()
             self._repairs.clear()
             self._left = 0

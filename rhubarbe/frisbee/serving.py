@@ -6,6 +6,7 @@ import time
 
 from rhubarbe.frisbee import report
 from rhubarbe.frisbee.errors import FrisbeeError, MalformedPacket
+from rhubarbe.frisbee.floods import Floods
 from rhubarbe.frisbee.image import Image
 from rhubarbe.frisbee.multicast import Arrival, Channel
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
@@ -20,9 +21,9 @@ from rhubarbe.frisbee.packets import (
     decode,
     encode,
 )
+from rhubarbe.frisbee.rates import Rates
 from rhubarbe.frisbee.sending import Sender, Train
 from rhubarbe.frisbee.trains import BlockPackets
-from rhubarbe.frisbee.wishes import Rates
 
 _TICK = 0.1  # seconds between looks at the clock while idle
 _DYNAMIC_INTERVAL = 0.5
@@ -63,7 +64,8 @@ class Serving:
         self._start = time.monotonic()
         self._sender = Sender(image.size, self._start)
         self._packets = BlockPackets(channel.source)
-        self._rates, self._joins = Rates(*_PACKETS_OF_AN_ADDRESS), Rates(*_JOINS_OF_AN_ADDRESS)
+        self._floods = Floods(*_PACKETS_OF_AN_ADDRESS, channel.deaf_to)
+        self._joins = Rates(*_JOINS_OF_AN_ADDRESS)
         self._chunk = -1
         self._runs: list[memoryview] = []
         self._length = self._sent = 0
@@ -135,7 +137,7 @@ class Serving:
 
     def _take(self, arrival: Arrival, replies: dict[Packet, None], now: float) -> None:
         data, segment, address, port = arrival
-        if not self._rates.allow(address, -(-len(data) // segment), now):
+        if not self._floods.admits(address, -(-len(data) // segment), now):
             self._remark(f"packets from {address} ignored: too many a second", now)
             return
         for start in range(0, len(data), segment):
@@ -258,6 +260,7 @@ class Serving:
                     self._log.line(why)
                     return
                 self._keep_alive(now)
+            self._floods.poll(now)
             if self._dynamic:
                 self._adapt(now)
             while self._channel.remarks:

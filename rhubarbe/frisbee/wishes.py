@@ -9,8 +9,8 @@ _MOST_ADDRESSES = 2048
 _MOST_OF_AN_ADDRESS = 64
 _ELSEWHERE = ""
 _MOST_IMAGES, _LEAST_BUDGET = 32, 1 << 20  # what an address gets in all: so many images, or blocks
-_REPAIRS_SHARE, _FREE_REPAIRS = 4, 4096  # its repairs go first while they are no more than a
-# quarter of all that is sent, and so many blocks
+_REPAIRS_SHARE, _FREE_REPAIRS = 8, 4096  # its repairs go first while they are no more than an
+# eighth of all that is sent, and so many blocks
 
 
 class Wish(NamedTuple):
@@ -114,30 +114,3 @@ def _of(counts: dict[str, int], address: str) -> int:
     if address not in counts and len(counts) >= _MOST_ADDRESSES:
         address = _ELSEWHERE
     return counts.get(address, 0)
-
-
-class Rates:
-    """How many packets an address may send a second, so that none keeps a server from its work."""
-
-    def __init__(self, per_second: float, burst: float) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._left: dict[str, tuple[float, float]] = {}
-        self._swept = 0.0
-
-    def allow(self, address: str, packets: float, now: float) -> bool:
-        """Whether so many more may be looked at now; if so, they are counted."""
-        if address not in self._left and not self._has_room(now):
-            address = _ELSEWHERE
-        left, since = self._left.get(address, (self._burst, now))
-        left = min(self._burst, left + (now - since) * self._per_second)
-        is_allowed = left >= packets
-        self._left[address] = (left - packets if is_allowed else left, now)
-        return is_allowed
-
-    def _has_room(self, now: float) -> bool:
-        if len(self._left) >= _MOST_ADDRESSES and now - self._swept >= 1.0:
-            self._swept = now
-            old = now - self._burst / self._per_second
-            self._left = {who: left for who, left in self._left.items() if left[1] > old}
-        return len(self._left) < _MOST_ADDRESSES

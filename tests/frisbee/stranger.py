@@ -46,7 +46,9 @@ def send(payload, source=OWN):
             return
         udp = struct.pack("!HHHH", PORT, PORT, 8 + len(payload), 0) + payload
         ends = socket.inet_aton(source) + socket.inet_aton(GROUP)
-        RAW.sendto(struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 5, 17, 0) + ends + udp, TO)
+        RAW.sendto(
+            struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 5, 17, 0) + ends + udp, TO
+        )
     except OSError:
         time.sleep(0.001)
 
@@ -140,7 +142,8 @@ def babble(_client, _address):
 
 
 def main():
-    print("up", flush=True)
+    sys.stdout.write("up\n")
+    sys.stdout.flush()
     while True:
         data, (address, _) = HEARS.recvfrom(1 << 16)
         if len(data) >= 20 and struct.unpack_from("<ii", data) in {(1, 1), (1, 7)}:

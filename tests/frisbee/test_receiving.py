@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from rhubarbe.frisbee.errors import ServerSilent, TransferFailed
+from rhubarbe.frisbee.errors import NotVouchedFor, ServerSilent, TransferFailed
 from rhubarbe.frisbee.packets import (
     WHOLE_CHUNK,
     Ask,
@@ -262,3 +262,112 @@ def test_it_is_finished_when_all_is_written():
     assert not receiver.has_all
     fill(receiver, 0)
     assert receiver.finished
+
+
+def vouching(chunks=4, **tuning):
+    receiver = Receiver(7, Tuning(randomize=False, **tuning), now=0.0, chunks=chunks)
+    receiver.receive(Joined(chunks * 1024), 0.0)
+    receiver.poll(TICK)
+    return receiver
+
+
+@pytest.mark.parametrize("size", [1, 3 << 10, (4 << 10) + 1, 0x7FFFFFFF])
+def test_who_knows_the_length_takes_no_other(size):
+    receiver = Receiver(7, Tuning(), now=0.0, chunks=4)
+    assert receiver.refuses(Joined(size))
+    receiver.receive(Joined(size), 0.1)
+    assert not receiver.joined
+    assert not receiver.refuses(Joined(4 << 10))
+    receiver.receive(Joined(4 << 10), 0.2)
+    assert receiver.chunks == 4
+
+
+def test_who_knows_the_length_is_not_ended_by_other_geometries():
+    receiver = Receiver(7, Tuning(), now=0.0, raw=True, chunks=4)
+    receiver.receive(Joined2(7, chunk_blocks=128, block_bytes=8192, size=4 << 20), 0.1)
+    receiver.receive(Joined2(7, size=4 << 20), 0.1)
+    assert receiver.chunks == 4
+
+
+def test_a_wrong_chunk_is_asked_for_again_as_a_whole_but_not_at_once():
+    receiver = vouching()
+    receiver.store(0, WHOLE_CHUNK, 0.1)
+    receiver.reject(0, 0.2)
+    assert receiver.missing(0) == 0
+    asked, now = [], 0.2
+    while not any(packet.chunk == 0 for packet in asked):
+        asked = receiver.poll(now)
+        now += 0.001
+    assert AskPart(0, 1, WHOLE_CHUNK) in asked
+    assert now > 0.22
+    assert receiver.store(0, WHOLE_CHUNK, now) == WHOLE_CHUNK
+
+
+def test_who_forges_again_and_again_does_not_make_the_server_send_at_full_speed():
+    receiver = vouching(chunks=1)
+    now, asked = 0.1, 0
+    while now < 60:
+        receiver.store(0, 1, now)  # whoever forges one block of it
+        if any(packet.blocks.bit_count() > 500 for packet in receiver.poll(now)):
+            asked += 1
+            receiver.store(0, WHOLE_CHUNK, now)
+            receiver.reject(0, now)
+        now += 0.01
+    assert 30 < asked < 90
+
+
+def test_others_are_asked_for_while_a_wrong_chunk_rests():
+    receiver = vouching(chunks=30)
+    for chunk in (0, 1):
+        receiver.store(chunk, WHOLE_CHUNK, 0.1)
+        receiver.reject(chunk, 0.1)
+    assert [packet.chunk for packet in receiver.poll(0.1)] == [2, 3]
+
+
+def test_it_gives_up_when_what_comes_is_wrong():
+    receiver = vouching(silence=2.0)
+    now = 0.1
+    with pytest.raises(NotVouchedFor, match="manifest vouches for in 2 seconds"):
+        while now < 10:
+            receiver.store(0, WHOLE_CHUNK, now)
+            if receiver.is_full(0):
+                receiver.reject(0, now)
+            receiver.poll(now)
+            now += 0.1
+    assert 2 < now < 3
+
+
+def test_it_gives_up_when_never_a_chunk_is_whole():
+    receiver = vouching(silence=2.0)
+    now = 0.1
+    with pytest.raises(NotVouchedFor, match="in 10 seconds"):
+        while now < 60:
+            receiver.store(1, 1 << int(now * 10), now)
+            receiver.poll(now)
+            now += 0.1
+    assert 10 < now < 11
+
+
+def test_right_chunks_between_wrong_ones_keep_it_going():
+    receiver = vouching(chunks=100, silence=2.0)
+    for chunk in range(1, 100):
+        now = chunk * 1.5
+        for each in (0, chunk):
+            receiver.store(each, WHOLE_CHUNK, now)
+        receiver.reject(0, now)
+        receiver.written(now)
+        receiver.poll(now)
+    assert not receiver.finished
+
+
+def test_what_others_ask_for_puts_off_only_for_a_while():
+    receiver = joined(2, randomize=False)
+    requests(receiver, TICK)
+    now, asked = TICK, []
+    while now < 5 and not asked:
+        now += 0.01
+        for chunk in (0, 1):
+            receiver.receive(Ask(chunk), now)
+        asked = requests(receiver, now)
+    assert now < 2
+    assert {packet.chunk for packet in asked} == {0, 1}

@@ -32,14 +32,17 @@ from rhubarbe.frisbee.tuning import Tuning
 SERVER, ROGUE, GROUP, PORT = "10.0.0.1", "10.0.0.66", "239.1.1.1", 10001
 STEP = 0.002
 TRAIN = 62
+CHUNKS = 3
+IMAGE = b"".join(random.Random(n).randbytes(1 << 16) * 16 for n in range(CHUNKS))
+FORGED = b"".join(random.Random(-n).randbytes(1 << 16) * 16 for n in range(1, CHUNKS + 1))
+DIGESTS = [hashlib.blake2b(IMAGE[n << 20 : n + 1 << 20]).digest() for n in range(CHUNKS)]
 
 
 class Disk:
     """Takes a chunk some time later, if it is the one that it should be."""
 
-    def __init__(self, digests):
-        self.chunks = {}
-        self._digests = digests
+    def __init__(self):
+        self.taken = {}
         self._waiting = []
 
     def submit(self, index, chunk):
@@ -52,9 +55,9 @@ class Disk:
         """Look at all that waits."""
         while self._waiting:
             index, chunk = self._waiting.pop(0)
-            if hashlib.blake2b(chunk).digest() == self._digests[index]:
-                assert index not in self.chunks
-                self.chunks[index] = bytes(chunk)
+            if hashlib.blake2b(chunk).digest() == DIGESTS[index]:
+                assert index not in self.taken
+                self.taken[index] = bytes(chunk)
                 fetching.chunk_done(index, CHUNK_SIZE, ".")
             else:
                 fetching.chunk_rejected(index)
@@ -66,18 +69,19 @@ class Host:
     def __init__(self, number, world, server):
         self.address = f"10.0.0.{number + 2}"
         self.ended = ""
-        self.disk = Disk(world.digests)
+        self.disk = Disk()
         channel = SimpleNamespace(
             port=PORT,
             source=socket.inet_aton(self.address),
             session=SimpleNamespace(group=GROUP, interface=self.address),
+            deaf_to=lambda _: None,
         )
         self.fetching = Fetching(
             channel,
             Tuning(silence=world.silence, buffers=4, ends_first=True),
             Report(world.sink, 0.0),
             server=server,
-            chunks=world.chunks,
+            chunks=CHUNKS,
             quiet=True,
         )
         self.fetching._disk = self.disk
@@ -87,7 +91,6 @@ class Host:
 class World:
     """One run; ``told`` says what the rogue may do, and until when it does it."""
 
-    chunks = 3
     silence = 2.0
 
     def __init__(self, seed, sink, *, clients=2, is_told_server=True, spoofs=True, until=None):
@@ -95,19 +98,15 @@ class World:
         self.sink = sink
         self.now = 0.0
         self.spoofs, self.until = spoofs, until
-        self.image = self.chance.randbytes(1 << 16) * (self.chunks * 16)
-        self.image = bytearray(self.image)
-        for chunk in range(self.chunks):
-            self.image[chunk * CHUNK_SIZE : chunk * CHUNK_SIZE + 8] = bytes([chunk]) * 8
-        self.forged = bytes(self.image[:CHUNK_SIZE]).replace(b"\0", b"\1") * self.chunks
-        pieces = [self.image[at : at + CHUNK_SIZE] for at in range(0, len(self.image), CHUNK_SIZE)]
-        self.digests = [hashlib.blake2b(piece).digest() for piece in pieces]
-        self.sender = Sender(len(self.image), 0.0)
-        self.packets = {address: BlockPackets(socket.inet_aton(address)) for address in (SERVER, ROGUE)}
+        self.sender = Sender(len(IMAGE), 0.0)
+        self.packets = {
+            address: BlockPackets(socket.inet_aton(address)) for address in (SERVER, ROGUE)
+        }
         server = SERVER if is_told_server else ""
         self.hosts = [Host(number, self, server) for number in range(clients)]
         self.habits = self.chance.sample(HABITS, self.chance.randint(1, 4))
-        self.zeal = self.chance.choice([0.005, 0.05, 0.3])
+        self.zeal = self.chance.choice([0.01, 0.1, 1.0])
+        self.pace = self.chance.choice([15, TRAIN])
 
     def run(self, limit):
         """Go on until all clients have ended."""
@@ -125,9 +124,9 @@ class World:
         for host in self.hosts:
             if not host.ended:
                 self._drive(host)
-        train = self.sender.next_train(TRAIN, self.now)
+        train = self.sender.next_train(self.pace, self.now)
         if train:
-            self.blocks(SERVER, self.image, train.chunk, train.blocks)
+            self.blocks(SERVER, IMAGE, train.chunk, train.blocks)
         is_over = self.until is not None and self.now > self.until
         if not is_over and self.chance.random() < self.zeal:
             self.chance.choice(self.habits)(self)
@@ -191,22 +190,24 @@ class World:
     def forge_blocks(self):
         first = self.chance.randrange(1024)
         blocks = range(first, min(1024, first + self.chance.choice([1, 5, TRAIN])))
-        self.blocks(self.mask, self.forged, self.chance.randrange(self.chunks), blocks)
+        self.blocks(self.mask, FORGED, self.chance.randrange(CHUNKS), blocks)
 
     def forge_chunk(self):
-        chunk, address = self.chance.randrange(self.chunks), self.mask
+        chunk, address = self.chance.randrange(CHUNKS), self.mask
         for first in range(0, 1024, TRAIN):
-            self.blocks(address, self.forged, chunk, range(first, min(1024, first + TRAIN)))
+            self.blocks(address, FORGED, chunk, range(first, min(1024, first + TRAIN)))
 
     def reply(self):
-        size = self.chance.choice([1, self.chunks * 1024, 1024, -1, 0x7FFFFFFF])
+        size = self.chance.choice([1, CHUNKS * 1024, 1024, -1, 0x7FFFFFFF])
         address = self.mask
         self.send(address, encode(Joined(size), socket.inet_aton(address)))
-        reply = Joined2(self.chance.choice(self.hosts).fetching.id, size=self.chance.choice([1, 1 << 60]))
+        reply = Joined2(
+            self.chance.choice(self.hosts).fetching.id, size=self.chance.choice([1, 1 << 60])
+        )
         self.send(address, encode(reply, socket.inet_aton(address)))
 
     def ask(self):
-        chunk = self.chance.randrange(self.chunks)
+        chunk = self.chance.randrange(CHUNKS)
         for _ in range(20):
             packet = AskPart(chunk, 1, self.chance.getrandbits(1024) | 1)
             self.send(ROGUE, encode(packet, socket.inet_aton(ROGUE)))

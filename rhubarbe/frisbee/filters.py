@@ -1,0 +1,40 @@
+"""What the kernel drops for us before it wakes us: classic BPF on a UDP socket."""
+
+import socket
+import struct
+from array import array
+from collections.abc import Collection
+
+_SO_ATTACH_FILTER = 26
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # 32 bits of the packet, big-endian; jump; end
+_TYPE, _SUBTYPE = 8, 12  # after the UDP header, where a packet begins for a filter
+_SOURCE = 0x100000000 - 0x100000 + 12  # SKF_NET_OFF: of the IP header
+_BLOCK, _REPLY = 0x03000000, 0x02000000  # little-endian values, loaded as big-endian
+_KEEP = 0xFFFFFFFF
+
+_Line = tuple[int, int, int, int]
+
+
+def attach(to: socket.socket, *, blocks: bool, addresses: Collection[str]) -> None:
+    """Have a socket drop what comes from ``addresses``; with ``blocks``, BLOCKs and replies too."""
+    program = b"".join(struct.pack("HBBI", *line) for line in _program(blocks, addresses))
+    code = array("B", program)
+    attached = struct.pack("@HP", len(program) // 8, code.buffer_info()[0])
+    to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
+
+
+def _program(blocks: bool, addresses: Collection[str]) -> list[_Line]:  # noqa: FBT001
+    lines: list[_Line] = [(_LOAD, 0, 0, _SOURCE)]
+    for address in addresses:
+        lines += [
+            (_EQUAL, 0, 1, int.from_bytes(socket.inet_aton(address), "big")),
+            (_RETURN, 0, 0, 0),
+        ]
+    if blocks:
+        lines += [
+            (_LOAD, 0, 0, _TYPE),
+            (_EQUAL, 3, 0, _REPLY),
+            (_LOAD, 0, 0, _SUBTYPE),
+            (_EQUAL, 1, 0, _BLOCK),
+        ]
+    return [*lines, (_RETURN, 0, 0, _KEEP), (_RETURN, 0, 0, 0)]
