@@ -4,13 +4,15 @@
 For 1 and 4 receivers, network only and with the restore to a tmpfs: wall time, MB of image a
 second, CPU seconds of the sender and of one receiver per GB, and how that compares to the original
 programs on such a machine, in a run of their own.
-Without an image, one of about 600 MB is made. What is not installed is left out.
+Without an image, one of about 600 MB is made. What is not installed is left out. With --manifest N,
+instead: what a manifest costs, as ratios of N pairs of transfers to one receiver, with the restore.
 """
 
 import argparse
 import os
 import random
 import shutil
+import statistics
 import struct
 import subprocess
 import sys
@@ -121,6 +123,44 @@ def frisbee(race: Race, image: Path, receivers: int, where: Path, megabits: int,
     race.report(name, receivers, wall, race.end(server), used / receivers)
 
 
+def paired(image: Path, where: Path, megabits: int, pairs: int) -> None:
+    """Print the time and the client's CPU seconds with a manifest, each divided by those without.
+
+    They take turns, and the first of a pair is each in turn: what else the machine does meets both.
+    """
+    line = [*ours("imagedump"), "--manifest", str(where / "manifest"), str(image)]
+    digest = subprocess.run(line, check=True, capture_output=True, text=True).stdout.split()[-1]
+    proven = ["--manifest", str(where / "manifest"), "--manifest-digest", digest]
+    walls, clients = [], []
+    for number in range(pairs):
+        took: dict[bool, tuple[float, float]] = {}
+        for with_manifest in (number % 2 == 0, number % 2 == 1):
+            took[with_manifest] = transfer(image, where, megabits, proven if with_manifest else [])
+        walls.append(took[True][0] / took[False][0])
+        clients.append(took[True][1] / took[False][1])
+        print(f"pair {number}: time {walls[-1]:.3f}, client CPU {clients[-1]:.3f}", flush=True)
+    print(
+        f"with a manifest, median of {pairs}: time {statistics.median(walls):.3f}, "
+        f"client CPU {statistics.median(clients):.3f}"
+    )
+
+
+def transfer(image: Path, where: Path, megabits: int, options: list[str]) -> tuple[float, float]:
+    race = Race(image.stat().st_size)
+    session = ["-m", GROUP, "-p", str(PORT)]
+    rate = ["-T", "-1", "-W", str(megabits * 1_000_000)]
+    try:
+        race.start([*ours("frisbeed"), "-i", "127.77.1.1", *session, *rate, str(image)])
+        time.sleep(0.5)
+        start = time.monotonic()
+        disk = str(where / "disk")
+        line = [*ours("frisbee"), "-q", "-i", "127.77.1.2", *session, *options, disk]
+        used = race.end(race.start(line))
+        return time.monotonic() - start, used
+    finally:
+        race.clear()
+
+
 def udpcast(race: Race, image: Path, receivers: int) -> None:
     common = ["--interface", "lo", "--portbase", str(PORT + 10)]
     clients = [
@@ -167,6 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", nargs="?", type=Path)
     parser.add_argument("megabits", nargs="?", type=int, default=6000, help="asked of ours")
+    parser.add_argument("--manifest", type=int, default=0, metavar="N", help="pairs of transfers")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         where = Path(name)
@@ -175,6 +216,9 @@ def main() -> int:
             make_image(image)
         image.read_bytes()  # into the page cache
         megabits = arguments.megabits
+        if arguments.manifest:
+            paired(image, where, megabits, arguments.manifest)
+            return 0
         size = image.stat().st_size
         print(f"image of {size / 1e6:.0f} MB; ours asked for {megabits} Mb/s; CPU seconds per GB")
         print(f"{'':28} {'n':>2} {'wall':>9} {'':>12} {'sender':>6} {'each':>6}")
