@@ -115,16 +115,21 @@ WAYS = {
 }
 
 
+def say(word):
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 def main(words):
     mode, address, group, port, image, server, seed = words
+    say("here")
     while True:  # until it is plugged in
         try:
             rogue = Rogue(address, group, int(port), Path(image).read_bytes(), server)
             break
         except OSError:
             time.sleep(0.02)
-    sys.stdout.write("up\n")
-    sys.stdout.flush()
+    say("up")
     rng, begun = random.Random(seed), False
     for subkind, client in rogue.heard():
         if subkind in (JOIN, JOIN2) and mode in ("answers", "wild"):

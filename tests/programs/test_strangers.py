@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -69,18 +68,19 @@ def forge(testbed):
 
 
 @contextmanager
-def stranger(testbed, mode, seed=0):
+def stranger(testbed, mode):
     """Have a host of that kind on the network of the load."""
     image = testbed.directory / "forged.ndz"
-    words = (sys.executable, ROGUE, mode, STRANGER, GROUP, PORT, image, GATEWAY, str(seed))
+    words = (sys.executable, ROGUE, mode, STRANGER, GROUP, PORT, image, GATEWAY, "0")
     process = testbed.start("unshare", "--net", *words)
     try:
+        assert process.stdout.readline() == "here\n"  # in a namespace of its own
         plug = (
             f"ip link add evil type veth peer name eth0 netns {process.pid} &&"
             " ip link set evil master br0 up"
         )
-        while testbed.run("sh", "-c", plug).returncode:  # it has its namespace in a moment
-            assert process.poll() is None, process.stdout.read()
+        plugged = testbed.run("sh", "-c", plug)
+        assert plugged.returncode == 0, plugged.stderr
         inside = ("nsenter", "-t", str(process.pid), "-n", "sh", "-c")
         up = (
             f"ip addr add {STRANGER}/16 dev eth0 && ip link set eth0 up &&"
@@ -96,11 +96,12 @@ def stranger(testbed, mode, seed=0):
         testbed.run("ip", "link", "del", "evil")
 
 
-def load(testbed, *words):
-    """Load both hosts, which are in the ramdisk, and judge what came of it; return the events."""
-    for number in (1, 2):
+def load(testbed, *words, hosts=(1, 2)):
+    """Load hosts that are in the ramdisk, and judge what came of it; return the events."""
+    for number in hosts:
         spoil(testbed.disk(f"fit0{number}"))
-    done = testbed.run("rhubarbe-load", "--json", "-n", "-t", "60", *words, "-i", "sample", "1-2")
+    options = ("--json", "-n", "-t", "50", "-i", "sample", *words)
+    done = testbed.run("rhubarbe-load", *options, *map(str, hosts), within=90)
     assert done.stdout, done.stderr
     told = events(done.stdout)
     (finished,) = [each for each in told if each["event"] == "Finished"]
@@ -154,13 +155,15 @@ def test_who_serves_from_another_address_is_named_and_changes_nothing(site, mode
     assert all(node["ok"] for node in nodes(told)), json.dumps(nodes(told), indent=1)
 
 
+@pytest.mark.timeout(900)  # two minutes, on a machine that has nothing else to do
 def test_fifty_loads_beside_a_wild_one(site):
     """Whatever it does, and whenever: no node is good whose disk is not."""
     good = 0
-    for seed in range(50):
-        with stranger(site, "wild", seed):
-            told = load(site, "--retries", "0", *random.Random(seed).choice([[], ["--verify"]]))
-        good += sum(node["ok"] for node in nodes(told))
+    with stranger(site, "wild"):
+        for number in range(50):
+            verify = ["--verify"] * (number % 3 == 0)
+            told = load(site, "--retries", "0", *verify, hosts=(1 + number % 2,))
+            good += sum(node["ok"] for node in nodes(told))
     assert good  # it did not keep all from being loaded
 
 
