@@ -11,11 +11,9 @@ from rhubarbe.images import (
     find_image,
     list_images,
     new_image_path,
-    partial_path,
-    publish,
     stranger_of,
-    withdraw,
 )
+from rhubarbe.shared.directory import Directory
 
 NOW = datetime(2026, 3, 19, 10, 24, 5, tzinfo=UTC)
 
@@ -131,10 +129,10 @@ def test_the_list_has_files_with_their_aliases(repository):
 def test_a_directory_that_is_missing_or_unreadable_has_none(repository, monkeypatch):
     assert list_images(repository / "nowhere") == []
 
-    def denied(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def denied(_):
+        raise PermissionError(13, "Permission denied", str(repository))
 
-    monkeypatch.setattr(type(repository), "iterdir", denied)
+    monkeypatch.setattr(os, "scandir", denied)
     assert list_images(repository) == []
 
 
@@ -221,57 +219,13 @@ def test_a_taken_name_is_refused(here):
         assert "never overwritten" in refusal(new_image_path, name, "fit04", NOW)
 
 
-def test_publish_gives_the_final_name(here):
-    final = here / "mine.ndz"
-    partial = partial_path(final)
-    assert partial.name == "mine.ndz.partial"
-    partial.write_text("new")
-    publish(partial, final)
-    withdraw(partial, final)
-    assert partial.exists()
-    assert not final.exists()
-    publish(partial, final)
-    assert final.read_text() == "new"
-    assert not partial.exists()
-
-
-def no_links(*_):
-    raise PermissionError(1, "Operation not permitted")
-
-
-@pytest.mark.parametrize("has_hard_links", [True, False])
-def test_publish_never_overwrites(here, monkeypatch, has_hard_links):
-    if not has_hard_links:
-        monkeypatch.setattr(os, "link", no_links)
-    final = here / "mine.ndz"
-    partial = partial_path(final)
-    partial.write_text("new")
-    final.write_text("old")
-    assert "exists already; the new image is in" in refusal(publish, partial, final)
-    assert (final.read_text(), partial.read_text()) == ("old", "new")
-
-
-def test_publish_works_without_hard_links(here, monkeypatch):
-    monkeypatch.setattr(os, "link", no_links)
-    final = here / "mine.ndz"
-    partial_path(final).write_text("new")
-    publish(partial_path(final), final)
-    assert final.read_text() == "new"
-    assert not partial_path(final).exists()
-
-
-def test_publish_of_what_somebody_removed_is_one_line(here):
-    final = here / "mine.ndz"
-    assert "mine.ndz" in refusal(publish, partial_path(final), final)
-    assert not final.exists()
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_whose_an_image_in_this_directory_is(here, repository, kind):
     mine = here / "mine.ndz"
     (repository / "mine.ndz").touch()
-    mine.touch() if kind == "file" else mine.symlink_to(repository / "mine.ndz")
+    (here / "other.ndz").touch()
+    mine.touch() if kind == "file" else mine.symlink_to("other.ndz")
     assert stranger_of("mine", find_image("mine", repository)) is None
     os.chown(mine, 4001, -1, follow_symlinks=False)
     assert stranger_of("mine", find_image("mine", repository)) == "uid 4001"
@@ -289,6 +243,16 @@ def test_a_default_image_is_not_looked_for_here(here, repository):
     assert "no such image" in refusal(lambda: find_image("default", repository, here=False))
 
 
+def test_the_path_of_a_default_image_is_one_in_the_repository(here, repository):
+    for place in (here, repository):
+        (place / "sub").mkdir()
+    (here / "sub" / "default.ndz").touch()
+    assert "no such image" in refusal(lambda: find_image("sub/default", repository, here=False))
+    (repository / "sub" / "default.ndz").touch()
+    found = find_image("./sub/default", repository, here=False)
+    assert found.samefile(repository / "sub" / "default.ndz")
+
+
 @pytest.mark.parametrize("time", [2**33 - 1, -1, -(2**31)])
 def test_a_file_of_any_time_has_a_date(repository, time):
     (repository / "a.ndz").touch()
@@ -301,6 +265,6 @@ def test_a_time_beyond_all_dates_is_the_last(repository, monkeypatch):
     (repository / "a.ndz").touch()
     status = (repository / "a.ndz").stat()
     beyond = os.stat_result([*status[:8], 2**55, *status[9:10]])
-    monkeypatch.setattr(os, "stat", lambda _: beyond)
+    monkeypatch.setattr(Directory, "status_of", lambda *_: beyond)
     (image,) = list_images(repository)
     assert datetime.fromtimestamp(image.modified, UTC).year == 2242

@@ -11,7 +11,7 @@ import time
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import ImageError
-from rhubarbe.images import Image, Stamp, ancestors, check_image, list_images, provenance
+from rhubarbe.images import Image, OpenImage, Stamp, ancestors, list_images, provenance
 from rhubarbe.ndz.mark import image_id
 from rhubarbe.text import sanitise
 
@@ -66,9 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"{sanitise(directory)}: {len(images) or 'no'} image{'' if len(images) == 1 else 's'}"
         )
         for image in images:
-            print("\n".join(_lines(image, arguments)))
-            if arguments.check:
-                code |= _check(image)
+            with OpenImage(image.path) as opened:
+                print("\n".join(_lines(image, opened, arguments)))
+                if arguments.check:
+                    code |= _check(opened)
     return code
 
 
@@ -95,29 +96,36 @@ def _key(arguments: argparse.Namespace) -> Callable[[Image], tuple[float, str]]:
     return key
 
 
-def _lines(image: Image, arguments: argparse.Namespace) -> list[str]:
-    seal = _without_seal(image)
+def _lines(image: Image, opened: OpenImage, arguments: argparse.Namespace) -> list[str]:
+    seal = _without_seal(opened)
     aliases = f"  a.k.a. {', '.join(map(sanitise, image.aliases))}" if image.aliases else ""
     size = f"{image.size / MIB:10.2f}M"
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(image.modified))
     lines = [f"{date}  {size}  {sanitise(image.name)}{seal}{aliases}"]
     if arguments.long:
-        lines.append(f"{'':18}{_told(provenance(image.path))}")
+        lines.append(f"{'':18}{_told(_stamps(opened))}")
     return lines
 
 
-def _without_seal(image: Image) -> str:
+def _without_seal(image: OpenImage) -> str:
     try:
-        return "" if image_id(image.path) else "  not sealed"
-    except OSError:
+        return "" if image_id(image.file) else "  not sealed"
+    except (ImageError, OSError):
         return "  not readable"
 
 
-def _seal(image: Image) -> str | None:
+def _seal(image: OpenImage) -> str | None:
     try:
-        return image_id(image.path)
-    except OSError:  # no permission to read it: nothing vouches for it
+        return image_id(image.file)
+    except (ImageError, OSError):  # no permission to read it: nothing vouches for it
         return None
+
+
+def _stamps(image: OpenImage) -> list[Stamp]:
+    try:
+        return provenance(image.file)
+    except ImageError:
+        return []
 
 
 def _told(stamps: list[Stamp]) -> str:
@@ -132,9 +140,9 @@ def _told(stamps: list[Stamp]) -> str:
     return sanitise(words + (f"; from {', '.join(before)}" if before else ""), 500)
 
 
-def _check(image: Image) -> int:
+def _check(image: OpenImage) -> int:
     try:
-        summary = check_image(image.path)
+        summary = image.check()
     except ImageError as error:
         print(f"{'':18}DAMAGED: {sanitise(str(error))}", flush=True)
         return 1
@@ -145,13 +153,13 @@ def _check(image: Image) -> int:
     return 0
 
 
-def _own(image: Image) -> list[str]:
+def _own(image: OpenImage) -> list[str]:
     """Return what an image holds that nodes should not share, as far as it can be looked into."""
     from rhubarbe.images.own import own_things
     from rhubarbe.images.sectors import Patience
 
     try:
-        return own_things(image.path, Patience())
+        return own_things(image.file, Patience())
     except ImageError:
         return []
 
@@ -173,9 +181,14 @@ def _items(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
+    with OpenImage(image.path) as opened:
+        return _looked_into(image, opened, arguments)
+
+
+def _looked_into(image: Image, opened: OpenImage, arguments: argparse.Namespace) -> dict[str, Any]:
     from datetime import datetime
 
-    seal = _seal(image)
+    seal = _seal(opened)
     told: dict[str, Any] = {
         "name": image.name,
         "path": image.path,
@@ -186,12 +199,12 @@ def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
         "id": seal,
     }
     if arguments.long:
-        told |= _provenance(provenance(image.path))
+        told |= _provenance(_stamps(opened))
     if arguments.check:
         try:
-            check_image(image.path)
+            opened.check()
             told["damage"] = None
-            told["own"] = _own(image)
+            told["own"] = _own(opened)
         except ImageError as error:
             told["damage"] = str(error)
     return told

@@ -71,12 +71,12 @@ def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[E
 
     from rhubarbe.errors import ImageError
     from rhubarbe.gateway.history import History
-    from rhubarbe.images import find_image
+    from rhubarbe.images import find_image, real_path
     from rhubarbe.operations.loaded import last_loaded
 
     names = {wanted}
     with contextlib.suppress(ImageError):  # it may be gone, and still be on nodes
-        names.add(str(find_image(wanted, settings.frisbee.images_dir).resolve()))
+        names.add(real_path(find_image(wanted, settings.frisbee.images_dir)))
     last = last_loaded(History(settings.testbed.state_dir).runs(complain))
     return [
         entry

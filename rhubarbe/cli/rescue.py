@@ -103,12 +103,8 @@ def _link(entry: Entry, settings: Settings) -> _Link | None:
 
     pxelinux = settings.for_node(entry.number, entry.name).pxelinux
     link = NextBoot(pxelinux.config_dir, entry.control.mac, pxelinux.frisbee_image)
-    target = link.target
-    if target is None:
-        return None
-    try:
-        status = link.path.lstat()
-    except FileNotFoundError:  # removed this very moment
+    target, status = link.target, link.status
+    if target is None or status is None:
         return None
     since = datetime.fromtimestamp(status.st_mtime).astimezone()
     return _Link(entry.name, target, f"{since:%Y-%m-%d %H:%M}", _user(status.st_uid))

@@ -3,6 +3,7 @@
 import argparse
 
 from rhubarbe.cli.arguments import example, find_image_here, read_settings
+from rhubarbe.images import real_path
 
 EPILOG = example("ls -l $(rhubarbe-resolve fedora)")
 
@@ -22,5 +23,5 @@ def run(arguments: argparse.Namespace) -> int:
     repository = read_settings().frisbee.images_dir
     paths = [find_image_here(name, repository) for name in arguments.images]
     for path in paths:
-        print(path.resolve() if arguments.real else path)
+        print(real_path(path) if arguments.real else path)
     return 0

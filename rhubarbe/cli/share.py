@@ -1,7 +1,6 @@
 """Move an image into the repository, for everybody to load; checked whole before it is there."""
 
 import argparse
-import os
 
 from rhubarbe.cli.arguments import example, find_image_here, read_settings
 from rhubarbe.errors import ImageError
@@ -52,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rhubarbe.cli.signals import heed_termination
     from rhubarbe.operations.share import ShareRequest, plan, received
+    from rhubarbe.shared.directory import may_write
 
     repository = Path(read_settings().frisbee.images_dir)
     if arguments.received:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         steps = plan(request)
     if not steps:
         print(f"nothing to do: it is in {sanitise(str(repository))} already, under this name")
-    may = os.access(repository, os.W_OK | os.X_OK)
+    may = may_write(repository)
     heed_termination()
     for step in steps:
         print(

@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rhubarbe.cli.signals import heed_termination
     from rhubarbe.operations.sync import Peer, Route, compare, local_images
+    from rhubarbe.shared.directory import may_write
 
     heed_termination()
     peer = Peer(arguments.host, arguments.ssh)
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     local = local_images(repository)
     source, target = (remote, local) if arguments.pull else (local, remote)
     transfers = compare(source, target, arguments.images)
-    if arguments.pull and not os.access(repository, os.W_OK | os.X_OK):
+    if arguments.pull and not may_write(repository):
         raise GatewayError(f"you may not write into {repository}")
     route = Route(peer, Path(repository), there, shows=sys.stdout.isatty())
     return _copy(transfers, route.pull if arguments.pull else route.push, arguments)

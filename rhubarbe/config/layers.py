@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import configparser
 import os
-import stat
+from io import StringIO
 from types import MappingProxyType
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
 from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.record import Record
+from rhubarbe.shared.own import find_file, read_file
+from rhubarbe.shared.patience import within
+from rhubarbe.shared.trust import OTHERS, Distrust, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+LARGEST = 4 << 20
+READ_WITHIN = 10.0
 # What other versions of a site's files may still hold: accepted, and of no effect.
 RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
 # Where a file below /etc has a word, a user's file may not have another.
@@ -58,16 +63,23 @@ def _here() -> str:
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read all layers; raises ConfigError naming file, section, key and what was expected."""
-    if (named := environ.get("RHUBARBE_CONF")) and not os.path.isfile(named):
+    if (named := environ.get("RHUBARBE_CONF")) and not _is_file(named):
         raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
-    layers = [
-        _Layer.read(path, personal=personal)
-        for path, personal in configuration_files(environ)
-        if os.path.isfile(path)
-    ]
+    read = [_Layer.read(path, personal=personal) for path, personal in configuration_files(environ)]
+    layers = [layer for layer in read if layer is not None]
     _require_the_site_s_word(layers)
     # The parser reads keys in lower case.
     return _merge(layers, os.uname().nodename.partition(".")[0].lower())
+
+
+def _is_file(path: str) -> bool:
+    try:
+        found = find_file(path)
+    except OSError:  # what is wrong with it is said when it is read
+        return True
+    if found is not None:
+        found[0].close()
+    return found is not None
 
 
 class _Layer(Record):
@@ -78,14 +90,21 @@ class _Layer(Record):
     personal: bool
 
     @classmethod
-    def read(cls, path: str, *, personal: bool) -> _Layer:
+    def read(cls, path: str, *, personal: bool) -> _Layer | None:
+        """Read a file; None where there is none."""
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
+            found = within(READ_WITHIN, read_file, path, LARGEST)
+            if found is None:
+                return None
+            content, status = found
+            if personal:
+                _require_trust(path, status)
             # Comments, and names of files, may be no UTF-8.
-            with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-                if personal:
-                    _require_trust(path, os.fstat(stream.fileno()))
-                parser.read_file(stream, source=path)
+            text = content.decode("utf-8", "surrogateescape")
+            parser.read_file(StringIO(text, newline=None), source=path)
+        except Distrust as error:
+            raise ConfigError(f"refused, for it names programs to run: {error}") from error
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {why(error)}") from error
         except configparser.Error as error:
@@ -107,13 +126,12 @@ class _Layer(Record):
 
 def _require_trust(path: str, status: os.stat_result) -> None:
     """Refuse a file that others could write: it names programs that will be run for this user."""
-    trusted = {0, os.getuid()}
-    if status.st_uid not in trusted or os.lstat(path).st_uid not in trusted:
+    if not is_ours(status):
         raise ConfigError(
             f"{path}: refused, because it belongs to uid {status.st_uid}, neither you nor root, and"
             " a configuration names programs to run; copy it, or remove it"
         )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & OTHERS:
         raise ConfigError(
             f"{path}: refused, because others can write it, and a configuration names programs to"
             f" run; do: chmod go-w {path}"

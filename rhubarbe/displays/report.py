@@ -4,12 +4,9 @@ Its keys are those of the events `Started` and `Finished`, with `started` and `e
 `image` where there is one, and `error` where the command could not even begin.
 """
 
-import contextlib
-import errno
 import json
 import os
 import queue
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,8 @@ from typing import Any
 from rhubarbe.displays.display import Clock, local_time
 from rhubarbe.displays.writer import start_thread
 from rhubarbe.events import Event, Finished, ImageChosen, ImageSaved, Started
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.own import open_device, umask
 
 WRITTEN_WITHIN = 10.0
 
@@ -81,21 +80,15 @@ class Report:
 
 def _write(path: Path, text: str) -> None:
     if path.exists() and not path.is_file():
-        if path.stat().st_uid not in {0, os.getuid()}:
-            raise PermissionError(errno.EACCES, "it is another user's, and no file")
-        # A pipe, a terminal: nothing to replace; nor is one to become ours.
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
-        with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - of a descriptor
-            stream.write(text)
+        _pour(path, text)
         return
-    draft = path.with_name(f".{secrets.token_hex(8)}.report")
-    try:
-        with draft.open("x", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
+    directory, name = Directory.of(path)
+    with directory:
+        directory.replace(name, text.encode("ascii"), os.getuid(), 0o666 & ~umask())
+
+
+def _pour(path: Path, text: str) -> None:
+    """Write into a pipe, a terminal: nothing to replace; nor is one to become ours."""
+    descriptor = open_device(path)
+    with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - of a descriptor
+        stream.write(text)

@@ -8,7 +8,6 @@ all is synced. Disk and checking work is done in threads.
 
 import asyncio
 import contextlib
-import fcntl
 import hmac
 import os
 import secrets
@@ -22,8 +21,7 @@ from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.ndz.check import ImageChecker
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK, SECTOR
-from rhubarbe.shared.directory import require_file
-from rhubarbe.shared.own import open_own
+from rhubarbe.shared.partial import Busy, Partial
 
 # How long the last bytes may take to arrive once imagezip has ended on the node.
 LAST_BYTES = 10.0
@@ -36,29 +34,22 @@ PRESENTED_WITHIN = 10.0
 MOST_GUESTS = 64
 
 
-def _create(partial: Path) -> int:
-    """Return a descriptor of an empty file, in place of what a save left that was cut short.
+def _create(partial: Path) -> Partial:
+    """Open an empty file, in place of what a save left that was cut short.
 
-    Never of another's file, of one that another save writes, nor of one that was just given its
-    final name. Raises OSError, GatewayError.
+    Never another's file, one that another save writes, nor one that was just given its final name.
+    Raises OSError, GatewayError.
     """
-    descriptor = open_own(partial, os.O_WRONLY, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _require_its_name(partial, require_file(descriptor, partial, os.getuid()))
-        os.ftruncate(descriptor, 0)
-    except BlockingIOError as error:
-        os.close(descriptor)
+        opened = Partial.open(partial)
+    except Busy as error:
         raise GatewayError(f"{partial}: another save is writing it; choose another name") from error
+    try:
+        os.ftruncate(opened.descriptor, 0)
     except BaseException:  # interrupted too: nobody else closes it
-        os.close(descriptor)
+        opened.close()
         raise
-    return descriptor
-
-
-def _require_its_name(partial: Path, status: os.stat_result) -> None:
-    if not os.path.samestat(status, partial.lstat()):
-        raise GatewayError(f"{partial}: was given another name meanwhile")
+    return opened
 
 
 class Collector:
@@ -82,7 +73,7 @@ class Collector:
         self._on_reach = on_reach
         self._on_refusal = on_refusal
         self._refusals: list[str] = []
-        self._descriptor = -1
+        self._file: Partial | None = None
         self._checker = ImageChecker()
         self._received = 0
         self._storing = threading.Lock()
@@ -101,7 +92,7 @@ class Collector:
         return server
 
     def _create_file(self) -> None:
-        self._descriptor = _create(self.partial)
+        self._file = _create(self.partial)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         refusal = self._refusal(writer.get_extra_info("peername"))
@@ -188,12 +179,12 @@ class Collector:
     def _store(self, chunk: bytes) -> int:
         """Check and write one chunk, in a thread; return the end of its covered sectors."""
         with self._storing:
-            if self._descriptor < 0:
+            if self._file is None:
                 raise NodeError("the collector was closed")
             checked = self._checker.feed(chunk)
             view = memoryview(chunk)
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[os.write(self._file.descriptor, view) :]
             self._received += CHUNK
             return checked.header.last
 
@@ -243,11 +234,33 @@ class Collector:
     def _finish(self) -> None:
         try:
             self._checker.finish()
-            os.fsync(self._descriptor)
+            os.fsync(self._open_file.descriptor)
         except NdzError as error:
             raise NodeError(f"what the node sent is not a whole image: {error}") from error
         except OSError as error:
             raise self._unwritten(error) from error
+
+    @property
+    def _open_file(self) -> Partial:
+        if self._file is None:
+            raise NodeError("the collector was closed")
+        return self._file
+
+    @property
+    def file(self) -> str:
+        """A path by which we read what has come, whatever it is called by now."""
+        return self._open_file.file
+
+    def publish(self, name: str) -> None:
+        """Give the image, which is complete, its name beside the partial one: for a thread.
+
+        Raises FileExistsError, or another OSError.
+        """
+        self._open_file.publish(name)
+
+    def withdraw(self, name: str) -> None:
+        """Undo `publish`: for a thread. Raises OSError."""
+        self._open_file.withdraw(name)
 
     async def close(self) -> None:
         """Close connection and file; an empty partial file is worth nothing, and goes."""
@@ -257,11 +270,11 @@ class Collector:
 
     def _close_file(self) -> None:
         with self._storing:  # a chunk may still be on its way to the disk in another thread
-            descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-            if self._received == 0:
-                self.partial.unlink(missing_ok=True)
+            file, self._file = self._file, None
+        if file is not None:
+            with file:
+                if self._received == 0:
+                    file.forget()
 
 
 @contextlib.asynccontextmanager

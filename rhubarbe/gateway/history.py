@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.ordering import in_order
-from rhubarbe.shared.directory import Directory, name_of
+from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell, keep_quiet
+from rhubarbe.shared.trust import name_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -127,15 +128,14 @@ class History:
                 continue
             except (OSError, sqlite3.Error, ValueError, TypeError) as error:
                 said = why(error)
-                where = "" if said.startswith(str(place.path)) else f"{place.path / NAME}: "
+                where = "" if said.startswith(place.path) else f"{place.where(NAME)}: "
                 tell(f"the history of {name_of(owner)} is left out: {where}{said}")
 
 
 @contextlib.contextmanager
 def _locked(place: Directory) -> Iterator[None]:
     """Keep our other commands from replacing our file; nobody else can open its lock."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(LOCK, flags, 0o600, dir_fd=place.descriptor)
+    descriptor = place.open_own(LOCK, os.O_RDWR, 0o600)
     try:
         deadline = time.monotonic() + LOCK_PATIENCE
         while True:

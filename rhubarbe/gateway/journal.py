@@ -19,10 +19,11 @@ from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.guardian_program import start_of
 from rhubarbe.gateway.locks import LATEST, Holder, Locks, user_name
 from rhubarbe.gateway.threads import to_the_end
-from rhubarbe.shared.directory import name_of
+from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.documents import parse
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell
+from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -174,7 +175,7 @@ class Journal:
                     wrong.append(name)
             if wrong:
                 tell(
-                    f"{place.path / wrong[0]}: a note of {name_of(owner)}'s that makes no sense"
+                    f"{place.where(wrong[0])}: a note of {name_of(owner)}'s that makes no sense"
                     + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
                 )
         return found
@@ -197,7 +198,8 @@ class Journal:
 
 def _leads_to(path: Path, target: str) -> bool:
     try:
-        return os.fspath(path.readlink()) == target
+        with Directory.open(path.parent, follows=True) as directory:
+            return directory.link_at(path.name) == target
     except OSError:
         return False
 
@@ -225,9 +227,11 @@ def _remove(record: Record, owner: int) -> list[str]:
     """Remove the link if it is still the one that was recorded, of the user who recorded it."""
     link = Path(record.path)
     try:
-        if link.lstat().st_uid != owner or os.fspath(link.readlink()) != record.target:
-            return []
-        link.unlink()
+        with Directory.open(link.parent, follows=True) as directory:
+            is_theirs = directory.status_of(link.name).st_uid == owner
+            if not is_theirs or directory.link_at(link.name) != record.target:
+                return []
+            directory.unlink(link.name)
     except FileNotFoundError:
         return []
     return [f"removed the nextboot link of {record}"]

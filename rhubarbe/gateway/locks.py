@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.shared.claims import Claimant, ask, make_claim, tell
-from rhubarbe.shared.directory import name_of
 from rhubarbe.shared.state import State
+from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 
 LOOK_AGAIN = 0.5

@@ -1,17 +1,15 @@
 """What is wrong with the directories that users of this gateway share, and how to repair it."""
 
-import os
 import re
 import stat
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rhubarbe.config import Settings
 from rhubarbe.errors import why
-from rhubarbe.shared.directory import Directory, name_of
+from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.state import SHARED, user_in
+from rhubarbe.shared.trust import OTHERS, Distrust, is_ours, name_of
 
-OTHERS = stat.S_IWGRP | stat.S_IWOTH
 # Where users who load may remove each other's dead links; files made there are of its group.
 FOR_A_GROUP = 0o2775
 _OF_OLD = re.compile(r"locks|links|history|leases\.\d+\.sqlite")
@@ -19,54 +17,52 @@ _OF_OLD = re.compile(r"locks|links|history|leases\.\d+\.sqlite")
 
 def faults(settings: Settings) -> list[str]:
     """Return a sentence for each thing that is wrong, with its cure; reads directories only."""
+    state, images = settings.testbed.state_dir, settings.frisbee.images_dir
+    make = f"as root: mkdir -p {state}; chmod {SHARED:o} {state}"
     return [
-        *_of_state(Path(settings.testbed.state_dir)),
-        *_of_links(Path(settings.pxelinux.config_dir)),
-        *_of_images(Path(settings.frisbee.images_dir)),
+        *_of(state, make, [_trust, _state], follows=False),
+        *_of(settings.pxelinux.config_dir, "see config_dir in [pxelinux]", [_links]),
+        *_of(images, "see images_dir in [frisbee]", [_trust]),
     ]
 
 
-def _opened(path: Path, cure: str, found: list[str]) -> Directory | None:
-    """Open a directory; where that cannot be, add to what was found."""
+Look = Callable[[Directory], Iterable[str]]
+
+
+def _of(path: str, cure: str, looks: Sequence[Look], *, follows: bool = True) -> list[str]:
+    """Open a directory, and have it looked at; where that cannot be, say so, with the cure."""
     try:
-        return Directory.open(path)
+        with Directory.open(path, follows=follows) as directory:
+            return [fault for look in looks for fault in look(directory)]
+    except Distrust as error:
+        return [str(error)]
     except OSError as error:
-        if path.is_symlink():
-            found.append(f"{path}: is a link; configure what it leads to: {path.resolve()}")
-        else:
-            found.append(f"{path}: {why(error)}; {cure}")
-        return None
+        return [f"{path}: {why(error)}; {cure}"]
 
 
-def _of_state(path: Path) -> list[str]:
-    found: list[str] = []
-    cure = f"as root: mkdir -p {path}; chmod {SHARED:o} {path}"
-    directory = _opened(path, cure, found)
-    if directory is None:
-        return found
-    with directory:
-        try:
-            directory.require_trust()
-        except OSError as error:
-            found.append(str(error))
-        status = directory.status
-        if status.st_uid == 0 and not status.st_mode & stat.S_IWOTH:
-            found.append(
-                f"{path}: only root can note anything there; as root: chmod {SHARED:o} {path}"
-            )
-        for name in directory.names():
-            found += _of_entry(directory, name)
-    return found
+def _trust(directory: Directory) -> Iterator[str]:
+    try:
+        directory.require_trust()
+    except OSError as error:
+        yield str(error)
+
+
+def _state(directory: Directory) -> Iterator[str]:
+    status, path = directory.status, directory.path
+    if status.st_uid == 0 and not status.st_mode & stat.S_IWOTH:
+        yield f"{path}: only root can note anything there; as root: chmod {SHARED:o} {path}"
+    for name in directory.names():
+        yield from _of_entry(directory, name)
 
 
 def _of_entry(state: Directory, name: str) -> Iterator[str]:
-    path, uid = state.path / name, user_in(name)
+    path, uid = state.where(name), user_in(name)
     if uid is None:
         if _OF_OLD.fullmatch(name):
             yield f"{path}: an earlier version kept it, and nothing reads it; as root: rm -r {path}"
         return
     try:
-        status = os.stat(name, dir_fd=state.descriptor, follow_symlinks=False)
+        status = state.status_of(name)
     except OSError as error:
         yield f"{path}: {why(error)}"
         return
@@ -79,34 +75,14 @@ def _of_entry(state: Directory, name: str) -> Iterator[str]:
         yield f"{path}: others can write what {name_of(uid)} keeps there; do: chmod go-w {path}"
 
 
-def _of_links(path: Path) -> list[str]:
-    found: list[str] = []
-    directory = _opened(path, "see config_dir in [pxelinux]", found)
-    if directory is None:
-        return found
+def _links(directory: Directory) -> Iterator[str]:
+    status, path = directory.status, directory.path
     cure = f"as root: chgrp GROUP {path}; chmod {FOR_A_GROUP:o} {path}, GROUP being who may load"
-    with directory:
-        status = directory.status
-    if status.st_uid != 0 and status.st_uid != os.getuid():
-        found.append(f"{path}: belongs to {name_of(status.st_uid)}; as root: chown root {path}")
+    if not is_ours(status):
+        yield f"{path}: belongs to {name_of(status.st_uid)}; as root: chown root {path}"
     if status.st_mode & stat.S_IWOTH:
-        found.append(f"{path}: anybody can make nodes boot anything; {cure}")
+        yield f"{path}: anybody can make nodes boot anything; {cure}"
     elif status.st_mode & stat.S_ISVTX and status.st_mode & stat.S_IWGRP:
-        found.append(f"{path}: nobody but root can remove another's dead link; {cure}")
-    elif not os.access(path, os.W_OK | os.X_OK):
-        found.append(f"{path}: you cannot make nextboot links there; {cure}")
-    return found
-
-
-def _of_images(path: Path) -> list[str]:
-    found: list[str] = []
-    real = Path(os.path.realpath(path))
-    directory = _opened(real, "see images_dir in [frisbee]", found)
-    if directory is None:
-        return found
-    with directory:
-        try:
-            directory.require_trust()
-        except OSError as error:
-            found.append(str(error))
-    return found
+        yield f"{path}: nobody but root can remove another's dead link; {cure}"
+    elif not directory.is_writable:
+        yield f"{path}: you cannot make nextboot links there; {cure}"

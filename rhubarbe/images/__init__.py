@@ -6,29 +6,36 @@ or what is left of one: never taken for an image.
 """
 
 from rhubarbe.images.checking import check_image
-from rhubarbe.images.finding import find_image, known_names, near_names, stranger_of
+from rhubarbe.images.finding import (
+    find_image,
+    known_names,
+    near_names,
+    real_path,
+    stranger_of,
+)
 from rhubarbe.images.listing import Image, list_images
 from rhubarbe.images.naming import (
     PARTIAL,
     SUFFIX,
     is_name,
+    is_taken,
     new_image_path,
     partial_path,
-    publish,
-    sync_directory,
-    withdraw,
 )
+from rhubarbe.images.opening import OpenImage
 from rhubarbe.images.provenance import Stamp, ancestors, parse_stamps, provenance, stamps_of
 
 __all__ = [
     "PARTIAL",
     "SUFFIX",
     "Image",
+    "OpenImage",
     "Stamp",
     "ancestors",
     "check_image",
     "find_image",
     "is_name",
+    "is_taken",
     "known_names",
     "list_images",
     "near_names",
@@ -36,9 +43,7 @@ __all__ = [
     "parse_stamps",
     "partial_path",
     "provenance",
-    "publish",
+    "real_path",
     "stamps_of",
     "stranger_of",
-    "sync_directory",
-    "withdraw",
 ]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 
 from rhubarbe import TYPE_CHECKING
-from rhubarbe.errors import ImageError
+from rhubarbe.errors import ImageError, why
 from rhubarbe.images.listing import list_images
 from rhubarbe.images.naming import PARTIAL, SUFFIX
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.own import find_file
+from rhubarbe.shared.patience import within
+from rhubarbe.shared.trust import Distrust, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,27 +20,58 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 NEAR = 5
+FOUND_WITHIN = 10.0
 
 
 def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
     """Return the file that `-i WANTED` means; raises ImageError, which lists the near names.
 
     A name is looked for `here` first, unless not: in the current directory others may have laid
-    one, as `stranger_of` tells.
+    one, as `stranger_of` tells. Where it is not, a path is one from the repository on.
     """
     from pathlib import Path  # those who list images need not wait for this
 
     if wanted.endswith(PARTIAL):
         raise ImageError(f"{wanted}: a partial image, cut short while it was made: not loaded")
     for candidate in _candidates(wanted, repository, here=here):
-        if os.path.isfile(candidate):
+        if _is_file(candidate):
             return Path(candidate).absolute()
     for candidate in _candidates(wanted, repository, here=here):
-        if os.path.isfile(partial := candidate + PARTIAL):
+        if _is_file(partial := candidate + PARTIAL):
             raise ImageError(f"{wanted}: there is only {partial}, cut short while it was made")
     raise ImageError(
         f"{wanted}: no such image, neither here nor in {repository}; {_hint(wanted, repository)}"
     )
+
+
+def _is_file(path: str) -> bool:
+    return _real(path) is not None
+
+
+def _real(path: str) -> str | None:
+    try:
+        return within(FOUND_WITHIN, _looked_up, path)
+    except Distrust as error:
+        raise ImageError(str(error)) from error
+    except TimeoutError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def _looked_up(path: str) -> str | None:
+    found = find_file(path, aliases=True)
+    if found is None:
+        return None
+    directory, name = found
+    with directory:
+        return directory.where(name)
+
+
+def real_path(path: StrPath) -> str:
+    """Return the path of the file that an image's path leads to; raises ImageError."""
+    real = _real(os.fspath(path))
+    if real is None:
+        raise ImageError(f"{path}: is there no more")
+    return real
 
 
 def _hint(wanted: str, repository: StrPath) -> str:
@@ -58,20 +93,32 @@ def stranger_of(wanted: str, found: Path) -> str | None:
 
     None for what was named by a path, and for what is elsewhere.
     """
-    if "/" in wanted or not os.path.samefile(found.parent, "."):
+    if "/" in wanted:
         return None
-    owners = {os.lstat(found).st_uid, os.stat(found).st_uid} - {0, os.getuid()}
-    if not owners:
-        return None
-    from rhubarbe.shared.directory import name_of
+    try:
+        owners = _owners(found) - {0, os.getuid()}
+    except OSError as error:
+        raise ImageError(f"{found}: {why(error)}") from error
+    return name_of(owners.pop()) if owners else None
 
-    return name_of(owners.pop())
+
+def _owners(found: Path) -> set[int]:
+    """Return who owns the image, and the link to it; nobody where that is not in this directory."""
+    owners: set[int] = set()
+    with Directory.open(".") as here:
+        for follows in (False, True):
+            directory, name = Directory.of(found, follows=follows, aliases=True)
+            with directory:
+                if not follows and not os.path.samestat(directory.status, here.status):
+                    break
+                owners.add(directory.status_of(name).st_uid)
+    return owners
 
 
 def _candidates(wanted: str, repository: StrPath, *, here: bool) -> Iterator[str]:
     names = [wanted] if wanted.endswith(SUFFIX) else [wanted, wanted + SUFFIX]
     if "/" in wanted:
-        directories: list[StrPath] = [""]
+        directories: list[StrPath] = ["" if here else repository]
     else:
         directories = ["", repository] if here else [repository]
     for directory in directories:

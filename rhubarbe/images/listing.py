@@ -7,15 +7,17 @@ import stat
 from collections import defaultdict
 
 from rhubarbe import TYPE_CHECKING
+from rhubarbe.errors import ImageError
 from rhubarbe.images.naming import SUFFIX
 from rhubarbe.record import Record
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.patience import within
+from rhubarbe.shared.trust import Distrust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from _typeshed import StrPath
 
-
+LISTED_WITHIN = 20.0
 # Files may have times that no date has: the start of the epoch, and some year of the 23rd century.
 LATEST = 2.0**33
 
@@ -37,40 +39,62 @@ class Image(Record):
 def list_images(directory: StrPath) -> list[Image]:
     """Return the images of a directory by name; links count as aliases, what is no file as nothing.
 
-    A directory that does not exist or cannot be read has none.
+    A directory that does not exist or cannot be read has none. Raises ImageError for one that
+    is a stranger's link, has far too many, or does not answer.
     """
     try:
-        names = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))
+        return within(LISTED_WITHIN, _images, os.fspath(directory))
+    except (Distrust, TimeoutError) as error:
+        said = str(error)
+        raise ImageError(said if isinstance(error, Distrust) else f"{directory}: {said}") from error
     except OSError:
         return []
-    aliases: dict[str, list[str]] = defaultdict(list)
-    files: dict[str, os.stat_result] = {}
-    for path, status in _readable(os.path.join(directory, name) for name in names):
-        if os.path.islink(path):
-            aliases[os.path.realpath(path)].append(_name(path))
-        else:
-            files[path] = status
-    real = os.path.realpath(directory)
+
+
+def _images(path: str) -> list[Image]:
+    with Directory.open(path, follows=True) as directory:
+        files, links = _looked_at(directory)
+        aliases = aliases_in(directory, links)
     return [
         Image(
-            path,
+            os.path.join(path, name),
             status.st_size,
             min(max(status.st_mtime, 0.0), LATEST),
-            tuple(aliases.get(os.path.join(real, os.path.basename(path)), ())),
+            tuple(map(_name, aliases.get(name, ()))),
         )
-        for path, status in files.items()
+        for name, status in files.items()
     ]
+
+
+def _looked_at(directory: Directory) -> tuple[dict[str, os.stat_result], list[str]]:
+    """Return the files and the links among the images; what cannot be looked at is neither."""
+    files: dict[str, os.stat_result] = {}
+    links: list[str] = []
+    for name in directory.names(SUFFIX):
+        try:
+            status = directory.status_of(name)
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode):  # whoever opens a pipe waits, and a device has no end
+            files[name] = status
+        elif stat.S_ISLNK(status.st_mode):
+            links.append(name)
+    return files, links
+
+
+def aliases_in(directory: Directory, links: list[str]) -> dict[str, list[str]]:
+    """Return which of the links lead to each name of the same directory."""
+    aliases: dict[str, list[str]] = defaultdict(list)
+    for link in links:
+        try:
+            there, name = Directory.of(directory.where(link), aliases=True)
+        except OSError:  # to itself, to nowhere, or a stranger's
+            continue
+        with there:
+            if os.path.samestat(there.status, directory.status):
+                aliases[name].append(link)
+    return aliases
 
 
 def _name(path: str) -> str:
     return os.path.basename(path).removesuffix(SUFFIX)
-
-
-def _readable(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue
-        if stat.S_ISREG(status.st_mode):  # whoever opens a pipe waits, and a device has no end
-            yield path, status

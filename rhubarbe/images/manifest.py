@@ -27,7 +27,7 @@ from rhubarbe.shared.state import State
 if TYPE_CHECKING:
     import threading
 
-    from rhubarbe.images.copying import OpenImage
+    from rhubarbe.images.opening import OpenImage
     from rhubarbe.ndz.digests import Algorithm
     from rhubarbe.shared.directory import Directory
 
@@ -111,6 +111,6 @@ def _keep(state_dir: str, name: str, content: bytes) -> None:
 
 def _forget_oldest(place: Directory) -> None:
     names = [name for name in place.names() if name.startswith(PREFIX)]
-    ages = {name: os.stat(name, dir_fd=place.descriptor).st_mtime_ns for name in names}
+    ages = {name: place.status_of(name).st_mtime_ns for name in names}
     for name in sorted(names, key=lambda name: -ages[name])[MOST_KEPT:]:
         place.remove(name)

@@ -1,4 +1,4 @@
-"""How images are named; an image is partial until it is whole, and published when it is."""
+"""How images are named; an image is partial until it is whole, and has its name when it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.trust import Distrust
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,51 +40,26 @@ def new_image_path(name: str | None, node: str, now: datetime) -> Path:
         raise ImageError(
             f"{name!r} is no name for an image: use letters, digits and @%+,.-_ (255 bytes at most)"
         )
-    if not path.parent.is_dir():
-        raise ImageError(f"{path.parent}: no such directory to save the image in")
-    if os.path.lexists(path):
+    if is_taken(path):
         raise ImageError(f"{path}: exists already, and is never overwritten; choose another name")
     return path.absolute()
+
+
+def is_taken(path: Path) -> bool:
+    """Whether anything has this name, be it a link to nothing.
+
+    Raises ImageError where there is no such directory.
+    """
+    try:
+        directory, name = Directory.of(path, follows=False)
+    except Distrust as error:
+        raise ImageError(str(error)) from error
+    except OSError as error:
+        raise ImageError(f"{path.parent}: no such directory to save the image in") from error
+    with directory:
+        return directory.has(name)
 
 
 def partial_path(path: Path) -> Path:
     """Return the name that an image has until it is complete."""
     return path.with_name(path.name + PARTIAL)
-
-
-def publish(partial: Path, final: Path) -> None:
-    """Give a complete image, already synced, its final name; never overwrites: raises ImageError.
-
-    Where the file system has no hard links, a plain rename after a look has to do.
-    """
-    try:
-        os.link(partial, final)
-        partial.unlink()
-    except FileExistsError as error:
-        raise ImageError(f"{final}: exists already; the new image is in {partial}") from error
-    except OSError as error:
-        if os.path.lexists(final):
-            raise ImageError(f"{final}: exists already; the new image is in {partial}") from error
-        _rename(partial, final)
-    sync_directory(final.parent)
-
-
-def withdraw(partial: Path, final: Path) -> None:
-    """Undo a `publish`: the image has its partial name again. Raises ImageError."""
-    _rename(final, partial)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory last."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _rename(partial: Path, final: Path) -> None:
-    try:
-        partial.rename(final)
-    except OSError as error:
-        raise ImageError(f"{partial}: cannot be renamed to {final}: {error.strerror}") from error

@@ -66,7 +66,7 @@ class Store:
             except FileNotFoundError:
                 continue
             except (OSError, sqlite3.Error, ValueError, TypeError) as error:
-                words = _line(place.path / NAME, error)
+                words = _line(Path(place.where(NAME)), error)
                 if uid == os.getuid():
                     raise LeaseError(f"your leases cannot be read: {words}") from error
                 self._tell(f"the leases of {owner.name} are left out: {words}")

@@ -1,8 +1,6 @@
 """Load: put one image on many nodes at once."""
 
 import asyncio
-import contextlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.images.copying import OpenImage
+from rhubarbe.images import OpenImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
@@ -63,8 +61,7 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
 
     The image is read and checked to its last chunk first; what was checked is what is served.
     """
-    path = await asyncio.to_thread(os.path.realpath, request.image)
-    with contextlib.closing(OpenImage(Path(path))) as image:
+    with OpenImage(request.image) as image:
         return await _load(image, request, settings, bus)
 
 

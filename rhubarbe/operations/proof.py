@@ -8,8 +8,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import ImageError
 from rhubarbe.events import Notice
-from rhubarbe.images import stamps_of
-from rhubarbe.images.copying import OpenImage
+from rhubarbe.images import OpenImage, stamps_of
 from rhubarbe.images.inside import Root
 from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry

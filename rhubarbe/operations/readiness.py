@@ -7,7 +7,7 @@ from pathlib import Path
 from rhubarbe.bus import Bus
 from rhubarbe.errors import ImageError, Unreachable
 from rhubarbe.events import NodeFailed, NodeNoted, NodeSucceeded, Notice
-from rhubarbe.images import Stamp, find_image, parse_stamps, provenance
+from rhubarbe.images import OpenImage, Stamp, find_image, parse_stamps, provenance
 from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.selector import fold
@@ -76,10 +76,12 @@ class WantedImage:
         Reads a file: for a thread. Raises ImageError for an image without a stamp.
         """
         try:
-            path = find_image(wanted, repository).resolve()
+            found = find_image(wanted, repository)
         except ImageError:
             return cls(wanted.removesuffix(".ndz"), None)
-        stamps = provenance(path, root)
+        with OpenImage(found) as image:
+            stamps = provenance(image.file, root)
+            path = image.path
         if not stamps:
             raise ImageError(
                 f"{path}: has no stamp by which a node that runs it could be told:"

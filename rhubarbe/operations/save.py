@@ -9,7 +9,7 @@ from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.disks import NONE
-from rhubarbe.errors import ImageError, NodeError
+from rhubarbe.errors import ImageError, NodeError, why
 from rhubarbe.events import CollectorReady, ImageSaved, Notice, Phase, Progress, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
@@ -17,7 +17,7 @@ from rhubarbe.gateway.collector import Collector, collect
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.threads import to_the_end
-from rhubarbe.images import partial_path, publish, withdraw
+from rhubarbe.images import partial_path
 from rhubarbe.images.own import own_things
 from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry
@@ -159,23 +159,32 @@ class _Save:
         transcript, collector = self._progress.transcript, self._collector
         await node.read_image(collector.address, collector.port, collector.secret, transcript)
         size = await collector.complete(transcript.image_bytes)
-        await self._publish(collector.partial, self._request.image)
+        try:
+            await self._publish(self._request.image.name)
+        except FileExistsError as error:
+            raise ImageError(
+                f"{self._request.image}: exists already; the new image is in {collector.partial}"
+            ) from error
+        except OSError as error:
+            raise ImageError(
+                f"{collector.partial}: cannot be named {self._request.image}: {why(error)}"
+            ) from error
         return size
 
-    async def _publish(self, partial: Path, image: Path) -> None:
+    async def _publish(self, name: str) -> None:
         """Give the image its name; take it back where the save is told to end at that moment."""
         published = False
 
         def work() -> None:
             nonlocal published
-            publish(partial, image)
+            self._collector.publish(name)
             published = True
 
         try:
             await to_the_end(work)
         except asyncio.CancelledError:
             if published:
-                await to_the_end(withdraw, partial, image)
+                await to_the_end(self._collector.withdraw, name)
             raise
 
     async def _stamp(self, node: Node) -> None:
@@ -192,10 +201,12 @@ class _Save:
     async def _tell_own_things(self) -> None:
         """Tell what the image holds of this node alone, which never fails a save."""
         image, patience = self._request.image, Patience(LOOKS_WITHIN)
+        file = self._collector.file
         try:
-            found = await asyncio.to_thread(own_things, image, patience)
+            found = await asyncio.to_thread(own_things, file, patience)
         except ImageError as error:
-            words = f"what it holds of one machine only was not looked for: {error}"
+            said = str(error).replace(file, str(image))
+            words = f"what it holds of one machine only was not looked for: {said}"
         else:
             words = (
                 f"{image.name} holds what should be one machine's own: {', '.join(found)};"

@@ -3,10 +3,8 @@
 Nothing is done here before all the steps are known: `plan` returns them, each with its words.
 """
 
-import contextlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +15,21 @@ from rhubarbe.errors import ImageError, why
 from rhubarbe.images import (
     PARTIAL,
     SUFFIX,
+    OpenImage,
     check_image,
     find_image,
     is_name,
+    is_taken,
     partial_path,
-    sync_directory,
+    real_path,
 )
-from rhubarbe.images.copying import OpenImage, copied, partial_file, path_of, put
+from rhubarbe.images.copying import copied, partial_file
+from rhubarbe.images.listing import aliases_in
+from rhubarbe.shared.directory import READABLE, Directory
+from rhubarbe.shared.own import find_file
+from rhubarbe.shared.placing import place
+from rhubarbe.shared.trust import OTHERS, Distrust
 
-WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 # What a save is called that was given no name; other versions add one in the end.
 _SAVE = re.compile(r"saving__(?P<node>[^_]+)__(?P<date>[^_]+)(?:__(?P<name>.+))?\.ndz(\.partial)?")
 
@@ -89,7 +93,7 @@ class Move:
     @property
     def words(self) -> str:
         """What it does, as an order."""
-        verb = "replace" if self.replaces and os.path.lexists(self.target) else "make"
+        verb = "replace" if self.replaces and is_taken(self.target) else "make"
         return f"{verb} {self.target} from {self.image.path}"
 
     def do(self) -> None:
@@ -97,10 +101,12 @@ class Move:
         image = self.image
         try:
             if self._is_ours_here():
-                put(image.descriptor, image.path, self.target, replaces=self.replaces)
+                self._name()
             else:
                 self._copy()
             image.forget()
+        except FileExistsError as error:
+            raise ImageError(f"{self.target}: exists already") from error
         except OSError as error:
             raise ImageError(
                 f"{image.path}: not wholly moved to {self.target}: {why(error)}"
@@ -108,17 +114,28 @@ class Move:
         finally:
             image.close()
 
+    def _name(self) -> None:
+        image = self.image
+        os.fchmod(image.descriptor, READABLE)  # the repository is everybody's, whatever our umask
+        with Directory.open(self.target.parent, follows=True) as directory:
+            name = self.target.name
+            place(image.descriptor, image.place, directory, name, replaces=self.replaces)
+
     def _copy(self) -> None:
         partial = partial_path(self.target)
         with copied(self.image.descriptor, partial) as copy:
-            check_image(partial, file=path_of(copy))
-            put(copy, partial, self.target, replaces=self.replaces)
+            check_image(partial, file=copy.file)
+            try:
+                copy.publish(self.target.name, READABLE, replaces=self.replaces)
+            except FileExistsError as error:
+                raise ImageError(f"{self.target}: exists already") from error
 
     def _is_ours_here(self) -> bool:
         """Whether another name does: who else may write the file could change it."""
-        status, there = self.image.status, self.target.parent.stat()
-        is_here = status.st_dev == there.st_dev
-        is_ours = status.st_uid == os.geteuid() and not status.st_mode & WRITABLE_BY_OTHERS
+        status = self.image.status
+        with Directory.open(self.target.parent, follows=True) as directory:
+            is_here = status.st_dev == directory.status.st_dev
+        is_ours = status.st_uid == os.geteuid() and not status.st_mode & OTHERS
         return is_here and is_ours and status.st_nlink == 1
 
 
@@ -132,20 +149,30 @@ class Alias:
     @property
     def words(self) -> str:
         """What it does, as an order."""
-        before = f" (not {self.link.readlink()})" if self.link.is_symlink() else ""
+        former = _link_at(self.link)
+        before = f" (not {former})" if former is not None else ""
         return f"let {self.link} be {self.image.name}{before}"
 
     def do(self) -> None:
         """Do it at one stroke."""
-        new = self.link.with_name(f".{secrets.token_hex(8)}.link")
+        name = self.link.name
         try:
-            new.symlink_to(self.image.name)
-            new.replace(self.link)
+            with Directory.open(self.link.parent, follows=True) as directory:
+                if directory.is_file(name):
+                    raise ImageError(f"{self.link}: is an image, and cannot become an alias")
+                directory.set_link(name, self.image.name)
+                directory.sync()
         except OSError as error:
-            with contextlib.suppress(OSError):  # read-only: there is none
-                new.unlink()
-            raise ImageError(f"{self.link}: cannot be made: {error.strerror}") from error
-        sync_directory(self.link.parent)
+            raise ImageError(f"{self.link}: cannot be made: {why(error)}") from error
+
+
+def _link_at(path: Path) -> str | None:
+    """Return where a link leads; None for what is no link, or not there."""
+    try:
+        with Directory.open(path.parent, follows=True) as directory:
+            return directory.link_at(path.name)
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,27 +190,29 @@ class Remove:
         """Do it, unless somebody is writing it."""
         try:
             if self.path.name.endswith(PARTIAL):
-                with partial_file(self.path):
-                    self.path.unlink()
+                with partial_file(self.path) as partial:
+                    partial.forget()
             else:
-                self.path.unlink(missing_ok=True)
+                with Directory.open(self.path.parent, follows=True) as directory:
+                    directory.unlink(self.path.name)
+        except FileNotFoundError:
+            return
         except OSError as error:
-            raise ImageError(f"{self.path}: cannot be removed: {error.strerror}") from error
+            raise ImageError(f"{self.path}: cannot be removed: {why(error)}") from error
 
 
 def plan(request: ShareRequest) -> list[Step]:
     """Return what is to be done, in order; raises ImageError for what cannot be."""
-    if not request.repository.is_dir():
-        raise ImageError(f"{request.repository}: no such directory; see images_dir in [frisbee]")
-    source = find_image(request.image, request.repository).resolve()
-    target = _target(source, request)
+    here = _real(request.repository)
+    source = Path(real_path(find_image(request.image, request.repository)))
+    target = _target(source, here, request)
     steps: list[Step] = []
     if source != target:
-        image = OpenImage(source)
+        image = OpenImage(source, follows=False)
         steps += [Check(image), Move(image, target, request.replaces)]
         steps += [Alias(link, target) for link in _links_to(source, target)]
     for alias in request.aliases:
-        steps.append(Alias(_alias(alias, target, request.repository), target))
+        steps.append(Alias(_alias(alias, target, here), target))
     if request.cleans:
         steps += [Remove(path) for path in _leftovers(source, target)]
     return steps
@@ -193,9 +222,38 @@ def _links_to(source: Path, target: Path) -> list[Path]:
     """Return the aliases of an image that gets another name within the repository."""
     if source.parent != target.parent:
         return []
-    links = sorted(path for path in target.parent.iterdir() if path.is_symlink())
-    # `Path.resolve` raises for a link that leads to itself.
-    return [link for link in links if link != target and os.path.realpath(link) == str(source)]
+    with _looked_into(target.parent) as directory:
+        links = [name for name in directory.names() if _is_link(directory, name)]
+        found = aliases_in(directory, links).get(source.name, [])
+    return [target.with_name(link) for link in found if link != target.name]
+
+
+def _is_link(directory: Directory, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(directory.status_of(name).st_mode)
+    except OSError:
+        return False
+
+
+def _looked_into(path: Path) -> Directory:
+    """Open a directory; raises ImageError."""
+    try:
+        return Directory.open(path, follows=True)
+    except Distrust as error:
+        raise ImageError(str(error)) from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be looked into: {why(error)}") from error
+
+
+def _real(repository: Path) -> Path:
+    """Return where the repository is; raises ImageError."""
+    try:
+        with Directory.open(repository, follows=True) as directory:
+            return Path(directory.path)
+    except Distrust as error:
+        raise ImageError(str(error)) from error
+    except OSError as error:
+        raise ImageError(f"{repository}: no such directory; see images_dir in [frisbee]") from error
 
 
 def received(name: str, repository: Path) -> list[Step]:
@@ -205,9 +263,10 @@ def received(name: str, repository: Path) -> list[Step]:
     """
     target = repository / _file(name)
     partial = partial_path(target)
-    if not partial.is_file():
+    if (found := find_file(partial, follows=False)) is None:
         raise ImageError(f"{partial}: has not arrived")
-    image = OpenImage(partial)
+    found[0].close()
+    image = OpenImage(partial, follows=False)
     return [Check(image), Move(image, target, replaces=False)]
 
 
@@ -220,12 +279,11 @@ def _file(name: str) -> str:
     return file
 
 
-def _target(source: Path, request: ShareRequest) -> Path:
-    here = request.repository.resolve()
+def _target(source: Path, here: Path, request: ShareRequest) -> Path:
     if request.name is None and source.parent == here:
         return source
     target = here / _file(request.name or _name_in(source))
-    if source != target and os.path.lexists(target) and not request.replaces:
+    if source != target and is_taken(target) and not request.replaces:
         raise ImageError(f"{target}: exists already; choose a name with -o, or replace it with -f")
     return target
 
@@ -235,29 +293,40 @@ def _name_in(source: Path) -> str:
     return match["name"] if match and match["name"] else source.name
 
 
-def _alias(alias: str, target: Path, repository: Path) -> Path:
-    link = repository.resolve() / _file(alias)
+def _alias(alias: str, target: Path, here: Path) -> Path:
+    link = here / _file(alias)
     if link == target:
         raise ImageError(f"{link}: is the image itself, and cannot be an alias of it")
-    if os.path.lexists(link) and not link.is_symlink():
+    if is_taken(link) and _link_at(link) is None:
         raise ImageError(f"{link}: is an image, and cannot become an alias")
     return link
 
 
 def _leftovers(source: Path, target: Path) -> Iterator[Path]:
-    """Yield what cut saves of these names have left, and older saves of the same kind."""
+    """Yield what cut saves of these names have left, and older saves of the same kind and owner."""
     for partial in {partial_path(source), partial_path(target)}:
-        if partial.is_file():
-            yield partial
+        with _looked_into(partial.parent) as directory:
+            if directory.is_file(partial.name):
+                yield partial
     match = _SAVE.fullmatch(source.name)
     if match is None:
         return
-    for path in sorted(source.parent.iterdir()):
-        other = _SAVE.fullmatch(path.name)
-        if (
-            other
-            and path.is_file()
-            and (other["node"], other["name"]) == (match["node"], match["name"])
-            and other["date"] < match["date"]
-        ):
-            yield path
+    with _looked_into(source.parent) as directory:
+        for name in directory.names():
+            other = _SAVE.fullmatch(name)
+            if (
+                other
+                and (other["node"], other["name"]) == (match["node"], match["name"])
+                and other["date"] < match["date"]
+                and _are_of_one(directory, name, source.name)
+            ):
+                yield source.with_name(name)
+
+
+def _are_of_one(directory: Directory, name: str, other: str) -> bool:
+    """Whether both are files, of one owner: nobody removes what a third one saved."""
+    try:
+        owners = directory.status_of(name).st_uid, directory.status_of(other).st_uid
+    except OSError:
+        return False
+    return directory.is_file(name) and owners[0] == owners[1]

@@ -5,6 +5,7 @@ the next try, and it gets its name when it is complete and was checked whole. rs
 so even what a killed rsync had received is not lost.
 """
 
+import contextlib
 import os
 import re
 import selectors
@@ -20,14 +21,16 @@ from rhubarbe.errors import GatewayError, ImageError, why
 from rhubarbe.images import (
     PARTIAL,
     SUFFIX,
+    OpenImage,
     check_image,
     is_name,
     list_images,
     near_names,
     partial_path,
 )
-from rhubarbe.images.copying import partial_file, path_of, put
+from rhubarbe.images.copying import partial_file
 from rhubarbe.ndz.mark import image_id
+from rhubarbe.shared.directory import READABLE, path_of
 from rhubarbe.shared.documents import parse
 from rhubarbe.text import sanitise
 
@@ -180,11 +183,11 @@ def _first(lines: list[str]) -> str:
 
 def local_images(repository: str | Path) -> list[Remote]:
     """Return the images of this gateway in the same form."""
-    return [
-        Remote(image.name, image.size, image_id(image.path))
-        for image in list_images(repository)
-        if os.access(image.path, os.R_OK)
-    ]
+    found: list[Remote] = []
+    for image in list_images(repository):
+        with contextlib.suppress(ImageError, OSError), OpenImage(image.path) as opened:
+            found.append(Remote(image.name, image.size, image_id(opened.file)))
+    return found
 
 
 def compare(
@@ -226,29 +229,39 @@ class Route:
         """Fetch one image; raises GatewayError, ImageError. What is cut short stays partial."""
         final = self.here / f"{image.name}{SUFFIX}"
         partial = partial_path(final)
-        with partial_file(partial) as descriptor:
+        with partial_file(partial) as opened:
+            here = opened.directory
+            try:
+                here.require_trust()  # rsync opens what has the name
+            except OSError as error:
+                raise ImageError(why(error)) from error
             self._rsync(
                 self._remote(f"{image.name}{SUFFIX}"),
-                str(partial),
-                [descriptor],
+                f"{path_of(here.descriptor)}/{partial.name}",
+                [opened.descriptor, here.descriptor],
                 [f"--max-size={image.size}"],
             )
             try:
-                check_image(partial, file=path_of(descriptor))
+                check_image(partial, file=opened.file)
+                opened.publish(final.name, READABLE)
             except ImageError:
-                partial.unlink()  # going on with what is damaged would not mend it
+                opened.forget()  # going on with what is damaged would not mend it
                 raise
-            try:
-                put(descriptor, partial, final, replaces=False)
-                partial.unlink(missing_ok=True)
+            except FileExistsError as error:
+                raise ImageError(f"{final}: exists already") from error
             except OSError as error:
                 raise ImageError(f"{partial}: cannot be named {final}: {why(error)}") from error
 
     def push(self, image: Remote) -> None:
         """Send one image, which the other gateway checks; raises GatewayError, ImageError."""
-        source = self.here / f"{image.name}{SUFFIX}"
-        check_image(source)
-        self._rsync(str(source.absolute()), self._remote(f"{image.name}{SUFFIX}{PARTIAL}"))
+        with OpenImage(self.here / f"{image.name}{SUFFIX}") as opened:
+            opened.check()
+            self._rsync(
+                opened.file,
+                self._remote(f"{image.name}{SUFFIX}{PARTIAL}"),
+                [opened.descriptor],
+                ["--copy-links"],
+            )
         self.peer.run("rhubarbe-share", "--received", "--", image.name)
 
     def _remote(self, name: str) -> str:

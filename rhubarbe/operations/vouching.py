@@ -9,8 +9,8 @@ from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.events import Notice
 from rhubarbe.gateway.manifests import offered
-from rhubarbe.images.copying import OpenImage
 from rhubarbe.images.manifest import KINDS, CheckedImage, ImageManifest, check
+from rhubarbe.images.opening import OpenImage
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
 from rhubarbe.text import sanitise

@@ -1,52 +1,92 @@
 """A directory in which others may write, opened once; all in it is reached through that."""
 
+from __future__ import annotations
+
 import contextlib
+import errno
 import os
-import pwd
-import secrets
 import stat
-from itertools import islice
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from rhubarbe import TYPE_CHECKING
+from rhubarbe.shared.trust import Distrust, require_file, require_kept
+from rhubarbe.shared.walking import Walk
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from _typeshed import StrPath
 
 READABLE = 0o644
+HIDDEN = 0o600
 # More names than this in one directory were made by somebody to hold others up.
 MOST_NAMES = 50_000
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe, which nobody may ever write into, must not be waited for.
-_READ = _LOOK | os.O_NONBLOCK | os.O_NOCTTY
-# What a draft's name has more than that of its file, in bytes.
-_ROOM = 18
+SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class Distrust(OSError):
-    """Something is not what it must be for us to touch it; the words say how to repair it."""
+def fresh_name(kind: str) -> str:
+    """Return a name that nobody can have guessed, for what is not yet whole."""
+    return f".{os.urandom(8).hex()}.{kind}"
 
 
-def name_of(uid: int) -> str:
-    """Return what the user of this number is called."""
+def path_of(descriptor: int) -> str:
+    """Return a path by which we open that very file, as do children that inherit it."""
+    return f"/proc/self/fd/{descriptor}"
+
+
+def may_write(path: StrPath) -> bool:
+    """Tell whether we may make something in a directory."""
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
+        with Directory.open(path, follows=True) as directory:
+            return directory.is_writable
+    except OSError:
+        return False
 
 
 class Directory:
     """An open directory; a context manager, which closes it."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
+    def __init__(self, descriptor: int, path: str) -> None:
         """Take over an open directory, which messages call `path`."""
         self.descriptor = descriptor
         self.path = path
 
     @classmethod
-    def open(cls, path: str | Path, within: "Directory | None" = None) -> Self:
-        """Open a directory, which must be no link; raises OSError."""
-        if within is None:
-            return cls(os.open(path, _LOOK | os.O_DIRECTORY), Path(path))
-        descriptor = os.open(path, _LOOK | os.O_DIRECTORY, dir_fd=within.descriptor)
-        return cls(descriptor, within.path / path)
+    def open(cls, path: StrPath, within: Directory | None = None, *, follows: bool = False) -> Self:
+        """Open a directory, which must be no link unless that `follows`; raises OSError.
+
+        What leads to it is gone through as `Walk` does.
+        """
+        name = os.fspath(path)
+        if within is not None:
+            descriptor = os.open(name, _LOOK | os.O_DIRECTORY, dir_fd=within.descriptor)
+            return cls(descriptor, within.where(name))
+        parent, name = cls.of(name, follows=follows)
+        with parent:
+            try:
+                descriptor = os.open(name, _LOOK | os.O_DIRECTORY, dir_fd=parent.descriptor)
+            except NotADirectoryError:
+                parent.require_no_link(name)
+                raise
+            return cls(descriptor, parent.path if name == "." else parent.where(name))
+
+    @classmethod
+    def of(cls, path: StrPath, *, follows: bool = True, aliases: bool = False) -> tuple[Self, str]:
+        """Open the directory that a path ends in; return it with the name there.
+
+        See `Walk.to_the_end`. Raises OSError.
+        """
+        walk = Walk(os.fspath(path))
+        try:
+            name = walk.to_the_end(follows=follows, aliases=aliases)
+            with contextlib.suppress(PermissionError):  # one that may be entered, but not read
+                walk.enter_to_read()
+        except BaseException:
+            walk.close()
+            raise
+        return cls(walk.descriptor, walk.text), name
 
     def __enter__(self) -> Self:
         return self
@@ -57,85 +97,188 @@ class Directory:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self.descriptor)
+        self.close()
+
+    def close(self) -> None:
+        """Close it, once."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor = -1
+
+    def where(self, name: str) -> str:
+        """Return the path of a name in it, for messages."""
+        return os.path.join(self.path, name)
 
     @property
     def status(self) -> os.stat_result:
         """What the kernel says of it."""
         return os.fstat(self.descriptor)
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether we may make something in it."""
+        return os.access(".", os.W_OK | os.X_OK, dir_fd=self.descriptor)
+
     def require_trust(self) -> None:
         """Raise Distrust where somebody but root and us could remove or rename what is in it."""
-        status = self.status
-        if status.st_uid not in {0, os.getuid()}:
-            raise Distrust(
-                f"{self.path}: belongs to {name_of(status.st_uid)}, who could remove anything"
-                f" there; as root: chown root {self.path}"
-            )
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
-            raise Distrust(
-                f"{self.path}: anybody could remove anything there; as root: chmod +t {self.path}"
-            )
+        require_kept(self.status, self.path)
 
-    def names(self) -> list[str]:
-        """Return what is in it, sorted; raises Distrust where that is far too much, or OSError."""
+    def require_no_link(self, name: str) -> None:
+        """Raise Distrust where a link has this name."""
+        try:
+            target = os.readlink(name, dir_fd=self.descriptor)
+        except OSError:
+            return
+        leads = os.path.normpath(self.where(target))
+        raise Distrust(f"{self.where(name)}: is a link; configure what it leads to: {leads}")
+
+    def names(self, ending: str = "") -> list[str]:
+        """Return the names in it that end so, sorted; raises Distrust for too many, or OSError."""
+        found: list[str] = []
         with os.scandir(self.descriptor) as entries:
-            found = sorted(entry.name for entry in islice(entries, MOST_NAMES + 1))
-        if len(found) > MOST_NAMES:
-            raise Distrust(f"{self.path}: has more than {MOST_NAMES} names in it; remove some")
-        return found
+            for entry in entries:
+                if entry.name.endswith(ending):
+                    found.append(entry.name)
+                if len(found) > MOST_NAMES:
+                    raise Distrust(
+                        f"{self.path}: has more than {MOST_NAMES} names in it; remove some"
+                    )
+        return sorted(found)
 
-    def read(self, name: str, most: int, owner: int) -> bytes:
+    def status_of(self, name: str) -> os.stat_result:
+        """Return what the kernel says of a name, not of what it may lead to; raises OSError."""
+        return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is anything of this name, be it a link to nothing."""
+        try:
+            self.status_of(name)
+        except OSError as error:
+            return error.errno not in {errno.ENOENT, errno.ENOTDIR}
+        return True
+
+    def is_named(self, name: str, descriptor: int) -> bool:
+        """Tell whether an open file has this name, and nothing else."""
+        try:
+            return os.path.samestat(self.status_of(name), os.fstat(descriptor))
+        except OSError:
+            return False
+
+    def open_file(
+        self,
+        name: str,
+        flags: int = os.O_RDONLY,
+        owner: int | None = None,
+        *,
+        many_names: bool = False,
+    ) -> int:
+        """Open a regular file of its `owner`, else of anybody, which has no second name.
+
+        It may have some, where that is said, if nobody else can have made them. Raises
+        FileNotFoundError, Distrust, or another OSError.
+        """
+        try:
+            descriptor = os.open(name, flags | SAFELY, dir_fd=self.descriptor)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise Distrust(f"{self.where(name)}: is a link") from error
+            raise
+        try:
+            status = os.fstat(descriptor)
+            require_file(status, self.where(name), owner, self.status if many_names else None)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def open_own(self, name: str, flags: int, mode: int) -> int:
+        """Open a file that is ours, made where there is none; raises OSError."""
+        for _ in range(2):
+            try:
+                return self.open_file(name, flags, os.getuid())
+            except FileNotFoundError:
+                with contextlib.suppress(FileExistsError):
+                    return self.make_file(name, flags, mode)
+        raise Distrust(f"{self.where(name)}: somebody makes and removes it")
+
+    def make_file(self, name: str, flags: int = os.O_WRONLY, mode: int = HIDDEN) -> int:
+        """Open a file that was not there before; raises FileExistsError, or another OSError."""
+        made = os.O_CREAT | os.O_EXCL
+        return os.open(name, flags | made | SAFELY, mode, dir_fd=self.descriptor)
+
+    def read(self, name: str, most: int, owner: int | None = None) -> bytes:
         """Return a file of its `owner`, of at most so many bytes.
 
         Raises FileNotFoundError, Distrust for what is no such file, or another OSError.
         """
-        descriptor = os.open(name, _READ, dir_fd=self.descriptor)
-        with open(descriptor, "rb") as stream:  # noqa: PTH123 - of a descriptor
-            require_file(descriptor, self.path / name, owner)
+        descriptor = self.open_file(name, owner=owner)
+        with open(descriptor, "rb") as stream:
             content = stream.read(most + 1)
         if len(content) > most:
-            raise Distrust(f"{self.path / name}: is larger than {most} bytes")
+            raise Distrust(f"{self.where(name)}: is larger than {most} bytes")
         return content
 
-    def replace(self, name: str, content: bytes, owner: int) -> None:
+    def replace(self, name: str, content: bytes, owner: int, mode: int = READABLE) -> None:
         """Write a file for all to read; it has its name only when it is whole on the disk.
 
         It becomes its `owner`'s, whom only root may choose. Raises OSError.
         """
-        short = os.fsdecode(os.fsencode(name)[: 255 - _ROOM])
-        draft = f".{short}.{secrets.token_hex(8)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(draft, flags, 0o600, dir_fd=self.descriptor)
+        draft = fresh_name("draft")
+        descriptor = self.make_file(draft)
         try:
-            with open(descriptor, "wb") as stream:  # noqa: PTH123 - of a descriptor
+            with open(descriptor, "wb") as stream:
                 if owner != os.getuid():
                     os.fchown(descriptor, owner, -1)
-                os.fchmod(descriptor, READABLE)  # whatever the umask
+                os.fchmod(descriptor, mode)  # whatever the umask
                 stream.write(content)
                 stream.flush()
                 os.fsync(descriptor)
-            self._rename(draft, name)
+            self.rename(draft, name)
         except BaseException:  # a signal too leaves no draft
             self.remove(draft)
             raise
 
-    def _rename(self, draft: str, name: str) -> None:
-        os.replace(draft, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+    def rename(self, old: str, new: str) -> None:
+        """Give what has a name another one, in place of what has that; raises OSError."""
+        os.replace(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def link_at(self, name: str) -> str | None:
+        """Return where a link leads; None where nothing has its name. Raises OSError."""
+        try:
+            return os.readlink(name, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            return None
+
+    def set_link(self, name: str, target: str) -> None:
+        """Make a link, at once in place of any file or link of that name; raises OSError."""
+        draft = fresh_name("link")
+        os.symlink(target, draft, dir_fd=self.descriptor)
+        try:
+            self.rename(draft, name)
+        except BaseException:
+            self.remove(draft)
+            raise
+
+    def unlink(self, name: str) -> None:
+        """Remove a name; raises OSError."""
+        os.unlink(name, dir_fd=self.descriptor)
 
     def remove(self, name: str) -> None:
         """Remove a name, if that may be: who cannot leaves it."""
         with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=self.descriptor)
+            self.unlink(name)
 
+    def sync(self) -> None:
+        """Make the names in it last; raises OSError."""
+        try:
+            os.fsync(self.descriptor)
+        except OSError as error:
+            if error.errno not in {errno.EBADF, errno.EINVAL}:  # one that may not be read
+                raise
 
-def require_file(descriptor: int, path: Path, owner: int) -> os.stat_result:
-    """Raise Distrust unless this is a regular file of its owner's, which has no second name."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise Distrust(f"{path}: is no file")
-    if status.st_uid != owner:
-        raise Distrust(f"{path}: belongs to {name_of(status.st_uid)}, and not to {name_of(owner)}")
-    if status.st_nlink > 1:
-        raise Distrust(f"{path}: also has another name; remove this one")
-    return status
+    def is_file(self, name: str) -> bool:
+        """Tell whether a regular file has this name."""
+        try:
+            return stat.S_ISREG(self.status_of(name).st_mode)
+        except OSError:
+            return False

@@ -1,31 +1,85 @@
-"""A file of our own, in a directory where others may have laid something under its name."""
+"""Files by their path, in directories where others may have laid something under their names."""
 
-import contextlib
+from __future__ import annotations
+
+import errno
 import os
-from pathlib import Path
+import stat
 
-from rhubarbe.shared.directory import Distrust, require_file
+from rhubarbe import TYPE_CHECKING
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.trust import Distrust, is_ours
 
-_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 
-def open_own(path: Path, flags: int, mode: int) -> int:
+def open_own(path: StrPath, flags: int, mode: int) -> int:
     """Open a regular file that is ours and has no other name, made where there is none.
 
     Never through a link, never waiting for a pipe, and never what belongs to another: raises
     OSError.
     """
-    for _ in range(2):
-        try:
-            descriptor = os.open(path, flags | _SAFELY)
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                return os.open(path, flags | _SAFELY | os.O_CREAT | os.O_EXCL, mode)
-            continue
-        try:
-            require_file(descriptor, path, os.getuid())
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-    raise Distrust(f"{path}: somebody makes and removes it")
+    directory, name = Directory.of(path, follows=False)
+    with directory:
+        return directory.open_own(name, flags, mode)
+
+
+def find_file(
+    path: StrPath, *, follows: bool = True, aliases: bool = False
+) -> tuple[Directory, str] | None:
+    """Return where the file is that a path leads to, and its name there; None where none is.
+
+    Raises Distrust for a link that is not followed: see `Walk.to_the_end`.
+    """
+    try:
+        directory, name = Directory.of(path, follows=follows, aliases=aliases)
+    except Distrust:
+        raise
+    except OSError:
+        return None
+    if directory.is_file(name):
+        return directory, name
+    directory.close()
+    return None
+
+
+def read_file(path: StrPath, most: int) -> tuple[bytes, os.stat_result] | None:
+    """Return what is in a file, whoever owns it, and what the kernel says of that very file.
+
+    None where there is none. Raises Distrust, also for one that is too large, or another OSError.
+    """
+    found = find_file(path)
+    if found is None:
+        return None
+    directory, name = found
+    with directory:
+        descriptor = directory.open_file(name, many_names=True)
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise Distrust(f"{path}: is larger than {most} bytes")
+    return content, status
+
+
+def open_device(path: StrPath) -> int:
+    """Open a pipe or a device to write into it, whatever leads there, but no file.
+
+    It must be root's or ours: raises OSError. A pipe is waited for.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) or not is_ours(status):
+        os.close(descriptor)
+        raise PermissionError(errno.EACCES, "it is another user's, and no file")
+    return descriptor
+
+
+def umask() -> int:
+    """Return which modes files of ours are not to have; to ask the kernel would change it."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+            return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    except (OSError, ValueError, StopIteration):
+        return 0o077

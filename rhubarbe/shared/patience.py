@@ -1,12 +1,17 @@
 """Work on what others own, which may never end: given up after a while."""
 
-import queue
-import threading
-from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple
+from __future__ import annotations
 
-Result = TypeVar("Result")
-Arguments = TypeVarTuple("Arguments")
+import _thread  # `threading` takes its time to import, and knows no thread that may be left alone
+
+from rhubarbe import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar, TypeVarTuple
+
+    Result = TypeVar("Result")
+    Arguments = TypeVarTuple("Arguments")
 
 
 def within(seconds: float, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
@@ -15,19 +20,22 @@ def within(seconds: float, work: Callable[[*Arguments], Result], *arguments: *Ar
     A read cannot be interrupted, say from a file system that another user serves: the thread is
     then left alone, and does not keep this process from its end.
     """
-    ended: queue.SimpleQueue[tuple[Result, None] | tuple[None, BaseException]] = queue.SimpleQueue()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+    ended = _thread.allocate_lock()
+    ended.acquire()
 
     def run() -> None:
         try:
-            ended.put((work(*arguments), None))
+            results.append(work(*arguments))
         except BaseException as error:  # noqa: BLE001 - raised again by who waits
-            ended.put((None, error))
+            errors.append(error)
+        finally:
+            ended.release()
 
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = ended.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer in {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+    _thread.start_new_thread(run, ())
+    if not ended.acquire(timeout=seconds):
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rhubarbe.errors import why
-from rhubarbe.shared.directory import Directory, Distrust, name_of
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.trust import Distrust, name_of
 
 ENTERED = 0o755
 SHARED = 0o1777
@@ -96,7 +97,7 @@ class State:
                 try:
                     place = Directory.open(name, state)
                 except OSError as error:
-                    tell(f"{state.path / name}: cannot be looked into: {why(error)}")
+                    tell(f"{state.where(name)}: cannot be looked into: {why(error)}")
                     continue
                 with place:
                     if place.status.st_uid == uid:  # also now that it is open

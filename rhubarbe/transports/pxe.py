@@ -1,16 +1,19 @@
 """Door to the boot server: the nextboot links that make pxelinux boot a node on the ramdisk.
 
 A link is `<config_dir>/01-<mac with dashes, lower case>` and points to the relative name of a
-boot entry in the same directory. A dangling link is a link.
+boot entry in the same directory. A dangling link is a link. The directory must be root's or ours:
+whoever owns it makes the nodes boot anything.
 """
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from rhubarbe.errors import GatewayError, why
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.own import find_file
+from rhubarbe.shared.trust import Distrust, is_ours, name_of
 
 
 class NextBoot:
@@ -20,23 +23,40 @@ class NextBoot:
         self.path = Path(config_dir, f"01-{mac.lower().replace(':', '-')}")
         self.entry = entry
 
+    @contextlib.contextmanager
+    def _directory(self) -> Iterator[Directory]:
+        """Open the directory; raises Distrust, or another OSError."""
+        with Directory.open(self.path.parent, follows=True) as directory:
+            owner = directory.status
+            if not is_ours(owner):
+                raise Distrust(
+                    f"{directory.path} belongs to {name_of(owner.st_uid)};"
+                    f" as root: chown root {directory.path}"
+                )
+            yield directory
+
     def require_entry(self) -> None:
         """Check that the boot entry exists, before anything is touched; raises GatewayError."""
         entry = self.path.parent / self.entry
-        if not entry.is_file():
+        try:
+            with self._directory():
+                found = find_file(entry)
+        except FileNotFoundError:
+            found = None
+        except OSError as error:
+            raise GatewayError(f"{entry}: {why(error)}") from error
+        if found is None:
             raise GatewayError(
                 f"{entry}: no such boot entry; see frisbee_image and config_dir in [pxelinux]"
             )
+        found[0].close()
 
     def set(self) -> None:
         """Make the link, replacing at once whatever link there was; raises GatewayError."""
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         try:
-            draft.symlink_to(self.entry)
-            draft.replace(self.path)
+            with self._directory() as directory:
+                directory.set_link(self.path.name, self.entry)
         except OSError as error:
-            with contextlib.suppress(OSError):  # read-only: there is none
-                draft.unlink()
             raise GatewayError(
                 f"{self.path}: the nextboot link cannot be made: {why(error)}"
             ) from error
@@ -44,8 +64,9 @@ class NextBoot:
     def remove(self) -> None:
         """Remove the link, if it is one to our entry; raises GatewayError when it stays."""
         try:
-            if self.path.readlink() == Path(self.entry):
-                self.path.unlink()
+            with self._directory() as directory:
+                if directory.link_at(self.path.name) == self.entry:
+                    directory.unlink(self.path.name)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -72,11 +93,21 @@ class NextBoot:
     def target(self) -> str | None:
         """The boot entry that the link points to; None where there is no link."""
         try:
-            return os.fspath(self.path.readlink())
+            with self._directory() as directory:
+                return directory.link_at(self.path.name)
+        except OSError:
+            return None
+
+    @property
+    def status(self) -> os.stat_result | None:
+        """What the kernel says of the link; None where there is none."""
+        try:
+            with self._directory() as directory:
+                return directory.status_of(self.path.name)
         except OSError:
             return None
 
     @property
     def is_set(self) -> bool:
         """Whether there is a link, dangling or not."""
-        return os.path.lexists(self.path)
+        return self.status is not None

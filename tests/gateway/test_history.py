@@ -15,7 +15,7 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.events import NodeResult, Phase
 from rhubarbe.gateway import history as histories
 from rhubarbe.gateway.history import History, Run
-from rhubarbe.shared.directory import name_of
+from rhubarbe.shared.trust import name_of
 
 WRITER = """
 import sys

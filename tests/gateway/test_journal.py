@@ -12,6 +12,7 @@ import pytest
 from rhubarbe.errors import GatewayError
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.locks import Locks, user_name
+from rhubarbe.shared.directory import Directory
 
 NAME = "01-02-00-00-00-00-01"
 HOLDER = """
@@ -140,7 +141,7 @@ def test_a_link_of_another_user_stays(tmp_path, link, holder, monkeypatch):
     alter(tmp_path, boot="another")
     strange = link.lstat()
     other = os.stat_result([*strange[:4], 54321, *strange[5:10]])
-    monkeypatch.setattr(Path, "lstat", lambda _: other)
+    monkeypatch.setattr(Directory, "status_of", lambda *_: other)
     sweep(tmp_path)
     monkeypatch.undo()
     assert link.is_symlink()

@@ -9,7 +9,9 @@ import pytest
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.history import History, Run
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.images.copying import OpenImage, copied, put
+from rhubarbe.images import OpenImage
+from rhubarbe.images.copying import copied
+from rhubarbe.shared.directory import READABLE
 from rhubarbe.shared.state import State
 
 
@@ -59,7 +61,7 @@ def test_an_image_in_the_repository_is_everybody_s(tmp_path):
     image, partial = OpenImage(tmp_path / "mine.ndz"), tmp_path / "ours.ndz.partial"
     with copied(image.descriptor, partial) as copy:
         assert modes(tmp_path)["ours.ndz.partial"] == 0o600
-        put(copy, partial, tmp_path / "ours.ndz", replaces=False)
+        copy.publish("ours.ndz", READABLE)
     image.close()
     assert modes(tmp_path)["mine.ndz"] & stat.S_IROTH == 0
     assert modes(tmp_path)["ours.ndz"] == 0o644

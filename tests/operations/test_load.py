@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from rhubarbe.images import copying
+from rhubarbe.images import OpenImage, opening
 from rhubarbe.operations import vouching
 
 
@@ -16,9 +16,9 @@ async def test_an_interrupted_load_does_not_finish_checking_its_image(monkeypatc
         assert stop.wait(20)
         ended.set()
 
-    monkeypatch.setattr(copying, "check_image", check_image)
+    monkeypatch.setattr(opening, "check_image", check_image)
     (tmp_path / "large.ndz").touch()
-    image = copying.OpenImage(tmp_path / "large.ndz")
+    image = OpenImage(tmp_path / "large.ndz")
     async with asyncio.TaskGroup() as group:
         checking = group.create_task(vouching.check_image(image, str(tmp_path / "state")))
         await begun.wait()

@@ -2,11 +2,12 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from rhubarbe.shared.directory import Distrust
 from rhubarbe.shared.state import State
+from rhubarbe.shared.trust import Distrust
 
 ME, ALICE, BOB = os.getuid(), 4001, 4002
 as_root = pytest.mark.skipif(ME != 0, reason="only root can be another user")
@@ -59,13 +60,13 @@ def test_who_comes_first_keeps_nobody_out(path, kind, tmp_path_factory):
     for number in range(2):
         with State(path).place_of(BOB) as place:
             place.replace(f"file{number}", b"his", BOB)
-    (found,) = [place.path for place, uid in State(path).places(print) if uid == BOB]
+    (found,) = [Path(place.path) for place, uid in State(path).places(print) if uid == BOB]
     assert found.name.startswith("4002.")
     assert names(found) == ["file0", "file1"]
     assert become(ALICE, "rm", "-rf", str(found)).returncode != 0
     (path / str(BOB)).rename(path / "away")
     with State(path).place_of(BOB) as place:  # it is still where it was
-        assert place.path == found
+        assert place.path == str(found)
 
 
 @as_root

@@ -1,0 +1,59 @@
+"""Giving an open file its name: whatever has its former name meanwhile, this is what is named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from rhubarbe import TYPE_CHECKING
+from rhubarbe.shared.directory import fresh_name, path_of
+
+if TYPE_CHECKING:
+    from rhubarbe.shared.directory import Directory
+
+
+def place(
+    descriptor: int,
+    former: tuple[Directory, str],
+    directory: Directory,
+    name: str,
+    *,
+    replaces: bool = False,
+) -> None:
+    """Give a file, which is whole, one more name, which lasts; its former one is not taken.
+
+    Raises FileExistsError unless it `replaces` what has the name, or another OSError. Where the
+    file system has no hard links, a rename of the former name, after a look, has to do.
+    """
+    os.fsync(descriptor)
+    try:
+        _link(descriptor, directory, name, replaces=replaces)
+    except FileExistsError:
+        raise
+    except OSError:
+        if directory.has(name) and not replaces:
+            raise FileExistsError(f"{directory.where(name)}: exists already") from None
+        there, old = former
+        if not there.is_named(old, descriptor):
+            raise
+        os.replace(old, name, src_dir_fd=there.descriptor, dst_dir_fd=directory.descriptor)
+    directory.sync()
+
+
+def _link(descriptor: int, directory: Directory, name: str, *, replaces: bool) -> None:
+    source, there = path_of(descriptor), directory.descriptor
+    new = fresh_name("draft") if replaces else name
+    # Python follows the link to be linked only where a descriptor is given.
+    os.link(source, new, src_dir_fd=there, dst_dir_fd=there)
+    if replaces:
+        try:
+            directory.rename(new, name)
+        finally:
+            directory.remove(new)
+
+
+def forget(descriptor: int, directory: Directory, name: str) -> None:
+    """Remove the name of an open file, unless something else has it meanwhile; raises OSError."""
+    if directory.is_named(name, descriptor):
+        with contextlib.suppress(FileNotFoundError):
+            directory.unlink(name)

@@ -1,0 +1,89 @@
+"""Whose a thing is, and who else could have put it there: what is taken, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+
+OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Distrust(OSError):
+    """Something is not what it must be for us to touch it; the words say how to repair it."""
+
+
+def name_of(uid: int) -> str:
+    """Return what the user of this number is called."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def is_ours(status: os.stat_result) -> bool:
+    """Whether it is root's or our own."""
+    return status.st_uid in {0, os.getuid()}
+
+
+def is_closed(directory: os.stat_result) -> bool:
+    """Whether nobody but root and us can make, rename or remove anything in a directory."""
+    return is_ours(directory) and not directory.st_mode & OTHERS
+
+
+def is_kept(directory: os.stat_result) -> bool:
+    """Whether nobody else can rename or remove what is root's or ours in a directory."""
+    is_sticky = bool(directory.st_mode & stat.S_ISVTX)
+    return is_ours(directory) and (is_sticky or not directory.st_mode & OTHERS)
+
+
+def require_kept(directory: os.stat_result, path: str) -> None:
+    """Raise Distrust where somebody but root and us could remove or rename what is in it."""
+    if not is_ours(directory):
+        raise Distrust(
+            f"{path}: belongs to {name_of(directory.st_uid)}, who could remove anything"
+            f" there; as root: chown root {path}"
+        )
+    if not is_kept(directory):
+        raise Distrust(f"{path}: anybody could remove anything there; as root: chmod +t {path}")
+
+
+def require_link(directory: os.stat_result, link: os.stat_result, path: str) -> None:
+    """Raise Distrust for a link that somebody else may have laid: it may lead anywhere.
+
+    Where others may write, a second name of a link that is root's may be another's doing.
+    """
+    if not is_ours(link):
+        raise Distrust(
+            f"{path}: is a link of {name_of(link.st_uid)}'s, and is not followed;"
+            " name what it leads to"
+        )
+    if not (is_closed(directory) or (is_kept(directory) and link.st_nlink == 1)):
+        raise Distrust(
+            f"{path}: is a link where others may rename it, and is not followed;"
+            " name what it leads to"
+        )
+
+
+def require_file(
+    status: os.stat_result,
+    path: str,
+    owner: int | None = None,
+    directory: os.stat_result | None = None,
+) -> None:
+    """Raise Distrust unless it is a regular file of its owner's, which has no second name.
+
+    Without an owner, anybody's. A second name does not matter in a `directory` in which only the
+    owner of the file could have made it, or root or we.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise Distrust(f"{path}: is no file")
+    if owner is not None and status.st_uid != owner:
+        raise Distrust(f"{path}: belongs to {name_of(status.st_uid)}, and not to {name_of(owner)}")
+    if status.st_nlink > 1 and not (directory and _is_of_those(status, directory)):
+        raise Distrust(f"{path}: also has another name; remove this one")
+
+
+def _is_of_those(file: os.stat_result, directory: os.stat_result) -> bool:
+    makers = {0, os.getuid(), file.st_uid}
+    return directory.st_uid in makers and not directory.st_mode & OTHERS
