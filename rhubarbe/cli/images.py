@@ -13,6 +13,7 @@ from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import ImageError
 from rhubarbe.images import Image, OpenImage, Stamp, ancestors, list_images, provenance
 from rhubarbe.ndz.mark import image_id
+from rhubarbe.shared.directory import are_same
 from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     repository = read_settings().frisbee.images_dir
     found = {repository: _chosen(repository, arguments)}
     here = os.getcwd()
-    if os.path.realpath(repository) != here and (images := _chosen(here, arguments)):
+    if not are_same(repository, here) and (images := _chosen(here, arguments)):
         found[here] = images
     if arguments.json:
         return _print_document(found, arguments)

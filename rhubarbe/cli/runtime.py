@@ -24,6 +24,7 @@ from rhubarbe.displays.writer import Patience
 from rhubarbe.errors import GatewayError, RhubarbeError, why
 from rhubarbe.events import Event, Finished, Notice
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.shared.directory import is_directory
 from rhubarbe.shared.own import open_own
 
 LOG = "rhubarbe.log"
@@ -89,7 +90,7 @@ def _outlets(displays: Sequence[Display]) -> Iterator[Outlet]:
 @contextlib.contextmanager
 def _reporting(path: Path) -> Iterator[Report]:
     """Write a report in the end, also of a command that could not begin."""
-    if not path.parent.is_dir():
+    if not is_directory(path.parent):
         raise GatewayError(f"{path.parent}: no such directory for the report; nothing was touched")
     report = Report(path)
     try:

@@ -15,7 +15,7 @@ from rhubarbe.displays.display import Clock, local_time
 from rhubarbe.displays.writer import start_thread
 from rhubarbe.events import Event, Finished, ImageChosen, ImageSaved, Started
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.own import open_device, umask
+from rhubarbe.shared.own import leads_to_device, open_device, umask
 
 WRITTEN_WITHIN = 10.0
 
@@ -79,7 +79,7 @@ class Report:
 
 
 def _write(path: Path, text: str) -> None:
-    if path.exists() and not path.is_file():
+    if leads_to_device(path):
         _pour(path, text)
         return
     directory, name = Directory.of(path)

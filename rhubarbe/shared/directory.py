@@ -36,6 +36,21 @@ def path_of(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
+def is_directory(path: StrPath) -> bool:
+    """Tell whether there is such a directory, which can be reached without a stranger's link."""
+    return are_same(path, path)
+
+
+def are_same(one: StrPath, other: StrPath) -> bool:
+    """Tell whether two paths lead to the same directory."""
+    try:
+        first = Directory.open(one, follows=True)
+        with first, Directory.open(other, follows=True) as second:
+            return os.path.samestat(first.status, second.status)
+    except OSError:
+        return False
+
+
 def may_write(path: StrPath) -> bool:
     """Tell whether we may make something in a directory."""
     try:

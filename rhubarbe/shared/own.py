@@ -63,6 +63,17 @@ def read_file(path: StrPath, most: int) -> tuple[bytes, os.stat_result] | None:
     return content, status
 
 
+def leads_to_device(path: StrPath) -> bool:
+    """Tell whether a path leads to something that can be replaced by no file: a pipe, a terminal.
+
+    A link is followed, whoever made it: see `open_device`.
+    """
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
 def open_device(path: StrPath) -> int:
     """Open a pipe or a device to write into it, whatever leads there, but no file.
 
