@@ -22,6 +22,7 @@ from rhubarbe.ndz.check import ImageChecker
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK, SECTOR
 from rhubarbe.shared.partial import Busy, Partial
+from rhubarbe.shared.trust import Distrust
 
 # How long the last bytes may take to arrive once imagezip has ended on the node.
 LAST_BYTES = 10.0
@@ -86,6 +87,8 @@ class Collector:
         try:
             await to_the_end(self._create_file)
             server = await asyncio.start_server(self._accept, address, 0, limit=2 * CHUNK)
+        except Distrust as error:
+            raise GatewayError(f"the image cannot be collected: {error}") from error
         except OSError as error:
             raise GatewayError(f"{self.partial}: cannot collect an image: {why(error)}") from error
         self.address, self.port = server.sockets[0].getsockname()[:2]

@@ -26,6 +26,17 @@ def faults(settings: Settings) -> list[str]:
     ]
 
 
+def dangers(config_dir: str) -> list[str]:
+    """Return a sentence, with its cure, where anybody could make nodes boot anything."""
+    try:
+        with Directory.open(config_dir, follows=True) as directory:
+            return list(_strangers(directory))
+    except Distrust as error:
+        return [str(error)]
+    except OSError:  # whoever needs it will say so
+        return []
+
+
 Look = Callable[[Directory], Iterable[str]]
 
 
@@ -75,14 +86,24 @@ def _of_entry(state: Directory, name: str) -> Iterator[str]:
         yield f"{path}: others can write what {name_of(uid)} keeps there; do: chmod go-w {path}"
 
 
-def _links(directory: Directory) -> Iterator[str]:
+def _cure(path: str) -> str:
+    return f"as root: chgrp GROUP {path}; chmod {FOR_A_GROUP:o} {path}, GROUP being who may load"
+
+
+def _strangers(directory: Directory) -> Iterator[str]:
     status, path = directory.status, directory.path
-    cure = f"as root: chgrp GROUP {path}; chmod {FOR_A_GROUP:o} {path}, GROUP being who may load"
     if not is_ours(status):
         yield f"{path}: belongs to {name_of(status.st_uid)}; as root: chown root {path}"
     if status.st_mode & stat.S_IWOTH:
-        yield f"{path}: anybody can make nodes boot anything; {cure}"
-    elif status.st_mode & stat.S_ISVTX and status.st_mode & stat.S_IWGRP:
-        yield f"{path}: nobody but root can remove another's dead link; {cure}"
+        yield f"{path}: anybody can make nodes boot anything; {_cure(path)}"
+
+
+def _links(directory: Directory) -> Iterator[str]:
+    yield from _strangers(directory)
+    mode, path = directory.status.st_mode, directory.path
+    if mode & stat.S_IWOTH:
+        return
+    if mode & stat.S_ISVTX and mode & stat.S_IWGRP:
+        yield f"{path}: nobody but root can remove another's dead link; {_cure(path)}"
     elif not directory.is_writable:
-        yield f"{path}: you cannot make nextboot links there; {cure}"
+        yield f"{path}: you cannot make nextboot links there; {_cure(path)}"

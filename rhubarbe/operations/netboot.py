@@ -1,5 +1,6 @@
 """What load and save have in common: bring a node into the ramdisk, under guard."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +14,7 @@ from rhubarbe.events import Notice, Phase, Progress
 from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.locks import Locks, hold
+from rhubarbe.gateway.places import dangers
 from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
@@ -32,8 +34,14 @@ def open_cards(settings: Settings) -> Cards:
 
 
 async def sweep(journal: Journal, settings: Settings, bus: Bus) -> None:
-    """Remove the links that commands left behind which ended without a chance to do it."""
-    for words in await to_the_end(journal.sweep, settings.pxelinux.config_dir):
+    """Remove the links that commands left behind which ended without a chance to do it.
+
+    Tell where anybody could make links that nodes would boot by.
+    """
+    config_dir = settings.pxelinux.config_dir
+    for words in await to_the_end(journal.sweep, config_dir):
+        bus.report(Notice(text=words))
+    for words in await asyncio.to_thread(dangers, config_dir):
         bus.report(Notice(text=words))
 
 

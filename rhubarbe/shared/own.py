@@ -63,6 +63,14 @@ def read_file(path: StrPath, most: int) -> tuple[bytes, os.stat_result] | None:
     return content, status
 
 
+def leads_to_file(directory: Directory, name: str) -> bool:
+    """Tell whether a name leads to a file, also by a link, whoever made that: it is not opened."""
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=directory.descriptor).st_mode)
+    except OSError:
+        return False
+
+
 def leads_to_device(path: StrPath) -> bool:
     """Tell whether a path leads to something that can be replaced by no file: a pipe, a terminal.
 

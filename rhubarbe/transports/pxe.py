@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.own import find_file
+from rhubarbe.shared.own import leads_to_file
 from rhubarbe.shared.trust import Distrust, is_ours, name_of
 
 
@@ -39,17 +39,16 @@ class NextBoot:
         """Check that the boot entry exists, before anything is touched; raises GatewayError."""
         entry = self.path.parent / self.entry
         try:
-            with self._directory():
-                found = find_file(entry)
-        except FileNotFoundError:
-            found = None
-        except OSError as error:
-            raise GatewayError(f"{entry}: {why(error)}") from error
-        if found is None:
-            raise GatewayError(
-                f"{entry}: no such boot entry; see frisbee_image and config_dir in [pxelinux]"
-            )
-        found[0].close()
+            with self._directory() as directory:
+                if leads_to_file(directory, self.entry):
+                    return
+        except Distrust as error:
+            raise GatewayError(str(error)) from error
+        except OSError:
+            pass
+        raise GatewayError(
+            f"{entry}: no such boot entry; see frisbee_image and config_dir in [pxelinux]"
+        )
 
     def set(self) -> None:
         """Make the link, replacing at once whatever link there was; raises GatewayError."""

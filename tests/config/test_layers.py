@@ -245,6 +245,25 @@ def test_a_personal_file_of_somebody_else_is_refused(site, monkeypatch):
     assert "neither you nor root" in refusal
 
 
+@pytest.mark.parametrize("kind", ["pipe", "directory", "dangling link"])
+def test_what_is_no_file_is_no_configuration(site, kind):
+    path = site.files["here"]
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    assert site.load().networking.bandwidth == Settings().networking.bandwidth
+
+
+def test_a_file_without_end_is_refused(site):
+    site.write("here", bandwidth(3))
+    with site.files["here"].open("ab") as stream:
+        stream.truncate(1 << 40)
+    assert "larger than" in site.refusal()
+
+
 def test_a_link_of_somebody_else_is_refused(site, monkeypatch):
     path = site.write("named", bandwidth(3))
     site.files["here"].symlink_to(path)

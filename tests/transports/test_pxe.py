@@ -1,5 +1,6 @@
 """Nextboot links: made at once, removed when they are ours, on every way out."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.transports.pxe import NextBoot
 
 MAC = "02:00:00:00:00:0A"
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
 
 
 @pytest.fixture
@@ -132,6 +134,35 @@ def test_one_that_stays_goes_on_any_way_out_but_the_good_one(next_boot):
         raise KeyboardInterrupt
     assert not next_boot.is_set
     assert next_boot.target is None
+
+
+def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "pxelinux.cfg").symlink_to("real")
+    (tmp_path / "ramdisk.cfg").touch()
+    (tmp_path / "real" / "ramdisk").symlink_to("../ramdisk.cfg")
+    (tmp_path / "real").chmod(0o2775)
+    link = NextBoot(tmp_path / "pxelinux.cfg", MAC, "ramdisk")
+    link.require_entry()
+    with link.linked():
+        assert (tmp_path / "real" / link.path.name).readlink() == Path("ramdisk")
+    assert not link.is_set
+
+
+@as_root
+@pytest.mark.parametrize("what", ["pxelinux.cfg", "link"])
+def test_what_a_stranger_owns_boots_no_node(tmp_path, what):
+    (tmp_path / "pxelinux.cfg").mkdir()
+    (tmp_path / "pxelinux.cfg" / "entry").touch()
+    (tmp_path / "pxelinux.cfg" / "ramdisk").symlink_to("entry")
+    (tmp_path / "link").symlink_to("pxelinux.cfg")
+    os.chown(tmp_path / what, 4001, 4001, follow_symlinks=False)
+    link = NextBoot(tmp_path / "link", MAC, "ramdisk")
+    with pytest.raises(GatewayError, match=r"uid 4001"):
+        link.require_entry()
+    with pytest.raises(GatewayError, match=r"01-02.*cannot be made.*uid 4001"):
+        link.set()
+    assert not (tmp_path / "pxelinux.cfg" / link.path.name).is_symlink()
 
 
 def test_a_directory_that_takes_no_link_is_one_line(tmp_path):
