@@ -10,8 +10,8 @@ from rhubarbe.errors import ImageError
 from rhubarbe.images import copying
 from rhubarbe.images.copying import partial_file
 from rhubarbe.imaging.imagezip import main as imagezip
-from rhubarbe.operations import share
-from rhubarbe.operations.share import ShareRequest, plan, received
+from rhubarbe.operations import share, steps
+from rhubarbe.operations.share import ShareRequest, plan, receive, received
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_nobody_reads_a_copy_before_it_was_checked(here, repository, monkeypatch
     def look(path, stop=None, file=None):
         seen.extend(entry.stat().st_mode & 0o777 for entry in repository.iterdir())
 
-    monkeypatch.setattr(share, "check_image", look)
+    monkeypatch.setattr(steps, "check_image", look)
     do(plan(request(repository)))
     assert seen == [0o600]
     assert (repository / "mine.ndz").stat().st_mode & 0o777 == 0o644
@@ -259,6 +259,20 @@ def test_names_that_could_surprise_are_refused(here, repository, name):
 
 def test_no_repository_is_one_line(here, tmp_path):
     assert "no such directory" in refusal(plan, request(tmp_path / "nowhere"))
+
+
+def test_what_is_received_is_written_where_only_we_can(repository, whole):
+    receive("new", repository)
+    partial = repository / "new.ndz.partial"
+    assert (partial.read_bytes(), partial.stat().st_mode & 0o777) == (b"", 0o600)
+    partial.write_bytes(whole[:1000])
+    receive("new", repository)  # to go on with
+    assert partial.read_bytes() == whole[:1000]
+    os.link(partial, repository / "second")
+    assert "also has another name" in refusal(receive, "new", repository)
+    repository.chmod(0o777)
+    assert "chmod +t" in refusal(receive, "other", repository)
+    assert "no name for an image" in refusal(receive, "../x", repository)
 
 
 def test_what_was_received_gets_its_name_when_it_is_whole(repository, whole):

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove older saves of that node beside it, and what is left of cut ones",
     )
     parser.add_argument(
+        "--receiving",
+        action="store_true",
+        help="have IMAGE.ndz.partial ready in the repository, to be written (for rhubarbe-sync)",
+    )
+    parser.add_argument(
         "--received",
         action="store_true",
         help="the image is IMAGE.ndz.partial in the repository, and complete (for rhubarbe-sync)",
@@ -50,10 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from rhubarbe.cli.signals import heed_termination
-    from rhubarbe.operations.share import ShareRequest, plan, received
+    from rhubarbe.operations.share import ShareRequest, plan, receive, received
     from rhubarbe.shared.directory import may_write
 
     repository = Path(read_settings().frisbee.images_dir)
+    if arguments.receiving:
+        receive(arguments.image, repository)
+        return 0
     if arguments.received:
         steps = received(arguments.image, repository)
     else:

@@ -256,6 +256,7 @@ class Route:
         """Send one image, which the other gateway checks; raises GatewayError, ImageError."""
         with OpenImage(self.here / f"{image.name}{SUFFIX}") as opened:
             opened.check()
+            self.peer.run("rhubarbe-share", "--receiving", "--", image.name)
             self._rsync(
                 opened.file,
                 self._remote(f"{image.name}{SUFFIX}{PARTIAL}"),
@@ -284,4 +285,8 @@ class Route:
         try:
             _run(words, "rsync", shows=self.shows, keeps=keeps)
         except GatewayError as error:
-            raise GatewayError(f"{error}; what arrived is kept: run it again to go on") from error
+            said = str(error)
+            for descriptor in keeps:
+                file = path_of(descriptor)
+                said = said.replace(file, str(Path(file).readlink()))
+            raise GatewayError(f"{said}; what arrived is kept: run it again to go on") from error
