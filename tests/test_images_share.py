@@ -285,6 +285,14 @@ def test_what_was_received_gets_its_name_when_it_is_whole(repository, whole):
     assert names(repository) == ["new.ndz"]
 
 
+def test_a_directory_of_far_too_many_names_is_one_line(here, repository, whole, monkeypatch):
+    (repository / "a.ndz").write_bytes(whole)
+    for number in range(9):
+        (repository / f"{number}").touch()
+    monkeypatch.setattr("rhubarbe.shared.directory.MOST_NAMES", 5)
+    assert "more than 5 names" in refusal(plan, request(repository, image="a", name="b"))
+
+
 def test_who_may_not_write_there_is_told_what_would_be_done(
     here, repository, tmp_path, monkeypatch, capsys
 ):

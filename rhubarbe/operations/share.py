@@ -3,6 +3,7 @@
 Nothing is done here before all the steps are known: `plan` returns them, each with its words.
 """
 
+import contextlib
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -76,10 +77,12 @@ def _is_link(directory: Directory, name: str) -> bool:
         return False
 
 
-def _looked_into(path: Path) -> Directory:
-    """Open a directory; raises ImageError."""
+@contextlib.contextmanager
+def _looked_into(path: Path) -> Iterator[Directory]:
+    """Open a directory; raises ImageError, also for what cannot be read in it."""
     try:
-        return Directory.open(path, follows=True)
+        with Directory.open(path, follows=True) as directory:
+            yield directory
     except Distrust as error:
         raise ImageError(str(error)) from error
     except OSError as error:

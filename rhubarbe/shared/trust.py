@@ -6,11 +6,16 @@ import os
 import pwd
 import stat
 
+from rhubarbe.errors import RhubarbeError
+
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-class Distrust(OSError):
-    """Something is not what it must be for us to touch it; the words say how to repair it."""
+class Distrust(RhubarbeError, OSError):
+    """Something is not what it must be for us to touch it; the words say how to repair it.
+
+    An OSError, for who tells of a file; and where nobody does, one line all the same.
+    """
 
 
 def name_of(uid: int) -> str:
