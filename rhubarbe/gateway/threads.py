@@ -30,11 +30,11 @@ async def to_the_end(work: Callable[[*Arguments], Result], *arguments: *Argument
 
 
 async def in_passing(
-    seconds: float, work: Callable[[*Arguments], Result], *arguments: *Arguments
+    seconds: float | None, work: Callable[[*Arguments], Result], *arguments: *Arguments
 ) -> Result:
     """Do work on a disk that may never answer; raises TimeoutError, GatewayError.
 
-    The thread is then left alone, and keeps this process from its end no more than the loop: those
+    Without a limit in seconds, until that is cancelled. The thread is then left alone, and keeps this process from its end no more than the loop: those
     of the loop's own are waited for.
     """
     loop = asyncio.get_running_loop()

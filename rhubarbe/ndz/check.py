@@ -244,7 +244,10 @@ def _cores() -> int:
 
 def _check_all(task: "_FileCheck", threads: int) -> Iterator[CheckedChunk]:
     """Yield the chunks in order, each checked by itself; raise at the first damaged one."""
-    workers = [threading.Thread(target=task.work) for _ in range(min(threads, task.count))]
+    # Daemons: a read that never ends must not keep the process from its own end.
+    workers = [
+        threading.Thread(target=task.work, daemon=True) for _ in range(min(threads, task.count))
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -18,6 +18,7 @@ from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.threads import in_passing
 from rhubarbe.images import OpenImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
@@ -75,7 +76,7 @@ async def _load(image: OpenImage, request: LoadRequest, settings: Settings, bus:
         request.entries[0].control.ip, settings.networking.local_control_ip
     )
     checked = await check_image(image, settings.testbed.state_dir)
-    needs = await asyncio.to_thread(read_needs, image.file, checked.data_end * SECTOR)
+    needs = await in_passing(None, read_needs, image.file, checked.data_end * SECTOR)
     bus.report(
         ImageChosen(path=str(request.image), size=checked.size, chunks=checked.size // CHUNK)
     )

@@ -1,6 +1,5 @@
 """What a node must show over ssh, once it runs what it was loaded with."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from rhubarbe import ramdisk
@@ -8,6 +7,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import ImageError
 from rhubarbe.events import Notice
+from rhubarbe.gateway.threads import in_passing
 from rhubarbe.images import OpenImage, stamps_of
 from rhubarbe.images.inside import Root
 from rhubarbe.images.sectors import Patience
@@ -46,7 +46,7 @@ async def _stamp_to_show(image: OpenImage, root: Root) -> str:
     """Read it; raises ImageError."""
     patience = Patience()
     try:
-        return ramdisk.last_stamp(await asyncio.to_thread(stamps_of, image.file, root, patience))
+        return ramdisk.last_stamp(await in_passing(None, stamps_of, image.file, root, patience))
     except ImageError as error:
         raise ImageError(str(error).replace(image.file, str(image.path))) from error
     finally:

@@ -9,6 +9,7 @@ from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.events import Notice
 from rhubarbe.gateway.manifests import offered
+from rhubarbe.gateway.threads import in_passing
 from rhubarbe.images.manifest import KINDS, CheckedImage, ImageManifest, check
 from rhubarbe.images.opening import OpenImage
 from rhubarbe.inventory import Entry
@@ -20,7 +21,7 @@ async def check_image(image: OpenImage, state_dir: str, kind: str = KINDS[0]) ->
     """Check the whole image; when cancelled, the threads that read it stop soon."""
     stop = threading.Event()
     try:
-        return await asyncio.to_thread(check, image, state_dir, stop, kind)
+        return await in_passing(None, check, image, state_dir, stop, kind)
     finally:
         stop.set()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -68,3 +70,26 @@ async def test_a_command_that_ends_while_it_notes_a_link_leaves_no_note(tmp_path
         await asyncio.wait([task])
     assert task.cancelled()
     assert list((tmp_path / str(os.getuid())).iterdir()) == []
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "interrupted"])
+def test_work_that_never_ends_keeps_nobody_from_an_end(ends):
+    code = f"""
+import asyncio, os, signal, threading
+from rhubarbe.gateway.threads import in_passing
+
+def work():
+    os.kill(os.getpid(), signal.SIGINT) if {ends == "interrupted"} else None
+    threading.Event().wait()
+
+async def main():
+    async with asyncio.timeout(0.2 if {ends == "cancelled"} else None):
+        await in_passing(None, work)
+
+try:
+    asyncio.run(main())
+except (TimeoutError, KeyboardInterrupt):
+    print("over")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"over\n"
