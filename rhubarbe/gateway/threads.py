@@ -34,8 +34,8 @@ async def in_passing(
 ) -> Result:
     """Do work on a disk that may never answer; raises TimeoutError, GatewayError.
 
-    Without a limit in seconds, until that is cancelled. The thread is then left alone, and keeps this process from its end no more than the loop: those
-    of the loop's own are waited for.
+    Without a limit in seconds, until that is cancelled. The thread is then left alone, and keeps
+    this process from its end no more than the loop: those of the loop's own are waited for.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Result] = loop.create_future()

@@ -11,7 +11,7 @@ import pytest
 from rhubarbe.errors import ImageError
 from rhubarbe.images import copying
 from rhubarbe.images import manifest as module
-from rhubarbe.images.copying import OpenImage
+from rhubarbe.images.opening import OpenImage
 from rhubarbe.images.manifest import KINDS, PREFIX
 from rhubarbe.ndz.manifest import Manifest
 
