@@ -25,6 +25,7 @@ EPILOG = example(
 )
 
 MIB = 1 << 20
+WIDEST = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +77,7 @@ def _copy(
 
     code = 0
     width = max((len(sanitise(transfer.image.name)) for transfer in transfers), default=0)
+    width = min(width, WIDEST)  # one that a peer has made up must not blow up the lines of all
     for transfer in transfers:
         image, verdict = transfer.image, transfer.verdict
         name = sanitise(image.name)

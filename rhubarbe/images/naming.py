@@ -21,7 +21,10 @@ LONGEST = 255  # bytes, on any filesystem of Linux
 
 def is_name(file: str) -> bool:
     """Whether an image may be called so: a file name, with its suffix, without surprises."""
-    fits = len(os.fsencode(file + PARTIAL)) <= LONGEST
+    try:
+        fits = len(os.fsencode(file + PARTIAL)) <= LONGEST
+    except UnicodeEncodeError:  # half of a letter, as JSON can have it: no file has such a name
+        return False
     has_name = bool(file.removesuffix(SUFFIX).strip(". "))
     return has_name and bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and fits
 

@@ -8,10 +8,9 @@ so even what a killed rsync had received is not lost.
 import contextlib
 import os
 import re
-import selectors
 import shlex
-import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,15 +29,18 @@ from rhubarbe.images import (
 )
 from rhubarbe.images.copying import partial_file
 from rhubarbe.ndz.mark import image_id
+from rhubarbe.operations.bounded import Bounds, run_bounded
 from rhubarbe.shared.directory import READABLE, path_of
 from rhubarbe.shared.documents import parse
 from rhubarbe.text import sanitise
 
 HOST = re.compile(r"(?:[\w.-]+@)?\[?[\w:.][\w:.-]*\]?")
-PATIENCE = 5.0
-# Of what a peer may tell: of some ten thousand images.
-MOST_TOLD = 8 << 20
-PIECE = 1 << 16
+# How long a peer may take, in seconds: to tell of its images; to do anything with one, and for each
+# byte of it. The slowest link that is of any use, or disk, is faster.
+TO_TELL = 120.0
+TO_DO, A_BYTE = 600.0, 1 / (16 << 10)
+# What ssh notes of a peer's key must fit, too.
+LEAST_WRITTEN = 1 << 20
 # No image is larger, in bytes.
 LARGEST = 1 << 50
 # A peer that went away is noticed, also in the middle of a transfer.
@@ -84,9 +86,10 @@ class Peer:
         except ValueError:
             raise GatewayError(f"{shell!r}: no command: a quote stands alone") from None
 
-    def run(self, *words: str) -> str:
+    def run(self, *words: str, seconds: float = TO_TELL) -> str:
         """Run a command there and return what it says; raises GatewayError with its complaint."""
-        return _run([*self.shell, self.host, shlex.join(words)], f"{self.host}: {words[0]}")
+        remote = [*self.shell, self.host, shlex.join(words)]
+        return run_bounded(remote, f"{self.host}: {words[0]}", Bounds(seconds))
 
     def repository(self) -> tuple[Path, list[Remote]]:
         """Return the directory of its images, and the images."""
@@ -116,69 +119,6 @@ def _remote(told: dict[str, object]) -> Remote:
     if seal is not None and not isinstance(seal, str):
         raise ValueError(f"the identity of {name[:80]!r} is no text")
     return Remote(name, size, seal)
-
-
-def _run(words: Sequence[str], who: str, *, shows: bool = False, keeps: Sequence[int] = ()) -> str:
-    """Run a program to its end, whatever happens to us; return its output unless it shows it.
-
-    It keeps these descriptors open, so that the lock on a file lasts as long as who writes it.
-    """
-    try:
-        child = subprocess.Popen(
-            words,
-            stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
-            stdout=None if shows else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=keeps,
-        )
-    except OSError as error:
-        raise GatewayError(f"{words[0]}: cannot be run: {error.strerror}") from error
-    with child:
-        try:
-            output, complaint = _said(child)
-        except BaseException:
-            _end(child)
-            raise
-    if len(output) > MOST_TOLD:
-        raise GatewayError(f"{who} says more than {MOST_TOLD} bytes, and was ended")
-    if child.returncode:
-        lines = complaint.decode(errors="replace").split("\n")
-        raise GatewayError(f"{who} failed ({child.returncode}): {_first(lines)}")
-    return output.decode(errors="replace")
-
-
-def _said(child: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Return the output of a child, and its complaints; one that says too much is ended."""
-    told = {child.stdout: bytearray(), child.stderr: bytearray()}
-    with selectors.DefaultSelector() as selector:
-        for stream in filter(None, told):
-            selector.register(stream, selectors.EVENT_READ)
-        while selector.get_map():
-            for key, _ in selector.select():
-                piece = os.read(key.fd, PIECE)
-                kept = told[key.fileobj]  # type: ignore[index]
-                if not piece:
-                    selector.unregister(key.fileobj)
-                elif len(kept) <= MOST_TOLD:
-                    kept += piece
-                elif key.fileobj is child.stdout:
-                    child.kill()
-    child.wait()
-    return bytes(told[child.stdout]), bytes(told[child.stderr])
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
-    try:
-        child.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-
-
-def _first(lines: list[str]) -> str:
-    """Return the first line that is one, of what another machine may have written."""
-    line = next((line for line in lines if line.strip()), "it does not say why")
-    return sanitise(line, 300)
 
 
 def local_images(repository: str | Path) -> list[Remote]:
@@ -238,9 +178,15 @@ class Route:
             self._rsync(
                 self._remote(f"{image.name}{SUFFIX}"),
                 f"{path_of(here.descriptor)}/{partial.name}",
-                [opened.descriptor, here.descriptor],
                 [f"--max-size={image.size}"],
+                # The sender alone heeds that option.
+                self._bounds(
+                    image,
+                    max(image.size, LEAST_WRITTEN),
+                    [opened.descriptor, here.descriptor],
+                ),
             )
+            _mend_time(opened.descriptor)
             try:
                 check_image(partial, file=opened.file)
                 opened.publish(final.name, READABLE)
@@ -257,36 +203,48 @@ class Route:
         with OpenImage(self.here / f"{image.name}{SUFFIX}") as opened:
             opened.check()
             self.peer.run("rhubarbe-share", "--receiving", "--", image.name)
-            self._rsync(
-                opened.file,
-                self._remote(f"{image.name}{SUFFIX}{PARTIAL}"),
-                [opened.descriptor],
-                ["--copy-links"],
-            )
-        self.peer.run("rhubarbe-share", "--received", "--", image.name)
+            target = self._remote(f"{image.name}{SUFFIX}{PARTIAL}")
+            bounds = self._bounds(image, keeps=[opened.descriptor])
+            self._rsync(opened.file, target, ["--copy-links"], bounds)
+        received = ("rhubarbe-share", "--received", "--", image.name)
+        self.peer.run(*received, seconds=_patience(image.size))
 
     def _remote(self, name: str) -> str:
         return f"{self.peer.host}:{self.there / name}"
 
-    def _rsync(
-        self, source: str, target: str, keeps: Sequence[int] = (), bounds: Sequence[str] = ()
-    ) -> None:
+    def _bounds(
+        self, image: Remote, written: int | None = None, keeps: Sequence[int] = ()
+    ) -> Bounds:
+        return Bounds(_patience(image.size), written, keeps, _draw if self.shows else None)
+
+    def _rsync(self, source: str, target: str, options: Sequence[str], bounds: Bounds) -> None:
         progress = ["--info=progress2"] if self.shows else []
-        words = [
-            *RSYNC,
-            *progress,
-            *bounds,
-            "-e",
-            shlex.join(self.peer.shell),
-            "--",
-            source,
-            target,
-        ]
+        shell = ["-e", shlex.join(self.peer.shell)]
+        words = [*RSYNC, *progress, *options, *shell, "--", source, target]
         try:
-            _run(words, "rsync", shows=self.shows, keeps=keeps)
+            run_bounded(words, "rsync", bounds)
         except GatewayError as error:
             said = str(error)
-            for descriptor in keeps:
+            for descriptor in bounds.keeps:
                 file = path_of(descriptor)
                 said = said.replace(file, str(Path(file).readlink()))
             raise GatewayError(f"{said}; what arrived is kept: run it again to go on") from error
+        finally:
+            if self.shows:
+                _draw("\n")
+
+
+def _patience(size: int) -> float:
+    return TO_DO + size * A_BYTE
+
+
+def _draw(progress: str) -> None:
+    """Draw over what was drawn before, on our own terminal."""
+    sys.stdout.write(f"\r{progress}\x1b[K" if progress.strip() else progress)
+    sys.stdout.flush()
+
+
+def _mend_time(descriptor: int) -> None:
+    """Take the present for the time of a file where the sender's word makes no sense."""
+    if not 0 <= os.fstat(descriptor).st_mtime <= time.time():
+        os.utime(descriptor)

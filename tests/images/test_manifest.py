@@ -11,8 +11,8 @@ import pytest
 from rhubarbe.errors import ImageError
 from rhubarbe.images import copying
 from rhubarbe.images import manifest as module
-from rhubarbe.images.opening import OpenImage
 from rhubarbe.images.manifest import KINDS, PREFIX
+from rhubarbe.images.opening import OpenImage
 from rhubarbe.ndz.manifest import Manifest
 
 DATA = Path(__file__).parents[1] / "data" / "ndz"

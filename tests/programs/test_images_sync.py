@@ -1,6 +1,7 @@
 """Images between two gateways: an sshd on loopback is the other one, as a user would have it."""
 
 import getpass
+import json
 import os
 import random
 import re
@@ -10,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -275,3 +277,87 @@ def test_what_a_user_sees(gateways):
     gateways.end()
     shown += gateways.transcript("rhubarbe-sync --pull GATEWAY")
     assert_golden("images/sync", shown)
+
+
+def lie(gateways, program, script):
+    """Have the other gateway run a script instead of one of its programs."""
+    path = gateways.home / "bin" / program
+    real = shutil.which(program, path=f"{BIN}:/usr/bin:/bin")
+    # The rsync that is ours is no server.
+    guard = f'case "$1" in --server) ;; *) exec {real} "$@";; esac' if program == "rsync" else ""
+    path.write_text(f"#!/bin/sh\n{guard}\n{script}\n")
+    path.chmod(0o755)
+
+
+def listing(*images):
+    images = [{"name": name, "size": size, "id": None} for name, size in images]
+    return json.dumps([{"directory": "DIRECTORY", "images": images}])
+
+
+def told(gateways, document):
+    """Have the other gateway tell of these images."""
+    text = document.replace("DIRECTORY", str(gateways.home / "there"))
+    (gateways.home / "told.json").write_text(text)
+    lie(gateways, "rhubarbe-images", f"cat {gateways.home}/told.json")
+
+
+def one_clean_line(done):
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.isprintable()
+    assert len(line) < 500
+    return line
+
+
+@pytest.mark.parametrize("when", [-1_000_000_000, 2**40, 32_503_680_000])
+def test_the_time_of_an_image_is_one_that_was(gateways, when):
+    make_image(gateways.home / "there" / "odd.ndz", 1, MIB)
+    os.utime(gateways.home / "there" / "odd.ndz", (when, when))
+    done = gateways.run("--pull")
+    assert done.returncode == 0, done.stderr
+    copy = gateways.home / "here" / "odd.ndz"
+    assert abs(copy.stat().st_mtime - time.time()) < 300
+
+
+@pytest.mark.parametrize("size", [0, MIB, 5 * MIB - 1])
+def test_an_image_larger_than_was_said_does_not_come(gateways, size):
+    make_image(gateways.home / "there" / "big.ndz", 1)
+    told(gateways, listing(("big", size)))
+    one_clean_line(gateways.run("--pull"))
+    here = list((gateways.home / "here").iterdir())
+    assert all(path.stat().st_size <= max(size, MIB) for path in here)
+    assert not (gateways.home / "here" / "big.ndz").exists()
+
+
+def test_odd_names_are_left_and_the_others_come(gateways):
+    make_image(gateways.home / "there" / "good.ndz", 1, MIB)
+    size = (gateways.home / "there" / "good.ndz").stat().st_size
+    odd = ["../../etc/cron.d/x", "/etc/x", "\x1b[2J\x07", "a\nb", "\ud800", "x" * 9000, "-e sh"]
+    told(gateways, listing(("good", size), *((name, 5) for name in odd)))
+    done = gateways.run("--pull")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert re.fullmatch(r"[\x20-\x7e\n\u2026]*", done.stdout)
+    assert [path.name for path in (gateways.home / "here").iterdir()] == ["good.ndz"]
+
+
+@pytest.mark.parametrize(
+    ("program", "script"),
+    [
+        ("rhubarbe-images", "yes"),
+        ("rhubarbe-images", "yes >&2"),
+        ("rhubarbe-images", "tr '\\0' '[' < /dev/zero"),
+        ("rhubarbe-images", "printf '\\033[2J' >&2; exit 3"),
+        ("rsync", "cat /dev/zero"),
+        ("rsync", "yes"),
+        ("rsync", "yes >&2"),
+        ("rsync", "printf '\\033[2Jno\\n' >&2; exit 12"),
+        ("rsync", "kill -9 $$"),
+    ],
+)
+def test_whatever_a_peer_says_ends_in_one_line(gateways, program, script):
+    make_image(gateways.home / "there" / "one.ndz", 1, MIB)
+    lie(gateways, program, script)
+    one_clean_line(gateways.run("--pull"))
+    assert not (gateways.home / "here" / "one.ndz").exists()
