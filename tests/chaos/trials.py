@@ -36,7 +36,7 @@ LIMITS = {
     "idle_after_reset": 3,
     "reset_timeout": 12,
     "timeout_before_telnet": 10,
-    "silence_timeout": 10,
+    "silence_timeout": 20,
     "wait_default_timeout": 15,
 }
 WAYS_OF_DEATH = ("kill", "guardian-kill", "crash")
