@@ -106,7 +106,10 @@ def _text(path):
 
 
 def run_apart(program, seed):
-    """Run a trial of a seed in a process and a network of its own; return what it prints."""
+    """Run a trial of a seed in a process and a network of its own; return what it prints.
+
+    One that did not come to its end has broken something, too.
+    """
     programs = str(Path(program).parents[1] / "programs")
     done = subprocess.run(
         [*APART, sys.executable, program, str(seed)],
@@ -117,5 +120,5 @@ def run_apart(program, seed):
         env=os.environ | {"PYTHONPATH": programs},
     )
     if done.returncode:
-        raise RuntimeError(f"seed {seed}: {done.stderr[-2000:]}")
+        return {"seed": seed, "broken": [f"no end of the trial: {done.stderr[-2000:]}"]}
     return json.loads(done.stdout)
