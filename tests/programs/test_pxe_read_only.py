@@ -1,4 +1,4 @@
-"""A pxelinux.cfg that cannot be written, as after an error of its disk: one line a node, no more."""
+"""A pxelinux.cfg that cannot be written, as after an error of its disk: one line a node."""
 
 import contextlib
 import os
