@@ -52,9 +52,7 @@ def run_bounded(words: Sequence[str], who: str, bounds: Bounds) -> str:
     with child:
         try:
             if bounds.written is not None:
-                # Before it has had a word with the other machine; its own children inherit it.
-                limits = (bounds.written, bounds.written)
-                resource.prlimit(child.pid, resource.RLIMIT_FSIZE, limits)
+                _limit(child.pid, bounds.written)
             output, complaint = _Heard(child, bounds).to_the_end(who)
         except BaseException:
             _end(child)
@@ -63,6 +61,17 @@ def run_bounded(words: Sequence[str], who: str, bounds: Bounds) -> str:
         lines = complaint.decode(errors="replace").split("\n")
         raise GatewayError(f"{who} failed ({child.returncode}): {_first(lines)}")
     return output.decode(errors="replace")
+
+
+def _limit(pid: int, written: int) -> None:
+    """Limit the files of a program that has not yet had a word with the other machine.
+
+    Its own children inherit that.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    most = written if hard == resource.RLIM_INFINITY else min(written, hard)
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
 
 
 class _Heard:
