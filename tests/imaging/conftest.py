@@ -136,6 +136,18 @@ def small_image():
     return read
 
 
+def flush(device):
+    """Write what the kernel keeps of a device into the file behind it.
+
+    By itself it does so only once nobody has it open, and whoever scans all devices may.
+    """
+    descriptor = os.open(device, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def _attached(path, sector_size=512, *options):
     command = ["losetup", "-f", "--show", "-b", sector_size, *options, path]
@@ -146,6 +158,7 @@ def _attached(path, sector_size=512, *options):
     try:
         yield device
     finally:
+        flush(device)
         Tools.run("losetup", "-d", device)
 
 

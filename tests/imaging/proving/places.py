@@ -64,6 +64,8 @@ class Place:
         try:
             yield device
         finally:
+            # The kernel does so only once nobody has it open; whoever scans all devices may.
+            _flush(device)
             run("losetup", "-d", device)
 
     def _as_file(self, *, writable):
@@ -85,6 +87,15 @@ class Place:
                     file.seek(at)
                     file.write(data)
         return target
+
+
+def _flush(device):
+    """Write what the kernel keeps of a device into the file behind it."""
+    descriptor = os.open(device, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
