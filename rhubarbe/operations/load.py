@@ -60,7 +60,8 @@ class LoadRequest:
 async def load(request: LoadRequest, settings: Settings, bus: Bus) -> Outcome:
     """Load the image on all the nodes; raises RhubarbeError before any node is touched, or never.
 
-    The image is read and checked to its last chunk first; what was checked is what is served.
+    The image is checked to its last chunk first, or was once, and is the same file since; what was
+    checked is what is served.
     """
     with OpenImage(request.image) as image:
         return await _load(image, request, settings, bus)
@@ -99,14 +100,9 @@ async def _load(image: OpenImage, request: LoadRequest, settings: Settings, bus:
         engine = make_engine(_consignment(image, request, pace, address, place, settings))
         job = _Load(place, engine, request, settings, pace, _Known(needs, stamps, proofs)).run
         companions = (engine.run, place.guardian.watch, place.tell_progress)
-        history = History(settings.testbed.state_dir)
+        history, path = History(settings.testbed.state_dir), str(image.path)
         fleet = Fleet(
-            "load",
-            place.nodes,
-            bus,
-            retries=request.retries,
-            history=history,
-            image=str(image.path),
+            "load", place.nodes, bus, retries=request.retries, history=history, image=path
         )
         return await fleet.run(job, request.limit, companions)
 
