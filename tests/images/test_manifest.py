@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.errors import ImageError
-from rhubarbe.images import copying
 from rhubarbe.images import manifest as module
+from rhubarbe.images import opening
 from rhubarbe.images.manifest import KINDS, PREFIX
 from rhubarbe.images.opening import OpenImage
 from rhubarbe.ndz.manifest import Manifest
@@ -33,13 +33,13 @@ def path(tmp_path, monkeypatch):
 def checks(monkeypatch):
     """Count how often an image is read and checked."""
     counted = []
-    real = copying.check_image
+    real = opening.check_image
 
     def check_image(*arguments):
         counted.append(arguments[0])
         return real(*arguments)
 
-    monkeypatch.setattr(copying, "check_image", check_image)
+    monkeypatch.setattr(opening, "check_image", check_image)
     return counted
 
 
