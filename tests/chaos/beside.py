@@ -32,7 +32,7 @@ class Beside:
             if now != self.before.get(path):
                 say(f"{path.relative_to(self.top)}: was {self.before.get(path)}, is {now}")
         readable = [
-            path for path in self.here.iterdir() if path.is_file() and not path.is_symlink()
+            path for path in self.here.iterdir() if not path.is_symlink() and path.is_file()
         ]
         for path in readable:
             status = path.stat()
