@@ -66,12 +66,14 @@ def strangers_beside(testbed, seed):
 
 def _start(kind, top, seed, environ):
     program = Path(__file__).with_name("strangers.py")
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(program), kind, str(top), str(seed)],
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
+    process.stdout.readline()  # it is there
+    return process
 
 
 def _end(process, done):

@@ -44,6 +44,7 @@ def main():
     signal.signal(signal.SIGTERM, _stop)
     stranger = {"user": User, "host": Host}[kind](Path(directory), random.Random(f"{kind} {seed}"))
     with contextlib.suppress(SystemExit):
+        print("there", flush=True)
         stranger.run()
     json.dump(stranger.done, sys.stdout)
 
