@@ -64,9 +64,8 @@ def check_chunk(chunk: Buffer, place: int, algorithm: Algorithm | None = None) -
     sectors.finish(place)
     if made is None or algorithm is None:
         return checked
-    header = checked.header
-    whole = digest(algorithm, chunk)
-    vouched = Vouched(whole, made.digest(), header.regions, header.first, header.last)
+    h, whole = checked.header, digest(algorithm, chunk)
+    vouched = Vouched(whole, made.digest(), h.regions, h.first, h.last)
     return replace(checked, vouched=vouched)
 
 
@@ -224,8 +223,7 @@ def check_file(
         with Path(path).open("rb", buffering=0) as image:
             size = os.fstat(image.fileno()).st_size
             checker = ImageChecker(manifest)
-            algorithm = manifest.algorithm if manifest else None
-            task = _FileCheck(image.fileno(), size // CHUNK, stop, algorithm)
+            task = _FileCheck(image.fileno(), size // CHUNK, stop, manifest)
             for checked in _check_all(task, threads or _cores()):
                 checker.add(checked)
             if size % CHUNK:
@@ -264,13 +262,13 @@ class _FileCheck:
     """What the threads that check one file share."""
 
     def __init__(
-        self, descriptor: int, count: int, stop: threading.Event, algorithm: Algorithm | None
+        self, descriptor: int, count: int, stop: threading.Event, manifest: ManifestMaker | None
     ) -> None:
         self.count = count
         self.stop = stop
         self.results: list[CheckedChunk | NdzError | OSError] = []
         self._descriptor = descriptor
-        self._algorithm = algorithm
+        self._algorithm = manifest.algorithm if manifest else None
         self._by_place: dict[int, CheckedChunk | NdzError | OSError] = {}
         self._places = iter(range(count))
         self._lock = threading.Lock()
