@@ -131,7 +131,8 @@ class Sender:
         if isinstance(packet, AskPart):
             self.counters.partial_requests += 1
             self.counters.partial_blocks += wanted.bit_count()
-            self.counters.repeated_requests += bool(packet.again) and not merged
+            is_lost = bool(packet.again) and self._accounts.is_modest(address)
+            self.counters.repeated_requests += is_lost and not merged
         self._measure()
 
     def _enqueue(self, chunk: int, wanted: int, address: str) -> bool:

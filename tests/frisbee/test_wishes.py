@@ -134,3 +134,11 @@ def test_who_floods_is_not_heard_for_a_while():
     floods.poll(4.0)
     floods.poll(6.0)
     assert deaf == [{STORM}, set()]
+
+
+def test_a_storm_of_repeated_requests_does_not_count_as_loss():
+    sender = Sender(50 << 20, 0.0)
+    for number in range(500):
+        sender.receive(AskPart(number % 50, 1, HALF), STORM, 0.0)
+        _chunks(sender, 1)
+    assert sender.counters.repeated_requests < 100
