@@ -13,7 +13,7 @@ from proving.kinds import SMALL
 from proving.proof import Source
 
 CHUNK, AREA, SECTOR = 1 << 20, 4096, 512
-MAGIC, SIZES = 0x69696969, {0: 24, 1: 36, 2: 36, 3: 344}
+MAGIC, SIZES = 0x69696969, {1: 36, 2: 36, 3: 344}
 
 
 def restore(image, target):
@@ -23,33 +23,33 @@ def restore(image, target):
     assert not len(data) % CHUNK
     with target.open("r+b") as disk:
         for index, at in enumerate(range(0, len(data), CHUNK)):
-            chunk = data[at : at + CHUNK]
-            magic, size, number, _, area, count = struct.unpack_from("<IIiiii", chunk)
-            version = magic - MAGIC
-            assert (number, area) == (index, AREA)
-            place = SIZES[version]
-            first = last = relocations = 0
-            if version:
-                first, last, relocations = struct.unpack_from("<IIi", chunk, 24)
-                assert first == reach <= last
-                reach = last
-            assert not relocations
-            assert place + 8 * count + 16 * relocations <= AREA
-            inflater = zlib.decompressobj()
-            sectors = inflater.decompress(chunk[AREA : AREA + size])
-            assert inflater.eof
-            assert not inflater.unused_data
-            taken = end = 0
-            for region in range(count):
-                start, length = struct.unpack_from("<II", chunk, place + 8 * region)
-                assert length > 0
-                assert start >= max(end, first)
-                end = start + length
-                disk.seek(start * SECTOR)
-                disk.write(sectors[taken * SECTOR : (taken + length) * SECTOR])
-                taken += length
-            assert taken * SECTOR == len(sectors)
-            assert not version or end <= last
+            reach = _restore_chunk(data[at : at + CHUNK], index, reach, disk)
+
+
+def _restore_chunk(chunk, index, reach, disk):
+    """Write a chunk, which must begin where the one before ended; return where it ends."""
+    magic, size, number, _, area, count = struct.unpack_from("<IIiiii", chunk)
+    place = SIZES[magic - MAGIC]
+    first, last, relocations = struct.unpack_from("<IIi", chunk, 24)
+    assert (number, area, relocations) == (index, AREA, 0)
+    assert first == reach <= last
+    assert place + 8 * count <= AREA
+    inflater = zlib.decompressobj()
+    sectors = inflater.decompress(chunk[AREA : AREA + size])
+    assert inflater.eof
+    assert not inflater.unused_data
+    taken, end = 0, first
+    for region in range(count):
+        start, length = struct.unpack_from("<II", chunk, place + 8 * region)
+        assert length > 0
+        assert end <= start
+        end = start + length
+        assert end <= last
+        disk.seek(start * SECTOR)
+        disk.write(sectors[taken * SECTOR : (taken + length) * SECTOR])
+        taken += length
+    assert taken * SECTOR == len(sectors)
+    return last
 
 
 def zeros(path, size):
