@@ -71,7 +71,7 @@ def test_every_installed_command_explains_itself(wheel, tmp_path):
         assert "example" in told(command, "--help") or command == "rhubarbe-main.py", command
     for command in PROGRAMS:
         if command.removeprefix("rhubarbe-") not in VERBS:  # theirs are tested elsewhere
-            assert told(command, "--version").split()[-1][0].isdigit(), command
+            assert told(command, "--version").splitlines()[0].split()[-1][0].isdigit(), command
 
 
 @pytest.mark.parametrize("command", COMMANDS)

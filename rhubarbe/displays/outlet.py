@@ -113,29 +113,27 @@ def _lines(text: str) -> int:
 
 
 def say(stream: TextIO | None, text: str) -> None:
-    """Write a last line, and wait but a moment for whoever reads it."""
-    if stream is None or not _takes_more(stream):  # closed by whoever started us, or stuck
+    """Write a last line, and wait but a moment for whoever reads it.
+
+    No thread does so: that none can be had may be what is to be said.
+    """
+    if stream is None:  # closed by whoever started us
         return
-    try:
-        outlet = Outlet(stream)
-    except (RuntimeError, MemoryError):  # no thread can be started: that may be what is to be said
-        _say_alone(stream, text)
-        return
-    outlet.patience.shorten(_LAST_WORD)
-    outlet.write(text + "\n")
-    outlet.end()
-
-
-def _takes_more(stream: TextIO) -> bool:
-    """Tell whether a stream takes something within a moment: else even to flush it would wait."""
-    with suppress(OSError, ValueError):  # in memory
-        ready = select.poll()
-        ready.register(stream.fileno(), select.POLLOUT)
-        return bool(ready.poll(_LAST_WORD * 1000))
-    return True
-
-
-def _say_alone(stream: TextIO, text: str) -> None:
-    """Write a line without a thread, to a stream that takes it at once."""
     with suppress(OSError, ValueError):
-        os.write(stream.fileno(), f"{text}\n".encode(errors="replace")[: select.PIPE_BUF])
+        try:
+            descriptor = stream.fileno()
+        except (OSError, ValueError):  # in memory
+            stream.write(f"{text}\n")
+            return
+        left = f"{text}\n".encode(stream.encoding or "utf-8", "replace")
+        if _takes_more(descriptor):
+            stream.flush()  # what was written before us comes first
+        while left and _takes_more(descriptor):
+            left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+
+
+def _takes_more(descriptor: int) -> bool:
+    """Tell whether a piece as long as a pipe takes whole can be written within a moment."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    return bool(ready.poll(_LAST_WORD * 1000))
