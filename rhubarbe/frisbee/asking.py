@@ -8,6 +8,7 @@ from rhubarbe.frisbee.tuning import Counts
 
 LONGEST_REST = 2.0  # seconds
 _FIRST_REST = 0.05
+_TRIES = 10
 _NEVER = float("-inf")
 
 
@@ -64,17 +65,19 @@ class Resting:
     """Chunks that were not what they should be, and when each may be asked for again.
 
     The more of them, the later: whoever forged one may go on, and the server must not send a whole
-    chunk for each forged block.
+    chunk for each forged block. But soon enough that there are several tries within ``patience``
+    seconds, after which the client gives up; 0: never.
     """
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, patience: float) -> None:
         self.until: dict[int, float] = {}
         self._chance = chance
         self._rest = 0.0
+        self._longest = min(LONGEST_REST, patience / _TRIES) if patience else LONGEST_REST
 
     def reject(self, chunk: int, now: float) -> None:
         """Have a chunk rest."""
-        self._rest = min(max(2 * self._rest, _FIRST_REST), LONGEST_REST)
+        self._rest = min(max(2 * self._rest, _FIRST_REST), self._longest)
         self.until[chunk] = now + self._rest * (0.5 + self._chance.random() / 2)
 
     def accept(self) -> None:

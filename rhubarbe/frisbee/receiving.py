@@ -54,7 +54,7 @@ class Receiver:
         self._back_off = 0
         self._pass_due = False
         self._asking = Asking(self.counts)
-        self._resting = Resting(self._random)
+        self._resting = Resting(self._random, tuning.silence)
         self._repair_at: dict[int, float] = {}
         self._passing = -1
 
