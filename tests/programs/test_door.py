@@ -122,6 +122,8 @@ def done(gateway):
     """What each of the commands did, one after the other."""
     told = {}
     for name, (command, _) in COMMANDS.items():
+        if name.startswith("sync") and shutil.which("rsync") is None:
+            continue
         if name == "sync --pull":
             (gateway.top / "images" / "sample.ndz").unlink()
         gateway.run(*(word.format(peer=gateway.peer) for word in command))
@@ -131,6 +133,8 @@ def done(gateway):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_only_the_door_acts(done, name):
+    if name not in done:
+        pytest.skip("needs rsync")
     door, around = done[name]
     assert around == []
     assert any(COMMANDS[name][1] in line for line in door), door
