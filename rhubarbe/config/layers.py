@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import stat
 from io import StringIO
 from types import MappingProxyType
 
@@ -98,8 +99,7 @@ class _Layer(Record):
             if found is None:
                 return None
             content, status = found
-            if personal:
-                _require_trust(path, status)
+            _require_trust(path, status, OTHERS if personal else stat.S_IWOTH)
             # Comments, and names of files, may be no UTF-8.
             text = content.decode("utf-8", "surrogateescape")
             parser.read_file(StringIO(text, newline=None), source=path)
@@ -124,14 +124,14 @@ class _Layer(Record):
             _value(self.path, section, key, text)
 
 
-def _require_trust(path: str, status: os.stat_result) -> None:
-    """Refuse a file that others could write: it names programs that will be run for this user."""
+def _require_trust(path: str, status: os.stat_result, others: int) -> None:
+    """Refuse a file that `others` could write: it names programs that will be run for this user."""
     if not is_ours(status):
         raise ConfigError(
             f"{path}: refused, because it belongs to uid {status.st_uid}, neither you nor root, and"
             " a configuration names programs to run; copy it, or remove it"
         )
-    if status.st_mode & OTHERS:
+    if status.st_mode & others:
         raise ConfigError(
             f"{path}: refused, because others can write it, and a configuration names programs to"
             f" run; do: chmod go-w {path}"

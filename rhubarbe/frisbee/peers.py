@@ -83,7 +83,9 @@ class Peers:
     @property
     def blame(self) -> str:
         """Whom wrong blocks are from that came from the server's address."""
-        return f"somebody on the network sends in the name of {self.server}"
+        return (
+            f"somebody on the network sends in the name of {self.server}, or serves another image"
+        )
 
     def described(self, rejected: int) -> list[str]:
         """Return a line for all that was not the server's; ``rejected`` chunks were wrong."""

@@ -78,16 +78,17 @@ class Settings:
     slice_type: int
     expected: Expected
     manifest_place: str
-    manifest_digest: str
+    manifest_digest: str | None
     given: options.Given
 
     def manifest(self) -> "Manifest | None":
         """Fetch the manifest of the image, if one was named; raise BadManifest, or OSError."""
         if not self.manifest_place:
             return None
-        from rhubarbe.imaging.vouching import read_manifest  # only on demand
+        from rhubarbe.imaging.vouching import PATIENCE, read_manifest  # only on demand
 
-        return read_manifest(self.manifest_place, self.manifest_digest)
+        patience = min(PATIENCE, self.tuning.silence or PATIENCE)
+        return read_manifest(self.manifest_place, self.manifest_digest, patience)
 
 
 def read_settings(words: list[str]) -> Settings:
@@ -131,7 +132,7 @@ def read_settings(words: list[str]) -> Settings:
         slice_type=given.number("D", 0, 1, 255),
         expected=Expected(given.text("u"), given.text("c")),
         manifest_place=given.text("manifest"),
-        manifest_digest=given.text("manifest-digest"),
+        manifest_digest=given.text("manifest-digest") if given.has("manifest-digest") else None,
         given=given,
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rhubarbe.imaging.census import SIZES, Census
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
-from rhubarbe.imaging.errors import UsageError
+from rhubarbe.imaging.devices import refuse_no_disk, refuse_same
+from rhubarbe.imaging.errors import TargetError, UsageError
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
 from rhubarbe.ndz.check import ImageChecker, ImageSummary, check_file
 from rhubarbe.ndz.digests import ALGORITHMS, Algorithm
@@ -90,17 +91,36 @@ def _quiet(_line: CommandLine, path: str) -> None:
 
 
 def _check(line: CommandLine, path: str) -> None:
+    if line.has("manifest"):
+        _refuse_place(line.text("manifest"), path)
     algorithm = Algorithm.BLAKE2B if line.has("blake2b") else ALGORITHMS[0]
     wanted = ManifestMaker(algorithm) if line.has("manifest") else None
     summary = _check_stream(wanted) if path == STDIN else check_file(path, manifest=wanted)
     if wanted:
         manifest = wanted.finish()
-        Path(line.text("manifest")).write_bytes(manifest)
+        _write(line.text("manifest"), manifest)
         print(manifest_digest(manifest))
     elif line.has("json"):
         print(json.dumps({"image": path, "good": True, **asdict(summary)}))
     elif not line.has("quiet"):
         print(_describe_check(path, summary))
+
+
+def _refuse_place(place: str, image: str) -> None:
+    """Raise TargetError where a manifest would be written over the image, or over a device."""
+    refuse_no_disk(place)
+    if Path(place).is_block_device():
+        raise TargetError(f"{place}: is a disk, and no place for a manifest")
+    if image != STDIN:
+        with Path(image).open("rb") as file:
+            refuse_same(file.fileno(), image, place)
+
+
+def _write(place: str, manifest: bytes) -> None:
+    try:
+        Path(place).write_bytes(manifest)
+    except OSError as error:
+        raise TargetError(f"{place}: cannot be written: {error.strerror}") from error
 
 
 def _check_stream(manifest: ManifestMaker | None) -> ImageSummary:

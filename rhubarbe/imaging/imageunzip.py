@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
-from rhubarbe.imaging.errors import TargetTooSmall, UsageError
+from rhubarbe.imaging.errors import TargetError, TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
@@ -122,13 +122,19 @@ def _open_target(line: CommandLine) -> Target:
         direct=line.has("direct"),
         force=line.has("force"),
     )
+    if line.has("verify"):
+        try:
+            target.require_readable()
+        except TargetError:
+            target.close()
+            raise
     if target.is_ordered and not line.has("zero"):
         say("WARNING: output file is not seekable, must zero-fill free space")
     return target
 
 
 def _load_manifest(line: CommandLine) -> Manifest | None:
-    digest = line.text("manifest-digest")
+    digest = line.text("manifest-digest") if line.has("manifest-digest") else None
     if not line.has("manifest"):
         if line.has("manifest-digest"):
             raise UsageError("--manifest-digest is of a manifest: --manifest is needed with it")

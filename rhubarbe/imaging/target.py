@@ -105,6 +105,15 @@ class Target:
     ) -> None:
         self.close()
 
+    def require_readable(self) -> None:
+        """Raise TargetError where what is written cannot be read back: a pipe, a terminal."""
+        mode = os.fstat(self.descriptor).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            raise TargetError(
+                f"{self.name}: nothing was written: --verify reads back what was written, which"
+                " can be done on a disk or in a file only"
+            )
+
     def close(self) -> None:
         """Close the output; harmless when it is closed already."""
         if self.descriptor >= 0:

@@ -20,26 +20,29 @@ PATIENCE = 30.0
 """Seconds until all of a manifest must have come."""
 
 _STEP = 1 << 20
+_DIGEST = re.compile("[0-9a-fA-F]{64}")
 _HOST_AND_PORT = re.compile(r"\[?([^\s/]+?)\]?:(\d{1,5})")
 
 
-def read_manifest(place: str, digest: str) -> Manifest:
+def read_manifest(place: str, digest: str | None, patience: float = PATIENCE) -> Manifest:
     """Read a manifest from a file, or from `HOST:PORT`, where it comes without being asked for.
 
-    Of a file the digest may be empty: the file is then trusted. Raises BadManifest, UsageError,
-    OSError, which names the place.
+    It must have come within `patience` seconds. Without a digest a file is trusted. Raises
+    BadManifest, UsageError, OSError, which names the place.
     """
+    if digest is not None and not _DIGEST.fullmatch(digest.strip()):
+        raise UsageError("--manifest-digest: 64 hexadecimal digits are wanted")
     address = _HOST_AND_PORT.fullmatch(place)
     is_host = address is not None and not os.path.lexists(place)
-    if is_host and not digest:
+    if is_host and digest is None:
         raise UsageError("--manifest HOST:PORT is proven by --manifest-digest, which is missing")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     try:
         if address and is_host:
             data = _from_host(address[1], int(address[2]), deadline)
         else:
             data = _from_file(place, deadline)
-        return Manifest.parse(data, digest or None)
+        return Manifest.parse(data, digest)
     except BadManifest as error:
         error.args = (f"{place}: {error}",)
         raise
@@ -56,7 +59,7 @@ def extent_of(manifest: Manifest) -> Extent:
 def _from_host(host: str, port: int, deadline: float) -> bytes:
     if not 0 < port < 1 << 16:
         raise UsageError(f"--manifest: there is no port {port}")
-    connection = socket.create_connection((host, port), PATIENCE)
+    connection = socket.create_connection((host, port), max(deadline - time.monotonic(), 0.1))
     with connection:
         connection.settimeout(0)
         return _read_all(connection.fileno(), connection.recv, deadline)
@@ -75,7 +78,7 @@ def _read_all(descriptor: int, read: Callable[[int], bytes], deadline: float) ->
     while len(data) <= MANIFEST_MOST_BYTES:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-            raise BadManifest(f"not whole after {PATIENCE:.0f} s, {len(data)} bytes came")
+            raise BadManifest(f"not whole in time, {len(data)} bytes came")
         try:
             part = read(_STEP)
         except BlockingIOError:

@@ -55,7 +55,12 @@ ANYBODY = Identity()
 
 
 async def require_files(networking: NetworkingSettings) -> None:
-    """Raise ConfigError where a file that is to be used cannot be read."""
+    """Raise ConfigError where a file that is to be used cannot be read, or lacks altogether."""
+    if networking.strict_host_key_checking == "yes" and not networking.known_hosts:
+        raise ConfigError(
+            "strict_host_key_checking = yes in [networking] refuses nodes that are not in"
+            " known_hosts, which names no file"
+        )
     for name in ("known_hosts", "ramdisk_known_hosts"):
         file = getattr(networking, name)
         try:

@@ -229,9 +229,12 @@ def test_a_personal_file_that_others_can_write_is_refused(site, layer, mode):
     assert site.load().networking.bandwidth == 3
 
 
-def test_the_site_s_files_are_not_judged(site):
-    site.write("etc", bandwidth(3)).chmod(0o666)
+def test_a_site_s_file_may_be_its_group_s_and_not_everybody_s(site):
+    path = site.write("etc", bandwidth(3))
+    path.chmod(0o664)
     assert site.load().networking.bandwidth == 3
+    path.chmod(0o646)
+    assert site.refusal().startswith(f"{path}: refused, because others can write it")
 
 
 def test_a_personal_file_of_somebody_else_is_refused(site, monkeypatch):

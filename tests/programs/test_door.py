@@ -182,7 +182,8 @@ def test_links_that_a_dead_command_left_are_swept_by_the_door(gateway, done):
 )
 def test_what_goes_around_the_door_is_seen(gateway, act):
     code = act.format(top=gateway.top)
-    script = f"try: eval(compile({code!r}, '/x/rhubarbe/cli/x.py', 'eval'))\nexcept OSError: pass"
+    elsewhere = str(Path(__file__).parents[2] / "rhubarbe" / "cli" / "x.py")
+    script = f"try: eval(compile({code!r}, {elsewhere!r}, 'eval'))\nexcept OSError: pass"
     gateway.acts()
     gateway.run(sys.executable, "-c", script)
     assert len(gateway.acts()[1]) >= 1

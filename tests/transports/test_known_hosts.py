@@ -302,6 +302,8 @@ async def test_a_file_that_cannot_be_read_is_said_before_anything_is_done(file, 
     with pytest.raises(Refused, match=str(file)):
         known_keys(Identity(NAME, str(file)), "10.0.0.1", 22)
     await require_files(NetworkingSettings())
+    with pytest.raises(ConfigError, match="known_hosts, which names no file"):
+        await require_files(NetworkingSettings(strict_host_key_checking="yes"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ anywhere: only the door may have one.
 import os
 import sys
 
-DOOR = "/rhubarbe/shared/"
+OURS = __file__.partition("/tests/programs/")[0] + "/rhubarbe/"
+DOOR = OURS + "shared/"
 WATCHED = [os.path.realpath(place) for place in os.environ["WATCHED"].split(":")]
 SEEN = os.open(os.environ["SEEN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 ACTS = {
@@ -37,7 +38,7 @@ def caller():
         name = frame.f_code.co_filename
         if name.startswith("<frozen importlib"):
             return None
-        if "/rhubarbe/" in name and "/site-packages/" not in name.partition("/rhubarbe/")[2]:
+        if name.startswith(OURS):
             return name
         frame = frame.f_back
     return None
@@ -57,7 +58,7 @@ def note(event, arguments):
             if is_watched(path) and (where := caller()) is not None:
                 word = (
                     f"door {event} {path!r}"
-                    if DOOR in where
+                    if where.startswith(DOOR)
                     else f"AROUND {event} {path!r} {where}"
                 )
                 os.write(SEEN, f"{word}\n".encode())
