@@ -5,11 +5,12 @@ Only the verb that is asked for is imported, and none of them imports what `--he
 
 import importlib
 import os
+import resource
 import sys
 from collections.abc import Sequence
 
 from rhubarbe.cli.arguments import make_parser, version
-from rhubarbe.errors import RhubarbeError, shortage
+from rhubarbe.errors import GatewayError, RhubarbeError, shortage
 from rhubarbe.start import UNWRITABLE, write_no_more
 
 # Each verb with the module of this room that knows it, and what the list of verbs says of it.
@@ -44,6 +45,7 @@ VERBS = {
 PREFIX = "rhubarbe-"
 MAIN = f"{PREFIX}main.py"
 USAGE_ERROR = 2
+LEAST_ADDRESSES = 128 << 20
 # What this machine's limits may make of an import: even half a file is read as if it were all.
 _NO_MEANS = (MemoryError, ImportError, OSError, RuntimeError, SyntaxError)
 
@@ -115,8 +117,19 @@ def _unknown(name: str, words: list[str]) -> str:
     return f"{sanitise(name)}: {sanitise(repr(asked))} is no verb"
 
 
+def _require_addresses() -> None:
+    """Raise GatewayError where Python may fail at any import, in ways that no program can mend."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < LEAST_ADDRESSES:
+        raise GatewayError(
+            f"this machine lets a process have less than {LEAST_ADDRESSES >> 20} MiB of addresses:"
+            " raise the limit (ulimit -v, LimitAS= of systemd); nothing was touched"
+        )
+
+
 def _run(verb: str, words: list[str]) -> int:
     try:
+        _require_addresses()
         module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
         arguments = make_parser(PREFIX + verb, module).parse_args(words)
         code: int = module.run(arguments)
