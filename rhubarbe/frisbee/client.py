@@ -165,21 +165,15 @@ def _announce(settings: Settings, channel: Channel, log: report.Report) -> None:
 def _open_target(settings: Settings) -> Target:
     if settings.slice_type:
         refuse_slice_type(settings.disk, settings.slice_number or 0)
-    target = Target.open(
+    return Target.open(
         settings.disk,
         zero_free=settings.given.has("z"),
         keep_size=settings.given.has("as-device"),
         slice_number=settings.slice_number,
         direct=settings.given.has("f"),
         force=settings.given.has("force"),
+        verifies=settings.given.has("verify"),
     )
-    if settings.given.has("verify"):
-        try:
-            target.require_readable()
-        except ImagingError:
-            target.close()
-            raise
-    return target
 
 
 def _tuning(settings: Settings, target: Target | None) -> Tuning:

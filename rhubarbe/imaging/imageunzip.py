@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
-from rhubarbe.imaging.errors import TargetError, TargetTooSmall, UsageError
+from rhubarbe.imaging.errors import TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.imagefile import ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
@@ -121,13 +121,8 @@ def _open_target(line: CommandLine) -> Target:
         slice_number=line.number("slice", 0, 1, 128) or None,
         direct=line.has("direct"),
         force=line.has("force"),
+        verifies=line.has("verify"),
     )
-    if line.has("verify"):
-        try:
-            target.require_readable()
-        except TargetError:
-            target.close()
-            raise
     if target.is_ordered and not line.has("zero"):
         say("WARNING: output file is not seekable, must zero-fill free space")
     return target

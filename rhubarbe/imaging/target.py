@@ -58,7 +58,7 @@ class Target:
         self._aligned = threading.local()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 - one argument an option
         cls,
         path: str,
         *,
@@ -67,6 +67,7 @@ class Target:
         slice_number: int | None = None,
         direct: bool = False,
         force: bool = False,
+        verifies: bool = False,
     ) -> Self:
         """Open `path` for a restore, `-` being the standard output; raise TargetError.
 
@@ -74,7 +75,8 @@ class Target:
 
         A regular file is made or emptied, unless `keep_size`: it is then taken as a disk of its
         size, whose other content stays. `slice_number` counts as the partition table on the
-        output does. `direct` bypasses the page cache where that is possible.
+        output does. `direct` bypasses the page cache where that is possible. What is to
+        be read back, since it `verifies`, must be a disk or a file.
         """
         creates = not (keep_size or slice_number is not None)
         descriptor = open_target(path, creates=creates, force=force)
@@ -85,6 +87,8 @@ class Target:
                 zero_free=zero_free,
                 keep_size=keep_size or slice_number is not None,
             )
+            if verifies:
+                target._require_readable()
             if slice_number is not None:
                 target._enter_slice(slice_number)
             if direct:
@@ -105,7 +109,7 @@ class Target:
     ) -> None:
         self.close()
 
-    def require_readable(self) -> None:
+    def _require_readable(self) -> None:
         """Raise TargetError where what is written cannot be read back: a pipe, a terminal."""
         mode = os.fstat(self.descriptor).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from proving.places import flush
 
 from rhubarbe.imaging import imagedump, imageunzip, imagezip
 from rhubarbe.ndz.deflate import BATCH, Batch, Deflater
@@ -134,18 +135,6 @@ def small_image():
         return lzma.decompress((DATA / "ndz" / f"{name}.ndz.xz").read_bytes())
 
     return read
-
-
-def flush(device):
-    """Write what the kernel keeps of a device into the file behind it.
-
-    By itself it does so only once nobody has it open, and whoever scans all devices may.
-    """
-    descriptor = os.open(device, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

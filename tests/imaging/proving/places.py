@@ -64,8 +64,7 @@ class Place:
         try:
             yield device
         finally:
-            # The kernel does so only once nobody has it open; whoever scans all devices may.
-            _flush(device)
+            flush(device)
             run("losetup", "-d", device)
 
     def _as_file(self, *, writable):
@@ -89,8 +88,11 @@ class Place:
         return target
 
 
-def _flush(device):
-    """Write what the kernel keeps of a device into the file behind it."""
+def flush(device):
+    """Write what the kernel keeps of a device into the file behind it.
+
+    By itself it does so only once nobody has it open, and whoever scans all devices may.
+    """
     descriptor = os.open(device, os.O_RDONLY)
     try:
         os.fsync(descriptor)
