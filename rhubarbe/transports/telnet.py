@@ -28,7 +28,14 @@ LONGEST_OPTION = 65536
 
 
 class _Writer(TelnetWriterUnicode):
-    """The library's: it refuses compression where it is offered, but not where it just begins."""
+    """The library's: it refuses compression where it is offered, but not where it just begins.
+
+    And until both sides agreed on binary transmission, which busybox's telnetd never does, it would
+    write a question mark for each letter that is no ASCII; what is typed here is UTF-8.
+    """
+
+    def encode(self, string: str, errors: str | None = None) -> bytes:
+        return string.encode(errors="surrogateescape")
 
     def handle_subnegotiation(self, buf: deque[bytes]) -> None:
         if buf and buf[0] in (MCCP2_COMPRESS, MCCP3_COMPRESS):

@@ -77,6 +77,21 @@ async def test_a_server_that_negotiates_nothing_is_talked_to(listening):
         assert (await gather(session)).startswith("/ # bytes: ")
 
 
+@pytest.mark.parametrize(
+    "text", ["d\u00e9j\u00e0 vu", "\U0001f600" * 900, "\u043c\u043e\u0439", "caf\udce9"]
+)
+async def test_what_is_typed_is_utf_8_whatever_was_negotiated(listening, text):
+    heard = []
+
+    async def shell(reader, writer):
+        heard.append(await reader.readuntil(b"\n"))
+
+    async with listening(shell) as port, asyncio.timeout(5), open_session(IP, port, 1) as session:
+        await session.send(f"{text}\n")
+        await gather(session)
+    assert heard[0].endswith(f"{text}\n".encode(errors="surrogateescape"))
+
+
 async def test_where_nothing_listens_there_is_no_answer(free_port):
     with pytest.raises(Unreachable, match="no answer on telnet"):
         async with open_session(IP, free_port, 1):
