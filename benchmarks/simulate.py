@@ -22,6 +22,8 @@ from rhubarbe.frisbee.tuning import Tuning
 LATENCY = 0.0005
 QUIET = 0.02
 LONGEST_TRAIN = 62
+PATIENCE = 0.5
+"""Seconds for which a receive buffer holds what a busy machine has not looked at."""
 
 
 class Loss:
@@ -81,6 +83,8 @@ class Setting:
     vanish: dict[int, float] = field(default_factory=dict)
     switch_bits_per_second: int = 0
     switch_buffer_blocks: int = 0
+    hearing: float = 0.0
+    """What each packet costs each client, where all of them run on one machine."""
     seed: int = 1
 
     @property
@@ -116,6 +120,7 @@ class Simulation:
         self.nodes: dict[int, Node] = {}
         self.sending = False
         self.queue_level = self.queue_time = 0.0
+        self.machine_free = 0.0
         self.dropped = self.requests = 0
         for number in range(setting.clients):
             start = setting.late.get(number, number * 1e-5)
@@ -141,6 +146,14 @@ class Simulation:
                 raise AssertionError(f"{self.setting.name}: not over after {limit} s")
             action(*arguments)
         return self
+
+    def when_heard(self) -> float | None:
+        """When a client looks at a packet that arrives now; None when its buffer is full."""
+        free = max(self.now, self.machine_free) + self.setting.hearing
+        if free - self.now > PATIENCE:
+            return None
+        self.machine_free = free
+        return free
 
     # -- clients ---------------------------------------------------------------------------------
 
@@ -170,15 +183,28 @@ class Simulation:
 
     def hear(self, number: int, packet: Packet) -> None:
         """Bring a client's packet to the server and to the other clients."""
-        reply = self.sender.receive(packet, f"10.0.{number >> 8}.{number & 255}", self.now)
+        address = f"10.0.{number >> 8}.{number & 255}"
+        reply = self.sender.receive(packet, address, self.now)
         if reply is not None:
             self.at(self.now + LATENCY, self.answer, reply)
         if isinstance(packet, Ask | AskPart):
             self.requests += 1
             for other in self.nodes.values():
                 if other.number != number and other.ended is None:
-                    other.receiver.receive(packet, self.now)
+                    self.overhear(other, packet, address)
         self.serve()
+
+    def overhear(self, node: Node, packet: Packet, address: str) -> None:
+        """Bring what one client asks for to another."""
+        if not self.setting.hearing:
+            node.receiver.receive(packet, self.now, address)
+        elif when := self.when_heard():
+            self.at(when, self.take, node, packet, address)
+
+    def take(self, node: Node, packet: Packet, address: str) -> None:
+        """Have a busy client look at what another asked for."""
+        node.receiver.receive(packet, self.now, address)
+        self.plan(node)
 
     def answer(self, reply: Packet) -> None:
         """Bring the server's reply to the clients."""
@@ -232,11 +258,15 @@ class Simulation:
             wanted |= 1 << block
         for node in list(self.nodes.values()):
             if node.ended is None and node.receiver.joined:
-                self.store(node, chunk, node.loss.surviving(blocks, wanted, self.now))
+                surviving = node.loss.surviving(blocks, wanted, self.now)
+                if not self.setting.hearing:
+                    self.store(node, chunk, surviving)
+                elif when := self.when_heard():
+                    self.at(when, self.store, node, chunk, surviving)
 
     def store(self, node: Node, chunk: int, blocks: int) -> None:
         """Give a client what it did not lose."""
-        if not blocks:
+        if not blocks or node.ended is not None:
             return
         fresh = node.receiver.store(chunk, blocks, self.now)
         node.stored += fresh.bit_count()
@@ -291,6 +321,7 @@ def settings(clients: int, chunks: int) -> Iterator[Setting]:
     yield make(
         "switch: 600 Mb/s, 64 blocks", switch_bits_per_second=600_000_000, switch_buffer_blocks=64
     )
+    yield make("one machine, 5 Mb/s", bits_per_second=5_000_000, hearing=5e-5)
 
 
 def main(argv: list[str]) -> int:

@@ -127,7 +127,7 @@ class Intake:
         elif isinstance(packet, Joined | Joined2):
             self._take_reply(packet, claimed, now)
         elif not isinstance(packet, Join | Join2):
-            self._receiver.receive(packet, now)
+            self._receiver.receive(packet, now, claimed)
 
     def _take_block(self, datagram: memoryview, source: bytes, now: float) -> None:
         train = datagram[:BLOCK_BYTES]

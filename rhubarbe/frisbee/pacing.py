@@ -9,6 +9,7 @@ _DEBT = 1.0  # seconds of delay that may be made up for, little by little
 _PAUSE = 0.25  # seconds without anything to send that still count as delay
 _HASTE, _SLACK = 1.025, 0.02  # how: at this many times the rate, and this many seconds at once;
 # no second has more than 4.6 % above what was asked for
+_BURST, _LONGEST_GAP, _FEW = 0.001, 0.025, 8  # seconds, seconds, blocks
 _HURRY = 0.5  # part of the nominal gap that is kept while catching up, for the switch's buffers
 
 
@@ -29,9 +30,14 @@ class Pacer:
 
     @classmethod
     def of_bandwidth(cls, bits_per_second: int, longest: int) -> "Pacer":
-        """Pace ``bits_per_second`` in bursts of about a millisecond, at most ``longest`` blocks."""
+        """Pace ``bits_per_second`` in bursts of about a millisecond, at most ``longest`` blocks.
+
+        Where less than a few blocks leave in that time, they leave together all the same: each
+        burst wakes all the clients, which may be hundreds on machines that have other work.
+        """
         rate = max(bits_per_second, BITS_PER_BLOCK) / BITS_PER_BLOCK
-        return cls(rate, max(1, min(longest, int(rate / min(1000, int(rate))))))
+        burst = max(int(rate * _BURST), min(_FEW, int(rate * _LONGEST_GAP)), 1)
+        return cls(rate, min(longest, burst))
 
     @classmethod
     def of_bursts(cls, burst: int, gap_us: int, longest: int) -> "Pacer":

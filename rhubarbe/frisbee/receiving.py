@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from rhubarbe.frisbee.asking import Asking, Resting
 from rhubarbe.frisbee.collecting import Collection, Filling
+from rhubarbe.frisbee.crowd import Crowd
 from rhubarbe.frisbee.joining import Joining
 from rhubarbe.frisbee.packets import BLOCK_SIZE, Ask, AskPart, Joined, Joined2, Packet
 from rhubarbe.frisbee.silence import Silence
@@ -54,6 +55,7 @@ class Receiver:
         self._back_off = 0
         self._pass_due = False
         self._asking = Asking(self.counts)
+        self._crowd = Crowd()
         self._resting = Resting(self._random, tuning.silence)
         self._repair_at: dict[int, float] = {}
         self._passing = -1
@@ -140,8 +142,8 @@ class Receiver:
 
     # -- joining, and other clients --------------------------------------------------------------
 
-    def receive(self, packet: Packet, now: float) -> None:
-        """Take a packet other than a block: a reply to our join, or what another client asks.
+    def receive(self, packet: Packet, now: float, address: str = "") -> None:
+        """Take a packet other than a block: a reply to our join, or what a client there asks.
 
         Raises:
             TransferFailed: the server's blocks or chunks are of another size.
@@ -153,6 +155,7 @@ class Receiver:
                 if size:
                     self._begin(size, now)
             case Ask() | AskPart() if self.joined:
+                self._crowd.heard(address, now)
                 self._overhear(packet, now)
             case _:
                 pass
@@ -193,7 +196,6 @@ class Receiver:
         if not 0 <= chunk < self.chunks:
             return 0
         self._silence.heard(now)
-        self._back_off = 0
         if chunk != self._passing:
             self._passed(self._passing, now)
             self._passing = chunk
@@ -220,8 +222,9 @@ class Receiver:
     def _keep(self, chunk: int, filling: Filling, fresh: int, now: float) -> None:
         filling.missing ^= fresh
         filling.asked_at = now
+        self._back_off = 0
         self._idle_at = now + self._idle_time()
-        self._latest_idle = self._idle_at + self.tuning.redo
+        self._latest_idle = self._idle_at + self._redo()
         if not filling.missing:
             self._repair_at.pop(chunk, None)
             self._all.complete(chunk)
@@ -235,7 +238,8 @@ class Receiver:
         if filling is not None:
             filling.asked = 0
             due = max(now, self._resting.until.get(chunk, now))
-            self._repair_at.setdefault(chunk, due + self._random.random() * REPAIR_DELAY)
+            delay = self._random.random() * REPAIR_DELAY * self._crowd.stretch
+            self._repair_at.setdefault(chunk, due + delay)
 
     def written(self, now: float) -> None:
         """Note that one more full chunk is on the disk, and its buffer empty."""
@@ -261,7 +265,11 @@ class Receiver:
     # -- requests --------------------------------------------------------------------------------
 
     def _idle_time(self) -> float:
-        return TICK * self.tuning.idle_ticks
+        longer = 1 + (self._crowd.stretch - 1) * self._random.random()
+        return TICK * self.tuning.idle_ticks * longer
+
+    def _redo(self) -> float:
+        return self.tuning.redo * self._crowd.stretch
 
     def _repair(self, packets: list[Packet], now: float) -> None:
         for chunk in [chunk for chunk, due in self._repair_at.items() if due <= now]:
@@ -276,11 +284,12 @@ class Receiver:
         self._request_pass(packets, now, timed_out=True)
         spread = 1 + self._random.random()
         self._idle_at = now + TICK * self._back_off + self._idle_time() * spread
-        self._latest_idle = self._idle_at + self.tuning.redo
-        self._back_off = min(max(2, self._back_off + 1), _LONGEST_BACK_OFF)
+        self._latest_idle = self._idle_at + self._redo()
+        longest = int(_LONGEST_BACK_OFF * self._crowd.stretch)
+        self._back_off = min(max(2, self._back_off + 1), longest)
 
     def _request_pass(self, packets: list[Packet], now: float, *, timed_out: bool) -> None:
-        redo, resting = self.tuning.redo, self._resting.until
+        redo, resting = self._redo(), self._resting.until
         for chunk, filling in self._all.filling.items():
             if (timed_out or now - filling.asked_at >= redo) and chunk not in resting:
                 packets.append(self._asking.part(chunk, filling, filling.missing, now))

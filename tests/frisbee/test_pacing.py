@@ -29,6 +29,16 @@ def test_the_bandwidth_is_what_was_asked_for(megabits, longest):
     assert _megabits(sent, 0, 3) == pytest.approx(megabits, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("megabits", "longest", "burst"),
+    [(0.1, 62, 1), (1, 62, 2), (3, 62, 8), (20, 62, 8), (20, 5, 5)],
+)
+def test_a_slow_server_does_not_wake_all_its_clients_for_each_block(megabits, longest, burst):
+    pacer = Pacer.of_bandwidth(int(megabits * 1_000_000), longest)
+    assert pacer.burst == burst
+    assert burst == 1 or pacer.interval <= 0.025
+
+
 def test_waking_late_costs_no_bandwidth_and_no_second_has_too_much():
     chance = random.Random(1)
     pacer = Pacer.of_bandwidth(500_000_000, 62)

@@ -89,6 +89,12 @@ def test_a_switch_that_drops_is_repaired():
     assert done.dropped > 0
 
 
+@pytest.mark.parametrize("clients", [40, 100, 150])
+def test_clients_on_one_busy_machine_do_not_drown_in_each_other_s_requests(clients):
+    done = _run(clients=clients, chunks=4, bits_per_second=3_000_000, hearing=5e-5)
+    assert _last(done) < 4 * done.setting.ideal
+
+
 def test_nothing_is_sent_after_the_last_client_has_left():
     done = _run(clients=3)
     assert not done.sender.busy
