@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from rhubarbe.shared import writers
+
 # How fast this machine is today is not what the tests are about.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -40,6 +42,46 @@ def _signals_are_handled_as_before():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+GETENT = """#!/bin/sh
+# As the real one: all users, or all groups; or the group of a number, listed or not.
+cd "${0%/*}" || exit
+[ $# = 2 ] || exec cat "$1"
+grep -h "^[^:]*:[^:]*:$2:" group unlisted || exit 2
+"""
+
+
+@pytest.fixture
+def accounts(tmp_path_factory, monkeypatch):
+    """Say which users and groups the system has, by what its `getent` prints."""
+    place = tmp_path_factory.mktemp("accounts")
+    (place / "getent").write_text(GETENT)
+    (place / "getent").chmod(0o755)
+    monkeypatch.setenv("PATH", str(place), prepend=os.pathsep)
+
+    def have(users, groups, unlisted=()):
+        for name, lines in (("passwd", users), ("group", groups), ("unlisted", unlisted)):
+            (place / name).write_text("".join(f"{line}\n" for line in lines))
+        writers.private_group.cache_clear()
+        return place / "getent"
+
+    yield have
+    writers.private_group.cache_clear()
+
+
+@pytest.fixture
+def in_a_group_of_many(accounts):
+    """Our files are of a group that another is in, too."""
+    me, gid = os.getuid(), os.getegid()
+    accounts([f"me:x:{me}:{gid}::/:/bin/sh", "bob:x:4002:4002::/:/bin/sh"], [f"me:x:{gid}:bob"])
+
+
+@pytest.fixture
+def in_a_group_of_ours(accounts):
+    """Our files are of a group that nobody else is in, as Debian makes one for each user."""
+    me, gid = os.getuid(), os.getegid()
+    accounts([f"me:x:{me}:{gid}::/:/bin/sh"], [f"me:x:{gid}:"])
 
 
 def pytest_addoption(parser):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import configparser
 import os
 import stat
+from functools import partial
 from io import StringIO
 from types import MappingProxyType
 
@@ -22,7 +23,8 @@ from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.record import Record
 from rhubarbe.shared.own import find_file, read_file
 from rhubarbe.shared.patience import within
-from rhubarbe.shared.trust import OTHERS, Distrust, is_ours
+from rhubarbe.shared.trust import Distrust, is_ours
+from rhubarbe.shared.writers import may_others_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,11 +97,10 @@ class _Layer(Record):
         """Read a file; None where there is none."""
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
-            found = within(READ_WITHIN, read_file, path, LARGEST)
-            if found is None:
+            trusted = partial(_require_trust, path, personal=personal)
+            content = within(READ_WITHIN, read_file, path, LARGEST, trusted)
+            if content is None:
                 return None
-            content, status = found
-            _require_trust(path, status, OTHERS if personal else stat.S_IWOTH)
             # Comments, and names of files, may be no UTF-8.
             text = content.decode("utf-8", "surrogateescape")
             parser.read_file(StringIO(text, newline=None), source=path)
@@ -124,14 +125,18 @@ class _Layer(Record):
             _value(self.path, section, key, text)
 
 
-def _require_trust(path: str, status: os.stat_result, others: int) -> None:
-    """Refuse a file that `others` could write: it names programs that will be run for this user."""
+def _require_trust(path: str, file: int, *, personal: bool) -> None:
+    """Refuse an open file that others could write: it names programs to be run for this user.
+
+    Who is in the group of a file of the site's, that file's owner has seen to.
+    """
+    status = os.fstat(file)
     if not is_ours(status):
         raise ConfigError(
             f"{path}: refused, because it belongs to uid {status.st_uid}, neither you nor root, and"
             " a configuration names programs to run; copy it, or remove it"
         )
-    if status.st_mode & others:
+    if may_others_write(file) if personal else status.st_mode & stat.S_IWOTH:
         raise ConfigError(
             f"{path}: refused, because others can write it, and a configuration names programs to"
             f" run; do: chmod go-w {path}"

@@ -8,7 +8,7 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import why
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.state import SHARED, user_in
-from rhubarbe.shared.trust import OTHERS, Distrust, is_ours, name_of
+from rhubarbe.shared.trust import Distrust, is_ours, name_of
 
 # Where users who load may remove each other's dead links; files made there are of its group.
 FOR_A_GROUP = 0o2775
@@ -74,6 +74,7 @@ def _of_entry(state: Directory, name: str) -> Iterator[str]:
         return
     try:
         status = state.status_of(name)
+        is_open_to_others = state.may_others_write(name, uid)
     except OSError as error:
         yield f"{path}: {why(error)}"
         return
@@ -82,7 +83,7 @@ def _of_entry(state: Directory, name: str) -> Iterator[str]:
             f"{path}: belongs to {name_of(status.st_uid)}, though it has the name of"
             f" {name_of(uid)}'s directory; as root: rm -r {path}"
         )
-    elif status.st_mode & OTHERS:
+    elif is_open_to_others:
         yield f"{path}: others can write what {name_of(uid)} keeps there; do: chmod go-w {path}"
 
 

@@ -10,7 +10,7 @@ from rhubarbe.images import PARTIAL, OpenImage, check_image, is_taken, partial_p
 from rhubarbe.images.copying import copied, partial_file
 from rhubarbe.shared.directory import READABLE, Directory
 from rhubarbe.shared.placing import place
-from rhubarbe.shared.trust import OTHERS
+from rhubarbe.shared.writers import may_others_write
 
 
 class Step(Protocol):
@@ -102,7 +102,7 @@ class Move:
         status = self.image.status
         with Directory.open(self.target.parent, follows=True) as directory:
             is_here = status.st_dev == directory.status.st_dev
-        is_ours = status.st_uid == os.geteuid() and not status.st_mode & OTHERS
+        is_ours = status.st_uid == os.geteuid() and not may_others_write(self.image.descriptor)
         return is_here and is_ours and status.st_nlink == 1
 
 

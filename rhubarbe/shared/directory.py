@@ -10,6 +10,7 @@ import stat
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.shared.trust import Distrust, require_file, require_kept
 from rhubarbe.shared.walking import Walk
+from rhubarbe.shared.writers import may_others_write
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -136,7 +137,7 @@ class Directory:
 
     def require_trust(self) -> None:
         """Raise Distrust where somebody but root and us could remove or rename what is in it."""
-        require_kept(self.status, self.path)
+        require_kept(self.descriptor, self.path)
 
     def require_no_link(self, name: str) -> None:
         """Raise Distrust where a link has this name."""
@@ -159,6 +160,14 @@ class Directory:
                         f"{self.path}: has more than {MOST_NAMES} names in it; remove some"
                     )
         return sorted(found)
+
+    def may_others_write(self, name: str, owner: int) -> bool:
+        """Tell whether anybody but root, us and its `owner` could write it; raises OSError."""
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
+        try:
+            return may_others_write(descriptor, [owner])
+        finally:
+            os.close(descriptor)
 
     def status_of(self, name: str) -> os.stat_result:
         """Return what the kernel says of a name, not of what it may lead to; raises OSError."""
@@ -200,7 +209,8 @@ class Directory:
             raise
         try:
             status = os.fstat(descriptor)
-            require_file(status, self.where(name), owner, self.status if many_names else None)
+            place = self.descriptor if many_names else None
+            require_file(status, self.where(name), owner, place)
         except BaseException:
             os.close(descriptor)
             raise

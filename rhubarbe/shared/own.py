@@ -11,6 +11,8 @@ from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.trust import Distrust, is_ours
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import StrPath
 
 
@@ -44,8 +46,14 @@ def find_file(
     return None
 
 
-def read_file(path: StrPath, most: int) -> tuple[bytes, os.stat_result] | None:
-    """Return what is in a file, whoever owns it, and what the kernel says of that very file.
+def _anybody_s(_: int) -> None:
+    """Take a file whoever owns it, and can write it."""
+
+
+def read_file(
+    path: StrPath, most: int, require: Callable[[int], None] = _anybody_s
+) -> bytes | None:
+    """Return what is in a file, if the open file is as its reader does `require`.
 
     None where there is none. Raises Distrust, also for one that is too large, or another OSError.
     """
@@ -56,11 +64,11 @@ def read_file(path: StrPath, most: int) -> tuple[bytes, os.stat_result] | None:
     with directory:
         descriptor = directory.open_file(name, many_names=True)
     with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
+        require(descriptor)
         content = stream.read(most + 1)
     if len(content) > most:
         raise Distrust(f"{path}: is larger than {most} bytes")
-    return content, status
+    return content
 
 
 def leads_to_file(directory: Directory, name: str) -> bool:

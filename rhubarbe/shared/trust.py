@@ -7,8 +7,7 @@ import pwd
 import stat
 
 from rhubarbe.errors import RhubarbeError
-
-OTHERS = stat.S_IWGRP | stat.S_IWOTH
+from rhubarbe.shared.writers import may_others_write
 
 
 class Distrust(RhubarbeError, OSError):
@@ -31,29 +30,31 @@ def is_ours(status: os.stat_result) -> bool:
     return status.st_uid in {0, os.getuid()}
 
 
-def is_closed(directory: os.stat_result) -> bool:
-    """Whether nobody but root and us can make, rename or remove anything in a directory."""
-    return is_ours(directory) and not directory.st_mode & OTHERS
+def is_closed(directory: int) -> bool:
+    """Whether nobody but root and us can make, rename or remove anything in an open directory."""
+    return is_ours(os.fstat(directory)) and not may_others_write(directory)
 
 
-def is_kept(directory: os.stat_result) -> bool:
-    """Whether nobody else can rename or remove what is root's or ours in a directory."""
-    is_sticky = bool(directory.st_mode & stat.S_ISVTX)
-    return is_ours(directory) and (is_sticky or not directory.st_mode & OTHERS)
+def is_kept(directory: int) -> bool:
+    """Whether nobody else can rename or remove what is root's or ours in an open directory."""
+    status = os.fstat(directory)
+    is_sticky = bool(status.st_mode & stat.S_ISVTX)
+    return is_ours(status) and (is_sticky or not may_others_write(directory))
 
 
-def require_kept(directory: os.stat_result, path: str) -> None:
+def require_kept(directory: int, path: str) -> None:
     """Raise Distrust where somebody but root and us could remove or rename what is in it."""
-    if not is_ours(directory):
+    status = os.fstat(directory)
+    if not is_ours(status):
         raise Distrust(
-            f"{path}: belongs to {name_of(directory.st_uid)}, who could remove anything"
+            f"{path}: belongs to {name_of(status.st_uid)}, who could remove anything"
             f" there; as root: chown root {path}"
         )
     if not is_kept(directory):
         raise Distrust(f"{path}: anybody could remove anything there; as root: chmod +t {path}")
 
 
-def require_link(directory: os.stat_result, link: os.stat_result, path: str) -> None:
+def require_link(directory: int, link: os.stat_result, path: str) -> None:
     """Raise Distrust for a link that somebody else may have laid: it may lead anywhere.
 
     Where others may write, a second name of a link that is root's may be another's doing.
@@ -74,21 +75,21 @@ def require_file(
     status: os.stat_result,
     path: str,
     owner: int | None = None,
-    directory: os.stat_result | None = None,
+    directory: int | None = None,
 ) -> None:
     """Raise Distrust unless it is a regular file of its owner's, which has no second name.
 
-    Without an owner, anybody's. A second name does not matter in a `directory` in which only the
-    owner of the file could have made it, or root or we.
+    Without an owner, anybody's. A second name does not matter in an open `directory` in which only
+    the owner of the file could have made it, or root or we.
     """
     if not stat.S_ISREG(status.st_mode):
         raise Distrust(f"{path}: is no file")
     if owner is not None and status.st_uid != owner:
         raise Distrust(f"{path}: belongs to {name_of(status.st_uid)}, and not to {name_of(owner)}")
-    if status.st_nlink > 1 and not (directory and _is_of_those(status, directory)):
+    if status.st_nlink > 1 and (directory is None or not _is_of_those(status, directory)):
         raise Distrust(f"{path}: also has another name; remove this one")
 
 
-def _is_of_those(file: os.stat_result, directory: os.stat_result) -> bool:
-    makers = {0, os.getuid(), file.st_uid}
-    return directory.st_uid in makers and not directory.st_mode & OTHERS
+def _is_of_those(file: os.stat_result, directory: int) -> bool:
+    is_theirs = os.fstat(directory).st_uid in {0, os.getuid(), file.st_uid}
+    return is_theirs and not may_others_write(directory, [file.st_uid])

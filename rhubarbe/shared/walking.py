@@ -69,7 +69,7 @@ class Walk:
         finally:
             os.close(link)
         if not (aliases and "/" not in target):
-            require_link(os.fstat(self.descriptor), status, os.path.join(self.text, name))
+            require_link(self.descriptor, status, os.path.join(self.text, name))
         if target.startswith("/"):
             self._move(os.open("/", _PASS))
             self.text = "/"

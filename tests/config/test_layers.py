@@ -217,6 +217,7 @@ def test_what_older_files_hold_is_accepted(site):
     assert set(settings.origins) == {("networking", "bandwidth")}
 
 
+@pytest.mark.usefixtures("in_a_group_of_many")
 @pytest.mark.parametrize("layer", ["home", "here", "named"])
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_personal_file_that_others_can_write_is_refused(site, layer, mode):
@@ -226,6 +227,17 @@ def test_a_personal_file_that_others_can_write_is_refused(site, layer, mode):
     path.chmod(mode)
     assert site.refusal().startswith(f"{path}: refused, because others can write it")
     path.chmod(0o644)
+    assert site.load().networking.bandwidth == 3
+
+
+@pytest.mark.usefixtures("in_a_group_of_ours")
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_a_personal_file_may_be_as_debian_makes_it(site, umask):
+    before = os.umask(umask)
+    try:
+        site.files["here"].write_text(bandwidth(3))
+    finally:
+        os.umask(before)
     assert site.load().networking.bandwidth == 3
 
 

@@ -119,6 +119,7 @@ def test_a_directory_where_nobody_can_remove_another_s_is_trusted(tmp_path, mode
         directory.require_trust()
 
 
+@pytest.mark.usefixtures("in_a_group_of_many")
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o2777])
 def test_one_where_somebody_could_is_not(tmp_path, mode):
     tmp_path.chmod(mode)

@@ -26,7 +26,7 @@ def give(path, uid=ALICE):
 
 def text(path):
     found = read_file(path, 100)
-    return found and found[0].decode()
+    return found and found.decode()
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,7 @@ def test_a_stranger_s_link_is_another_name_of_a_file_beside_it_where_aliases_are
         find_file(place / "sub" / "file", aliases=True)
 
 
+@pytest.mark.usefixtures("in_a_group_of_many")
 @pytest.mark.parametrize(
     ("mode", "may"),
     [
