@@ -15,6 +15,10 @@ from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.record import Record
 from rhubarbe.selector import fold, number_in
+from rhubarbe.shared.documents import parse
+from rhubarbe.shared.own import read_trusted
+from rhubarbe.shared.patience import within
+from rhubarbe.shared.trust import Distrust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
     from _typeshed import StrPath
 
+LARGEST = 16 << 20
+READ_WITHIN = 10.0
 IPV4_BYTES = 4
 MAC_DIGITS = 12
 _BYTES = frozenset(map(str, range(256)))
@@ -102,20 +108,34 @@ def inventory_faults(path: StrPath, regularname: str = "") -> list[str]:
 
 def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
     try:
-        with open(path, encoding="utf-8") as stream:
-            objects = json.load(stream)
-    except json.JSONDecodeError as error:
-        return [], [f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"]
-    except FileNotFoundError:
-        return [], [f"{path}: no such inventory; rhubarbe-inventory --template prints one"]
-    except (OSError, UnicodeDecodeError) as error:
-        return [], [f"{path}: the inventory cannot be read: {why(error)}"]
-    if not isinstance(objects, list):
-        return [], [f"{path}: expected a list of nodes, found {_kind(objects)}"]
+        objects = _objects(path)
+    except InventoryError as error:
+        return [], [str(error)]
     reader = _Reader(regularname)
     read = [reader.entry(f"{path}: entry {rank}", item) for rank, item in enumerate(objects, 1)]
     good = {rank: entry for rank, entry in enumerate(read, 1) if entry is not None}
     return list(good.values()), [*reader.faults, *_doubles(path, good)]
+
+
+def _objects(path: StrPath) -> list[Any]:
+    """Return the list that the file holds, whatever is in that; raises InventoryError."""
+    try:
+        objects = parse(within(READ_WITHIN, read_trusted, path, LARGEST).decode("utf-8"))
+    except json.JSONDecodeError as error:
+        fault = f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+    except FileNotFoundError:
+        fault = f"{path}: no such inventory; rhubarbe-inventory --template prints one"
+    except Distrust as error:
+        fault = f"refused, for it says what to switch and to write: {error}"
+    except (OSError, UnicodeDecodeError) as error:
+        fault = f"{path}: the inventory cannot be read: {why(error)}"
+    except ValueError as error:  # deeper than any inventory, or a number without end
+        fault = f"{path}: no inventory: {error}"
+    else:
+        if isinstance(objects, list):
+            return objects
+        fault = f"{path}: expected a list of nodes, found {_kind(objects)}"
+    raise InventoryError(fault)
 
 
 class _Reader:

@@ -1,6 +1,7 @@
 """The inventory: what is accepted, how it is normalised, and what is said of the rest."""
 
 import json
+import os
 
 import pytest
 
@@ -265,3 +266,68 @@ def test_the_template_is_an_inventory(load):
 )
 def test_a_disk_that_would_be_passed_over_is_a_fault(refusal, changes, place):
     assert f'entry 1: {place}: say "disk", beside control and cmc' in refusal([node(1, **changes)])
+
+
+@pytest.mark.parametrize("opening", ["[", '[{"control": ', '{"a": [', '[{"disk": [{"x": '])
+def test_what_is_nested_without_end_is_one_line(refusal, opening):
+    assert "no inventory: nested more than 8 deep" in refusal(opening * 20000)
+
+
+def test_a_number_without_end_is_one_line(refusal):
+    assert "no inventory" in refusal("[" + "9" * 10000 + "]")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (os.mkfifo, "is no file"),
+        (lambda path: path.mkdir(), "is no file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is no file"),
+        (lambda path: os.truncate(_written(path), 17 << 20), "is larger than"),
+        (lambda path: _written(path).chmod(0o646), "anybody can write it; do: chmod o-w"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+    ids=["FIFO", "directory", "device", "large", "for anybody", "loop"],
+)
+def test_what_is_no_inventory_of_ours_is_refused_at_once(tmp_path, make, words):
+    path = tmp_path / "inventory.json"
+    make(path)
+    (fault,) = inventory_faults(path)
+    assert words in fault
+    assert str(path) in fault or "/dev/zero" in fault
+
+
+def _written(path):
+    path.write_text(json.dumps([node(1)]))
+    return path
+
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+
+
+@as_root
+def test_a_stranger_s_is_refused(tmp_path):
+    path = _written(tmp_path / "inventory.json")
+    os.chown(path, 4001, 4001)
+    (fault,) = inventory_faults(path)
+    assert fault == (
+        f"refused, for it says what to switch and to write: {path}: belongs to uid 4001,"
+        f" neither you nor root; as root: chown root {path}"
+    )
+
+
+@as_root
+def test_a_link_that_a_stranger_laid_is_not_followed(tmp_path):
+    _written(tmp_path / "true.json")
+    link = tmp_path / "inventory.json"
+    link.symlink_to("true.json")
+    assert inventory_faults(link) == []
+    os.chown(link, 4001, 4001, follow_symlinks=False)
+    (fault,) = inventory_faults(link)
+    assert "is a link of uid 4001's, and is not followed" in fault
+
+
+def test_one_that_a_group_keeps_is_read(tmp_path):
+    path = _written(tmp_path / "inventory.json")
+    path.chmod(0o664)
+    assert [entry.name for entry in load_inventory(path)] == ["fit01"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.trust import Distrust, is_ours
+from rhubarbe.shared.trust import Distrust, is_ours, require_site_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +59,22 @@ def read_file(
     None where there is none. Raises Distrust, also for one that is too large, or another OSError.
     """
     found = find_file(path)
-    if found is None:
-        return None
-    directory, name = found
+    return None if found is None else _read(path, *found, most, require)
+
+
+def read_trusted(path: StrPath, most: int) -> bytes:
+    """Return what is in a file by which all commands of all users go.
+
+    It must be root's or ours, and not for anybody to write. Raises FileNotFoundError, Distrust,
+    or another OSError.
+    """
+    require = partial(require_site_s, path=os.fspath(path))
+    return _read(path, *Directory.of(path), most, require)
+
+
+def _read(
+    path: StrPath, directory: Directory, name: str, most: int, require: Callable[[int], None]
+) -> bytes:
     with directory:
         descriptor = directory.open_file(name, many_names=True)
     with open(descriptor, "rb") as stream:

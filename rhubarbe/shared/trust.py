@@ -90,6 +90,18 @@ def require_file(
         raise Distrust(f"{path}: also has another name; remove this one")
 
 
+def require_site_s(file: int, path: str) -> None:
+    """Raise Distrust unless an open file is root's or ours, and not for anybody to write."""
+    status = os.fstat(file)
+    if not is_ours(status):
+        raise Distrust(
+            f"{path}: belongs to {name_of(status.st_uid)}, neither you nor root;"
+            f" as root: chown root {path}"
+        )
+    if status.st_mode & stat.S_IWOTH:
+        raise Distrust(f"{path}: anybody can write it; do: chmod o-w {path}")
+
+
 def _is_of_those(file: os.stat_result, directory: int) -> bool:
     is_theirs = os.fstat(directory).st_uid in {0, os.getuid(), file.st_uid}
     return is_theirs and not may_others_write(directory, [file.st_uid])

@@ -1,9 +1,10 @@
 """Whole commands touch what users share by the one door only, `rhubarbe/shared`.
 
 Watched are `state_dir`, the directories of images of two gateways, `config_dir`, and the directory
-where a command runs, with its log, its report, its configuration and its images. Children that are
-no Python of ours are not seen: rsync, which is handed the open directory, or the open image; the
-guardian, which imports nothing, and removes links by the path that the door has opened before.
+where a command runs, with its log, its report, its configuration, its inventory and its images.
+Children that are no Python of ours are not seen: rsync, which is handed the open directory, or the
+open image; the guardian, which imports nothing, and removes links by the path that the door has
+opened before.
 """
 
 import json
@@ -37,7 +38,9 @@ class Gateway:
         self.there = self.top / "there"
         for place in (self.here, self.there):
             place.mkdir()
+        inventory = (self.top / "inventory.json").rename(self.here / "inventory.json")
         text = (self.top / "rhubarbe.conf").read_text()
+        text = text.replace(f"{self.top}/inventory.json", str(inventory))
         conf = self.here / "rhubarbe.conf"
         conf.write_text(f"{text}\n[leases]\nbackend = local\n")
         conf.chmod(0o600)
@@ -113,6 +116,8 @@ COMMANDS = {
     "nodes --image": (["rhubarbe-nodes", "--image", "sample", "1-2"], "history.sqlite"),
     "status": (["rhubarbe-status", "1-2"], "rhubarbe.log"),
     "config": (["rhubarbe-config"], "rhubarbe.conf"),
+    "inventory": (["rhubarbe-inventory"], "inventory.json"),
+    "inventory --check": (["rhubarbe-inventory", "--check"], "inventory.json"),
     "config --check-state": (["rhubarbe-config", "--check-state"], "here"),
 }
 
