@@ -10,7 +10,7 @@ import itertools
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from rhubarbe import ramdisk
@@ -450,11 +450,13 @@ class Node:
             raise Refused(f"{words}: {reason}")
         raise CommandFailed(f"{words}: {reason}")
 
-    @contextlib.contextmanager
-    def linked(self, *, stays: bool = False) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def linked(self, *, stays: bool = False) -> AsyncIterator[None]:
         """Hold the nextboot link, as the phase of this name; it may stay after a good end."""
         self.phase = Phase.LINK
         self._bus.report(PhaseStarted(node=self.name, phase=Phase.LINK))
-        with self.next_boot.linked(stays=stays):
-            self._bus.report(PhaseDone(node=self.name, phase=Phase.LINK, seconds=0.0))
+        started = time.monotonic()
+        async with self.next_boot.linked(stays=stays):
+            seconds = time.monotonic() - started
+            self._bus.report(PhaseDone(node=self.name, phase=Phase.LINK, seconds=seconds))
             yield

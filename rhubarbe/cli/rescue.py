@@ -23,7 +23,9 @@ from rhubarbe.cli.arguments import (
     selected_entries,
 )
 from rhubarbe.config import Settings
+from rhubarbe.errors import GatewayError
 from rhubarbe.inventory import Entry
+from rhubarbe.shared.patience import within
 from rhubarbe.text import sanitise
 
 EPILOG = example("rhubarbe-rescue 7 && telnet fit07", SELECTION, EXIT_CODES)
@@ -99,11 +101,14 @@ def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int
 
 
 def _link(entry: Entry, settings: Settings) -> _Link | None:
-    from rhubarbe.transports.pxe import NextBoot
+    from rhubarbe.transports.pxe import ANSWERS_WITHIN, NextBoot
 
     pxelinux = settings.for_node(entry.number, entry.name).pxelinux
     link = NextBoot(pxelinux.config_dir, entry.control.mac, pxelinux.frisbee_image)
-    target, status = link.target, link.status
+    try:
+        target, status = within(ANSWERS_WITHIN, lambda: (link.target(), link.status()))
+    except TimeoutError as error:
+        raise GatewayError(f"{link.path}: {error}") from error
     if target is None or status is None:
         return None
     since = datetime.fromtimestamp(status.st_mtime).astimezone()

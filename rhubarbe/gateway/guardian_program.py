@@ -78,19 +78,32 @@ class Ward:
             self.is_over = True
 
     def clean_up(self) -> None:
-        """Remove the links first: they are what traps a node; then end the children."""
-        for path, target in self._links.items():
-            try:
-                if os.readlink(path) == target:
-                    os.unlink(path)
-            except OSError:  # gone already, or not ours to remove
-                continue
+        """Remove the links, which are what traps a node, and end the children.
+
+        Each in a process of its own: the links may be on a disk that does not answer.
+        """
+        try:
+            is_for_links = os.fork() == 0
+        except OSError:
+            self._remove_links()
+        else:
+            if is_for_links:
+                self._remove_links()
+                os._exit(0)
         self._find_marked()
         self._end_children(signal.SIGTERM)
         limit = time.monotonic() + ASK_FOR
         while self._alive() and time.monotonic() < limit:
             time.sleep(0.02)
         self._end_children(signal.SIGKILL)
+
+    def _remove_links(self) -> None:
+        for path, target in self._links.items():
+            try:
+                if os.readlink(path) == target:
+                    os.unlink(path)
+            except OSError:  # gone already, or not ours to remove
+                continue
 
     def _find_marked(self) -> None:
         for pid in filter(str.isdecimal, os.listdir("/proc")):

@@ -7,6 +7,7 @@ made, or that is no link.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -18,11 +19,11 @@ from pathlib import Path
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.guardian_program import start_of
 from rhubarbe.gateway.locks import LATEST, Holder, Locks, user_name
-from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.documents import parse
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell
+from rhubarbe.shared.threads import to_an_end, to_the_end
 from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 
@@ -34,6 +35,8 @@ LONGEST_RECORD = 8192
 # Far more than a testbed has nodes.
 MOST_RECORDS = 2000
 READ_WITHIN = 5.0
+# What is there may come back with the machine whose disk it is.
+SILENT = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
 # More processes than Linux can have.
 PIDS = 1 << 23
 
@@ -99,7 +102,7 @@ class Journal:
             await self._note(self._record(node, path, target))
             yield
         except BaseException:
-            stays = _leads_to(path, target)
+            stays = await _may_lead_to(path, target)
             raise
         finally:
             if not stays:
@@ -196,12 +199,19 @@ class Journal:
         return words
 
 
-def _leads_to(path: Path, target: str) -> bool:
+async def _may_lead_to(path: Path, target: str) -> bool:
+    """Tell whether a link leads there still, or may do so on a disk that does not answer."""
     try:
-        with Directory.open(path.parent, follows=True) as directory:
-            return directory.link_at(path.name) == target
-    except OSError:
-        return False
+        return await to_an_end(READ_WITHIN, _leads_to, path, target)
+    except (TimeoutError, GatewayError):
+        return True
+    except OSError as error:
+        return error.errno in SILENT
+
+
+def _leads_to(path: Path, target: str) -> bool:
+    with Directory.open(path.parent, follows=True) as directory:
+        return directory.link_at(path.name) == target
 
 
 def _parse(content: bytes) -> Record:

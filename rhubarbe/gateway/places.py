@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rhubarbe.config import Settings
 from rhubarbe.errors import why
 from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import SHARED, user_in
 from rhubarbe.shared.trust import Distrust, is_ours, name_of
 
 # Where users who load may remove each other's dead links; files made there are of its group.
 FOR_A_GROUP = 0o2775
+LOOKED_AT_WITHIN = 5.0
 _OF_OLD = re.compile(r"locks|links|history|leases\.\d+\.sqlite")
 
 
@@ -42,9 +44,13 @@ Look = Callable[[Directory], Iterable[str]]
 
 def _of(path: str, cure: str, looks: Sequence[Look], *, follows: bool = True) -> list[str]:
     """Open a directory, and have it looked at; where that cannot be, say so, with the cure."""
-    try:
+
+    def faults() -> list[str]:
         with Directory.open(path, follows=follows) as directory:
             return [fault for look in looks for fault in look(directory)]
+
+    try:
+        return within(LOOKED_AT_WITHIN, faults)
     except Distrust as error:
         return [str(error)]
     except OSError as error:

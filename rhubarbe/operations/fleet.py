@@ -10,9 +10,9 @@ from rhubarbe.bus import Bus
 from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused
 from rhubarbe.events import Finished, NodeFailed, NodeResult, NodeRetried, NodeSucceeded, Notice
 from rhubarbe.gateway.history import History, Run
-from rhubarbe.gateway.threads import in_passing
 from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.shared.threads import in_passing
 
 Job = Callable[[Node], Coroutine[Any, Any, None]]
 # Whatever failed at once needs a moment before it can go better.
@@ -145,8 +145,10 @@ class Fleet:
         )
         try:
             await in_passing(NOTED_WITHIN, self._history.add, run)
-        except (GatewayError, TimeoutError) as error:
-            self._bus.report(Notice(text=str(error) or "no answer from the disk of the history"))
+        except TimeoutError as error:
+            self._bus.report(Notice(text=f"not noted in the history: its disk gives {error}"))
+        except GatewayError as error:
+            self._bus.report(Notice(text=str(error)))
 
     def _finish(self, outcome: Outcome) -> None:
         self._bus.report(

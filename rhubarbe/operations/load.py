@@ -18,7 +18,6 @@ from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.threads import in_passing
 from rhubarbe.images import OpenImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
@@ -31,6 +30,7 @@ from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.proof import stamps_to_show
 from rhubarbe.operations.vouching import Vouching, check_image, vouching
 from rhubarbe.operations.wait import SESSIONS, wait_for_boot
+from rhubarbe.shared.threads import in_passing
 
 # How many chunks may pass by on the wire without a word of the node.
 SILENT_CHUNKS = 10

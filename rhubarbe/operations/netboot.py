@@ -1,6 +1,5 @@
 """What load and save have in common: bring a node into the ramdisk, under guard."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -15,9 +14,9 @@ from rhubarbe.gateway.guardian import Guardian
 from rhubarbe.gateway.journal import Journal
 from rhubarbe.gateway.locks import Locks, hold
 from rhubarbe.gateway.places import dangers
-from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
+from rhubarbe.shared.threads import in_passing
 from rhubarbe.text import sanitise
 from rhubarbe.transports.cmc import Cards
 from rhubarbe.transports.known_hosts import require_files
@@ -25,6 +24,8 @@ from rhubarbe.transports.ssh import lacking_keys
 
 # Seconds between two words on the progress.
 TOLD_EVERY = 2.0
+# A sweep that is given up holds the lock of the node whose link it removes.
+SWEPT_WITHIN = 10.0
 
 
 def open_cards(settings: Settings) -> Cards:
@@ -39,9 +40,15 @@ async def sweep(journal: Journal, settings: Settings, bus: Bus) -> None:
     Tell where anybody could make links that nodes would boot by.
     """
     config_dir = settings.pxelinux.config_dir
-    for words in await to_the_end(journal.sweep, config_dir):
-        bus.report(Notice(text=words))
-    for words in await asyncio.to_thread(dangers, config_dir):
+
+    def said() -> list[str]:
+        return [*journal.sweep(config_dir), *dangers(config_dir)]
+
+    try:
+        notices = await in_passing(SWEPT_WITHIN, said)
+    except TimeoutError as error:
+        notices = [f"{config_dir}: {error}: links left behind are not looked for"]
+    for words in notices:
         bus.report(Notice(text=words))
 
 
@@ -94,9 +101,10 @@ class Workplace:
             return
         link = node.next_boot
         async with self.journal.recorded(node.name, link.path, link.entry):
-            with self.guardian.guarding_link(link.path, link.entry), node.linked(stays=stays):
-                await node.reboot(Phase.RESET)
-                await node.wait_for_ramdisk()
+            with self.guardian.guarding_link(link.path, link.entry):
+                async with node.linked(stays=stays):
+                    await node.reboot(Phase.RESET)
+                    await node.wait_for_ramdisk()
 
 
 @contextlib.asynccontextmanager
@@ -127,5 +135,5 @@ async def workplace(
             await require_key(settings, bus)
         if resets:
             for node in nodes:
-                node.next_boot.require_entry()
+                await node.next_boot.require_entry()
         yield Workplace(nodes, guardian, journal, locks, bus, resets)

@@ -65,8 +65,8 @@ async def rescue(request: RescueRequest, settings: Settings, bus: Bus) -> Outcom
 async def _release(node: Node) -> None:
     """Remove the link, and reset the node onto its disk; raises GatewayError or NodeError."""
     link = node.next_boot
-    link.remove()
-    if link.is_set:
+    await link.remove()
+    if await link.is_set():
         raise GatewayError(
             f"{link.path} is not a link to {link.entry}, and so not ours: remove it by hand"
         )

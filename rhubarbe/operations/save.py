@@ -16,7 +16,6 @@ from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.collector import Collector, collect
 from rhubarbe.gateway.history import History
 from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.threads import to_the_end
 from rhubarbe.images import partial_path
 from rhubarbe.images.own import own_things
 from rhubarbe.images.sectors import Patience
@@ -26,6 +25,7 @@ from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
+from rhubarbe.shared.threads import to_the_end
 from rhubarbe.text import BYTES, sanitise
 
 SHORTENED = (

@@ -302,6 +302,6 @@ def test_a_history_on_a_disk_that_hangs_holds_nobody_up(monkeypatch):
     answers.set()
     assert outcome.exit_code == 0
     assert [event.text for event in told if isinstance(event, Notice)] == [
-        "no answer from the disk of the history"
+        "not noted in the history: its disk gives no answer in 0.1 s"
     ]
     assert isinstance(told[-1], Finished)
