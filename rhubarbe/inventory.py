@@ -16,7 +16,7 @@ from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.record import Record
 from rhubarbe.selector import fold, number_in
 from rhubarbe.shared.documents import parse
-from rhubarbe.shared.own import read_trusted
+from rhubarbe.shared.own import find_file, read_trusted
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust
 
@@ -104,6 +104,17 @@ def load_inventory(path: StrPath, regularname: str = "") -> Inventory:
 def inventory_faults(path: StrPath, regularname: str = "") -> list[str]:
     """Return all that is wrong with an inventory file, each in one line."""
     return _read(path, regularname)[1]
+
+
+def is_there(path: StrPath) -> bool:
+    """Tell whether there is an inventory, or something that cannot be read."""
+    try:
+        found = within(READ_WITHIN, find_file, path)
+    except OSError:
+        return True
+    if found is not None:
+        found[0].close()
+    return found is not None
 
 
 def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:

@@ -324,7 +324,7 @@ def test_a_link_that_a_stranger_laid_is_not_followed(tmp_path):
     assert inventory_faults(link) == []
     os.chown(link, 4001, 4001, follow_symlinks=False)
     (fault,) = inventory_faults(link)
-    assert "is a link of uid 4001's, and is not followed" in fault
+    assert "is a link that uid 4001 made, and is not followed" in fault
 
 
 def test_one_that_a_group_keeps_is_read(tmp_path):

@@ -1,13 +1,13 @@
 """Print the configuration in effect, and from which file each value comes."""
 
 import argparse
-import os
 
 from rhubarbe.cli.arguments import example, read_inventory, read_settings
 from rhubarbe.config import SECTIONS, Settings
 from rhubarbe.config.section import text_of
 from rhubarbe.config.settings import SECRET
 from rhubarbe.errors import ConfigError
+from rhubarbe.inventory import is_there
 
 EPILOG = example("rhubarbe-config frisbee networking")
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in SECTIONS:
             raise ConfigError(f"no section {name!r}; there are {', '.join(SECTIONS)}")
         print("\n".join([f"[{name}]", *_lines(settings, name), ""]))
-    if settings.of_nodes and os.path.isfile(settings.testbed.inventory_path):
+    if settings.of_nodes and is_there(settings.testbed.inventory_path):
         read_inventory(settings)  # where the nodes are checked that values are for
     return 0
 

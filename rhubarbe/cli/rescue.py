@@ -28,6 +28,7 @@ from rhubarbe.inventory import Entry
 from rhubarbe.shared.patience import within
 from rhubarbe.text import sanitise
 
+LOOKED_AT_WITHIN = 10.0
 EPILOG = example("rhubarbe-rescue 7 && telnet fit07", SELECTION, EXIT_CODES)
 
 
@@ -101,12 +102,12 @@ def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int
 
 
 def _link(entry: Entry, settings: Settings) -> _Link | None:
-    from rhubarbe.transports.pxe import ANSWERS_WITHIN, NextBoot
+    from rhubarbe.transports.links import Link
 
     pxelinux = settings.for_node(entry.number, entry.name).pxelinux
-    link = NextBoot(pxelinux.config_dir, entry.control.mac, pxelinux.frisbee_image)
+    link = Link(pxelinux.config_dir, entry.control.mac, pxelinux.frisbee_image)
     try:
-        target, status = within(ANSWERS_WITHIN, lambda: (link.target(), link.status()))
+        target, status = within(LOOKED_AT_WITHIN, lambda: (link.target(), link.status()))
     except TimeoutError as error:
         raise GatewayError(f"{link.path}: {error}") from error
     if target is None or status is None:

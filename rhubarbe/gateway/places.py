@@ -9,7 +9,7 @@ from rhubarbe.errors import why
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import SHARED, user_in
-from rhubarbe.shared.trust import Distrust, is_ours, name_of
+from rhubarbe.shared.trust import Distrust, is_ours, name_of, replaceable
 
 # Where users who load may remove each other's dead links; files made there are of its group.
 FOR_A_GROUP = 0o2775
@@ -20,11 +20,11 @@ _OF_OLD = re.compile(r"locks|links|history|leases\.\d+\.sqlite")
 def faults(settings: Settings) -> list[str]:
     """Return a sentence for each thing that is wrong, with its cure; reads directories only."""
     state, images = settings.testbed.state_dir, settings.frisbee.images_dir
-    make = f"as root: mkdir -p {state}; chmod {SHARED:o} {state}"
+    links = settings.pxelinux.config_dir
     return [
-        *_of(state, make, [_trust, _state], follows=False),
-        *_of(settings.pxelinux.config_dir, "see config_dir in [pxelinux]", [_links]),
-        *_of(images, "see images_dir in [frisbee]", [_trust]),
+        *_of(state, _made(state, SHARED), [_trust, _state], follows=False),
+        *_of(links, f"{_made(links, FOR_A_GROUP)}, or see config_dir in [pxelinux]", [_links]),
+        *_of(images, f"{_made(images)}, or see images_dir in [frisbee]", [_trust]),
     ]
 
 
@@ -39,6 +39,11 @@ def dangers(config_dir: str) -> list[str]:
         return []
 
 
+def _made(path: str, mode: int | None = None) -> str:
+    """Say how to make a directory."""
+    return f"as root: mkdir -p {path}" + (f"; chmod {mode:o} {path}" if mode else "")
+
+
 Look = Callable[[Directory], Iterable[str]]
 
 
@@ -47,7 +52,7 @@ def _of(path: str, cure: str, looks: Sequence[Look], *, follows: bool = True) ->
 
     def faults() -> list[str]:
         with Directory.open(path, follows=follows) as directory:
-            return [fault for look in looks for fault in look(directory)]
+            return [fault for look in (_above, *looks) for fault in look(directory)]
 
     try:
         return within(LOOKED_AT_WITHIN, faults)
@@ -55,6 +60,10 @@ def _of(path: str, cure: str, looks: Sequence[Look], *, follows: bool = True) ->
         return [str(error)]
     except OSError as error:
         return [f"{path}: {why(error)}; {cure}"]
+
+
+def _above(directory: Directory) -> Iterator[str]:
+    yield from replaceable(directory.path)
 
 
 def _trust(directory: Directory) -> Iterator[str]:

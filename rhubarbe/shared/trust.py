@@ -6,8 +6,12 @@ import os
 import pwd
 import stat
 
+from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import RhubarbeError
 from rhubarbe.shared.writers import may_others_write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Distrust(RhubarbeError, OSError):
@@ -54,6 +58,22 @@ def require_kept(directory: int, path: str) -> None:
         raise Distrust(f"{path}: anybody could remove anything there; as root: chmod +t {path}")
 
 
+def replaceable(path: str) -> Iterator[str]:
+    """Yield a sentence, with its cure, for each directory above one that a stranger could rename.
+
+    Whoever can do so can put another in its place. The path leads through no link.
+    """
+    above = path
+    while above != "/":
+        above = os.path.dirname(above)
+        status = os.lstat(above)
+        if not is_ours(status):
+            who = f"belongs to {name_of(status.st_uid)}, who could replace {path}"
+            yield f"{above}: {who}; as root: chown root {above}"
+        elif status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            yield f"{above}: anybody could replace {path}; as root: chmod +t {above}"
+
+
 def require_link(directory: int, link: os.stat_result, path: str) -> None:
     """Raise Distrust for a link that somebody else may have laid: it may lead anywhere.
 
@@ -61,7 +81,7 @@ def require_link(directory: int, link: os.stat_result, path: str) -> None:
     """
     if not is_ours(link):
         raise Distrust(
-            f"{path}: is a link of {name_of(link.st_uid)}'s, and is not followed;"
+            f"{path}: is a link that {name_of(link.st_uid)} made, and is not followed;"
             " name what it leads to"
         )
     if not (is_closed(directory) or (is_kept(directory) and link.st_nlink == 1)):

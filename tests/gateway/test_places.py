@@ -47,15 +47,24 @@ def test_all_well(site, capsys):
         ("touch state/leases.0.sqlite", "an earlier version kept it"),
         ("chmod 1777 pxelinux.cfg", "anybody can make nodes boot anything"),
         ("chmod 3775 pxelinux.cfg", "nobody but root can remove another's dead link"),
-        ("rmdir pxelinux.cfg", "see config_dir in [pxelinux]"),
+        (
+            "rmdir pxelinux.cfg",
+            "as root: mkdir -p {}/pxelinux.cfg; chmod 2775 {}/pxelinux.cfg, or see",
+        ),
+        (
+            "mkdir -m 777 a; mv images a; ln -s a/images images",
+            "/a: anybody could replace {}/a/images",
+        ),
+        ("chmod 777 .", "{}: anybody could replace {}/state; as root: chmod +t {}"),
         ("chmod 777 images", "chmod +t"),
-        ("rmdir images", "see images_dir in [frisbee]"),
+        ("rmdir images", "as root: mkdir -p {}/images, or see images_dir in [frisbee]"),
     ],
 )
 def test_each_fault_is_a_line_with_its_cure(site, capsys, make, says):
     subprocess.run(["sh", "-c", make.replace("%d", str(os.getuid()))], cwd=site, check=True)
-    (line,) = told(capsys)
-    assert says in line
+    line, *more = told(capsys)
+    assert says.replace("{}", str(site)) in line
+    assert not more or "chmod 777 ." in make
 
 
 @as_root
@@ -67,6 +76,10 @@ def test_each_fault_is_a_line_with_its_cure(site, capsys, make, says):
         ("mkdir state/4002; chown 4001 state/4002", "belongs to uid 4001, though it has the name"),
         ("chown 4001 pxelinux.cfg", "chown root"),
         ("chown 4001 images", "chown root"),
+        (
+            "mkdir a; mv images a; ln -s a/images images; chown 4001 a",
+            "/a: belongs to uid 4001, who could replace",
+        ),
     ],
 )
 def test_what_is_another_s_is_a_line_too(site, capsys, make, says):

@@ -72,7 +72,9 @@ def test_a_stranger_s_link_is_not_followed(place, target, mode):
     give(place / "link")
     place.chmod(mode)
     for path in (place / "link", place / "link" / "file"):
-        with pytest.raises(Distrust, match=r"link: is a link of uid 4001's, and is not followed"):
+        with pytest.raises(
+            Distrust, match=r"link: is a link that uid 4001 made, and is not followed"
+        ):
             read_file(path, 100)
     with pytest.raises(Distrust, match="not followed"):
         find_file(place / "link")

@@ -54,7 +54,7 @@ async def test_it_is_replaced_at_once(next_boot):
 
     def watch():
         while not over.is_set():
-            if next_boot.status() is None:
+            if next_boot._link.status() is None:
                 missing.append(1)
 
     watcher = threading.Thread(target=watch)
@@ -134,13 +134,13 @@ async def test_what_cannot_be_replaced_leaves_no_draft(next_boot, tmp_path):
 
 async def test_one_that_stays_goes_on_any_way_out_but_the_good_one(next_boot):
     async with next_boot.linked(stays=True):
-        assert next_boot.target() == "pxefrisbee"
+        assert next_boot._link.target() == "pxefrisbee"
     assert await next_boot.is_set()
     with pytest.raises(KeyboardInterrupt):
         async with next_boot.linked(stays=True):
             raise KeyboardInterrupt
     assert not await next_boot.is_set()
-    assert next_boot.target() is None
+    assert next_boot._link.target() is None
 
 
 async def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path):
@@ -268,7 +268,7 @@ async def test_who_is_cancelled_while_it_is_made_leaves_none(stuck, next_boot, m
     asyncio.get_running_loop().call_later(0.05, stuck.let_go)
     await asyncio.wait([task], timeout=10)
     assert task.cancelled()
-    assert next_boot.status() is None
+    assert next_boot._link.status() is None
 
 
 async def test_where_no_thread_can_be_had_the_link_goes_all_the_same(next_boot, monkeypatch):
@@ -279,4 +279,4 @@ async def test_where_no_thread_can_be_had_the_link_goes_all_the_same(next_boot, 
 
     monkeypatch.setattr(pxe, "to_an_end", none)
     await next_boot.remove()
-    assert next_boot.status() is None
+    assert next_boot._link.status() is None
