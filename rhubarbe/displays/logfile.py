@@ -14,8 +14,8 @@ from rhubarbe.events import Event, Finished
 class LogFile:
     """Appends to a text stream, which becomes ours to close.
 
-    A disk that is full or stuck loses lines, never the command: `outlet.failure` and
-    `outlet.dropped` tell.
+    A disk that is full or stuck loses lines, never the command: `outlet.failure` tells why, and the
+    file how many.
     """
 
     def __init__(self, stream: TextIO, *, clock: Clock = local_time) -> None:

@@ -23,10 +23,10 @@ class Outlet:
     """Writes to a stream, flushed each time; what cannot be written is dropped, the oldest first.
 
     Nothing here waits for the stream but `drain` and `end`, which does for as long as `patience`
-    says. `failure` remembers the first error, `dropped` counts the lines that were lost;
-    where some are, the stream is told so, in the words of `tell_missing`. Once the other end is
-    gone for good, the descriptor is turned to `/dev/null`, so that the interpreter's own flush at
-    exit does not change the exit code. A stream in memory is written to at once.
+    says. `failure` remembers the first error; where lines are lost, the stream is told how many, in
+    the words of `tell_missing`. Once the other end is gone for good, the descriptor is turned to
+    `/dev/null`, so that the interpreter's own flush at exit does not change the exit code. A stream
+    in memory is written to at once.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Outlet:
         self._encoding = stream.encoding or "utf-8"
         self.patience = Patience()
         self._failure: OSError | ValueError | None = None
-        self._dropped = 0
         self._tell_missing = tell_missing
         self._writer: Writer | None = None
         with suppress(OSError, ValueError):
@@ -64,18 +63,12 @@ class Outlet:
             self.stream.write(self._encoded(text).decode(self._encoding))
             self.stream.flush()
         except (OSError, ValueError) as error:  # ValueError: somebody closed the stream
-            self._dropped += _lines(text)
             self._failure = self._failure or error
 
     @property
     def failure(self) -> OSError | ValueError | None:
         """Why something was lost; None if nothing is."""
         return self._writer.failure if self._writer else self._failure
-
-    @property
-    def dropped(self) -> int:
-        """How many lines were lost."""
-        return self._writer.dropped if self._writer else self._dropped
 
     @property
     def is_behind(self) -> bool:

@@ -66,7 +66,6 @@ class Writer:
         self, descriptor: int, missing: Callable[[int, str], bytes], most: int = MOST
     ) -> None:
         self.failure: OSError | None = None
-        self.dropped = 0
         self._given = descriptor
         # One of our own: nothing else gets this number while the thread may still write.
         self._descriptor = os.dup(descriptor)
@@ -181,7 +180,6 @@ class Writer:
 
     def _lose(self, lines: int, error: OSError) -> None:
         self._untold += lines
-        self.dropped += lines
         self._reason = os.strerror(error.errno) if error.errno else str(error)
         self.failure = self.failure or error
         if error.errno in NOBODY_READS:

@@ -267,10 +267,6 @@ class Channel:
             sent += 1
         return sent
 
-    def single_datagrams(self) -> None:
-        """Send datagram by datagram from now on."""
-        self._trains = False
-
     def _send(
         self, pieces: Sequence[bytes | memoryview], control: Sequence[tuple[int, int, bytes]]
     ) -> bool:

@@ -39,7 +39,7 @@ Serve an image to all the clients of a multicast group.
   -K s         remind switches of the group after s idle seconds
   -A file      write the address and port there when ready
   -k kb        socket buffers; -b: broadcast; -d: say what happens, -dd: each request too
-  -R n         accepted for compatibility: the image is mapped, not read
+  -R n         accepted for compatibility: what is sent is read right into the packets
 
 Example: rhubarbe-frisbeed -i 192.168.3.1 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
 """

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
+from rhubarbe.errors import RhubarbeError
+
 T = TypeVar("T")
 
 
 async def unless(alarm: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`; where `alarm` raises first, cancel the work and raise that.
 
-    `alarm` never returns. Errors come out as they are, not in a group.
+    `alarm` never returns. One error comes out as it is, not in a group; several that are expected
+    as one, with all their words. Only where one of several is a fault of ours, the group comes out.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -18,5 +21,14 @@ async def unless(alarm: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any,
             result = await work
             watch.cancel()
             return result
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as group:
+        raise _as_one(group) from None
+
+
+def _as_one(group: ExceptionGroup) -> Exception:
+    first, *others = group.exceptions
+    if not others:
+        return first
+    if not all(isinstance(error, RhubarbeError) for error in group.exceptions):
+        return group
+    return type(first)("; ".join(dict.fromkeys(map(str, group.exceptions))))

@@ -80,6 +80,7 @@ class Collector:
         self._storing = threading.Lock()
         self._guests: list[asyncio.StreamWriter] = []
         self._writer: asyncio.StreamWriter | None = None
+        self._news = asyncio.Event()  # more has come, or nothing more will
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(self, address: str) -> asyncio.Server:
@@ -164,6 +165,7 @@ class Collector:
         else:
             self._ended.set_exception(error)
             self._ended.exception()  # it may never be asked for: the node may fail first
+        self._news.set()
 
     async def _receive(self, reader: asyncio.StreamReader) -> None:
         while True:
@@ -177,6 +179,7 @@ class Collector:
                     ) from None
                 return
             last = await asyncio.to_thread(self._store, chunk)
+            self._news.set()
             self._on_reach(last * SECTOR)
 
     def _store(self, chunk: bytes) -> int:
@@ -231,7 +234,8 @@ class Collector:
         while not self._ended.done():
             if announced is not None and self._received == announced:
                 return
-            await asyncio.wait([self._ended], timeout=0.1)
+            self._news.clear()
+            await self._news.wait()
         await self._outcome()
 
     def _finish(self) -> None:

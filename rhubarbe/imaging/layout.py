@@ -15,9 +15,6 @@ from rhubarbe.ndz.header import SECTOR, SECTORS_MAX
 MIN_FREE = 64
 """Shortest run of free sectors that is left out: below it, a region costs more than its data."""
 
-SMALL_GAP = 2048
-"""A gap of at most 1 MiB is stored as it is: an old boot loader must not survive in it."""
-
 BOOT_GAP = (256 << 20) // SECTOR
 """Up to this size, what is before the first partition is stored as it is: boot loaders own it."""
 
@@ -247,16 +244,15 @@ def _reader(source: Source, partition: Partition) -> ReadAt:
 def _used_gaps(source: Source, table: PartitionTable, taken: list[Range]) -> Iterator[Range]:
     """Yield what to keep of the space between partitions: up to its last byte that is not zero.
 
-    Of a gap of zeros that is thus both ends, or all of it where it is small. All that is before
-    the first partition is kept, whatever the table says of it: boot loaders live there. Of what is
-    after the last one, only the ends are.
+    Of a gap of zeros that is thus both ends, which are all of a small one: an old boot loader must
+    not survive in it. All that is before the first partition is kept, whatever the table says of
+    it: boot loaders live there. Of what is after the last one, only the ends are.
     """
     partitions = [p for p in table.partitions if not p.is_extended]
     first = min((p.start for p in partitions), default=0)
     last = max((p.end for p in partitions), default=0)
     for start, end in _gaps(taken, [(0, table.disk_sectors)]):
-        is_boot_loaders = end <= first and end - start <= BOOT_GAP
-        if end - start <= SMALL_GAP or is_boot_loaders:
+        if end <= first and end - start <= BOOT_GAP:
             yield start, end
             continue
         yield from _edges(start, end)

@@ -82,7 +82,7 @@ def test_a_pipe_that_is_not_read_holds_nobody_up_and_gets_all_in_the_end(pipe):
     lines = read_all(out, "the end")
     assert lines == [*(f"{number} {LINE}".strip() for number in range(1000)), "the end"]
     outlet.end()
-    assert (outlet.dropped, outlet.failure) == (0, None)
+    assert outlet.failure is None
 
 
 def test_the_oldest_lines_are_dropped_and_the_reader_is_told_how_many(pipe):
@@ -95,10 +95,9 @@ def test_the_oldest_lines_are_dropped_and_the_reader_is_told_how_many(pipe):
     outlet.end()
     told = [int(line.split()[0]) for line in lines if "missing" in line]
     assert lines.count(f"{told[0]} lines are missing here: they could not be written in time") == 1
-    assert sum(told) == outlet.dropped > 0
     numbers = [int(line[:3]) for line in lines[:-1] if "missing" not in line]
     assert numbers == sorted(numbers)
-    assert len(numbers) == total - outlet.dropped
+    assert len(numbers) == total - sum(told) < total
     assert numbers[-1] == total - 1
     assert outlet.is_incomplete
 
@@ -108,7 +107,7 @@ def test_one_huge_text_is_kept_and_whole(pipe):
     outlet = Outlet(stream, most=100)
     outlet.write(LINE * 200 + "the end\n")
     assert len(read_all(out, "the end")) == 201
-    assert outlet.dropped == 0
+    assert outlet.failure is None
 
 
 def test_a_stopped_terminal_holds_nobody_up_and_shows_the_rest_when_it_goes_on(terminal):
@@ -120,7 +119,7 @@ def test_a_stopped_terminal_holds_nobody_up_and_shows_the_rest_when_it_goes_on(t
     outlet.write("the end\n")
     lines = read_all(outer, "the end")
     told = [int(line.split()[0]) for line in lines if "missing here" in line]
-    assert sum(told) == outlet.dropped > 0
+    assert lines.count(LINE.strip()) == 1000 - sum(told) < 1000
 
 
 def test_the_end_waits_within_our_patience_for_who_does_not_read(pipe):
@@ -186,7 +185,6 @@ def test_a_disk_that_is_full_for_a_while_gets_what_comes_later(tmp_path, monkeyp
         outlet.end()
     lines = path.read_text().splitlines()
     assert lines[-2:] == ["1 line is missing here: No space left on device", "another"]
-    assert outlet.dropped == 1
     assert outlet.is_incomplete
 
 
@@ -251,8 +249,7 @@ def test_a_reader_that_was_stopped_gets_all_when_it_is_continued(tmp_path, pipe)
     reader.kill()
     reader.wait()
     told = [int(line.split()[0]) for line in copy.read_text().splitlines() if "missing" in line]
-    assert sum(told) == outlet.dropped > 0
-    assert copy.read_text().count("x\n") == 1000 - outlet.dropped
+    assert copy.read_text().count("x\n") == 1000 - sum(told) < 1000
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -261,7 +258,6 @@ def test_a_full_disk_is_told_once_and_holds_nobody_up():
         outlet = Outlet(stream)
         within(SOON, lambda: [outlet.write(LINE) for _ in range(100)])
         outlet.end()
-        assert outlet.dropped == 100
         assert outlet.failure.errno == errno.ENOSPC
 
 

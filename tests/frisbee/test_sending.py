@@ -86,6 +86,13 @@ def test_blocks_ahead_join_the_transmission_and_those_behind_come_after_it(sende
     assert _sent(sender) == [(1, 400), (1, 500), (1, 2)]
 
 
+def test_the_block_that_was_just_sent_is_behind(sender):
+    _ask(sender, AskPart(1, 0, 0b1111 | 1 << 500))
+    assert list(sender.next_train(4, 0.0).blocks) == [0, 1, 2, 3]
+    _ask(sender, AskPart(1, 1, 1 << 3))
+    assert _sent(sender) == [(1, 500), (1, 3)]
+
+
 def test_repairs_go_first_but_do_not_starve_chunks(sender):
     big = Sender(20 * CHUNK_SIZE, 0.0)
     _ask(big, Ask(0), *(AskPart(chunk, 1, 1) for chunk in range(1, 11)))
@@ -93,6 +100,15 @@ def test_repairs_go_first_but_do_not_starve_chunks(sender):
     assert sent[:4] == [(chunk, 0) for chunk in range(1, 5)]
     assert sent[4:1028] == _whole(0)
     assert sent[1028:] == [(chunk, 0) for chunk in range(5, 11)]
+
+
+def test_after_each_whole_chunk_as_many_repairs_go_first_again():
+    big = Sender(20 * CHUNK_SIZE, 0.0)
+    _ask(big, Ask(0), Ask(11), *(AskPart(chunk, 1, 1) for chunk in range(1, 11)))
+    first, second, rest = (
+        [(chunk, 0) for chunk in part] for part in (range(1, 5), range(5, 9), range(9, 11))
+    )
+    assert _sent(big) == [*first, *_whole(0), *second, *_whole(11), *rest]
 
 
 def test_the_last_chunk_is_as_short_as_the_file():

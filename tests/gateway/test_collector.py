@@ -91,6 +91,20 @@ async def test_a_size_that_nobody_announced_is_not_needed(open_collector, image)
         assert await collector.complete(None) == len(image)
 
 
+@pytest.mark.parametrize("announced", [None, 2 * CHUNK])
+async def test_who_waits_already_is_told_of_the_end(open_collector, monkeypatch, image, announced):
+    monkeypatch.setattr(collector_module, "LAST_BYTES", 600)
+    async with open_collector() as collector, asyncio.timeout(20), asyncio.TaskGroup() as group:
+        waiting = group.create_task(collector.complete(announced))
+        async with node(collector, image[:CHUNK]) as (_, writer):
+            writer.write(image[CHUNK:])
+            if announced is None:
+                while len(collector.reached) < 2:  # noqa: ASYNC110 - the collector fills it
+                    await asyncio.sleep(0.01)
+                writer.write_eof()
+            assert await waiting == len(image)
+
+
 @pytest.mark.parametrize("piece", [1000, 65536, CHUNK + 1])
 async def test_pieces_of_any_size_make_the_image(open_collector, partial, image, piece):
     async with open_collector() as collector:

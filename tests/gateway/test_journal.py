@@ -99,6 +99,14 @@ def test_a_later_process_of_the_same_number_does_not_keep_a_link(tmp_path, link,
     assert len(sweep(tmp_path)) == 1
 
 
+def test_a_process_that_is_dead_but_not_yet_waited_for_keeps_no_link(tmp_path, link, holder):
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    os.kill(holder.pid, 0)  # its number is still taken
+    assert len(sweep(tmp_path)) == 1
+    assert not link.is_symlink()
+
+
 def test_an_invisible_process_is_believed_until_it_is_overdue(tmp_path, link, holder, monkeypatch):
     def not_yours(pid, number):
         raise PermissionError

@@ -1,5 +1,7 @@
 """A restore that is cut short leaves nothing that boots; one that ends leaves what it should."""
 
+import os
+
 import pytest
 
 from rhubarbe.imaging.target import HEAD, Target
@@ -69,3 +71,47 @@ def test_a_fresh_file_is_written_as_it_comes(tmp_path):
     with Target.open(str(path)) as target:
         target.write(0, NEW * 512)
         assert path.read_bytes() == NEW * 512
+
+
+class Power:
+    """What a disk whose cache is lost would hold: the writes since the last flush are in doubt."""
+
+    def __init__(self, path, monkeypatch):
+        self.safe = bytearray(path.read_bytes())
+        self.doubtful = []
+        self._write, self._flush = os.pwrite, os.fsync
+        monkeypatch.setattr(os, "pwrite", self._written)
+        monkeypatch.setattr(os, "fsync", self._flushed)
+        self.seen = []
+
+    def _written(self, descriptor, data, offset):
+        self.doubtful.append((offset, bytes(data)))
+        # All are lost but one, whichever that is.
+        self.seen += [bytes(self._with(*one)) for one in self.doubtful]
+        return self._write(descriptor, data, offset)
+
+    def _flushed(self, descriptor):
+        self._flush(descriptor)
+        for one in self.doubtful:
+            self.safe = self._with(*one)
+        self.doubtful.clear()
+
+    def _with(self, offset, data):
+        content = bytearray(self.safe)
+        content[offset : offset + len(data)] = data
+        return content
+
+
+def test_power_may_fail_at_any_moment(tmp_path, monkeypatch):
+    path = tmp_path / "disk"
+    path.write_bytes(OLD * 4 * HEAD)
+    power = Power(path, monkeypatch)
+    with Target.open(str(path), keep_size=True) as target:
+        target.write(2 * HEAD, NEW * HEAD)
+        target.write(0, NEW * 2 * HEAD)
+        target.write(3 * HEAD, NEW * HEAD)
+        target.sync()
+    whole = NEW * 4 * HEAD
+    assert (bytes(power.safe), power.doubtful) == (whole, [])
+    assert whole in power.seen
+    assert [each for each in power.seen if any(each[:HEAD]) and each != whole] == []

@@ -1,9 +1,11 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
 from rhubarbe.ndz import check
 from rhubarbe.ndz.check import ImageChecker, check_file
+from rhubarbe.ndz.deflate import Batch, Deflater, Packer
 from rhubarbe.ndz.errors import (
     CheckStopped,
     DamagedChunk,
@@ -12,6 +14,8 @@ from rhubarbe.ndz.errors import (
     TruncatedImage,
     UnsupportedImage,
 )
+from rhubarbe.ndz.header import Region, parse_header
+from rhubarbe.ndz.seal import read_seal, seal_chunk
 
 CHUNK = 1 << 20
 
@@ -137,3 +141,15 @@ def test_a_check_that_nobody_wants_any_more_ends_with_the_chunks_at_hand(
 def test_an_image_without_any_chunk_of_its_stream_is_empty():
     with pytest.raises(NdzError, match="empty"):
         ImageChecker().finish()
+
+
+@pytest.mark.parametrize("total", [0, 2, 1 << 20])
+def test_a_last_chunk_that_was_sealed_in_another_number_of_them_is_refused(total):
+    packer = Packer(image_id=b"i" * 16)
+    assert list(packer.add(Deflater().deflate(Batch((Region(0, 1),), bytes(512))))) == []
+    (chunk,) = packer.finish(1)
+    ImageChecker().feed(chunk)
+    seal = read_seal(chunk, parse_header(chunk, 0))
+    seal_chunk(chunk, replace(seal, total=total))
+    with pytest.raises(DamagedChunk, match=f"chunk 0: was sealed as the last of {total} chunks"):
+        ImageChecker().feed(chunk)
