@@ -60,6 +60,7 @@ class QemuMachine:
         self._tasks = tasks
         self._log = log
         self._life: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def has_power(self) -> bool:
@@ -75,23 +76,24 @@ class QemuMachine:
         state = State.DISK if self.has_power else State.OFF
         if not boot.restarts(state, key):
             return
-        last = self._life
         self.stop()
         if boot.after_key(state, key).has_power:
-            self._switch_on(self.faults, last)
+            self._switch_on(self.faults)
 
     def stop(self) -> None:
         """Lose power; the process ends soon."""
         if self._life is not None:
             self._life.cancel()
+            self._ending.add(self._life)
+            self._life.add_done_callback(self._ending.discard)
         self._life = None
 
-    def _switch_on(self, faults: Faults, last: asyncio.Task[None] | None = None) -> None:
-        self._life = self._tasks.create_task(self._live(faults, last))
+    def _switch_on(self, faults: Faults) -> None:
+        self._life = self._tasks.create_task(self._live(faults))
 
-    async def _live(self, faults: Faults, last: asyncio.Task[None] | None) -> None:
-        if last is not None:  # only one may hold the cable
-            await asyncio.wait([last])
+    async def _live(self, faults: Faults) -> None:
+        while self._ending:  # only one may hold the cable
+            await asyncio.wait(self._ending)
         if faults.take("never-returns"):
             self._log(f"{self.name} meets never-returns")
             await asyncio.Event().wait()
