@@ -1,4 +1,8 @@
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from setuptools import Command, find_packages, setup
@@ -6,6 +10,15 @@ from setuptools.command.build import build
 
 HERE = Path(__file__).parent
 VERSION = (HERE / "rhubarbe" / "VERSION").read_text().strip()
+
+
+def elsewhere() -> dict[str, dict[str, str]]:
+    """Have nothing made in a checkout of another's: root who installs from it would own that."""
+    if HERE.stat().st_uid == os.getuid():
+        return {}
+    place = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return {"build": {"build_base": place}, "egg_info": {"egg_base": place}}
 
 
 class BuildMan(Command):
@@ -29,8 +42,7 @@ class BuildMan(Command):
         from pages import write_pages
 
         pages = write_pages(HERE / str(self.build_base) / "man")
-        files = [str(page.relative_to(HERE)) for page in pages]
-        self.distribution.data_files = [("share/man/man1", files)]
+        self.distribution.data_files = [("share/man/man1", [str(page) for page in pages])]
 
 
 class Build(build):
@@ -50,6 +62,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["rhubarbe", "rhubarbe.*"]),
     package_data={"rhubarbe": ["VERSION", "py.typed"], "rhubarbe.netboot": ["files/*"]},
+    options=elsewhere(),
     cmdclass={"build": Build, "build_man": BuildMan},
     scripts=sorted(str(path.relative_to(HERE)) for path in (HERE / "bin").iterdir()),
     install_requires=[

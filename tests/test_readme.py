@@ -24,7 +24,7 @@ throwaway = pytest.mark.skipif(
 IN_A_TESTBED = "rhubarbe-load -i fedora"
 BY_CLEAN_ROOT = "sh tools/demo  "
 ON_A_MACHINE = {
-    "apt-get install python3-venv": ROOT,
+    "umask 022": ROOT,
     "rhubarbe-ramdisk build --output /tftpboot": Path("/"),
 }
 ANYWHERE = {

@@ -27,6 +27,14 @@ missing_of() {    # missing_of PACKAGE...: print those that are not installed
     done
 }
 
+# What another user made in the checkout, root say, cannot be made anew.
+for made in .venv demo rhubarbe.egg-info build; do
+    if [ -e "$here/$made" ] && [ ! -w "$here/$made" ]; then
+        echo "$(basename "$0"): $here/$made is not yours; as root: rm -r $here/$made" >&2
+        exit 1
+    fi
+done
+
 missing=""
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 is_there mke2fs && is_there debugfs || missing="$missing e2fsprogs"

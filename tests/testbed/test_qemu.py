@@ -66,6 +66,9 @@ class Bench:
         said = self.place / "said"
         return said.read_text().splitlines() if said.exists() else []
 
+    async def has_booted(self, times):
+        await self.until(lambda: len(self.boots()) == times)
+
     async def until(self, condition):
         async with asyncio.timeout(10):
             while not condition():  # noqa: ASYNC110 - a file tells it
@@ -77,18 +80,18 @@ async def test_power_is_a_process(place):
         bench = Bench(place, tasks)
         bench.machine.power_up()
         assert bench.machine.has_power
-        await bench.until(lambda: len(bench.boots()) == 1)
+        await bench.has_booted(1)
         for boots in range(2, 22, 2):
             for _ in range(3):
                 bench.machine.press(Key.RESET)
-            await bench.until(lambda: len(bench.boots()) == boots)
+            await bench.has_booted(boots)
             bench.machine.press(Key.ON)  # it is on
             bench.machine.press(Key.OFF)
             assert not bench.machine.has_power
             bench.machine.press(Key.RESET)  # only wakes what is on
             assert not bench.machine.has_power
             bench.machine.press(Key.ON)
-            await bench.until(lambda: len(bench.boots()) == boots + 1)
+            await bench.has_booted(boots + 1)
         bench.machine.stop()
     assert not any("with status" in line for line in bench.log)  # none found its cable taken
     assert not any(runs(line.split()[0]) for line in bench.boots())
