@@ -16,6 +16,7 @@ def elsewhere() -> dict[str, dict[str, str]]:
     """Have nothing made in a checkout of another's: root who installs from it would own that."""
     if HERE.stat().st_uid == os.getuid():
         return {}
+    sys.dont_write_bytecode = True
     place = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return {"build": {"build_base": place}, "egg_info": {"egg_base": place}}
