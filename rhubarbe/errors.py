@@ -88,5 +88,9 @@ class Refused(NodeError):
     """The node answered and said no: neither waiting nor another round will help."""
 
 
+class Mistrusted(Refused):
+    """Who answers is not the node, as far as its ssh host key is known."""
+
+
 class CommandFailed(NodeError):
     """A program on the node ended with another status than 0."""

@@ -18,7 +18,14 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import Shell
 from rhubarbe.disks import Choice, Disk, partition_of
-from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
+from rhubarbe.errors import (
+    CardError,
+    CommandFailed,
+    Mistrusted,
+    NodeError,
+    Refused,
+    Unreachable,
+)
 from rhubarbe.events import (
     NodeNoted,
     NodeSaid,
@@ -88,6 +95,7 @@ class Node:
         self.spent: dict[Phase, float] = {}
         self._last_note = ""
         self._told = ramdisk.Share()
+        self._mistrust = ""
         self._percent = -1.0
         self._saw_strangers = False
         own = settings.for_node(entry.number, entry.name, entry.disk)
@@ -241,14 +249,16 @@ class Node:
     async def wait_for_ramdisk(self, limit: float | None = None) -> None:
         """Return once the ramdisk answers on its shell; raises Unreachable.
 
-        It has `limit` seconds, or what it may take from a reset on.
+        It has `limit` seconds, or what it may take from a reset on. Then a wrong host key is an
+        answer, and raises Mistrusted: nobody but who was reset can show it for long.
         """
         networking = self._settings.networking
+        is_reset, self._mistrust = limit is None, ""
         limit = limit or self._settings.nodes.timeout_before_telnet
         try:
             async with self.enter(Phase.RAMDISK, limit, f"no answer on {self._shell}"):
                 async for _ in backoff(networking.telnet_backoff):
-                    if await self._is_in_ramdisk():
+                    if await self._is_in_ramdisk(ends_by_a_key=is_reset):
                         return
         except Unreachable as error:
             raise Unreachable(f"{error}{await self._instead()}") from error
@@ -262,7 +272,8 @@ class Node:
             return "; it answers on ssh: it booted its own disk"
         return ""
 
-    async def _is_in_ramdisk(self) -> bool:
+    async def _is_in_ramdisk(self, *, ends_by_a_key: bool) -> bool:
+        """Tell whether the ramdisk answers; raises Mistrusted for a key that is wrong twice."""
         networking, shell = self._settings.networking, self._shell
         ip = self.entry.control.ip
         if not await accepts(ip, shell_port(shell, networking), networking.telnet_timeout):
@@ -272,8 +283,13 @@ class Node:
         try:
             await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS, heard=False)
         except NodeError as error:
-            self.note(f"{shell} not ready: {error}")
+            words = str(error).removeprefix(f"{shell}: ")
+            self.note(f"{shell} not ready: {words}")
+            # The first may be the old system's.
+            if ends_by_a_key and isinstance(error, Mistrusted) and words == self._mistrust:
+                raise
             if isinstance(error, Refused):
+                self._mistrust = words
                 await asyncio.sleep(FORGIVEN)
             return False
         return True

@@ -8,9 +8,9 @@ import pytest
 from rhubarbe import node as node_module
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.config.settings import NetworkingSettings, NodesSettings
+from rhubarbe.config.settings import NetworkingSettings, NodesSettings, Shell
 from rhubarbe.displays import wording
-from rhubarbe.errors import CardError, NodeError, Refused, Unreachable
+from rhubarbe.errors import CardError, Mistrusted, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, NodeSaid, Phase, Progress
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Node
@@ -173,3 +173,40 @@ async def test_who_is_refused_by_ssh_does_not_insist(monkeypatch):
         with pytest.raises(Unreachable):
             await node.wait_for_ramdisk(0.5)
     assert tries == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "answers", "is_over"),
+    [
+        (None, ["its host key is A", "its host key is A"], True),  # the ramdisk's own is wrong
+        (None, ["its host key is A", None], False),  # the old system was still there
+        (None, ["its host key is A", "its host key is B", None], False),
+        (5, ["its host key is A", "its host key is A", None], False),  # nobody has reset it
+    ],
+)
+async def test_a_wrong_host_key_after_a_reset_is_believed_the_second_time(
+    monkeypatch, limit, answers, is_over
+):
+    left = list(answers)
+
+    async def answer(*_, **__):
+        if (words := left.pop(0)) is not None:
+            raise Mistrusted(words)
+
+    async def accepts(*_):
+        return True
+
+    monkeypatch.setattr(node_module, "accepts", accepts)
+    monkeypatch.setattr(node_module, "FORGIVEN", 0.01)
+    settings = Settings(
+        nodes=NodesSettings(ramdisk_shell=Shell.SSH, timeout_before_telnet=30),
+        networking=NetworkingSettings(telnet_backoff=0.01),
+    )
+    node = Node(Entry(1, INTERFACE, CARD, None), settings, Card("on"), Bus())
+    monkeypatch.setattr(node, "_run", answer)
+    if is_over:
+        with pytest.raises(Mistrusted, match="its host key is A"):
+            await node.wait_for_ramdisk(limit)
+    else:
+        await node.wait_for_ramdisk(limit)
+    assert left == []

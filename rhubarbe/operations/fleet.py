@@ -106,6 +106,7 @@ class Fleet:
                 return
 
     def _fail(self, node: Node, reason: str) -> None:
+        reason = reason.removeprefix(f"{node.phase}: ")  # which is told with it
         last_line = "" if node.last_line in reason else node.last_line
         self._keep(node, ok=False, reason=reason)
         self._bus.report(

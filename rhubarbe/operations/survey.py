@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CardError, CommandFailed, NodeError, Unreachable
+from rhubarbe.errors import CardError, CommandFailed, Mistrusted, NodeError, Unreachable
 from rhubarbe.events import NodeAnswered, Notice, Phase, Started
 from rhubarbe.gateway.history import History
 from rhubarbe.inventory import Entry
@@ -95,6 +95,8 @@ async def _stamp(
             lines = (await host.ask(limit, "cat /etc/rhubarbe-image")).split("\n")
     except CommandFailed:
         return True, "without a stamp"
+    except Mistrusted:  # of whoever answers there, nothing can be told
+        raise
     except NodeError as error:
         return False, f"up, but {error}"
     said = [line for line in lines if line.strip()]

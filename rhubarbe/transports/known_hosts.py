@@ -6,18 +6,18 @@ anything is known must show a key that is known, be it of another type, or witho
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import functools
 import hashlib
 import hmac
-import os
 import re
-import stat
 from dataclasses import dataclass, field
 
 from rhubarbe import TYPE_CHECKING
-from rhubarbe.errors import ConfigError, Refused, why
+from rhubarbe.errors import ConfigError, Mistrusted, Refused, why
+from rhubarbe.shared.own import read_trusted
+from rhubarbe.shared.threads import in_passing
+from rhubarbe.shared.trust import Distrust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 SSH_PORT = 22
 MOST_BYTES = 16 << 20
+READ_WITHIN = 10.0
 AUTHORITY = "@cert-authority"
 REVOKED = "@revoked"
+MARKERS = ("", AUTHORITY, REVOKED)
 _HASHED = re.compile(r"\|1\|([A-Za-z0-9+/=]+)\|([A-Za-z0-9+/=]+)")
 
 
@@ -65,9 +67,20 @@ async def require_files(networking: NetworkingSettings) -> None:
         file = getattr(networking, name)
         try:
             if file:
-                await asyncio.to_thread(_read, file)
+                await in_passing(READ_WITHIN, _require_keys, file)
         except OSError as error:
-            raise ConfigError(f"{name} in [networking]: {file}: {why(error)}") from error
+            raise ConfigError(f"{name} in [networking]: {_fault(file, error)}") from error
+
+
+def _require_keys(path: str) -> None:
+    """Raise OSError for a file that cannot be read, or in which no line holds a key."""
+    lines = _lines(_read(path))
+    if lines and not any(line.marker in MARKERS and _imported(line.key) for line in lines):
+        raise OSError(f"no line holds a host key; the first is line {lines[0].number}")
+
+
+def _fault(file: str, error: OSError) -> str:
+    return str(error) if isinstance(error, Distrust) else f"{file}: {why(error)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,7 @@ class KnownKeys:
     def take(self, line: _Line) -> None:
         """Take what a line says of the node."""
         key = _imported(line.key)
-        if key is None or line.marker not in ("", AUTHORITY, REVOKED):
+        if key is None or line.marker not in MARKERS:
             self.unread.append(line.number)
         elif line.marker == AUTHORITY:
             self.authorities.append(key)
@@ -153,33 +166,31 @@ class KnownKeys:
         return bool(self.trusted or self.authorities or self.unread)
 
     def judge(self, shown: asyncssh.SSHKey) -> None:
-        """Take the key that a node shows, or raise Refused, which says why, by fingerprints."""
+        """Take the key that a node shows, or raise Mistrusted, which says why, by fingerprints."""
         file, words = self.identity.file, f"its host key is {described(shown)}"
         if shown in self.revoked:
-            raise Refused(f"ssh: {words}, which is revoked in {file}")
+            raise Mistrusted(f"{words}, which is revoked in {file}")
         if any(shown == key for _, key in self.trusted):
             return
         if self.trusted:
             alike = [known for known in self.trusted if known[1].algorithm == shown.algorithm]
             number, key = (alike or self.trusted)[0]
-            raise Refused(f"ssh: {words}, not {described(key)} as in line {number} of {file}")
+            raise Mistrusted(f"{words}, not {described(key)} as in line {number} of {file}")
         if self.authorities:
-            raise Refused(
-                f"ssh: {words} without a certificate of"
+            raise Mistrusted(
+                f"{words} without a certificate of"
                 f" {described(self.authorities[0])}, as {file} asks for"
             )
         if self.unread:
-            raise Refused(f"ssh: {words}; what line {self.unread[0]} of {file} says is no key")
+            raise Mistrusted(f"{words}; what line {self.unread[0]} of {file} says is no key")
         if self.identity.is_strict:
-            raise Refused(
-                f"ssh: {words}, which is not in {file}, and strict_host_key_checking = yes"
-            )
+            raise Mistrusted(f"{words}, which is not in {file}, and strict_host_key_checking = yes")
 
     def judge_authority(self, shown: asyncssh.SSHKey) -> None:
         """Refuse the authority that signed a node's certificate: it is none that is known."""
         words = ", ".join(map(described, self.authorities))
-        raise Refused(
-            f"ssh: its host certificate is signed by {described(shown)}, not by {words}"
+        raise Mistrusted(
+            f"its host certificate is signed by {described(shown)}, not by {words}"
             f" as in {self.identity.file}"
         )
 
@@ -195,14 +206,24 @@ def _imported(text: str) -> asyncssh.SSHKey | None:
     return import_public(text.encode())
 
 
+async def look_up(identity: Identity, ip: str, port: int) -> KnownKeys | None:
+    """Look up a node; None where there is no file to look into. Raises Refused."""
+    if not identity.file:
+        return None
+    try:
+        return await in_passing(READ_WITHIN, known_keys, identity, ip, port)
+    except TimeoutError as error:
+        raise Refused(_fault(identity.file, error)) from error
+
+
 def known_keys(identity: Identity, ip: str, port: int) -> KnownKeys | None:
-    """Look up a node; None where there is no file to look into. For a thread; raises Refused."""
+    """Look up a node as `look_up` does; waits for the disk."""
     if not identity.file:
         return None
     try:
         text = _read(identity.file)
     except OSError as error:
-        raise Refused(f"ssh: {identity.file}: {why(error)}") from error
+        raise Refused(_fault(identity.file, error)) from error
     known = KnownKeys(identity)
     names = [identity.name.lower(), ip]
     at_port = names if port == SSH_PORT else [f"[{name}]:{port}" for name in names]
@@ -219,13 +240,6 @@ def known_keys(identity: Identity, ip: str, port: int) -> KnownKeys | None:
 
 
 def _read(path: str) -> str:
-    """Return the text of a file; raises OSError."""
-    # A FIFO would have us wait for who writes into it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:  # noqa: PTH123 - of a descriptor
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is no regular file")
-        content = stream.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise OSError(f"it is larger than {MOST_BYTES} bytes")
+    """Return the text of a file, which nobody but root and we may have written; raises OSError."""
+    content = read_trusted(path, MOST_BYTES)
     return content.decode("utf-8", "surrogateescape").replace("\r", "")

@@ -8,9 +8,9 @@ from typing import Any
 
 import asyncssh
 
-from rhubarbe.errors import Refused, Unreachable, why
+from rhubarbe.errors import Mistrusted, Refused, Unreachable, why
 from rhubarbe.transports import ssh_keys
-from rhubarbe.transports.known_hosts import ANYBODY, Identity, KnownKeys, known_keys
+from rhubarbe.transports.known_hosts import ANYBODY, Identity, KnownKeys, look_up
 
 # With all that the library offers, Dropbear finds no name that it knows among the first twenty, and
 # hangs up. Certificates are of use only where an authority is known.
@@ -34,7 +34,7 @@ async def entered(
 
     It must be the node of this identity.
     """
-    known = await asyncio.to_thread(known_keys, identity, ip, port)
+    known = await look_up(identity, ip, port)
     async with ssh_keys.gathered(key) as keys, contextlib.AsyncExitStack() as stack:
         if key and not keys.pairs:
             raise Refused(f"the ssh key {'; '.join(keys.faults)}")
@@ -86,7 +86,7 @@ class _Door:
             self.shown += visit.shown
             raise Refused(self.refusal(self._judgement(visit))) from error
         except asyncssh.HostKeyNotVerifiable as error:
-            raise visit.mistrust or Refused(f"ssh: {why(error)}") from error
+            raise visit.mistrust or Mistrusted(why(error)) from error
         except TimeoutError as error:
             if not visit.waits_for_agent:
                 raise

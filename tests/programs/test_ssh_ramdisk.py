@@ -1,5 +1,6 @@
 """The ramdisk behind ssh instead of telnet: load, save, wait, rescue, and what goes wrong."""
 
+import json
 import re
 import shutil
 import signal
@@ -79,6 +80,37 @@ def test_a_key_that_the_ramdisk_does_not_know_is_said(site, tmp_path):
     load = site.run("rhubarbe-load", "--retries", "0", "4", RHUBARBE_CONF=str(other))
     assert load.returncode == 1
     assert "ssh refuses to let root in" in load.stdout
+
+
+def with_false_key(site, tmp_path, setting):
+    """Return a configuration in which nodes are known by a key that none has."""
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    known = tmp_path / "known"
+    known.write_text(f"* {key}")
+    conf = tmp_path / "rhubarbe.conf"
+    text = (site.directory / "rhubarbe.conf").read_text()
+    conf.write_text(text.replace("[networking]", f"[networking]\n{setting} = {known}"))
+    return str(conf)
+
+
+def test_who_is_not_the_ramdisk_by_its_key_is_not_waited_for(site, tmp_path):
+    conf = with_false_key(site, tmp_path, "ramdisk_known_hosts")
+    load = site.run("rhubarbe-load", "--report", str(tmp_path / "report"), "4", RHUBARBE_CONF=conf)
+    assert load.returncode == 1
+    assert "fit04: FAILED in ramdisk: its host key is SHA256:" in load.stdout
+    (node,) = json.loads((tmp_path / "report").read_text())["nodes"]
+    assert node["attempts"] == 1
+    assert "FAILED in ramdisk: no answer" not in load.stdout
+
+
+def test_what_is_on_the_disk_of_whom_a_key_gives_the_lie_to_is_not_known(site, tmp_path):
+    good(site.run("rhubarbe-load", "-i", "sample", "1", "--wait"))
+    conf = with_false_key(site, tmp_path, "known_hosts")
+    status = site.run("rhubarbe-status", "--image", "-v", "1", RHUBARBE_CONF=conf)
+    assert status.returncode == 1
+    assert "fit01: its host key is SHA256:" in status.stdout + status.stderr
+    waited = site.run("rhubarbe-wait", "1", RHUBARBE_CONF=conf)
+    assert "fit01: FAILED in ssh: its host key is SHA256:" in waited.stdout
 
 
 @pytest.mark.full

@@ -16,7 +16,7 @@ from openssh import PORT, SSHD, OpenSsh, keygen
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import ConfigError, NodeError, Refused
 from rhubarbe.transports import known_hosts, ssh_keys
-from rhubarbe.transports.known_hosts import Identity, known_keys, require_files
+from rhubarbe.transports.known_hosts import Identity, known_keys, look_up, require_files
 from rhubarbe.transports.ssh import ask, log_in, open_shell
 
 pytestmark = pytest.mark.skipif(not shutil.which(SSHD), reason="without openssh-server")
@@ -182,8 +182,7 @@ async def test_a_wrong_key_is_named_by_both_fingerprints(sshd, keys, file):
         said = await verdict(server, keys, file)
     shown, known = fingerprint(keys / "host"), fingerprint(keys / "other")
     assert said == (
-        f"ssh: its host key is {shown} (ssh-ed25519), not {known} (ssh-ed25519)"
-        f" as in line 3 of {file}"
+        f"its host key is {shown} (ssh-ed25519), not {known} (ssh-ed25519) as in line 3 of {file}"
     )
 
 
@@ -304,6 +303,40 @@ async def test_a_file_that_cannot_be_read_is_said_before_anything_is_done(file, 
     await require_files(NetworkingSettings())
     with pytest.raises(ConfigError, match="known_hosts, which names no file"):
         await require_files(NetworkingSettings(strict_host_key_checking="yes"))
+
+
+GARBAGE = ("nonsense\n", "fit01 ssh-ed25519 AAAA\n", "# x\n\nfit01\n", "<html>\n<body>404</body>\n")
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+async def test_a_file_without_a_key_in_any_line_is_none(file, content):
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"no line holds a host key; the first is line [13]\Z"):
+        await require_files(NetworkingSettings(known_hosts=str(file)))
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n", "{garbage}fit02 {key}\n"])
+async def test_a_file_with_nothing_or_a_key_in_it_is_one(file, keys, content):
+    file.write_text(content.format(garbage=GARBAGE[0], key=public(keys / "host")))
+    await require_files(NetworkingSettings(known_hosts=str(file)))
+
+
+async def test_a_file_that_anybody_can_write_is_refused(file, keys):
+    file.write_text(f"fit01 {public(keys / 'host')}\n")
+    file.chmod(0o666)
+    says = f"{file}: anybody can write it; do: chmod o-w {file}"
+    with pytest.raises(ConfigError, match=rf"\Aknown_hosts in \[networking\]: {says}\Z"):
+        await require_files(NetworkingSettings(known_hosts=str(file)))
+    with pytest.raises(Refused, match=says):
+        await look_up(Identity(NAME, str(file)), "10.0.0.1", 22)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+async def test_a_file_of_a_stranger_s_is_refused(file, keys):
+    file.write_text(f"fit01 {public(keys / 'host')}\n")
+    os.chown(file, 4001, 4001)
+    with pytest.raises(ConfigError, match="belongs to uid 4001, neither you nor root"):
+        await require_files(NetworkingSettings(ramdisk_known_hosts=str(file)))
 
 
 @pytest.mark.parametrize(
