@@ -5,10 +5,13 @@
   are carried as Python does (PEP 383), byte for byte.
 - The standard streams take any text. Into files and pipes, names go as the bytes that they are; on
   a terminal, what it could not show is escaped.
-- A standard stream that is closed leads nowhere: else the next file that is opened would be it.
+- A standard stream that is closed leads nowhere: else the next file that is opened would be it. What
+  is written there is lost all the same, and who loses something ends with 1.
 - As many files may be open as the system lets us.
 - Whoever has no name on this machine gets one, by number: libraries refuse to work without.
 """
+
+from __future__ import annotations
 
 import codecs
 import errno
@@ -17,8 +20,14 @@ import pwd
 import resource
 import signal
 import sys
-from collections.abc import Callable
-from io import TextIOWrapper
+from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
+
+from rhubarbe import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
 
 # Beyond that, programs that first close whatever they may have inherited would take minutes.
 MOST_FILES = 1 << 20
@@ -45,7 +54,7 @@ def run(program: Callable[[], int]) -> int:
     """
     try:
         try:
-            return program()
+            return program() or lost_complaints()
         finally:  # also after --help, which exits
             sys.stdout.flush()
     except BrokenPipeError:
@@ -95,10 +104,32 @@ def _have_standard_streams() -> None:
     """Open those that are closed towards `/dev/null`, in order, so that each has its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            nowhere = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: PTH123, SIM115
-            if nowhere.fileno() == number:
+            # To be read only, so that whoever writes there, by number too, is told.
+            nowhere = os.open(os.devnull, os.O_RDONLY)
+            if nowhere == number:
                 os.set_inheritable(number, True)  # noqa: FBT003 - as those of all processes
-            setattr(sys, name, nowhere)
+            raw = _Lost(nowhere) if name == "stderr" else FileIO(nowhere, "w" if number else "r")
+            buffer = BufferedWriter(raw) if number else BufferedReader(raw)
+            setattr(sys, name, TextIOWrapper(buffer, "utf-8", line_buffering=name == "stderr"))
+
+
+class _Lost(FileIO):
+    """Standard error that is closed: who complains there goes on, but something was lost."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w")
+        self.has_lost = False
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """Lose it."""
+        self.has_lost = True
+        return len(memoryview(content))
+
+
+def lost_complaints() -> int:
+    """Return 1 if something was written to a standard error that is closed, else 0."""
+    raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
+    return int(isinstance(raw, _Lost) and raw.has_lost)
 
 
 def _take_any_text(stream: object) -> None:

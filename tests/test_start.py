@@ -60,30 +60,60 @@ def test_what_a_stream_lacks_is_escaped():
         assert said == rb"gr\xf6\xdfer \u65e5 caf" + b"\xe9" + rb" \ud800" + b"\n"
 
 
-def test_closed_streams_are_no_obstacle():
-    words = [sys.executable, "-c", "from rhubarbe.start import begin; begin(); print('well')"]
-    line = 'exec "$@" >&- 2>&-'
-    assert subprocess.run(["sh", "-c", line, "-", *words], check=False, timeout=60).returncode == 0
+def ended(act, closed, *words):
+    """Run a program that does something, some of its streams closed; return its exit code."""
+    script = f"""
+import os, sys
+from rhubarbe.start import begin, run
+begin()
+def program():
+    {act}
+    return 0
+sys.exit(run(program))
+"""
+    command = [sys.executable, "-X", "dev", "-c", script, *words]
+    line = f'exec "$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line, "-", *command], check=False, timeout=60, capture_output=True
+    )
+    assert b"Traceback" not in done.stderr
+    return done.returncode
+
+
+@pytest.mark.parametrize(
+    ("act", "closed", "code"),
+    [
+        ("pass", "<&- >&- 2>&-", 0),
+        ("print('lost')", ">&-", 1),
+        ("print('lost')", "<&- >&- 2>&-", 1),
+        ("print('well')", "2>&-", 0),
+        ("print('lost', file=sys.stderr)", "2>&-", 1),
+        ("print('well', file=sys.stderr)", ">&-", 0),
+        ("sys.stdout.buffer.write(b'lost')", ">&-", 1),
+        ("os.write(1, b'lost')", ">&-", 1),
+        ("print('help'); sys.exit(0)", ">&-", 1),
+        ("print('refused', file=sys.stderr); sys.exit(2)", "2>&-", 2),
+        ("sys.exit(os.system('echo lost') >> 8)", ">&-", 1),
+    ],
+)
+def test_what_is_lost_to_a_closed_stream_is_an_error(act, closed, code):
+    assert ended(act, closed) == code
+
+
+def test_who_complains_to_nobody_goes_on_to_the_end(tmp_path):
+    path = tmp_path / "file"
+    act = "print('lost', file=sys.stderr); open(sys.argv[1], 'w').write('done')"
+    assert ended(act, "2>&-", path) == 1
+    assert path.read_text() == "done"
 
 
 def test_a_closed_stream_is_no_file_of_ours(tmp_path):
-    script = """
-import os, sys
-from rhubarbe.start import begin
-begin()
-with open(sys.argv[1], "w") as file:
-    print("said to nobody")
-    print("nor this", file=sys.stderr)
-    sys.stdout.flush()
-    os.system("echo from a child")
-    assert file.fileno() > 2
-"""
     path = tmp_path / "file"
-    words = [sys.executable, "-X", "dev", "-c", script, path]
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "-", *words], check=False, timeout=60
+    act = (
+        "file = open(sys.argv[1], 'w'); print('nor this', file=sys.stderr);"
+        " print('said to nobody'); sys.exit(file.close())"
     )
-    assert done.returncode == 0
+    assert ended(act, "<&- >&- 2>&-", path) == 1
     assert path.read_text() == ""
 
 

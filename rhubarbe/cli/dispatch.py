@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rhubarbe.cli.arguments import make_parser, version
 from rhubarbe.errors import GatewayError, RhubarbeError, shortage
-from rhubarbe.start import UNWRITABLE, write_no_more
+from rhubarbe.start import UNWRITABLE, lost_complaints, write_no_more
 
 # Each verb with the module of this room that knows it, and what the list of verbs says of it.
 VERBS = {
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = os.path.basename(program)
     try:
         try:
-            return _main(name, words)
+            return _main(name, words) or lost_complaints()
         finally:  # also after --help, which exits
             if sys.stdout is not None:  # closed by whoever started us
                 sys.stdout.flush()

@@ -154,9 +154,15 @@ def test_a_report_that_nobody_reads_is_given_up(testbed):
 
 
 @pytest.mark.parametrize("words", [["status", "1"], ["status", "--json", "1"], ["nodes", "1"]])
-def test_closed_streams_are_nobody_s_fault(testbed, words):
+def test_what_is_lost_to_closed_streams_is_an_error(testbed, words):
     closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "-"]
-    assert testbed.run(*closed, f"rhubarbe-{words[0]}", *words[1:]).returncode == 0
+    assert testbed.run(*closed, f"rhubarbe-{words[0]}", *words[1:]).returncode == 1
+    only_output = ["sh", "-c", 'exec "$@" >&-', "-"]
+    done = testbed.run(*only_output, f"rhubarbe-{words[0]}", *words[1:])
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "the output cannot be written: Bad file descriptor" in done.stderr
+    only_complaints = ["sh", "-c", 'exec "$@" 2>&-', "-"]
+    assert testbed.run(*only_complaints, f"rhubarbe-{words[0]}", *words[1:]).returncode == 0
 
 
 @pytest.mark.parametrize("words", [["images", "--check"], ["nodes", "-a"], ["load", "no-such"]])

@@ -29,6 +29,8 @@ READ = {
     "a folded line": OK + b"Server: card\r\n version 1\r\n\r\non\n",
     "the length twice": OK + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\non\n",
     "a length that is too long": OK + b"Content-Length: 10\r\n\r\non\n",
+    "a length beyond all numbers": OK + b"Content-Length: 100000000000000000000\r\n\r\non\n",
+    "a length with a sign": OK + b"Content-Length: +3\r\n\r\non\n",
     "a length and chunks": OK
     + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\non\n\r\n0\r\n\r\n",
     "chunks": OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\no\r\n2;x=y\r\nn\n\r\n0\r\n\r\n",
