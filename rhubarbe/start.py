@@ -5,8 +5,8 @@
   are carried as Python does (PEP 383), byte for byte.
 - The standard streams take any text. Into files and pipes, names go as the bytes that they are; on
   a terminal, what it could not show is escaped.
-- A standard stream that is closed leads nowhere: else the next file that is opened would be it. What
-  is written there is lost all the same, and who loses something ends with 1.
+- A standard stream that is closed leads nowhere: else the next file that is opened would be it.
+  What is written there is lost all the same, and who loses something ends with 1.
 - As many files may be open as the system lets us.
 - Whoever has no name on this machine gets one, by number: libraries refuse to work without.
 """

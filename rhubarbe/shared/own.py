@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from functools import partial
 
 from rhubarbe import TYPE_CHECKING
-from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.trust import Distrust, is_ours, require_site_s
+from rhubarbe.shared.directory import Directory, path_of
+from rhubarbe.shared.trust import Distrust, is_ours, name_of, require_site_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,14 +106,17 @@ def leads_to_device(path: StrPath) -> bool:
 def open_device(path: StrPath) -> int:
     """Open a pipe or a device to write into it, whatever leads there, but no file.
 
-    It must be root's or ours: raises OSError. A pipe is waited for.
+    It must be root's or ours: raises OSError. A pipe of ours is waited for.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) or not is_ours(status):
-        os.close(descriptor)
-        raise PermissionError(errno.EACCES, "it is another user's, and no file")
-    return descriptor
+    # Looked at first: another's pipe would have us wait for its reader.
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        status = os.fstat(found)
+        if stat.S_ISREG(status.st_mode) or not is_ours(status):
+            raise Distrust(f"it belongs to {name_of(status.st_uid)}, and is no file")
+        return os.open(path_of(found), os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
 
 
 def umask() -> int:

@@ -1,8 +1,10 @@
 import json
 import os
+import subprocess
 
 import pytest
 
+from rhubarbe.displays import report as report_module
 from rhubarbe.displays.report import Report
 from rhubarbe.events import Finished, ImageChosen, NodeResult, Phase, Started
 
@@ -80,3 +82,26 @@ def test_a_file_that_cannot_be_written_leaves_no_draft(tmp_path, clock, monkeypa
         Report(path, clock=clock).write()
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a pipe away")
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_another_s_pipe_is_refused_and_its_reader_not_waited_for(tmp_path, monkeypatch, is_linked):
+    path = tmp_path / "report"
+    os.mkfifo(path, 0o622)
+    os.chown(path, 4001, 4001)
+    if is_linked:
+        (tmp_path / "link").symlink_to(path)
+        path = tmp_path / "link"
+    monkeypatch.setattr(report_module, "WRITTEN_WITHIN", 60)  # beyond what a test may take
+    with pytest.raises(OSError, match="it belongs to uid 4001, and is no file"):
+        Report(path).write()
+
+
+def test_a_pipe_of_ours_is_written_to(tmp_path):
+    path = tmp_path / "report"
+    os.mkfifo(path)
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as reader:
+        Report(path).write()
+        assert json.loads(reader.stdout.read())["exit_code"] == 1
+    assert path.is_fifo()
