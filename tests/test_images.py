@@ -240,7 +240,10 @@ def test_a_default_image_is_not_looked_for_here(here, repository):
     (repository / "default.ndz").touch()
     assert find_image("default", repository, here=False) == repository / "default.ndz"
     (repository / "default.ndz").unlink()
-    assert "no such image" in refusal(lambda: find_image("default", repository, here=False))
+    words = refusal(lambda: find_image("default", repository, here=False))
+    assert words.startswith(f"default: no such image in {repository}; known: ")
+    assert words.endswith("; -i ./default.ndz is the one in this directory")
+    assert "neither here" not in words
 
 
 def test_the_path_of_a_default_image_is_one_in_the_repository(here, repository):

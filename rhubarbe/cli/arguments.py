@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from rhubarbe.config import Settings
+    from rhubarbe.config.settings import NodeValue
     from rhubarbe.inventory import Entry, Inventory
 
 SELECTION = """\
@@ -183,12 +184,24 @@ MAY_BE_AWAY = ("frisbee_image",)
 def node_faults(settings: Settings, inventory: Inventory) -> list[str]:
     """Return what is said in the configuration of nodes that there are not, each in one line."""
     return [
-        f"{value.origin}: {value.nodes} is no node of {settings.testbed.inventory_path},"
-        " and not this gateway"
+        f"{value.origin}: {lack}"
         for value in settings.of_nodes
         if value.key not in MAY_BE_AWAY
-        and not any(value.is_for(entry.number, entry.name) for entry in inventory)
+        and (lack := _lack(value, inventory, settings.testbed.inventory_path))
     ]
+
+
+def _lack(value: NodeValue, inventory: Inventory, source: str) -> str:
+    """Say which of its nodes there are not; empty where there are all."""
+    there = {entry.number for entry in inventory if value.is_for(entry.number, entry.name)}
+    if not there:
+        return f"{value.nodes} is no node of {source}, and not this gateway"
+    if lacking := sorted(value.numbers - there):
+        from rhubarbe.selector import fold
+
+        are = "are no nodes" if lacking[1:] else "is no node"
+        return f"{fold(lacking)} {are} of {source}"
+    return ""
 
 
 def selected_entries(

@@ -39,9 +39,23 @@ def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
     for candidate in _candidates(wanted, repository, here=here):
         if _is_file(partial := candidate + PARTIAL):
             raise ImageError(f"{wanted}: there is only {partial}, cut short while it was made")
+    if here:
+        hint = _hint(wanted, ".", repository)
+        raise ImageError(f"{wanted}: no such image, neither here nor in {repository}; {hint}")
     raise ImageError(
-        f"{wanted}: no such image, neither here nor in {repository}; {_hint(wanted, repository)}"
+        f"{wanted}: no such image in {repository}; {_hint(wanted, repository)}{_also(wanted)}"
     )
+
+
+def _also(wanted: str) -> str:
+    """Say that there is one in the current directory, where it was not looked for."""
+    import contextlib  # most images are found
+
+    for candidate in _candidates(wanted, ".", here=False):
+        with contextlib.suppress(ImageError):
+            if _is_file(candidate):
+                return f"; -i {candidate} is the one in this directory"
+    return ""
 
 
 def _is_file(path: str) -> bool:
@@ -74,8 +88,8 @@ def real_path(path: StrPath) -> str:
     return real
 
 
-def _hint(wanted: str, repository: StrPath) -> str:
-    names = known_names(repository)
+def _hint(wanted: str, *directories: StrPath) -> str:
+    names = _names_in(*directories)
     near = near_names(wanted, names)
     return f"near names: {', '.join(near)}" if near else f"known: {_some(names)}"
 
@@ -128,8 +142,12 @@ def _candidates(wanted: str, repository: StrPath, *, here: bool) -> Iterator[str
 
 def known_names(repository: StrPath) -> list[str]:
     """Return the names of the images here and in the repository, and their aliases, sorted."""
+    return _names_in(".", repository)
+
+
+def _names_in(*directories: StrPath) -> list[str]:
     found: set[str] = set()
-    for directory in (".", repository):
+    for directory in directories:
         for image in list_images(directory):
             found |= {image.name, *image.aliases}
     return sorted(found)

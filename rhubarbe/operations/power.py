@@ -150,9 +150,12 @@ class _Job:
 
     async def _off(self, node: Node) -> str:
         async with node.enter(Phase.POWER):
-            if self._softly:
+            lack = ""
+            if self._softly and await node.settled_power():
                 async with self._sessions:
-                    await self._shut_down(node)
+                    lack = await self._shut_down(node)
+            if lack:
+                node.note(f"no soft shutdown: {lack}")
             presence = await node.presence()
             await node.send("off")
             await self._see(lambda: _is_off(node), "says ok to off, but that the node is on")
@@ -162,26 +165,28 @@ class _Job:
                 return True
 
             await self._see(left, "says ok to off, but the node stays up")
-        return "off"
+        return f"off (no soft shutdown: {lack})" if lack else "off"
 
-    async def _shut_down(self, node: Node) -> None:
-        """Let the node's own system shut down, if it will: its card has the last word anyway."""
+    async def _shut_down(self, node: Node) -> str:
+        """Let the node's own system shut down, or return why it does not.
+
+        Its card has the last word anyway.
+        """
         networking, limits = self._settings.networking, self._settings.nodes
         ip, port = node.entry.control.ip, networking.ssh_port
         if not await accepts(ip, port, LOOK):
-            node.note("does not answer on ssh: no soft shutdown")
-            return
+            return "no answer on ssh"
         try:
             await ssh.Host.of(node.name, ip, networking).ask(LETS_IN, "shutdown -h now")
         except (Refused, CommandFailed) as error:
-            node.note(f"no soft shutdown: {error}")
-            return
+            return str(error)
         except Unreachable as error:  # perhaps since it is shutting down
             node.note(f"shutdown: {error}")
         if not await _happens(
             lambda: _is_off(node), limits.soft_off_timeout, limits.probe_interval
         ):
-            node.note(f"not shut down in {limits.soft_off_timeout:g} s")
+            return f"not done in {limits.soft_off_timeout:g} s"
+        return ""
 
     async def _reset(self, node: Node) -> str:
         async with node.enter(Phase.POWER):
@@ -207,12 +212,12 @@ class _Job:
 
     async def _both_off(self, node: Node) -> str:
         try:
-            await self._off(node)
+            off = await self._off(node)
         except NodeError as error:
             with contextlib.suppress(NodeError):  # one reason is enough
                 await self._usrp_off(node)
             raise error from None
-        return f"off, {await self._usrp_off(node)}"
+        return f"{off}, {await self._usrp_off(node)}"
 
     async def _see(self, done: Callable[[], Awaitable[bool]], otherwise: str) -> None:
         """Return once it is done; raises CardError with the words `otherwise`, after a while."""

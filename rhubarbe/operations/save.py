@@ -191,12 +191,13 @@ class _Save:
         """Stamp the disk; an image without a stamp is still an image, so a failure is but told."""
         if node.settings.frisbee.root_partition == NONE:
             return
-        limit = self._settings.nodes.silence_timeout
+        limit, where = self._settings.nodes.silence_timeout, ""
         try:
+            where = f" on {node.root_partition} (root_partition in [frisbee])"
             async with node.enter(Phase.STAMP, limit, "no end of it"):
                 await node.stamp(self._request.stamp)
         except NodeError as error:
-            node.note(f"/etc/rhubarbe-image could not be written: {error}")
+            node.note(f"no stamp: /etc/rhubarbe-image could not be written{where}: {error}")
 
     async def _tell_own_things(self) -> None:
         """Tell what the image holds of this node alone, which never fails a save."""

@@ -109,3 +109,7 @@ def test_values_for_nodes_are_shown_and_checked(testbed):
         assert words in refused.stderr
     checked = testbed.run("rhubarbe-inventory", "--check")
     assert (checked.returncode, words in checked.stdout) == (1, True)
+    for nodes, lacking in (("1-12", "3-12 are no nodes"), ("1,7", "7 is no node")):
+        say(testbed, f"hard_drive.{nodes} = /dev/sdb")
+        refused = testbed.run("rhubarbe-nodes", "1")
+        assert f"(hard_drive.{nodes}): {lacking} of " in refused.stderr

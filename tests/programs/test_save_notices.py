@@ -110,7 +110,10 @@ def test_a_lost_stamp_is_told_and_fails_no_save(single, name, script, reason):
     finally:
         undo()
     assert saved.returncode == 0, saved.stdout
-    told = re.search(r"fit01: /etc/rhubarbe-image could not be written: (.*)", saved.stdout)
+    where = r" on \S+ \(root_partition in \[frisbee\]\)"
+    told = re.search(
+        rf"fit01: no stamp: /etc/rhubarbe-image could not be written{where}: (.*)", saved.stdout
+    )
     assert re.search(reason, told.group(1))
     assert single.run("rhubarbe-images", "--check", name).returncode == 0
 
