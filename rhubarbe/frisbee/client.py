@@ -95,8 +95,7 @@ class _Teller:
 
     def finished(self, figures: Figures) -> None:
         """Tell that all is on the disk, and what it took."""
-        receiver = self._fetching.receiver
-        counts = receiver.counts
+        receiver, counts = self._fetching.receiver, self._fetching.receiver.counts
         self._events.tell(
             "Finished",
             ok=True,
@@ -127,9 +126,10 @@ class _Teller:
 
     @property
     def _strangers(self) -> dict[str, object]:
-        ignored = [asdict(each) for each in self._fetching.peers.ignored]
-        rejected, peers = self._fetching.receiver.counts.rejected_chunks, self._fetching.peers
-        return {"server": peers.server, "chunks_rejected": rejected, "ignored": ignored}
+        session, peers = self._fetching, self._fetching.peers
+        ignored = [asdict(each) for each in peers.ignored]
+        rejected = {"chunks_rejected": session.rejected, "rejections": session.rejections}
+        return {"server": peers.server, **rejected, "ignored": ignored}
 
 
 def _receive(settings: Settings, log: report.Report, teller: _Teller) -> None:

@@ -70,6 +70,7 @@ class Fetching:
         self._disk: Disk | None = None
         self._early: list[int] = []  # full before the disk is there: a late joiner's first
         self._senders: dict[int, str] = {}
+        self._rejected: set[int] = set()
         self._done: deque[_Done] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._progress = threading.Lock()
@@ -172,10 +173,11 @@ class Fetching:
                 self._reject(chunk, sender, now)
 
     def _reject(self, chunk: int, sender: str, now: float) -> None:
-        if not self.receiver.counts.rejected_chunks:
+        if not self._rejected:
             self._log.line(
                 f"Chunk {chunk} is not the image's, and is asked for again: {self.peers.blame}"
             )
+        self._rejected.add(chunk)
         self.receiver.reject(chunk, now)
         if sender == self.peers.server and self.peers.turn():
             self.receiver.start_over()
@@ -188,7 +190,17 @@ class Fetching:
     @property
     def oddities(self) -> list[str]:
         """What was sent by others than the server, or in its name: a line for each."""
-        return self.peers.described(self.receiver.counts.rejected_chunks)
+        return self.peers.described(self.rejected, self.rejections)
+
+    @property
+    def rejected(self) -> int:
+        """How many chunks came at least once that the manifest does not vouch for."""
+        return len(self._rejected)
+
+    @property
+    def rejections(self) -> int:
+        """How often such a chunk came."""
+        return self.receiver.counts.rejections
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -84,13 +84,19 @@ class Peers:
     def blame(self) -> str:
         """Whom wrong blocks are from that came from the server's address."""
         return (
-            f"somebody on the network sends in the name of {self.server}, or serves another image"
+            f"somebody on the network sends in the name of {self.server}, or it serves another"
+            " image, or one that was changed meanwhile"
         )
 
-    def described(self, rejected: int) -> list[str]:
-        """Return a line for all that was not the server's; ``rejected`` chunks were wrong."""
+    def described(self, rejected: int, times: int) -> list[str]:
+        """Return a line for all that was not the server's.
+
+        So many chunks were wrong, each at least once: so many `times` in all.
+        """
         lines = [str(each) for each in self.ignored]
         if rejected:
             chunks = _several(rejected, "chunk", "chunks")
-            lines.insert(0, f"Rejected {chunks} that the manifest does not vouch for: {self.blame}")
+            again = f", {times} times in all" if times > rejected else ""
+            what = f"Rejected {chunks} that the manifest does not vouch for{again}"
+            lines.insert(0, f"{what}: {self.blame}")
         return lines

@@ -252,7 +252,7 @@ class Receiver:
     def reject(self, chunk: int, now: float) -> None:
         """Note that a full chunk is not what it should be, and its buffer empty."""
         self._all.reject(chunk)
-        self.counts.rejected_chunks += 1
+        self.counts.rejections += 1
         self._silence.doubted(now)
         self._resting.reject(chunk, now)
         self._pass_due = True

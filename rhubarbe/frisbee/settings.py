@@ -8,6 +8,7 @@ from rhubarbe.frisbee.admission import Expected
 from rhubarbe.frisbee.errors import UsageError
 from rhubarbe.frisbee.multicast import RECEIVE_BUFFER
 from rhubarbe.frisbee.tuning import Tuning
+from rhubarbe.imaging.devices import STDOUT
 
 if TYPE_CHECKING:
     from rhubarbe.ndz.manifest import Manifest
@@ -33,8 +34,8 @@ Receive an image from a frisbee server onto a disk, a file, or - for the standar
   -R n         chunks asked for ahead (4); -I ms: before asking again (1000); -O: in order
   -r s         wait up to s seconds before joining; -k kb: socket buffers (16384)
   -q           no dots, no statistics; -b: broadcast; -d: debug; -n, -t: accepted, without effect
-  --manifest place   write no chunk but those of the image whose manifest is there: in a file, or
-               at HOST:PORT, with --manifest-digest HEX, which says which manifest it must be
+  --manifest place   write no chunk but those of the image whose manifest is there: in a file, -
+               for the standard input, or at HOST:PORT; --manifest-digest HEX says which it must be
   --as-device  a regular file is a disk: its size and other content stay
   --force      write also to a device that is in use
   --verify     read back from the disk what was written, and compare
@@ -56,7 +57,6 @@ _REFUSED = {
     **dict.fromkeys("FQPXB", _MASTER),
 }
 _ONLY_IMAGES = "zsDuc"
-STDOUT = "-"
 _SILENCE = 60
 
 
@@ -145,10 +145,25 @@ def _check_together(given: options.Given) -> None:
         raise UsageError("-m GROUP and -p PORT are needed")
     if given.has("D") and not given.has("s"):
         raise UsageError("-D sets the type of a slice: -s is needed with it")
-    if given.has("manifest-digest") and not given.has("manifest"):
-        raise UsageError("--manifest-digest is of a manifest: --manifest is needed with it")
+    _check_manifest(given)
     for letter in _ONLY_IMAGES if given.has("N") else "":
         if given.has(letter):
             raise UsageError(f"-{letter} is for images, -N for files as they are")
-    if given.arguments[0] == STDOUT and (given.has("N") or given.has("json")):
+    if given.arguments[0] in STDOUT and (given.has("N") or given.has("json")):
         raise UsageError("neither -N nor --json goes with - for the standard output")
+
+
+def _check_manifest(given: options.Given) -> None:
+    """Raise UsageError where a manifest cannot be where it is said to be, or have that digest."""
+    if given.has("manifest-digest") and not given.has("manifest"):
+        raise UsageError("--manifest-digest is of a manifest: --manifest is needed with it")
+    if not given.has("manifest"):
+        return
+    from rhubarbe.imaging.errors import UsageError as Refused  # only on demand
+    from rhubarbe.imaging.vouching import refuse_odd
+
+    digest = given.text("manifest-digest") if given.has("manifest-digest") else None
+    try:
+        refuse_odd(given.text("manifest"), digest)
+    except Refused as error:
+        raise UsageError(str(error)) from error

@@ -34,4 +34,4 @@ class Counts:
         self.joins = self.requests = self.partial_requests = self.lost_blocks = 0
         self.repeated_requests = self.full_repeats = self.idles = 0
         self.duplicate_chunk = self.duplicate_block = self.no_free_chunks = self.partial_drops = 0
-        self.rejected_chunks = 0
+        self.rejections = 0

@@ -1,6 +1,7 @@
 """Opening what is to be written, so that a disk is meant, is there, and is not in use."""
 
 import errno
+import fcntl
 import os
 import stat
 import time
@@ -12,7 +13,8 @@ from rhubarbe.imaging.inuse import SYSFS, use_of, use_of_file
 from rhubarbe.text import size_of
 
 DEV = "/dev"
-STDOUT = "-"
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+"""The standard output is not opened by its name: that would begin, or empty, a file anew."""
 _OPEN_ALREADY = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
 _NULL = os.makedev(1, 3)
 _FLAGS = os.O_RDWR | os.O_CLOEXEC
@@ -29,7 +31,7 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     A file is made or emptied where `creates`. Refused are: what is no disk where devices are, and
     a disk that is in use, unless `force`. While it is open nobody can mount it.
     """
-    if path == STDOUT:
+    if path in STDOUT:
         return _checked(os.dup(1), path, force=force)
     try:
         status = os.stat(path)  # noqa: PTH116 - it is text elsewhere, too
@@ -51,6 +53,16 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     return _checked(descriptor, path, force=force)
 
 
+def is_seekable(descriptor: int) -> bool:
+    """Whether an output can be written at any offset."""
+    try:
+        os.lseek(descriptor, 0, os.SEEK_CUR)
+    except OSError:
+        return False
+    # in append mode, writes go to the end whatever their offset
+    return not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
+
+
 def refuse_same(descriptor: int, name: str, *paths: str) -> None:
     """Raise TargetError where one of the paths is what `descriptor` reads, or a part of it.
 
@@ -59,7 +71,7 @@ def refuse_same(descriptor: int, name: str, *paths: str) -> None:
     read = os.fstat(descriptor)
     for path in paths:
         try:
-            found = os.fstat(1) if path == STDOUT else os.stat(path)  # noqa: PTH116
+            found = os.fstat(1) if path in STDOUT else os.stat(path)  # noqa: PTH116
         except OSError:
             continue
         if _is_same(read, found):

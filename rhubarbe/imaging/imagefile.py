@@ -22,13 +22,20 @@ class ImageFile:
         self.descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         mode = os.fstat(self.descriptor).st_mode
         self.is_file = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
-        self.size = os.lseek(self.descriptor, 0, os.SEEK_END) if self.is_file else 0
+        self._start = self.size = 0
+        if self.is_file:  # what others read of a standard input before us is not ours
+            self._start = os.lseek(self.descriptor, 0, os.SEEK_CUR)
+            self.size = max(os.lseek(self.descriptor, 0, os.SEEK_END) - self._start, 0)
         self.count = self.size // CHUNK
 
     def close(self) -> None:
         """Close the file."""
         if self.descriptor:
             os.close(self.descriptor)
+
+    def read(self, place: int, count: int = CHUNK) -> bytes:
+        """Return the first bytes of one chunk of a file."""
+        return os.pread(self.descriptor, count, self._start + place * CHUNK)
 
     def extent(self) -> Extent | None:
         """Return how far the image reaches, by its headers; None for a stream, or without any.
@@ -38,7 +45,7 @@ class ImageFile:
         data = covered = 0
         first = before = None
         for place in range(self.count):
-            area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
+            area = self.read(place, HEADER_AREA)
             header = read_header(area, place)
             first, before = first or header, before or header
             if place:
@@ -62,7 +69,7 @@ class ImageFile:
             Bounds.of(header).check_follows(Bounds.of(before))
         except DamagedChunk:
             for place in sorted({0, before.index, header.index}):
-                open_chunk(os.pread(self.descriptor, CHUNK, place * CHUNK), place)
+                open_chunk(self.read(place), place)
             raise
 
     def data_beyond(self, size: int) -> Iterator[tuple[int, int]]:
@@ -71,10 +78,10 @@ class ImageFile:
         Reads no more than the headers, and inflates the chunks that reach so far.
         """
         for place in range(self.count):
-            area = os.pread(self.descriptor, HEADER_AREA, place * CHUNK)
+            area = self.read(place, HEADER_AREA)
             header = parse_header(area, place)
             if header.regions and header.regions[-1].end * SECTOR > size:
-                chunk = os.pread(self.descriptor, CHUNK, place * CHUNK)
+                chunk = self.read(place)
                 if (end := _last_data(chunk, header)) > size:
                     yield place, end
 
@@ -96,7 +103,8 @@ class ImageFile:
         view, filled = memoryview(chunk), 0
         while filled < CHUNK:
             if self.is_file:
-                got = os.preadv(self.descriptor, [view[filled:]], place * CHUNK + filled)
+                at = self._start + place * CHUNK + filled
+                got = os.preadv(self.descriptor, [view[filled:]], at)
             else:
                 got = os.readv(self.descriptor, [view[filled:]])
             if got == 0:

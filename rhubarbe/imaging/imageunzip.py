@@ -1,6 +1,5 @@
 """The program that restores an image onto a disk, a slice of one, a file or a pipe."""
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, Extent
-from rhubarbe.imaging.imagefile import ImageFile
+from rhubarbe.imaging.imagefile import STDIN, ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
@@ -39,7 +38,12 @@ PROGRAM = Program(
         Option("", "as-device", "take the output file as a disk: keep its size and its content"),
         Option("", "force", "write also to a disk that is in use"),
         Option("", "verify", "read back from the disk what was written, and compare"),
-        Option("", "manifest", "write no chunk that this manifest does not vouch for", "PLACE"),
+        Option(
+            "",
+            "manifest",
+            "write only what this manifest (FILE, -, HOST:PORT) vouches for",
+            "PLACE",
+        ),
         Option("", "manifest-digest", "the digest that the manifest must have", "HEX"),
         Option("a", "auth-key", "check the signatures with this public key", "KEYFILE"),
         Option("u", "uuid", "refuse an image of another UUID (32 hexadecimal digits)", "HEX"),
@@ -100,7 +104,7 @@ def _work(line: CommandLine) -> int:
 
 
 def _output(line: CommandLine) -> str:
-    return line.arguments[1] if len(line.arguments) > 1 else STDOUT
+    return line.arguments[1] if len(line.arguments) > 1 else STDOUT[0]
 
 
 def _refuse_beyond(image: ImageFile, target: Target) -> None:
@@ -134,6 +138,8 @@ def _load_manifest(line: CommandLine) -> Manifest | None:
         if line.has("manifest-digest"):
             raise UsageError("--manifest-digest is of a manifest: --manifest is needed with it")
         return None
+    if line.text("manifest") == line.arguments[0] == STDIN:
+        raise UsageError("image and manifest cannot both come from the standard input")
     return read_manifest(line.text("manifest"), digest)
 
 
@@ -235,8 +241,7 @@ def _choose_progress(line: CommandLine, image: ImageFile) -> Progress:
 
 def _covered_bytes(image: ImageFile) -> int:
     place = image.count - 1
-    area = os.pread(image.descriptor, HEADER_AREA, place * CHUNK)
-    return parse_header(area, place).last * SECTOR
+    return parse_header(image.read(place, HEADER_AREA), place).last * SECTOR
 
 
 def _say_totals(totals: Totals, seconds: float, *, zeroed: bool) -> None:

@@ -172,7 +172,7 @@ def _short_sector(source: Source) -> Relocation | None:
 def _choose_progress(line: CommandLine, layout: Layout, path: str) -> Progress:
     if line.has("dots"):
         return ZipDots()
-    if sys.stderr.isatty() and layout.ranges and path != STDOUT:
+    if sys.stderr.isatty() and layout.ranges and path not in STDOUT:
         return Bar(layout.ranges[-1][1] * SECTOR) if has_bars() else ZipDots()
     return Silence()
 

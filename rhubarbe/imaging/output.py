@@ -48,7 +48,7 @@ def open_output(path: str, *, syncs: bool = True) -> Iterator[Output]:
     Until then it is called PATH.partial, and it is removed where the block is left by an
     exception. Raises TargetError.
     """
-    if path == STDOUT:
+    if path in STDOUT:
         yield Output(1, "standard output")
         return
     refuse_no_disk(path)

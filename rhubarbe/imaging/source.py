@@ -30,6 +30,9 @@ class Source:
             raise SourceError(f"{self.name}: a character device is no disk; {disks_here()}")
         self.is_stream = not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
         self._has_holes = stat.S_ISREG(mode)
+        if at := 0 if self.is_stream else os.lseek(self.descriptor, 0, os.SEEK_CUR):
+            os.close(self.descriptor)
+            raise SourceError(f"{self.name}: a disk is read from its start, not from byte {at} on")
         self.size = 0 if self.is_stream else os.lseek(self.descriptor, 0, os.SEEK_END)
 
     def __enter__(self) -> Self:

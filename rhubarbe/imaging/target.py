@@ -5,23 +5,20 @@ import fcntl
 import mmap
 import os
 import stat
-import struct
 import threading
 from types import TracebackType
 from typing import Self
 
-from rhubarbe.imaging.devices import open_target
+from rhubarbe.imaging.devices import STDOUT, is_seekable, open_target
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.imaging.sectorsize import of_device, read_disk_table
+from rhubarbe.imaging.zeroing import zero_at_once
 from rhubarbe.ndz.header import Buffer
 
 ZEROS = memoryview(bytes(1 << 20))
 
 # What makes a disk boot, or a filesystem mount, is in here: boot sector, GPT header, superblock.
 HEAD = 4096
-
-_BLKZEROOUT = 0x127F
-_PUNCH_KEEPING_SIZE = 3
 
 
 class Target:
@@ -41,11 +38,14 @@ class Target:
         mode = os.fstat(descriptor).st_mode
         self.is_block = stat.S_ISBLK(mode)
         self.is_regular = stat.S_ISREG(mode)
-        self.is_ordered = not _is_seekable(descriptor)
-        self.zero_free = zero_free or self.is_ordered
-        self.is_fresh = self.is_regular and not keep_size
+        self.is_ordered = not is_seekable(descriptor)
         self.is_direct = False
         self.base = 0
+        self._was_open = name in STDOUT
+        if self._was_open:
+            self._begin_where_it_stands(keep_size=keep_size)
+        self.zero_free = zero_free or self.is_ordered
+        self.is_fresh = self.is_regular and not keep_size and not self.is_ordered
         self.size: int | None = None
         if self.is_block or (self.is_regular and keep_size):
             self.size = os.lseek(descriptor, 0, os.SEEK_END)
@@ -109,6 +109,25 @@ class Target:
     ) -> None:
         self.close()
 
+    def _begin_where_it_stands(self, *, keep_size: bool) -> None:
+        """Begin a standard output where what was written to it before ends, as filters do.
+
+        What lies beyond that in a file is written over, and so has to be written in order, without
+        holes. Raises TargetError in the middle of a disk.
+        """
+        if not (self.is_regular or self.is_block):
+            return
+        at, end = (os.lseek(self.descriptor, 0, how) for how in (os.SEEK_CUR, os.SEEK_END))
+        os.lseek(self.descriptor, at, os.SEEK_SET)
+        if self.is_block or keep_size:
+            if at or self.is_ordered:
+                how = "appended to" if self.is_ordered else f"from byte {at} on"
+                raise TargetError(f"{self.name}: a disk is written from its start, not {how}")
+        elif self.is_ordered:
+            self.base = end
+        else:
+            self.base, self.is_ordered = at, end > at
+
     def _require_readable(self) -> None:
         """Raise TargetError where what is written cannot be read back: a pipe, a terminal."""
         mode = os.fstat(self.descriptor).st_mode
@@ -121,6 +140,8 @@ class Target:
     def close(self) -> None:
         """Close the output; harmless when it is closed already."""
         if self.descriptor >= 0:
+            if self._was_open and self.is_direct:  # others may go on writing there
+                self._use_cache()
             os.close(self.descriptor)
             self.descriptor = -1
 
@@ -160,15 +181,16 @@ class Target:
             return
         held = self._hold(offset, ZEROS[: min(length, HEAD)])
         offset, length = offset + held, length - held
-        if not self._zero_at_once(self.base + offset, length):
+        if not zero_at_once(self.descriptor, self.base + offset, length):
             for start in range(offset, offset + length, len(ZEROS)):
                 part = ZEROS[: min(len(ZEROS), offset + length - start)]
                 self._write_all(self.base + start, part)
 
     def extend(self, length: int) -> None:
         """Give a fresh file this length at least."""
-        if self.is_fresh and os.fstat(self.descriptor).st_size < length:
-            os.ftruncate(self.descriptor, length)
+        end = self.base + length
+        if self.is_fresh and os.fstat(self.descriptor).st_size < end:
+            os.ftruncate(self.descriptor, end)
 
     def sync(self) -> None:
         """Wait until all of it is on the disk, the first bytes last; raise TargetError."""
@@ -178,6 +200,8 @@ class Target:
         if self._head is not None:
             self._write_all(self.base, memoryview(self._head))
             self._flush()
+        if self._was_open and self.is_fresh:  # who writes there next goes on behind us
+            os.lseek(self.descriptor, 0, os.SEEK_END)
 
     def _flush(self) -> None:
         try:
@@ -265,15 +289,6 @@ class Target:
         fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
         self.is_direct = False
 
-    def _zero_at_once(self, offset: int, length: int) -> bool:
-        if self.is_block:
-            try:
-                fcntl.ioctl(self.descriptor, _BLKZEROOUT, struct.pack("QQ", offset, length))
-            except OSError:
-                return False
-            return True
-        return self.is_regular and _punch(self.descriptor, offset, length)
-
     def _enter_slice(self, number: int) -> None:
         size = self.size or 0
         table = read_disk_table(self.descriptor, size, self.name)
@@ -281,20 +296,3 @@ class Target:
         self.base = slice_.start * 512
         self.size = slice_.size * 512
         self.is_slice = True
-
-
-def _is_seekable(descriptor: int) -> bool:
-    try:
-        os.lseek(descriptor, 0, os.SEEK_CUR)
-    except OSError:
-        return False
-    # in append mode, writes go to the end whatever their offset
-    return not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
-
-
-def _punch(descriptor: int, offset: int, length: int) -> bool:
-    import ctypes  # costs several ms, and only a file taken as a disk needs it
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return bool(libc.fallocate(descriptor, _PUNCH_KEEPING_SIZE, offset, length) == 0)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.fitting import Extent
+from rhubarbe.imaging.imagefile import STDIN
 from rhubarbe.ndz.errors import BadManifest
 from rhubarbe.ndz.header import SECTOR
 from rhubarbe.ndz.manifest import MANIFEST_MOST_BYTES, Manifest
@@ -24,30 +25,44 @@ _DIGEST = re.compile("[0-9a-fA-F]{64}")
 _HOST_AND_PORT = re.compile(r"\[?([^\s/]+?)\]?:(\d{1,5})")
 
 
-def read_manifest(place: str, digest: str | None, patience: float = PATIENCE) -> Manifest:
-    """Read a manifest from a file, or from `HOST:PORT`, where it comes without being asked for.
-
-    It must have come within `patience` seconds. Without a digest a file is trusted. Raises
-    BadManifest, UsageError, OSError, which names the place.
-    """
+def refuse_odd(place: str, digest: str | None) -> None:
+    """Raise UsageError where this can be no place of a manifest, or no digest of one."""
     if digest is not None and not _DIGEST.fullmatch(digest.strip()):
         raise UsageError("--manifest-digest: 64 hexadecimal digits are wanted")
-    address = _HOST_AND_PORT.fullmatch(place)
-    is_host = address is not None and not os.path.lexists(place)
-    if is_host and digest is None:
-        raise UsageError("--manifest HOST:PORT is proven by --manifest-digest, which is missing")
+    if address := _address(place):
+        if digest is None:
+            raise UsageError(
+                "--manifest HOST:PORT is proven by --manifest-digest, which is missing"
+            )
+        if not 0 < address[1] < 1 << 16:
+            raise UsageError(f"--manifest: there is no port {address[1]}")
+
+
+def read_manifest(place: str, digest: str | None, patience: float = PATIENCE) -> Manifest:
+    """Read a manifest from a file, `-` being the standard input, or from `HOST:PORT`.
+
+    From there it comes without being asked for. It must have come within `patience` seconds.
+    Without a digest a file is trusted. Raises BadManifest, UsageError, OSError, which names the
+    place.
+    """
+    refuse_odd(place, digest)
+    name = "standard input" if place == STDIN else place
     deadline = time.monotonic() + patience
     try:
-        if address and is_host:
-            data = _from_host(address[1], int(address[2]), deadline)
-        else:
-            data = _from_file(place, deadline)
+        address = _address(place)
+        data = _from_host(*address, deadline) if address else _from_file(place, deadline)
         return Manifest.parse(data, digest)
     except BadManifest as error:
-        error.args = (f"{place}: {error}",)
+        error.args = (f"{name}: {error}",)
         raise
     except OSError as error:
-        raise OSError(error.errno, f"manifest: {error.strerror or error}", place) from error
+        raise OSError(error.errno, f"manifest: {error.strerror or error}", name) from error
+
+
+def _address(place: str) -> tuple[str, int] | None:
+    """Return the host and port that a place is, unless there is a file of that name."""
+    found = _HOST_AND_PORT.fullmatch(place)
+    return (found[1], int(found[2])) if found and not os.path.lexists(place) else None
 
 
 def extent_of(manifest: Manifest) -> Extent:
@@ -57,8 +72,6 @@ def extent_of(manifest: Manifest) -> Extent:
 
 
 def _from_host(host: str, port: int, deadline: float) -> bytes:
-    if not 0 < port < 1 << 16:
-        raise UsageError(f"--manifest: there is no port {port}")
     connection = socket.create_connection((host, port), max(deadline - time.monotonic(), 0.1))
     with connection:
         connection.settimeout(0)
@@ -66,6 +79,8 @@ def _from_host(host: str, port: int, deadline: float) -> bytes:
 
 
 def _from_file(path: str, deadline: float) -> bytes:
+    if path == STDIN:
+        return _read_all(0, lambda count: os.read(0, count), deadline)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return _read_all(descriptor, lambda count: os.read(descriptor, count), deadline)

@@ -221,7 +221,7 @@ def check_file(
     stop = stop or threading.Event()
     try:
         with Path(path).open("rb", buffering=0) as image:
-            size = os.fstat(image.fileno()).st_size
+            size = image.seek(0, os.SEEK_END)  # of a disk, too
             checker = ImageChecker(manifest)
             task = _FileCheck(image.fileno(), size // CHUNK, stop, manifest)
             for checked in _check_all(task, threads or _cores()):

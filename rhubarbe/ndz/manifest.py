@@ -105,7 +105,7 @@ class Manifest:
             (_, reach), regions, at = _unpack(numbers, at, reach, index)
             self.data_end = regions[-1].end if regions else self.data_end
         if at != len(numbers):
-            raise BadManifest(f"{len(numbers) - at} bytes too many after its {self.chunks} chunks")
+            raise BadManifest(f"damaged: {len(numbers) - at} bytes follow its {self.chunks} chunks")
         self.covered = reach
 
     @classmethod
@@ -155,15 +155,25 @@ def _parse_header(data: bytes) -> tuple[int, Algorithm, int]:
     if len(data) < _HEADER.size or not data.startswith(MAGIC):
         raise BadManifest("not a manifest")
     _, version, algorithm, chunks, size, rest = _HEADER.unpack_from(data)
-    if version != VERSION or rest:
+    if version != VERSION:
         raise BadManifest(f"made by a newer version: its layout is {version}, not {VERSION}")
+    if rest:
+        raise BadManifest(f"made by a newer version, or damaged: {rest} where 0 must be")
     if algorithm not in set(Algorithm):
         raise BadManifest(f"made by a newer version: its digests are of kind {algorithm}")
     if algorithm not in ALGORITHMS:
         raise BadManifest("its digests are BLAKE3, for which the Python module blake3 is needed")
-    if not chunks or chunks * _DIGESTS + size > _ROOM or size < chunks * _LEAST:
-        raise BadManifest(f"{chunks} chunks whose regions take {size} bytes cannot be")
+    _refuse_counts(chunks, size)
     return chunks, Algorithm(algorithm), size
+
+
+def _refuse_counts(chunks: int, size: int) -> None:
+    if not chunks:
+        raise BadManifest("damaged: it is of no chunk at all")
+    if size < chunks * _LEAST:
+        raise BadManifest(f"damaged: {size} bytes cannot hold the regions of {chunks} chunks")
+    if chunks * _DIGESTS + size > _ROOM:
+        raise BadManifest(f"{chunks} chunks, regions of {size} bytes: more than is taken")
 
 
 def _inflate(stream: memoryview, size: int) -> bytes:
@@ -173,7 +183,7 @@ def _inflate(stream: memoryview, size: int) -> bytes:
     except zlib.error as error:
         raise BadManifest(f"damaged: {error}") from None
     if len(numbers) != size or not inflater.eof or inflater.unused_data:
-        raise BadManifest(f"not whole: its regions have not the {size} bytes that it says")
+        raise BadManifest(f"not whole: its regions do not take the {size} bytes that it says")
     return numbers
 
 
@@ -209,7 +219,9 @@ def _unpack(
     numbers = iter(cursor)
     try:
         unit_log, count, lead = next(numbers), next(numbers), next(numbers)
-        if unit_log > _UNIT_MAX_LOG or count > REGIONS_MAX:
+        if unit_log > _UNIT_MAX_LOG:
+            raise BadManifest(f"chunk {index}: lengths in units of 2^{unit_log} sectors")
+        if count > REGIONS_MAX:
             raise BadManifest(f"chunk {index}: {count} regions, no chunk has so many")
         first = reach = reach + (lead << unit_log)
         regions = []
@@ -220,8 +232,10 @@ def _unpack(
         last = reach + (next(numbers) << unit_log)
     except StopIteration:
         raise BadManifest(f"chunk {index}: cut short") from None
-    if last > SECTORS_MAX or not all(region.size for region in regions):
-        raise BadManifest(f"chunk {index}: its regions cannot be")
+    if last > SECTORS_MAX:
+        raise BadManifest(f"chunk {index}: ends at sector {last}, beyond the last there can be")
+    if not all(region.size for region in regions):
+        raise BadManifest(f"chunk {index}: an empty region")
     return (first, last), tuple(regions), cursor.at
 
 

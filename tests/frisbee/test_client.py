@@ -232,6 +232,11 @@ def test_an_option_of_the_original_that_is_refused_says_why(options, message, ca
         ("-N -", "neither -N nor --json goes with -"),
         ("--json -", "neither -N nor --json goes with -"),
         ("-u 12 /dev/null", "option -u: '12' is not a UUID"),
+        ("--manifest x --manifest-digest 123 /dev/null", "64 hexadecimal digits are wanted"),
+        (f"--manifest x --manifest-digest {'g' * 64} /dev/null", "64 hexadecimal digits"),
+        ("--manifest 10.0.0.1:7 /dev/null", "--manifest-digest, which is missing"),
+        (f"--manifest h:0 --manifest-digest {'0' * 64} /dev/null", "there is no port 0"),
+        (f"--manifest-digest {'0' * 64} /dev/null", "--manifest is needed with it"),
     ],
 )
 def test_what_the_client_cannot_understand(line, message, capfd):

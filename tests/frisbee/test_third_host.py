@@ -68,5 +68,8 @@ def test_blocks_in_the_name_of_the_server_are_told_from_its_own(sink):
     world.habits, world.zeal = [World.forge_chunk], 1.0
     world.run(LIMIT)
     fetching = world.hosts[0].fetching
-    assert fetching.receiver.counts.rejected_chunks > 0
-    assert "in the name of 10.0.0.1" in fetching.oddities[0]
+    assert 0 < fetching.rejected < fetching.rejections
+    (told,) = fetching.oddities
+    assert told.startswith(f"Rejected {fetching.rejected} chunk")
+    assert f", {fetching.rejections} times in all: " in told
+    assert "in the name of 10.0.0.1" in told

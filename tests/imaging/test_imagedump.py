@@ -1,8 +1,11 @@
 """What imagedump says of good and of bad images."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -85,3 +88,96 @@ def test_not_an_image(programs, tmp_path, capsys):
         f"{junk}: bad version 78787878",
         f"{tmp_path}/none: No such file or directory",
     ]
+
+
+@contextlib.contextmanager
+def fed(fifo, data):
+    """Have somebody write into a FIFO, once."""
+    os.mkfifo(fifo)
+    writer = subprocess.Popen(["dd", "bs=64k", "status=none", f"of={fifo}"], stdin=subprocess.PIPE)
+    sender = threading.Thread(target=writer.communicate, args=(data,))
+    sender.start()
+    try:
+        yield fifo
+    finally:
+        writer.kill()
+        sender.join()
+
+
+@pytest.mark.parametrize("options", [[], ["-q"], ["-d"], ["--json"], ["--check"], ["--manifest"]])
+def test_a_fifo_is_read_once_and_whole(image, small_image, tmp_path, options):
+    known = [str(tmp_path / "known")] if options == ["--manifest"] else []
+    got = [str(tmp_path / "got")] if known else []
+    path = image("d8-l")
+    line = [sys.executable, "-c", CODE, *options]
+    right = subprocess.run([*line, *known, path], capture_output=True, text=True, check=False)
+    with fed(tmp_path / "fifo", small_image("d8-l")) as fifo:
+        done = subprocess.run(
+            [*line, *got, fifo], capture_output=True, text=True, check=False, timeout=30
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.replace(str(fifo), str(path)) == right.stdout
+    assert not got or (tmp_path / "got").read_bytes() == (tmp_path / "known").read_bytes()
+
+
+@pytest.mark.parametrize("options", [[], ["-q"], ["--check"], ["--json"]])
+def test_an_empty_stream_is_no_image(options):
+    line = [sys.executable, "-c", CODE, *options, "-"]
+    done = subprocess.run(line, input=b"", capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    assert ("-q" in options) == (done.stderr == b"")
+
+
+@pytest.mark.parametrize("before", [1, 512, 1 << 20])
+def test_a_stream_is_read_from_where_it_stands(small_image, tmp_path, before):
+    (tmp_path / "both").write_bytes(bytes(before) + small_image("d4-raw"))
+    with (tmp_path / "both").open("rb") as both:
+        both.seek(before)
+        line = [sys.executable, "-c", CODE, "-"]
+        done = subprocess.run(line, stdin=both, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"-: {len(small_image('d4-raw'))} bytes, ")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--check", "-d"], ["--manifest", "made", "-m"], ["--manifest", "made", "-dd"], ["--blake2b"]],
+)
+def test_what_would_do_nothing_is_refused(image, programs, tmp_path, monkeypatch, options, capsys):
+    monkeypatch.chdir(tmp_path)
+    programs.dump(*options, image("d8-l"), status=1)
+    assert capsys.readouterr().err.startswith("imagedump: --")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_manifest_goes_with_json_and_quiet(image, programs, tmp_path, capsys):
+    path = image("d8-l")
+    programs.dump("--manifest", tmp_path / "made", path)
+    digest = capsys.readouterr().out.strip()
+    programs.dump("--manifest", tmp_path / "made", "--json", path)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["good"], facts["manifest_digest"]) == (True, digest)
+    (tmp_path / "made").unlink()
+    programs.dump("--manifest", tmp_path / "made", "-q", path)
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("place", ["-", "/dev/stdout"])
+def test_a_manifest_goes_to_the_standard_output_and_its_digest_elsewhere(image, tmp_path, place):
+    path, line = image("d8-l"), [sys.executable, "-c", CODE, "--manifest"]
+    told = subprocess.run([*line, tmp_path / "made", path], capture_output=True, check=True).stdout
+    with (tmp_path / "out").open("wb") as out:
+        out.write(b"before")
+        out.flush()
+        done = subprocess.run([*line, place, path], stdout=out, stderr=subprocess.PIPE, check=True)
+    assert done.stderr == told
+    assert (tmp_path / "out").read_bytes() == b"before" + (tmp_path / "made").read_bytes()
+
+
+@pytest.mark.full
+def test_an_image_on_a_disk_is_checked(loop, image, programs, tools, tmp_path, capsys):
+    path, disk = image("d8-l"), tools.junk(tmp_path / "disk.img", 1 << 20)
+    disk.write_bytes(path.read_bytes())
+    programs.dump("--check", loop(disk))
+    assert "good: 1048576 bytes" in capsys.readouterr().out

@@ -404,7 +404,7 @@ def test_imagedump_writes_it_over_no_image_and_no_device(image, programs, tmp_pa
         assert len(capsys.readouterr().err.splitlines()) == 1
     assert path.read_bytes() == before
     programs.dump("--manifest", tmp_path / "no" / "place", path, status=1)
-    assert f"{tmp_path}/no/place: cannot be written" in capsys.readouterr().err
+    assert f"{tmp_path}/no/place: opening output file: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["--verify"]])
@@ -414,3 +414,21 @@ def test_a_pipe_cannot_be_verified(image, proof, tmp_path, words):
     assert (done.returncode, bool(done.stdout)) == ((1, False) if words else (0, True))
     assert b"Traceback" not in done.stderr
     assert not words or b"nothing was written: --verify reads back" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["-", "/dev/stdin"])
+def test_a_manifest_comes_by_the_standard_input(image, manifest, tmp_path, place):
+    path = image()
+    known, digest = manifest(path)
+    line = [sys.executable, "-c", CODE, *options(place, digest), path, tmp_path / "disk"]
+    for data, status in ((known.read_bytes(), 0), (known.read_bytes()[:-1], 1), (b"", 1)):
+        done = subprocess.run(list(map(str, line)), input=data, capture_output=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert not status or b"forged" in done.stderr
+    name = b"standard input" if place == "-" else b"/dev/stdin"
+    assert done.stderr.startswith(b"imageunzip: " + name + b": manifest: ")
+
+
+def test_image_and_manifest_do_not_both_come_from_there(programs, tmp_path, capsys):
+    programs.unzip("--manifest", "-", "-", tmp_path / "disk", status=1)
+    assert "cannot both come from the standard input" in capsys.readouterr().err

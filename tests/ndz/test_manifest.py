@@ -128,6 +128,23 @@ def test_what_is_none_says_so():
     refused(b"NDZSEAL\0" + bytes(100), "not a manifest")
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"version": 2}, "newer version: its layout is 2, not 1"),
+        ({"version": 7}, "newer version: its layout is 7, not 1"),
+        ({"rest": 5}, "newer version, or damaged: 5 where 0 must be"),
+        ({"algorithm": 9}, "newer version: its digests are of kind 9"),
+        ({"chunks": 0}, "damaged: it is of no chunk at all"),
+        ({"chunks": 2, "size": 7}, "damaged: 7 bytes cannot hold the regions of 2 chunks"),
+        ({"size": 1 << 30}, "1 chunks, regions of 1073741824 bytes: more than is taken"),
+        ({"size": 5}, "not whole: its regions do not take the 5 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_said(fields, words):
+    refused(packed(bytes(4), **fields), words)
+
+
 @pytest.mark.parametrize("later", [{"version": 2}, {"algorithm": 3}, {"algorithm": 0}, {"rest": 1}])
 def test_a_later_layout_is_told_from_damage(later):
     refused(packed(bytes(4), **later), "made by a newer version")
@@ -168,14 +185,14 @@ def test_counts_and_streams_that_would_fill_the_memory_are_refused(chunks, size)
 @pytest.mark.parametrize(
     ("numbers", "match"),
     [
-        (b"\x08\0\0\0", "cannot be|no chunk has so many"),
+        (b"\x08\0\0\0", r"chunk 0: lengths in units of 2\^8 sectors"),
         (b"\0\xff\xff\x03\0" + bytes(9), "regions, no chunk has so many"),
-        (b"\0\1\0\5\0\0", "its regions cannot be"),  # an empty region
-        (b"\0\0\0\xff\xff\xff\xff\x7f", "its regions cannot be"),
+        (b"\0\1\0\5\0\0", "chunk 0: an empty region"),
+        (b"\0\0\0\xff\xff\xff\xff\x7f", "chunk 0: ends at sector 34359738367, beyond the last"),
         (b"\0\0\0\xff\xff\xff\xff\xff\1", "cut short"),
         (b"\0\0\0\x80", "cut short"),
         (b"\0\2\0\1\1", "cut short"),
-        (b"\0\0\0\0\0", "1 bytes too many"),
+        (b"\0\0\0\0\0", "damaged: 1 bytes follow its 1 chunks"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(numbers, match):
