@@ -27,6 +27,12 @@ class TransferFailed(FrisbeeError):
     exit_status = 1
 
 
+class ImageChanged(FrisbeeError):
+    """The file that is served was written to meanwhile: nobody can be sure of what they get."""
+
+    exit_status = 1
+
+
 class PortInUse(FrisbeeError):
     """Another program has the port (EADDRINUSE)."""
 

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from rhubarbe.frisbee.errors import FrisbeeError
+from rhubarbe.frisbee.errors import FrisbeeError, ImageChanged
 from rhubarbe.frisbee.packets import BLOCK_SIZE, CHUNK_SIZE
 
 
@@ -18,6 +18,7 @@ class Image:
             try:
                 self.size = self._file.seek(0, os.SEEK_END)
                 self._file.read(1)
+                self._edition = self._look()
             except BaseException:
                 self._file.close()
                 raise
@@ -26,6 +27,17 @@ class Image:
         if not self.size:
             self._file.close()
             raise FrisbeeError(f"Cannot read {path}: it is empty")
+
+    def _look(self) -> tuple[int, int]:
+        status = os.fstat(self._file.fileno())
+        return status.st_size, status.st_mtime_ns
+
+    def check(self) -> None:
+        """Raise ImageChanged where the file was written to since it was opened."""
+        if self._look() != self._edition:
+            raise ImageChanged(
+                f"{self.name} was changed while it was served: it is served no longer"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -42,7 +54,7 @@ class Image:
         """Read blocks of ``chunk`` from ``first`` on into ``places``, 1024 bytes each.
 
         The end of the file is padded with zeroes. Raises FrisbeeError where it cannot be read, or
-        is shorter than it was.
+        is shorter than it was, and ImageChanged where it is another than it was.
         """
         start = chunk * CHUNK_SIZE + first * BLOCK_SIZE
         wanted = min(len(places) * BLOCK_SIZE, self.size - start)
@@ -54,8 +66,10 @@ class Image:
             except OSError as error:
                 raise self._unreadable(chunk, str(error.strerror)) from error
             if whole * BLOCK_SIZE + more <= got:
+                self.check()
                 raise self._unreadable(chunk, "the file is cut short")
             got = whole * BLOCK_SIZE + more
+        self.check()
         if wanted < len(places) * BLOCK_SIZE:
             places[-1][wanted % BLOCK_SIZE :] = bytes(-wanted % BLOCK_SIZE)
 

@@ -92,6 +92,11 @@ class Channel:
         self._sockets: list[socket.socket] = []
         self._trains = True
         self._is_server = False
+        if session.group == session.interface:  # each end would only hear itself
+            raise FrisbeeError(
+                f"{session.group} is both -m and our own address: without a group, -m is the"
+                " address of the other end; on one machine, give each end its own with -i"
+            )
         try:
             self._sender = self._bind(session.interface, exclusive=exclusive)
             if session.is_multicast:

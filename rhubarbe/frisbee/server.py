@@ -29,7 +29,7 @@ usage: rhubarbe-frisbeed [-dDb] [-i interface] [-k sockbuf_kb] [-T idle_s] [-K k
            -m group -p port|low-high image
 
 Serve an image to all the clients of a multicast group.
-  -m group     multicast group, or the address of the only client
+  -m group     multicast group, or the address of the only client, which is not our own
   -p port      port, the first free one of a range, or 0: the kernel's choice
   -i address   interface to use, by its address
   -W bps       bandwidth in bits per second, a block counting for 8976

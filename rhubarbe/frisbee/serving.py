@@ -255,6 +255,7 @@ class Serving:
             if ready:
                 self._listen([each for each in self._channel.sockets if each in ready], now)
             if self._idle:
+                self._image.check()
                 why = self._sender.over(self._idle_limit, now)
                 if why:
                     self._log.line(why)

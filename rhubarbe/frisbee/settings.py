@@ -21,7 +21,7 @@ usage: rhubarbe-frisbee [-bdfhnNOqtz] [-i interface] [-k sockbuf_kb] [-T silence
            [--as-device] [--force] [--verify] [--json] -m group -p port disk
 
 Receive an image from a frisbee server onto a disk, a file, or - for the standard output.
-  -m group     multicast group, or the address of the server; -p port
+  -m group     multicast group, or the address of the server, which is not our own; -p port
   -i address   interface to use, by its address
   -S address   take blocks from this server only
   -N           write the file as it is: it is not an image, or is to be kept as one

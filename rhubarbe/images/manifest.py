@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from rhubarbe import TYPE_CHECKING
+from rhubarbe.errors import ImageError
 from rhubarbe.ndz.digests import ALGORITHMS
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.manifest import (
@@ -50,11 +51,15 @@ class ImageManifest:
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """An image that was checked: its bytes, the sector past its last data, and its manifest."""
+    """An image that was checked: its bytes, the sector past its last data, and its manifest.
+
+    `edition` tells, by that of the open image, whether it was changed since.
+    """
 
     size: int
     data_end: int
     manifest: ImageManifest
+    edition: tuple[int, int]
 
 
 KINDS = tuple(NAMES[each] for each in ALGORITHMS)
@@ -66,19 +71,22 @@ def check(
 ) -> CheckedImage:
     """Check an open image, unless that was done already; raises ImageError. For a thread."""
     algorithm = ALGORITHMS[KINDS.index(kind)]
-    status, name = image.status, _name(image.status, algorithm)
+    edition, status = image.edition, image.status
+    name = _name(status, algorithm)
     if (found := _kept(state_dir, name)) and len(found[0]) > 0:
         content, parsed = found
         made = ImageManifest(content, manifest_digest(content), kind)
-        return CheckedImage(status.st_size, parsed.data_end, made)
+        return CheckedImage(status.st_size, parsed.data_end, made, edition)
     maker = ManifestMaker(algorithm)
     summary = image.check(stop, maker)
     content = maker.finish()
+    if image.edition != edition:
+        raise ImageError(f"{image.path}: was changed while it was checked")
     is_same = _name(image.status, algorithm) == name
     if is_same and status.st_mode & READ_BY_OTHERS and time.time() - status.st_ctime > SETTLED:
         _keep(state_dir, name, content)
     made = ImageManifest(content, manifest_digest(content), kind)
-    return CheckedImage(summary.size_bytes, summary.data_end, made)
+    return CheckedImage(summary.size_bytes, summary.data_end, made, edition)
 
 
 def _name(status: os.stat_result, algorithm: Algorithm) -> str:

@@ -95,6 +95,12 @@ class OpenImage:
         return os.fstat(self.descriptor)
 
     @property
+    def edition(self) -> tuple[int, int]:
+        """What is another once the open file was written to: its size, and when that was."""
+        status = self.status
+        return status.st_size, status.st_mtime_ns
+
+    @property
     def file(self) -> str:
         """A path by which we open that very file, as do children that inherit it."""
         return path_of(self.descriptor)

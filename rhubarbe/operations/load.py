@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import EngineName
 from rhubarbe.disks import Disk
-from rhubarbe.errors import Refused
+from rhubarbe.errors import GatewayError, Refused
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
@@ -28,6 +29,7 @@ from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, require_key, workplace
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.proof import stamps_to_show
+from rhubarbe.operations.unchanged import Unchanged
 from rhubarbe.operations.vouching import Vouching, check_image, vouching
 from rhubarbe.operations.wait import SESSIONS, wait_for_boot
 from rhubarbe.shared.threads import in_passing
@@ -98,8 +100,10 @@ async def _load(image: OpenImage, request: LoadRequest, settings: Settings, bus:
     ):
         pace = _Pace.of(request, checked.size, settings)
         engine = make_engine(_consignment(image, request, pace, address, place, settings))
-        job = _Load(place, engine, request, settings, pace, _Known(needs, stamps, proofs)).run
-        companions = (engine.run, place.guardian.watch, place.tell_progress)
+        known = _Known(needs, stamps, proofs, Unchanged(image, checked.edition))
+        job = _Load(place, engine, request, settings, pace, known).run
+        watches = (place.guardian.watch, known.image.watch)
+        companions = (engine.run, *watches, place.tell_progress)
         history, path = History(settings.testbed.state_dir), str(image.path)
         fleet = Fleet(
             "load", place.nodes, bus, retries=request.retries, history=history, image=path
@@ -152,11 +156,12 @@ def _consignment(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of the image: what it needs of a disk, what each node will show, its proof."""
+    """What is known of the image: its needs, what nodes will show, its proof, if it changes."""
 
     needs: Needs
     stamps: Mapping[str, str | None]
     proofs: Vouching
+    image: Unchanged
 
 
 class _Load:
@@ -179,6 +184,7 @@ class _Load:
         self._needs = known.needs
         self._stamps = known.stamps
         self._proofs = known.proofs
+        self._image = known.image
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     async def run(self, node: Node) -> None:
@@ -198,7 +204,7 @@ class _Load:
                 delivery.silence,
                 verify=self._request.verifies,
             )
-            await unless(delivery.alarm(), work)
+            await self._while_unchanged(unless(delivery.alarm(), work), proof)
         if not self._place.resets:
             return
         since = time.monotonic()
@@ -206,6 +212,21 @@ class _Load:
         if self._request.waits:
             stamp = self._stamps[node.name]
             await wait_for_boot(node, since, stamp, self._settings, self._sessions, disk=node.disk)
+
+    async def _while_unchanged(
+        self, work: Coroutine[Any, Any, None], proof: ramdisk.Proof | None
+    ) -> None:
+        """Do the work as long as the image is what was checked; raises ImageError.
+
+        That is why a server fails then, and why what a node wrote without proof may be anything.
+        """
+        try:
+            await unless(self._image.alarm(), work)
+        except GatewayError:
+            await self._image.require()
+            raise
+        if proof is None:
+            await self._image.require()
 
     async def _proof(self, node: Node, disk: Disk) -> ramdisk.Proof | None:
         """Return what proves the image to the program on the node that writes it, if it can.

@@ -135,6 +135,18 @@ def test_unicast(network, large_image, tmp_path):
     assert _hash(disk) == expected
 
 
+@pytest.mark.parametrize("name", ["frisbeed", "frisbee"])
+@pytest.mark.parametrize("options", [[], ["-i", "127.0.0.1"], ["-T", "0"]])
+def test_unicast_to_oneself_is_refused_at_once(image, tmp_path, name, options):
+    place = {"frisbeed": image, "frisbee": tmp_path / "disk"}[name]
+    line = [*program(name), *options, "-m", "127.0.0.1", "-p", "9"]
+    done = subprocess.run([*line, str(place)], capture_output=True, timeout=45, text=True)
+    assert done.returncode == 255
+    assert done.stderr.startswith("127.0.0.1 is both -m and our own address: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "disk").exists()
+
+
 def test_a_client_may_come_before_its_server(network, image, tmp_path):
     client = network.start_client(0, tmp_path / "disk")
     wait_for(client, "Bound to")
@@ -245,13 +257,48 @@ def test_a_server_ends_when_its_clients_are_gone_if_asked_to(network, image, tmp
     assert "Last client left!" in server.said
 
 
-def test_an_image_that_shrinks_under_the_server_ends_it(network, large_image, tmp_path):
+def _rewrite(path):
+    with path.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"!")
+
+
+def _append(path):
+    with path.open("ab") as file:
+        file.write(bytes(1 << 20))
+
+
+def _cut(path):
+    os.truncate(path, 4096)
+
+
+def _copy_over(path):
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+@pytest.mark.parametrize("change", [_rewrite, _append, _cut, _copy_over])
+@pytest.mark.parametrize("is_busy", [True, False], ids=["busy", "idle"])
+def test_an_image_that_is_written_to_is_served_no_longer(
+    network, large_image, tmp_path, change, is_busy
+):
     path, _ = large_image
     with network.serving(path, "-W", "2000000") as server:
-        client = network.start_client(0, tmp_path / "disk", "-T", "1")
-        wait_for(client, "Joined")
-        os.truncate(path, 4096)
-        assert server.wait(10) == 255
-        client.communicate(timeout=45)
-    assert re.search(r"Cannot read chunk \d of \S+large.ndz: the file is cut short", server.said)
-    assert client.returncode == errno.ETIMEDOUT
+        if is_busy:
+            client = network.start_client(0, tmp_path / "disk", "-T", "1")
+            wait_for(client, "Joined")
+        change(path)
+        assert server.wait(10) == 1
+        if is_busy:
+            client.communicate(timeout=45)
+            assert client.returncode == errno.ETIMEDOUT
+    assert server.said == f"{path} was changed while it was served: it is served no longer\n"
+
+
+def test_an_image_whose_name_another_takes_is_served_on(network, large_image, tmp_path):
+    path, expected = large_image
+    with network.serving(path) as server:
+        (tmp_path / "new").write_bytes(b"another")
+        (tmp_path / "new").replace(path)
+        assert network.load([tmp_path / "disk"])[0][0] == 0
+        assert server.poll() is None
+    assert _hash(tmp_path / "disk") == expected

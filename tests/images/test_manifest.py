@@ -161,3 +161,23 @@ def test_only_the_newest_are_kept(path, state, monkeypatch):
         newest = max(kept(state), key=lambda file: file.stat().st_mtime_ns)
         assert len(kept(state)) == min(stamp + 1, 3)
     assert newest.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda file: file.write(IMAGE[:5]), lambda file: file.truncate(9)]
+)
+def test_an_image_that_is_written_to_while_it_is_checked_has_no_manifest(
+    path, state, monkeypatch, change
+):
+    real = opening.check_image
+
+    def check_image(*arguments):
+        summary = real(*arguments)
+        with path.open("r+b") as file:
+            change(file)
+        return summary
+
+    monkeypatch.setattr(opening, "check_image", check_image)
+    with pytest.raises(ImageError, match=r"image\.ndz: was changed while it was checked"):
+        checked(path, state)
+    assert kept(state) == []

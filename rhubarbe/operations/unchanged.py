@@ -1,0 +1,43 @@
+"""Notices that the image was written to while it is brought to nodes, be it by who loads it."""
+
+import asyncio
+from typing import NoReturn
+
+from rhubarbe.errors import ImageError
+from rhubarbe.gateway.threads import in_passing
+from rhubarbe.images import OpenImage
+
+LOOK_EVERY = 1.0
+
+
+class Unchanged:
+    """Watches an image, of which it is known what it was when it was checked."""
+
+    def __init__(self, image: OpenImage, edition: tuple[int, int]) -> None:
+        self._image = image
+        self._edition = edition
+        self._has_changed = asyncio.Event()
+
+    async def watch(self) -> None:
+        """Look at it at intervals, until it is another, or until cancelled."""
+        while not await self._look():  # noqa: ASYNC110 - who changes it tells nobody
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> bool:
+        if await in_passing(None, lambda: self._image.edition) != self._edition:
+            self._has_changed.set()
+        return self._has_changed.is_set()
+
+    async def require(self) -> None:
+        """Look at it now; raises ImageError where it is another."""
+        if await self._look():
+            raise self._error
+
+    async def alarm(self) -> NoReturn:
+        """Wait until it was seen to be another: raises ImageError."""
+        await self._has_changed.wait()
+        raise self._error
+
+    @property
+    def _error(self) -> ImageError:
+        return ImageError(f"{self._image.path}: was changed while it was loaded")
