@@ -91,5 +91,6 @@ setup(
             "setuptools>=84",
             "wheel",
         ],
+        "mutation": ["mutmut==3.8.1"],
     },
 )

@@ -1,5 +1,6 @@
 """Which nodes are on, up, or hold an image, as a user asks for them."""
 
+import os
 import shutil
 import sys
 
@@ -110,6 +111,9 @@ def imported(site, line):
     return set(done.stdout.rpartition("imported:")[2].split())
 
 
+@pytest.mark.skipif(
+    "COVERAGE_PROCESS_CONFIG" in os.environ, reason="what measures coverage imports more"
+)
 # All in one, for all the processes that tests run in would each load a site of their own.
 def test_doors_that_are_not_gone_through_are_not_imported(site):
     assert {line: imported(site, line) for line in NEEDS} == {
