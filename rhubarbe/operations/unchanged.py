@@ -4,7 +4,7 @@ import asyncio
 from typing import NoReturn
 
 from rhubarbe.errors import ImageError
-from rhubarbe.gateway.threads import in_passing
+from rhubarbe.shared.threads import in_passing
 from rhubarbe.images import OpenImage
 
 LOOK_EVERY = 1.0
