@@ -4,8 +4,8 @@ import asyncio
 from typing import NoReturn
 
 from rhubarbe.errors import ImageError
-from rhubarbe.shared.threads import in_passing
 from rhubarbe.images import OpenImage
+from rhubarbe.shared.threads import in_passing
 
 LOOK_EVERY = 1.0
 
