@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from rhubarbe.imaging.errors import ImagingError, UsageError
+from rhubarbe.imaging.telling import tell
 from rhubarbe.ndz.errors import NdzError
 
 
@@ -150,7 +151,7 @@ def say(text: str) -> None:
     """Print one line on the standard error, at once; names of files may be in it."""
     from rhubarbe.text import sanitise
 
-    print(sanitise(text), file=sys.stderr, flush=True)
+    tell(sanitise(text) + "\n")
 
 
 def read_version() -> str:

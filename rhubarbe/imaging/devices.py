@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     a disk that is in use, unless `force`. While it is open nobody can mount it.
     """
     if path in STDOUT:
-        return _checked(os.dup(1), path, force=force)
+        return _checked(os.dup(standard_output()), path, force=force)
     try:
         status = os.stat(path)  # noqa: PTH116 - it is text elsewhere, too
     except FileNotFoundError:
@@ -51,6 +52,16 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     except OSError as error:
         raise _cannot_open(path, error) from error
     return _checked(descriptor, path, force=force)
+
+
+def standard_output() -> int:
+    """Return its descriptor; raise TargetError where it was closed before we began.
+
+    It leads nowhere then (`rhubarbe.start`), which is right for words, not for an image.
+    """
+    if getattr(sys.stdout, "name", None) == os.devnull:
+        raise TargetError("the standard output is closed")
+    return 1
 
 
 def is_seekable(descriptor: int) -> bool:

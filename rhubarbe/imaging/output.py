@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rhubarbe.imaging.devices import STDOUT, open_target, refuse_no_disk
+from rhubarbe.imaging.devices import STDOUT, open_target, refuse_no_disk, standard_output
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.ndz.header import Buffer
 
@@ -49,7 +49,7 @@ def open_output(path: str, *, syncs: bool = True) -> Iterator[Output]:
     exception. Raises TargetError.
     """
     if path in STDOUT:
-        yield Output(1, "standard output")
+        yield Output(standard_output(), "standard output")
         return
     refuse_no_disk(path)
     place = Path(path)

@@ -1,11 +1,12 @@
 """How far a program is: the dots that other programs read, or a bar when a person looks."""
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+from rhubarbe.imaging.telling import tell
 
 GIGABYTE = 10**9
 _UNZIP_COLUMNS = 67
@@ -58,11 +59,11 @@ class ZipDots:
 
     def advance(self, done: int, *, remaining: int = 0, kind: str = ".") -> None:
         """Print one dot; `done` is the offset in the input."""
-        _write(kind)
+        tell(kind)
         self._column += 1
         if self._column == _ZIP_COLUMNS:
             self._column = 0
-            _write(f" {done:12d} {int(time.monotonic() - self._started):4d}\n")
+            tell(f" {done:12d} {int(time.monotonic() - self._started):4d}\n")
 
     def finish(self) -> None:
         """End the line."""
@@ -71,7 +72,7 @@ class ZipDots:
     def stop(self) -> None:
         """End the line."""
         if self._column:
-            _write("\n")
+            tell("\n")
 
 
 class UnzipDots:
@@ -98,20 +99,20 @@ class UnzipDots:
 
     def finish(self) -> None:
         """Fill the line up to the last column."""
-        _write(" " * (_UNZIP_COLUMNS - self._column))
-        _write(f"{int(time.monotonic() - self._started):4d} {0:6d}\n")
+        tell(" " * (_UNZIP_COLUMNS - self._column))
+        tell(f"{int(time.monotonic() - self._started):4d} {0:6d}\n")
 
     def stop(self) -> None:
         """End the line."""
         if self._column:
-            _write("\n")
+            tell("\n")
 
     def _dot(self, dot: str, remaining: int) -> None:
-        _write(dot)
+        tell(dot)
         self._column += 1
         if self._column == _UNZIP_COLUMNS:
             self._column = 0
-            _write(f"{int(time.monotonic() - self._started):4d} {remaining:6d}\n")
+            tell(f"{int(time.monotonic() - self._started):4d} {remaining:6d}\n")
 
 
 class Bar:
@@ -154,8 +155,3 @@ def has_bars() -> bool:
     from importlib.util import find_spec  # costs some ms, and only a terminal wants it
 
     return find_spec("progressbar") is not None
-
-
-def _write(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()

@@ -1,11 +1,14 @@
 """A restore to the standard output, as to a filter: from where that stands, and nothing else."""
 
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+BIN = Path(__file__).parents[2] / "bin"
 UNZIP = "import sys; from rhubarbe.imaging.imageunzip import main; sys.exit(main())"
 ZIP = "import sys; from rhubarbe.imaging.imagezip import main; sys.exit(main())"
 MIB = 1 << 20
@@ -131,3 +134,36 @@ def test_but_a_disk_from_its_start_only(tools, tmp_path):
     assert done.returncode == 1
     assert "a disk is read from its start, not from byte 512 on" in done.stderr
     assert not (tmp_path / "made.ndz").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["imageunzip", "image.ndz", "-"],
+        ["imageunzip", "image.ndz"],
+        ["imagezip", "-r", "image.ndz", "-"],
+        ["imagedump", "--manifest", "-", "image.ndz"],
+    ],
+)
+def test_an_output_that_is_closed_takes_nothing(image, words):
+    line = [sys.executable, str(BIN / f"rhubarbe-{words[0]}"), *words[1:]]
+    script = f"cd '{image.parent}' && " + shlex.join(line)
+    for redirected, status in ((">&-", 1), ("> /dev/null", 0)):
+        done = run(f"{script} {redirected}")
+        assert done.returncode == status, done.stderr
+        assert (status == 1) == (done.stderr == f"{words[0]}: the standard output is closed\n")
+
+
+@pytest.mark.parametrize("redirected", ["2> /dev/full", "2>&1 | head -c 1 > /dev/null"])
+@pytest.mark.parametrize("options", ["", "-o", "-O", "--verify"])
+def test_words_that_cannot_be_written_leave_no_disk_half_written(
+    tools, programs, tmp_path, options, redirected
+):
+    disk, image, out = (tmp_path / name for name in ("disk", "image.ndz", "out"))
+    tools.noisy(disk, 24 * MIB)
+    programs.zip("-r", disk, image)
+    line = f"{sys.executable} {BIN / 'rhubarbe-imageunzip'} -W 8 {options} '{image}' '{out}'"
+    done = run(f"({line}; echo $? > '{tmp_path}/status') {redirected}")
+    assert done.stderr == ""
+    assert (tmp_path / "status").read_text() == "0\n"
+    assert out.read_bytes() == disk.read_bytes()
