@@ -93,6 +93,49 @@ def test_the_block_that_was_just_sent_is_behind(sender):
     assert _sent(sender) == [(1, 500), (1, 3)]
 
 
+def test_a_part_of_the_chunk_under_way_that_was_sent_is_sent_again_and_before_other_chunks(sender):
+    _ask(sender, Ask(1), Ask(2))
+    sender.next_train(62, 0.0)
+    _ask(sender, AskPart(1, 1, 1 << 3))
+    assert _sent(sender) == [*_whole(1)[62:], (1, 3), *_whole(2)]
+
+
+def test_all_of_a_chunk_is_sent_to_who_asks_for_it_during_a_repair(sender):
+    _ask(sender, AskPart(1, 1, 1 | 1 << 500))
+    assert list(sender.next_train(1, 0.0).blocks) == [0]
+    _ask(sender, Ask(1))
+    assert _sent(sender) == [*_whole(1)[1:], (1, 0)]
+
+
+def test_what_a_session_came_to(sender):
+    sender.receive(Join(7), NODE, 0.0)
+    _ask(sender, Ask(2), AskPart(1, 0, 0b111), AskPart(1, 0, 0b1100), Ask(3), AskPart(0, 1, 0b11))
+    for _ in range(3):
+        sender.next_train(62, 0.0)
+    _ask(sender, Ask(2), Ask(2), AskPart(2, 0, 1 << 1000), AskPart(1, 1, 1))
+    _sent(sender)
+    _ask(sender, AskPart(1, 1, 1), AskPart(1, 1, 1))
+    _sent(sender)
+    assert vars(sender.counters) == {
+        "messages_in": 12,
+        "messages_out": 0,
+        "requests": 11,
+        "merged": 5,
+        "duplicates": 2,
+        "repeated_requests": 3,
+        "partial_requests": 7,
+        "partial_blocks": 3 + 2 + 2 + 4,
+        "blocks_sent": 2 * 1024 + 4 + 2 + 2,
+        "trains_sent": 2 + 2 * 17 + 2,
+        "idles": 2,
+        "longest_queue": 4,
+        "most_blocks": 2 * 1024 + 4 + 2,
+        "intervals": 0,
+        "missed": 0,
+        "overruns": 0,
+    }
+
+
 def test_repairs_go_first_but_do_not_starve_chunks(sender):
     big = Sender(20 * CHUNK_SIZE, 0.0)
     _ask(big, Ask(0), *(AskPart(chunk, 1, 1) for chunk in range(1, 11)))
@@ -118,19 +161,19 @@ def test_the_last_chunk_is_as_short_as_the_file():
 
 
 @pytest.mark.parametrize(
-    "packet",
+    ("packet", "words"),
     [
-        Ask(4),
-        AskPart(4, 0, 1),
-        Ask(2**31 - 1),
-        AskPart(0, 0, 0),
-        Joined(5),
-        Joined2(1, size=9),
-        Block(0, 0, bytes(1024)),
+        (Ask(4), "no chunk 4 in a file of 4"),
+        (AskPart(4, 0, 1), "no chunk 4 in a file of 4"),
+        (Ask(2**31 - 1), "no chunk 2147483647 in a file of 4"),
+        (AskPart(0, 0, 0), "no such blocks in chunk 0"),
+        (Joined(5), "unexpected Joined from a client"),
+        (Joined2(1, size=9), "unexpected Joined2 from a client"),
+        (Block(0, 0, bytes(1024)), "unexpected Block from a client"),
     ],
 )
-def test_what_makes_no_sense_is_refused(sender, packet):
-    with pytest.raises(MalformedPacket):
+def test_what_makes_no_sense_is_refused(sender, packet, words):
+    with pytest.raises(MalformedPacket, match=rf"\A{words}\Z"):
         sender.receive(packet, NODE, 0.0)
     assert not sender.busy
 
@@ -148,8 +191,10 @@ def test_nothing_is_sent_once_the_last_client_has_left(sender):
     sender.next_train(62, 0.0)
     sender.receive(Leave(7, 1), NODE, 1.0)
     assert sender.busy
-    sender.receive(Leave2(8, 1, Statistics(requests=3)), "10.0.0.2", 1.0)
+    sender.receive(Leave2(8, 1, Statistics(requests=3)), "10.0.0.2", 1.5)
     assert not sender.busy
+    assert sender.over(3, 4.5) is None
+    assert sender.over(3, 4.6) is not None
     assert sender.next_train(62, 1.0) is None
     assert sender.roster.clients[8].statistics.requests == 3
 
@@ -175,6 +220,11 @@ def test_it_ends_after_idling_for_longer_than_the_limit(sender):
     assert sender.over(3, 3.0) is None
     assert sender.over(0, 1e9) is None
     assert sender.over(3, 3.1) == "No requests for 3 seconds!"
+    _ask(sender, Ask(0))
+    while sender.next_train(62, 10.0):
+        pass
+    assert sender.over(3, 13.0) is None
+    assert sender.over(3, 13.1) == "No requests for 3 seconds!"
 
 
 def test_it_ends_soon_after_the_last_client_when_asked_to(sender):
@@ -186,6 +236,12 @@ def test_it_ends_soon_after_the_last_client_when_asked_to(sender):
     assert sender.over(-1, 62.0) == "Last client left!"
 
 
+def test_who_never_leaves_is_given_up_at_last(sender):
+    sender.receive(Join(7), NODE, 0.0)
+    assert sender.over(-1, 1800.0) is None
+    assert sender.over(-1, 1800.1) == "No requests for 1800 seconds!"
+
+
 @pytest.mark.parametrize(
     ("blocks", "limit", "expected"),
     [
@@ -195,7 +251,13 @@ def test_it_ends_soon_after_the_last_client_when_asked_to(sender):
         (0b1010100, 2, [2, 4]),
         (1 << 1023, 62, [1023]),
         (0b1011, 3, [0, 1, 3]),
+        (0b10110, 2, [1, 2]),
+        (0b111000, 3, [3, 4, 5]),
     ],
 )
 def test_lowest_blocks(blocks, limit, expected):
-    assert list(lowest_blocks(blocks, limit)) == expected
+    lowest = lowest_blocks(blocks, limit)
+    assert list(lowest) == expected
+    # What is consecutive is read at once.
+    is_consecutive = expected[-1] - expected[0] == len(expected) - 1
+    assert isinstance(lowest, range) == is_consecutive
