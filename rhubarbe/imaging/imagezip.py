@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 
 PROGRAM = Program(
     name="imagezip",
-    usage="[options] DISK|FILE|- [IMAGE|-]",
+    usage="[options] DISK|FILE|- IMAGE|-",
     purpose="Make an ndz image of what is in use on a disk; IMAGE may be - for standard output.",
     options=[
         Option("o", "dots", "print a dot for each chunk"),
@@ -45,7 +45,7 @@ PROGRAM = Program(
         Option("u", "uuid", "write version 4, with this UUID (32 hexadecimal digits)", "HEX"),
         Option("3", "v3", "write version 3 (the default)"),
         Option("", "sector-size", "logical sectors of the disk that a file is of", "BYTES"),
-        Option("i", "info", "say what would be stored, and write nothing"),
+        Option("i", "info", "say what would be stored, and write nothing: without IMAGE"),
         Option("", "memory", f"memory to use in MiB (default {_MEMORY_MIB})", "MIB"),
         Option("d", "debug", "accepted, and ignored"),
         Option("h", "help", "print this"),

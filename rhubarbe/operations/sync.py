@@ -43,6 +43,8 @@ TO_DO, A_BYTE = 600.0, 1 / (16 << 10)
 LEAST_WRITTEN = 1 << 20
 # No image is larger, in bytes.
 LARGEST = 1 << 50
+# Of what a peer's shell prints beside.
+LONGEST_STRAY = 60
 # A peer that went away is noticed, also in the middle of a transfer.
 SSH_OPTIONS = ("-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10")
 RSYNC = ("rsync", "--inplace", "--times", "--protect-args", "--timeout=60")
@@ -64,6 +66,7 @@ class Remote:
     name: str
     size: int
     id: str | None
+    aliases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,20 @@ class Peer:
             document = parse(told)[0]
             return _directory(document["directory"]), [_remote(each) for each in document["images"]]
         except (ValueError, LookupError, TypeError) as error:
-            raise GatewayError(
-                f"{self.host}: rhubarbe-images --json does not list images there:"
-                f" {sanitise(repr(error), 200)}"
-            ) from error
+            raise GatewayError(f"{self.host}: {_lack_of_a_list(told, error)}") from error
+
+
+def _lack_of_a_list(told: str, error: Exception) -> str:
+    """Say what the peer told instead of a list; where its shell speaks, too, what that says."""
+    before, opening, _ = told.partition("[{")
+    after = told.rpartition("}]")[2]
+    for where, said in (("before", before), ("after", after)):
+        if opening and (stray := sanitise(said.strip(), LONGEST_STRAY)):
+            return (
+                f"its shell there prints {where} what rhubarbe-images does, and must not where it"
+                f" has no terminal: {stray!r}"
+            )
+    return f"rhubarbe-images --json does not list images there: {sanitise(repr(error), 200)}"
 
 
 def _directory(told: object) -> Path:
@@ -118,7 +131,10 @@ def _remote(told: dict[str, object]) -> Remote:
         raise ValueError("an image has no name, or no size that may be")
     if seal is not None and not isinstance(seal, str):
         raise ValueError(f"the identity of {name[:80]!r} is no text")
-    return Remote(name, size, seal)
+    aliases = told.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise ValueError(f"the aliases of {name[:80]!r} are no names")
+    return Remote(name, size, seal, frozenset(aliases))
 
 
 def local_images(repository: str | Path) -> list[Remote]:
@@ -126,7 +142,9 @@ def local_images(repository: str | Path) -> list[Remote]:
     found: list[Remote] = []
     for image in list_images(repository):
         with contextlib.suppress(ImageError, OSError), OpenImage(image.path) as opened:
-            found.append(Remote(image.name, image.size, image_id(opened.file)))
+            found.append(
+                Remote(image.name, image.size, image_id(opened.file), frozenset(image.aliases))
+            )
     return found
 
 
@@ -142,6 +160,10 @@ def compare(
     wanted = [name.removesuffix(SUFFIX) for name in names] or sorted(by_name)
     for name in wanted:
         if name not in by_name:
+            if called := next((each for each in source if name in each.aliases), None):
+                raise ImageError(
+                    f"{name}: is an alias, and these are not copied; the image is {called.name}"
+                )
             near = near_names(name, by_name)
             hint = f"near names: {', '.join(near)}" if near else "none has a near name"
             raise ImageError(f"{name}: no such image to be copied; {hint}")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import GatewayError, ImageError
 from rhubarbe.operations import bounded
 from rhubarbe.operations.bounded import Bounds, run_bounded
 from rhubarbe.operations.sync import Peer, Remote, Verdict, compare
@@ -45,6 +45,8 @@ def test_a_listing_is_understood(tmp_path):
         listing(size=None),
         listing(name=["a"]),
         listing(id={"a": "b"}),
+        listing(aliases="b"),
+        listing(aliases=[7]),
         listing().replace("/images", "images"),
         listing().replace("/images", "/im\\u001b[2Jages"),
         listing().replace("/images", "/im\\u0000ages"),
@@ -57,6 +59,31 @@ def test_what_makes_no_sense_is_one_line(tmp_path, text):
         peer(tmp_path, says(text)).repository()
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Welcome to faraday!\n" + listing(), "prints before what .*: 'Welcome to faraday!'"),
+        ("[motd] 3 updates\n\n" + listing(), r"prints before what .*: '\[motd\] 3 updates'"),
+        ("\x1b[2J\x1b]0;t\x07hi" + listing(), "prints before what .*hi'"),
+        (listing() + "\nlogout\n", "prints after what .*: 'logout'"),
+        ("x" * 9000 + listing(), "prints before what .*: 'x+"),
+    ],
+)
+def test_a_shell_that_prints_beside_is_told_by_its_words(tmp_path, text, words):
+    with pytest.raises(GatewayError, match=rf"\Athere: its shell there {words}") as caught:
+        peer(tmp_path, says(text)).repository()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+def test_an_alias_is_told_with_its_image(tmp_path):
+    _, images = peer(tmp_path, says(listing(aliases=["b", "c"]))).repository()
+    with pytest.raises(
+        ImageError, match="b: is an alias, and these are not copied; the image is a"
+    ):
+        compare(images, [], ["b.ndz"])
 
 
 @pytest.mark.timeout(30)
