@@ -3,18 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from rhubarbe.events import Event
+from rhubarbe.events import Event, Finished
 
 
 class Bus:
-    """A queue of events with an end; `report` never waits, so it may be called on any way out."""
+    """A queue of events with an end; `report` never waits, so it may be called on any way out.
+
+    `Finished` is the last word, whoever still has something to say when the nodes are done.
+    """
 
     def __init__(self) -> None:
+        self._finished: Finished | None = None
         self._subscriptions: list[asyncio.Queue[Event | None]] = []
         self._closed = False
 
     def report(self, event: Event) -> None:
-        """Hand an event to every subscriber."""
+        """Hand an event to every subscriber; the last word once the bus closes."""
+        if isinstance(event, Finished) and not self._closed:
+            self._finished = event
+            return
         for queue in self._subscriptions:
             queue.put_nowait(event)
 
@@ -33,5 +40,7 @@ class Bus:
     def close(self) -> None:
         """End the stream of every subscriber, after what was reported before."""
         self._closed = True
+        if self._finished is not None:
+            self.report(self._finished)
         for queue in self._subscriptions:
             queue.put_nowait(None)

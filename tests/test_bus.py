@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from rhubarbe.bus import Bus
-from rhubarbe.events import Notice
+from rhubarbe.events import Finished, Notice
 
 
 def notices(*texts):
@@ -68,3 +68,13 @@ async def test_a_bus_that_has_closed_has_nothing_more_to_say():
     bus.report(*notices("a"))
     async with asyncio.timeout(5):
         assert await gather(late) == []
+
+
+async def test_finished_is_the_last_word_whoever_still_speaks():
+    bus = Bus()
+    events = bus.subscribe()
+    finished = Finished(command="load", good="1", bad="", exit_code=0, seconds=1.0, nodes=())
+    bus.report(finished)
+    bus.report(*notices("somebody else was kept out"))
+    bus.close()
+    assert await gather(events) == [*notices("somebody else was kept out"), finished]

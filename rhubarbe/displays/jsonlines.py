@@ -6,7 +6,7 @@ durations in `seconds`, sizes in bytes, `percent` from 0 to 100, `phase` as its 
 
     {"time": "2026-11-25T10:00:00.000+01:00", "event": "PhaseDone", "node": "fit01", "phase": "reset", "seconds": 1.23}
 
-The first object is `Started`, the last one `Finished`, with the sets `good` and `bad` in selection
+The first object is `Started`, but for what is to be said of log and screen; the last one `Finished`, with the sets `good` and `bad` in selection
 syntax, the `exit_code`, and `nodes`: an object a node, as `rhubarbe.events.NodeResult` has it. Text is ASCII: whatever else a node said is escaped as JSON has it.
 A byte that is no UTF-8, in the name of a file, is one of `\udc80` to `\udcff` (PEP 383).
 A `Notice` stands where lines were dropped since nobody read them.
