@@ -156,4 +156,5 @@ def test_an_output_without_room_is_one_line(site, verb, unbuffered):
 
 def test_an_output_that_was_closed_is_no_traceback(site):
     result = site.run("sh", "-c", "rhubarbe-nodes 1 >&-")
-    assert (result.returncode, result.stderr) == (0, "")
+    said = "rhubarbe-nodes: the output cannot be written: Bad file descriptor\n"
+    assert (result.returncode, result.stderr) == (1, said)
