@@ -113,6 +113,7 @@ MOUNTS = 'set -- "${@/#\\/proc\\/mounts/$NODE_DIR/.mounts}"\n'
 
 # what writes the image that another engine brings; it fails in the middle as the client does
 IMAGEUNZIP = """\
+case "$1" in --version) exec PYTHON "$@" ;; esac
 targets "$@"
 program=(PYTHON --as-device)
 if fault frisbee-fails; then
