@@ -58,6 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{NAME}: {sanitise(str(error))}", file=sys.stderr)
         return 1
+    except ExceptionGroup as errors:  # of several machines, all of which say the same
+        print(f"{NAME}: {sanitise(str(_one_of_the_system_s(errors)))}", file=sys.stderr)
+        return 1
+
+
+def _one_of_the_system_s(errors: ExceptionGroup) -> Exception:
+    """Return one of errors that are all the system's, as what it lacks; else raise them."""
+    if errors.split(OSError)[1] is not None:
+        raise errors
+    error: Exception = errors
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -14,6 +14,7 @@ from rhubarbe.testbed import configuration, keys, programs, ramdisk, sample, sys
 from rhubarbe.testbed.addresses import Addresses, Network, Ports
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.errors import NoRoom
 from rhubarbe.testbed.faults import OF_PROGRAMS
 from rhubarbe.testbed.machine import Hardware, Machine, Service, Services
 from rhubarbe.testbed.secure_shell import Lock, SecureShellService
@@ -66,6 +67,7 @@ class Emulated:
 
     async def furnish(self, site: Site) -> None:
         """Make the key, the ramdisk, the sample image, and an old system on every disk."""
+        _require_programs_can_run(site.directory)
         for names in site.names:
             _furnish_home(site, names.node)
         ramdisk.write(site.directory / "ramdisk", fail_beyond=FAIL_BEYOND)
@@ -141,6 +143,15 @@ def shell(site: Site, node: str, address: str) -> Bash:
         "NODE_DISK": str(directory / "disks" / f"{node}.img"),
     }
     return Bash(programs.find("bash"), directory / "ramdisk" / "profile", home, environment)
+
+
+def _require_programs_can_run(directory: Path) -> None:
+    """Refuse a file system that is mounted so that no program on it can run, as /tmp often is."""
+    if os.statvfs(directory).f_flag & os.ST_NOEXEC:
+        raise NoRoom(
+            f"{directory}: no program can be run there, and the ramdisk's are to be (noexec):"
+            " name another --directory, or $TMPDIR"
+        )
 
 
 def _furnish_home(site: Site, node: str) -> None:

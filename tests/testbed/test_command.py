@@ -4,6 +4,7 @@ import configparser
 import contextlib
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -195,6 +196,34 @@ def test_a_directory_of_somebody_else_is_left_alone(start, tmp_path):
     assert status == 1
     assert "is not empty and not a testbed's" in err
     assert {path.name for path in tmp_path.iterdir()} == {"letter", "given.ndz"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_directory_where_nothing_can_be_run_is_refused(start, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    within = f"mount -t tmpfs -o noexec tmpfs {there} && exec $*"
+    process = subprocess.run(
+        ["unshare", "-m", "sh", "-c", within, "sh", *PROGRAM, "--nodes", "1", "--", "true"],
+        env=os.environ | {"TMPDIR": str(there)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BOUND,
+    )
+    assert process.returncode == 1
+    assert "(noexec): name another --directory, or $TMPDIR" in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("files", [9, 12, 16])
+def test_too_few_open_files_are_one_line(start, files):
+    limited = start(
+        *("--nodes", 30, "--", "true"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+    )
+    status, _, err = ended(limited)
+    assert (status, err.count("\n"), "Too many open files" in err) == (1, 1, True), err
 
 
 def test_two_testbeds_at_once_but_not_in_one_directory(start, tmp_path):
