@@ -65,13 +65,13 @@ class Intake:
 
     def take(self, arrival: Arrival, now: float) -> None:
         """Take an arrival that did not come where it belongs."""
-        data, segment, address, port = arrival
-        if self._is_flood(address, -(-len(data) // segment), now):
+        data, segment, address, _ = arrival
+        if self._is_flood(address, arrival.packets, now):
             return
         if address == self._peers.server:
             self.heard_at = now
-        if port != self._channel.port:
-            self._debug(f"Bad message port ({port} != {self._channel.port})")
+        if fault := self._fault(arrival):
+            self._debug(fault)
             self._peers.ignore(address, "others")
             return
         whole = len(data) - len(data) % segment
@@ -88,6 +88,14 @@ class Intake:
             data = data[whole:]
         for start in range(0, len(data), segment):
             self._take_packet(data[start : start + segment], address, now)
+
+    def _fault(self, arrival: Arrival) -> str:
+        """Say why no packet can be in there."""
+        if not arrival.data:
+            return f"Empty message from {arrival.address}"
+        if arrival.port != self._channel.port:
+            return f"Bad message port ({arrival.port} != {self._channel.port})"
+        return ""
 
     def _is_flood(self, address: str, packets: int, now: float) -> bool:
         """Whether others than the server send so much that the server's would be lost."""

@@ -45,6 +45,11 @@ class Arrival(NamedTuple):
     address: str
     port: int
 
+    @property
+    def packets(self) -> int:
+        """How many datagrams; an empty one is one, too."""
+        return max(1, -(-len(self.data) // self.segment))
+
 
 class Session(NamedTuple):
     """Where a session takes place: ``group`` may also be the other end's own address."""
@@ -239,7 +244,7 @@ class Channel:
                 if error.errno not in _ICMP_ERRORS:
                     raise
                 continue
-            segment = length
+            segment = length or 1  # an empty datagram is one, too
             for level, kind, value in control:
                 if level == socket.IPPROTO_UDP and kind == _UDP_GRO:
                     segment = int.from_bytes(value[:4], "little")

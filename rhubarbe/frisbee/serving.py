@@ -137,10 +137,10 @@ class Serving:
 
     def _take(self, arrival: Arrival, replies: dict[Packet, None], now: float) -> None:
         data, segment, address, port = arrival
-        if not self._floods.admits(address, -(-len(data) // segment), now):
+        if not self._floods.admits(address, arrival.packets, now):
             self._remark(f"packets from {address} ignored: too many a second", now)
             return
-        for start in range(0, len(data), segment):
+        for start in range(0, len(data) or 1, segment):
             try:
                 packet, source = decode(data[start : start + segment])
                 self._check_origin(source, address, port)

@@ -134,6 +134,13 @@ def join(client, _address):
         send(packet(1, 7, struct.pack("<IiiiQ", number, 0, 0, 0, 0)))
 
 
+def empty(_client, _address):
+    """Datagrams without a byte, of its own and in the server's name."""
+    while True:
+        for source in (OWN, SERVER):
+            send(b"", source)
+
+
 def babble(_client, _address):
     while True:
         numbers = [CHANCE.choice([-1, 0, 1, 2, 3, 7, 1 << 30]) for _ in range(3)]

@@ -105,7 +105,7 @@ def _blocks(source, image, places):
 
 def _arrive(fetching, channel, data, *, segment=1048, address=SERVER, port=None):
     view = memoryview(bytearray(data))
-    arrival = Arrival(view, segment or max(1, len(data)), address, port or channel.port)
+    arrival = Arrival(view, segment or len(data) or 1, address, port or channel.port)
     fetching.intake.take(arrival, 1.0)
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import hashlib
 import json
@@ -5,7 +6,9 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 from captures import DATA, stored_image
@@ -47,6 +50,42 @@ def test_every_client_restores_the_image(network, large_image, tmp_path, clients
     assert f"joins/leaves:      {clients}/{clients}" in server.said
     sent = int(re.search(r"1k blocks sent:    (\d+)", server.said)[1])
     assert 6 * 1024 <= sent <= 3 * 6 * 1024
+
+
+@contextlib.contextmanager
+def _datagrams(network, payload):
+    """Send datagrams to the group, the server and a client, as fast as it goes."""
+    over = threading.Event()
+    places = [(network.group, network.port)]
+    places += [(host, network.port) for host in (network.server, network.client(0))]
+
+    def send():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind((network.client(77), 0))
+            own = socket.inet_aton(network.client(77))
+            stranger.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+            while not over.wait(0.002):
+                for place in places:
+                    stranger.sendto(payload, place)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        yield
+    finally:
+        over.set()
+        sending.join()
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0", bytes(15), bytes(16), bytes(1472)], ids=len)
+def test_odd_datagrams_stop_neither_end(network, large_image, tmp_path, payload):
+    path, expected = large_image
+    with network.serving(path, "-W", "100000000") as server, _datagrams(network, payload):
+        ends = network.load([tmp_path / "disk"])
+        assert server.poll() is None
+    assert ends[0][0] == 0, ends
+    assert _hash(tmp_path / "disk") == expected
+    assert f"Ignored what came from {network.client(77)}: " in ends[0][1]
 
 
 def test_an_image_of_the_original_is_restored_sparse_and_with_zeroes(network, image, tmp_path):

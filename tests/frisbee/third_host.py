@@ -227,6 +227,7 @@ class World:
     def babble(self):
         numbers = [self.chance.randint(-3, 9) for _ in range(3)]
         body = self.chance.randbytes(self.chance.randrange(1100))
+        self.send(self.mask, b"")
         self.send(ROGUE, struct.pack("<iii4s", *numbers, socket.inet_aton(ROGUE)) + body)
 
 
