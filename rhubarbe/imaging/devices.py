@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,9 +56,9 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
 def standard_output() -> int:
     """Return its descriptor; raise TargetError where it was closed before we began.
 
-    It leads nowhere then (`rhubarbe.start`), which is right for words, not for an image.
+    Then it can only be read (`rhubarbe.start`).
     """
-    if getattr(sys.stdout, "name", None) == os.devnull:
+    if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
         raise TargetError("the standard output is closed")
     return 1
 
