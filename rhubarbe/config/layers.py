@@ -85,6 +85,26 @@ def _is_file(path: str) -> bool:
     return found is not None
 
 
+def _no_configuration(error: configparser.Error) -> str:
+    """Return what is wrong in a file that is no configuration, where, and what it should be."""
+    if isinstance(error, configparser.DuplicateSectionError):
+        return (
+            f"line {error.lineno}: section [{error.section}] for the second time: its keys belong"
+            " to the first"
+        )
+    if isinstance(error, configparser.DuplicateOptionError):
+        return (
+            f"line {error.lineno}: section [{error.section}], key {error.option}: for the second"
+            " time: one of them has to go"
+        )
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno}: {error.line.strip()[:80]!r} is before any [section]"
+    if isinstance(error, configparser.ParsingError) and error.errors:
+        number, line = error.errors[0]
+        return f"line {number}: {line[:80]} is neither `key = value` nor a [section]"
+    return " ".join(str(error).split())
+
+
 class _Layer(Record):
     """One file: its values as text, by (section, key as written)."""
 
@@ -109,7 +129,7 @@ class _Layer(Record):
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {why(error)}") from error
         except configparser.Error as error:
-            raise ConfigError(" ".join(str(error).split())) from error
+            raise ConfigError(f"{path}: {_no_configuration(error)}") from error
         layer = cls(
             path,
             {(name, key): parser[name][key] for name in parser for key in parser[name]},

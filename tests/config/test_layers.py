@@ -180,9 +180,13 @@ def test_settings_are_frozen(site):
         ("[frisbee]\nserver =\n", ["server", "not empty"]),
         ("[testbed]\ninventory_path =\n", ["inventory_path", "a path"]),
         ("[testbed]\nstate_dir = ~nobody-is-called-so/x\n", ["state_dir", "a path"]),
-        ("bandwidth = 3\n", ["no section headers", "line: 1"]),
-        ("[networking]\nbandwidth = 3\nbandwidth = 4\n", ["line 3", "exists"]),
-        ("[networking]\n[networking]\n", ["line 2", "exists"]),
+        ("bandwidth = 3\n", ["line 1: 'bandwidth = 3' is before any [section]"]),
+        ("[nodes]\nprobe\n", ["line 2: ", "probe", "is neither `key = value` nor a [section]"]),
+        ("[nodes]\n[frisbee]\n[nodes]\n", ["line 3: section [nodes] for the second time"]),
+        (
+            "[frisbee]\nclient = a\nclient = b\n",
+            ["line 3: section [frisbee], key client: for the second time"],
+        ),
         ("[networking]\nbandwidth\n", ["line 2", "bandwidth"]),
     ],
 )
@@ -195,7 +199,7 @@ def test_what_is_wrong_is_named(site, text, says):
 def test_a_file_that_is_no_configuration_is_refused(site):
     site.files["here"].write_bytes(b"\xff\xfe")
     site.files["here"].chmod(0o600)
-    assert "no section headers" in site.refusal()
+    assert "is before any [section]" in site.refusal()
 
 
 def test_comments_and_names_of_files_may_be_no_utf_8(site):
