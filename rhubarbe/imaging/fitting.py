@@ -171,15 +171,17 @@ def _refuse_too_small(first: FirstChunk, extent: Extent, disk: Disk) -> None:
 def _refuse_partitions_beyond(table: PartitionTable, disk: Disk) -> None:
     last = max(table.partitions, key=lambda p: p.end, default=None)
     what = f"the image's partition {last.number}" if last else "the image's partition table"
+    ends = "ends"
     needed = table.end * SECTOR
     if table.gpt:
+        ends = "end"
         backup = 1 + table.gpt.entries_sectors(table.sector_size)
         needed = max(needed, table.gpt.first_usable * table.sector_size)
         needed += backup * table.sector_size
         what += " and the backup of the table behind it"
     if needed > disk.size:
         raise TargetTooSmall(
-            f"{disk.name}: too small, nothing was written: {what} ends at byte {needed}, "
+            f"{disk.name}: too small, nothing was written: {what} {ends} at byte {needed}, "
             f"the disk at {disk.size}"
         )
 

@@ -35,7 +35,7 @@ PROGRAM = Program(
         Option("n", "single", "use one thread"),
         Option("W", "memory", f"memory to use in MiB (default {MEMORY_MIB})", "MIB"),
         Option("f", "direct", "write past the page cache"),
-        Option("", "as-device", "take the output file as a disk: keep its size and its content"),
+        Option("", "as-device", "take a file as a disk: keep its size and content (else emptied)"),
         Option("", "force", "write also to a disk that is in use"),
         Option("", "verify", "read back from the disk what was written, and compare"),
         Option(
