@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.imaging.inuse import SYSFS, use_of, use_of_file
+from rhubarbe.imaging.places import without_links
 from rhubarbe.text import size_of
 
 DEV = "/dev"
@@ -28,11 +29,13 @@ _NO_DISKS = ("sr", "fd")
 def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     """Open a disk or a file to be written, `-` being the standard output; raise TargetError.
 
-    A file is made or emptied where `creates`. Refused are: what is no disk where devices are, and
-    a disk that is in use, unless `force`. While it is open nobody can mount it.
+    A file is made or emptied where `creates`. Refused are: a link that a stranger laid, what is no
+    disk where devices are, and a disk that is in use, unless `force`. While it is open nobody can
+    mount it.
     """
     if path in STDOUT:
         return _checked(os.dup(standard_output()), path, force=force)
+    place, keeps_links_shut = without_links(path)
     try:
         status = os.stat(path)  # noqa: PTH116 - it is text elsewhere, too
     except FileNotFoundError:
@@ -45,9 +48,9 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
         raise TargetError(f"{path} is in use ({use}); imageunzip and frisbee take --force")
     if not path.startswith(_OPEN_ALREADY):
         refuse_no_disk(path)
-    flags = _FLAGS | (os.O_CREAT | os.O_TRUNC if creates else 0)
+    flags = _FLAGS | keeps_links_shut | (os.O_CREAT | os.O_TRUNC if creates else 0)
     try:
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(place, flags, 0o666)
     except OSError as error:
         raise _cannot_open(path, error) from error
     return _checked(descriptor, path, force=force)

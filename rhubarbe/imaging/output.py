@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rhubarbe.imaging.devices import STDOUT, open_target, refuse_no_disk, standard_output
 from rhubarbe.imaging.errors import TargetError
+from rhubarbe.imaging.places import open_partial
 from rhubarbe.ndz.header import Buffer
 
 PARTIAL = ".partial"
@@ -35,7 +36,7 @@ class Output:
 
 def _open(place: Path, *, is_regular: bool) -> int:
     if is_regular:
-        return os.open(place, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o666)
+        return open_partial(str(place))
     if place.is_block_device():
         return open_target(str(place), creates=False)
     return os.open(place, os.O_WRONLY | os.O_CLOEXEC)

@@ -1,7 +1,6 @@
 """A testbed of N machines in one directory: cards, files, power; of which kind, is given."""
 
 import asyncio
-import fcntl
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,11 +13,10 @@ from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.cmc import Card, Cards, Powered
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.emulated import Emulated
-from rhubarbe.testbed.errors import NoRoom
 from rhubarbe.testbed.faults import by_node
+from rhubarbe.testbed.ground import occupy
 from rhubarbe.testbed.site import Plan, Site
 
-MARK = "testbed.log"
 ENTERED = 0o755
 MADE_ANEW = ("pxelinux.cfg", "disks", "nodes", "ramdisk", "run", "serial")
 NEEDED = ("pxelinux.cfg", "disks", "nodes", "run", "images", "state")
@@ -106,17 +104,8 @@ class Farm:
 
     def _occupy(self) -> None:
         """Make the directory ours for as long as we run."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        mark = self.directory / MARK
-        if not mark.exists() and any(self.directory.iterdir()):
-            raise NoRoom(f"{self.directory} is not empty and not a testbed's: name another")
-        self._log_file = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._log_file = occupy(self.directory)
         self._ends.callback(os.close, self._log_file)
-        try:
-            fcntl.flock(self._log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NoRoom(f"another testbed runs in {self.directory}: name another") from None
-        os.ftruncate(self._log_file, 0)
 
     def _lay_out(self) -> None:
         """Directories; what an earlier run left of them is made anew, save images."""
