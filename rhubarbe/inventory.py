@@ -30,6 +30,8 @@ LARGEST = 16 << 20
 READ_WITHIN = 10.0
 IPV4_BYTES = 4
 MAC_DIGITS = 12
+# Of a host name, as the DNS has it; so no number in it is too long to be read.
+MOST_LETTERS = 253
 _BYTES = frozenset(map(str, range(256)))
 
 
@@ -221,7 +223,8 @@ def _kind(value: Any) -> str:
 
 
 def _is_hostname(text: Any) -> bool:
-    return isinstance(text, str) and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))
+    is_short = isinstance(text, str) and len(text) <= MOST_LETTERS
+    return is_short and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))
 
 
 def _is_address(text: Any) -> bool:

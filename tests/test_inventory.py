@@ -160,6 +160,10 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
         ([changed("control", hostname="localhost")], "has no number"),
         ([changed("control", hostname="fit 01")], "control.hostname: expected a host name"),
         ([changed("control", hostname="../fit01")], "control.hostname: expected a host name"),
+        (
+            [changed("control", hostname="fit" + "9" * 5000)],
+            "control.hostname: expected a host name",
+        ),
         ([changed("control", hostname=3)], "control.hostname: expected a host name"),
         ([changed("control", mac="")], "control.mac: expected a MAC address"),
         ([changed("control", mac="02:00:00:00:00")], "control.mac: expected a MAC address"),

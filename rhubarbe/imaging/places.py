@@ -55,15 +55,19 @@ def open_partial(path: str) -> int:
     except OSError as error:
         raise _in_the_way(path) from error
     try:
-        status = os.fstat(descriptor)
-        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-        if not is_ours or status.st_nlink > 1:
-            raise _in_the_way(path)
+        _require_ours(descriptor, path)
         os.ftruncate(descriptor, 0)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _require_ours(descriptor: int, path: str) -> None:
+    status = os.fstat(descriptor)
+    is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    if not is_ours or status.st_nlink > 1:
+        raise _in_the_way(path)
 
 
 def _in_the_way(path: str) -> TargetError:
