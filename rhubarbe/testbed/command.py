@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import resource
 import signal
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rhubarbe.testbed.site import Plan
 
 NAME = "rhubarbe-testbed"
+NUMBER = "[0-9]{1,5}"  # of a node
 VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EPILOG = """\
@@ -182,19 +184,18 @@ def _plan(arguments: argparse.Namespace, directory: Path) -> "Plan":
 def _numbers(text: str) -> list[int]:
     numbers: set[int] = set()
     for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise Misused(f"node numbers {text!r} are not of the form 1-10,41")
-        numbers.update(range(int(first), int(last or first) + 1))
+        match = re.fullmatch(rf"({NUMBER})(?:-({NUMBER}))?", part)
+        if match is None:
+            raise Misused(f"node numbers {text[:40]!r} are not of the form 1-10,41")
+        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return sorted(numbers)
 
 
 def _card(word: str) -> tuple[int, int]:
-    node, _, card = word.partition(":")
-    digits = node.removeprefix("fit")
-    if not digits.isdecimal() or not card.isdecimal():
-        raise Misused(f"card {word!r} is not of the form fit41:15")
-    return int(digits), int(card)
+    match = re.fullmatch(rf"(?:fit)?({NUMBER}):({NUMBER})", word)
+    if match is None:
+        raise Misused(f"card {word[:40]!r} is not of the form fit41:15")
+    return int(match[1]), int(match[2])
 
 
 @contextmanager

@@ -63,7 +63,9 @@ USUAL = Wish("", "virtio", is_meant=True)
 def parse(text: str) -> Wish:
     """Read a wish for a disk; raises Misused."""
     where, *options = text.split(",")
-    match = re.fullmatch(rf"(?:([^:]+):)?({'|'.join(KINDS)})(?::([1-9]\d*)([MGT]))?", where)
+    match = re.fullmatch(
+        rf"(?:([^:]+):)?({'|'.join(KINDS)})(?::([1-9][0-9]{{0,6}})([MGT]))?", where
+    )
     if match is None:
         raise Misused(
             f"disk {text!r} is not of the form [NODE:]KIND[:SIZE][,serial=S][,sector=4096][,meant],"

@@ -37,6 +37,7 @@ def test_a_wish_is_read(text, wish):
         ("", "is not of the form"),
         ("floppy", "a kind is one of virtio, nvme, scsi, ide, sata, usb"),
         ("nvme:2", "such as fit02:nvme:2G"),
+        ("nvme:" + "9" * 5000 + "G", "such as fit02:nvme:2G"),
         ("nvme:0G", "such as fit02:nvme:2G"),
         ("nvme,large", "disk option 'large'"),
         ("nvme,sector=520", "sector=4096"),
