@@ -101,8 +101,15 @@ def _no_configuration(error: configparser.Error) -> str:
         return f"line {error.lineno}: {error.line.strip()[:80]!r} is before any [section]"
     if isinstance(error, configparser.ParsingError) and error.errors:
         number, line = error.errors[0]
-        return f"line {number}: {line[:80]} is neither `key = value` nor a [section]"
+        return f"line {number}: {_shown(line)} is neither `key = value` nor a [section]"
     return " ".join(str(error).split())
+
+
+def _shown(line: str) -> str:
+    """Return a line in quotes; up to Python 3.12 it comes so, with the quotes of its `repr`."""
+    if line[:1] + line[-1:] in ("''", '""'):
+        line = line[1:-1].removesuffix("\\n")
+    return repr(line.strip()[:80])
 
 
 class _Layer(Record):
