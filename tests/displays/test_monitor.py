@@ -60,7 +60,7 @@ class Terminal:
     def type(self, text):
         os.write(self.outer, text)
 
-    def read_until(self, wanted, seconds=10):
+    def read_until(self, wanted, seconds=45):
         """Read until `wanted` has come since the last call, and return what came."""
         deadline = time.monotonic() + seconds
         came = b""
@@ -72,7 +72,7 @@ class Terminal:
 
     def end(self):
         """Wait for the child's end; return its exit code, the rest of its output, its errors."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 45
         rest = b""
         while self.is_readable(0.02) or self.child.poll() is None:
             assert time.monotonic() < deadline, "the program does not end"
@@ -89,7 +89,7 @@ class Terminal:
     def close(self):
         if self.child.poll() is None:
             self.child.kill()
-            self.child.wait(10)
+            self.child.wait(45)
         self.errors.close()
         os.close(self.outer)
         os.close(self.inner)

@@ -16,7 +16,7 @@ import pytest
 
 PROGRAM = [sys.executable, "-m", "rhubarbe.testbed.command"]
 QUICK = ["--boot-time", "0.05"]
-BOUND = 15
+BOUND = 60
 MANY_BOUND = 60  # two hundred nodes, where other tests run beside
 
 

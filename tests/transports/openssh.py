@@ -96,7 +96,7 @@ class OpenSsh:
         with log.open("wb") as output:
             server = await asyncio.create_subprocess_exec(*command, stderr=output)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while not await accepts(ip, PORT, 1):
                     assert server.returncode is None, log.read_text()
                     await asyncio.sleep(0.02)
