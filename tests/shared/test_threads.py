@@ -83,12 +83,15 @@ def work():
     threading.Event().wait()
 
 async def main():
+    # As commands do: without it, a signal just before the loop sleeps wakes nobody.
+    cancel = asyncio.current_task().cancel
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, cancel)
     async with asyncio.timeout(0.2 if {ends == "cancelled"} else None):
         await in_passing(None, work)
 
 try:
     asyncio.run(main())
-except (TimeoutError, KeyboardInterrupt):
+except (TimeoutError, asyncio.CancelledError):
     print("over")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
