@@ -12,7 +12,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import EngineName
 from rhubarbe.disks import Disk
-from rhubarbe.errors import GatewayError, Refused
+from rhubarbe.errors import GatewayError, ImageError, Refused
 from rhubarbe.events import ImageChosen, Phase, Started
 from rhubarbe.gateway.addresses import local_address_towards
 from rhubarbe.gateway.alarm import unless
@@ -222,7 +222,7 @@ class _Load:
         """
         try:
             await unless(self._image.alarm(), work)
-        except GatewayError:
+        except (GatewayError, ImageError):  # or both at once: the image is the reason then
             await self._image.require()
             raise
         if proof is None:
