@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from rhubarbe.shared import writers
+from rhubarbe import writers
 
 # How fast this machine is today is not what the tests are about.
 settings.register_profile(

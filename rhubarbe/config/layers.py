@@ -24,7 +24,7 @@ from rhubarbe.record import Record
 from rhubarbe.shared.own import find_file, read_file
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust, is_ours
-from rhubarbe.shared.writers import may_others_write
+from rhubarbe.writers import may_others_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ from rhubarbe.images import PARTIAL, OpenImage, check_image, is_taken, partial_p
 from rhubarbe.images.copying import copied, partial_file
 from rhubarbe.shared.directory import READABLE, Directory
 from rhubarbe.shared.placing import place
-from rhubarbe.shared.writers import may_others_write
+from rhubarbe.writers import may_others_write
 
 
 class Step(Protocol):

@@ -10,7 +10,7 @@ import stat
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.shared.trust import Distrust, require_file, require_kept
 from rhubarbe.shared.walking import Walk
-from rhubarbe.shared.writers import may_others_write
+from rhubarbe.writers import may_others_write
 
 if TYPE_CHECKING:
     from types import TracebackType

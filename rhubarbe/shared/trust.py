@@ -8,7 +8,7 @@ import stat
 
 from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import RhubarbeError
-from rhubarbe.shared.writers import may_others_write
+from rhubarbe.writers import may_others_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,13 +1,11 @@
 """The directory of a testbed: nobody else's, and of one testbed at a time."""
 
 import fcntl
-import grp
 import os
-import pwd
-import stat
 from pathlib import Path
 
 from rhubarbe.testbed.errors import NoRoom
+from rhubarbe.writers import may_others_write
 
 MARK = "testbed.log"
 
@@ -40,29 +38,11 @@ def occupy(directory: Path) -> int:
 
 
 def _require_ours(directory: Path) -> None:
-    status = directory.stat()
-    if status.st_uid not in {0, os.geteuid()}:
-        raise NoRoom(f"{directory} belongs to another user: name another")
-    if status.st_mode & stat.S_IWOTH or (
-        status.st_mode & stat.S_IWGRP
-        and not (_is_private(status.st_gid) and not _has_list(directory))
-    ):
-        raise NoRoom(f"{directory}: others may write there: name another")
-
-
-def _is_private(gid: int) -> bool:
-    """Whether a group is that of our user, is called so, and has nobody else in it."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    is_own = user.pw_gid == gid and user.pw_name == group.gr_name
-    return is_own and set(group.gr_mem) <= {user.pw_name}
-
-
-def _has_list(directory: Path) -> bool:
-    """Whether an access control list may name more who could write."""
-    try:
-        return any(name.startswith("system.") for name in os.listxattr(directory))
-    except OSError:
-        return False
+        if os.fstat(descriptor).st_uid not in {0, os.geteuid()}:
+            raise NoRoom(f"{directory} belongs to another user: name another")
+        if may_others_write(descriptor):
+            raise NoRoom(f"{directory}: others may write there: name another")
+    finally:
+        os.close(descriptor)

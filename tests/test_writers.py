@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from rhubarbe.shared import writers
+from rhubarbe import writers
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import find_file
 
