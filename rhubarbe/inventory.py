@@ -15,8 +15,8 @@ from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.record import Record
 from rhubarbe.selector import fold, number_in
+from rhubarbe.shared import own
 from rhubarbe.shared.documents import parse
-from rhubarbe.shared.own import find_file, read_trusted
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust
 
@@ -111,12 +111,9 @@ def inventory_faults(path: StrPath, regularname: str = "") -> list[str]:
 def is_there(path: StrPath) -> bool:
     """Tell whether there is an inventory, or something that cannot be read."""
     try:
-        found = within(READ_WITHIN, find_file, path)
+        return within(READ_WITHIN, own.is_there, path)
     except OSError:
         return True
-    if found is not None:
-        found[0].close()
-    return found is not None
 
 
 def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
@@ -133,7 +130,7 @@ def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
 def _objects(path: StrPath) -> list[Any]:
     """Return the list that the file holds, whatever is in that; raises InventoryError."""
     try:
-        objects = parse(within(READ_WITHIN, read_trusted, path, LARGEST).decode("utf-8"))
+        objects = parse(within(READ_WITHIN, own.read_trusted, path, LARGEST).decode("utf-8"))
     except json.JSONDecodeError as error:
         fault = f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
     except FileNotFoundError:

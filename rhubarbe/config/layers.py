@@ -21,7 +21,7 @@ from rhubarbe import TYPE_CHECKING
 from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
 from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.record import Record
-from rhubarbe.shared.own import find_file, read_file
+from rhubarbe.shared.own import is_there, read_file
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust, is_ours
 from rhubarbe.writers import may_others_write
@@ -66,23 +66,13 @@ def _here() -> str:
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read all layers; raises ConfigError naming file, section, key and what was expected."""
-    if (named := environ.get("RHUBARBE_CONF")) and not _is_file(named):
+    if (named := environ.get("RHUBARBE_CONF")) and not is_there(named):
         raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
     read = [_Layer.read(path, personal=personal) for path, personal in configuration_files(environ)]
     layers = [layer for layer in read if layer is not None]
     _require_the_site_s_word(layers)
     # The parser reads keys in lower case.
     return _merge(layers, os.uname().nodename.partition(".")[0].lower())
-
-
-def _is_file(path: str) -> bool:
-    try:
-        found = find_file(path)
-    except OSError:  # what is wrong with it is said when it is read
-        return True
-    if found is not None:
-        found[0].close()
-    return found is not None
 
 
 def _no_configuration(error: configparser.Error) -> str:

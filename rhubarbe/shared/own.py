@@ -46,6 +46,17 @@ def find_file(
     return None
 
 
+def is_there(path: StrPath) -> bool:
+    """Tell whether a path leads to a file, or to something of which its reader says what it is."""
+    try:
+        found = find_file(path)
+    except OSError:
+        return True
+    if found is not None:
+        found[0].close()
+    return found is not None
+
+
 def _anybody_s(_: int) -> None:
     """Take a file whoever owns it, and can write it."""
 

@@ -34,6 +34,11 @@ def is_ours(status: os.stat_result) -> bool:
     return status.st_uid in {0, os.getuid()}
 
 
+def _strange(path: str, status: os.stat_result, why: str) -> str:
+    """Return the sentence on what neither root nor we own, with its cure."""
+    return f"{path}: belongs to {name_of(status.st_uid)}, {why}; as root: chown root {path}"
+
+
 def is_closed(directory: int) -> bool:
     """Whether nobody but root and us can make, rename or remove anything in an open directory."""
     return is_ours(os.fstat(directory)) and not may_others_write(directory)
@@ -50,10 +55,7 @@ def require_kept(directory: int, path: str) -> None:
     """Raise Distrust where somebody but root and us could remove or rename what is in it."""
     status = os.fstat(directory)
     if not is_ours(status):
-        raise Distrust(
-            f"{path}: belongs to {name_of(status.st_uid)}, who could remove anything"
-            f" there; as root: chown root {path}"
-        )
+        raise Distrust(_strange(path, status, "who could remove anything there"))
     if not is_kept(directory):
         raise Distrust(f"{path}: anybody could remove anything there; as root: chmod +t {path}")
 
@@ -68,8 +70,7 @@ def replaceable(path: str) -> Iterator[str]:
         above = os.path.dirname(above)
         status = os.lstat(above)
         if not is_ours(status):
-            who = f"belongs to {name_of(status.st_uid)}, who could replace {path}"
-            yield f"{above}: {who}; as root: chown root {above}"
+            yield _strange(above, status, f"who could replace {path}")
         elif status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
             yield f"{above}: anybody could replace {path}; as root: chmod +t {above}"
 
@@ -114,10 +115,7 @@ def require_site_s(file: int, path: str) -> None:
     """Raise Distrust unless an open file is root's or ours, and not for anybody to write."""
     status = os.fstat(file)
     if not is_ours(status):
-        raise Distrust(
-            f"{path}: belongs to {name_of(status.st_uid)}, neither you nor root;"
-            f" as root: chown root {path}"
-        )
+        raise Distrust(_strange(path, status, "neither you nor root"))
     if status.st_mode & stat.S_IWOTH:
         raise Distrust(f"{path}: anybody can write it; do: chmod o-w {path}")
 
