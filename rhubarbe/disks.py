@@ -5,16 +5,12 @@ Hints are parts with commas between them, all of which must be so: `serial=S64DN
 `largest`, of those that the others leave. Pure: what a node says of its disks comes from elsewhere.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Self
 
-from rhubarbe import TYPE_CHECKING
-from rhubarbe.record import Record
 from rhubarbe.text import size_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 BY_LINK = "/dev/disk/"
 EXPECTED = (
@@ -34,7 +30,8 @@ _SORTS = {"smallest": min, "largest": max}
 _TEXTS = ("serial", "wwn", "model")
 
 
-class Disk(Record):
+@dataclass(frozen=True, slots=True)
+class Disk:
     """One disk of a node, as the node tells it; what is not known is None, or empty.
 
     `links` are names below /dev/disk that udev would give it.
@@ -72,7 +69,8 @@ def _suffix(disk: str) -> str:
     return rf"(?:{'p' if disk[-1:].isdigit() else ''}\d+|\?offset=\d+)?"
 
 
-class Choice(Record):
+@dataclass(frozen=True, slots=True)
+class Choice:
     """What a configuration says of a node's disk: a path, or else hints.
 
     `setting` is what it says it in.
@@ -87,7 +85,7 @@ class Choice(Record):
         return f"{self.setting} is {self.text}"
 
     @classmethod
-    def read(cls, text: str, setting: str = "hard_drive") -> Choice:
+    def read(cls, text: str, setting: str = "hard_drive") -> Self:
         """Read it; raises ValueError."""
         if not text or not text.isprintable():
             raise ValueError(text)

@@ -6,25 +6,19 @@ A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each 
 `rhubarbe.selector` finds it; its card may bear another.
 """
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import InventoryError, SelectionError, why
-from rhubarbe.record import Record
 from rhubarbe.selector import fold, number_in
 from rhubarbe.shared import own
+from rhubarbe.shared.directory import StrPath
 from rhubarbe.shared.documents import parse
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
-
-    from _typeshed import StrPath
 
 LARGEST = 16 << 20
 READ_WITHIN = 10.0
@@ -35,7 +29,8 @@ MOST_LETTERS = 253
 _BYTES = frozenset(map(str, range(256)))
 
 
-class Interface(Record):
+@dataclass(frozen=True, slots=True)
+class Interface:
     """One network interface; `mac` is lower case with colons, or empty for a card without one."""
 
     hostname: str
@@ -43,7 +38,8 @@ class Interface(Record):
     mac: str
 
 
-class Entry(Record):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """One node of the inventory."""
 
     number: int

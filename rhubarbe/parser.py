@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from _typeshed import SupportsWrite
 
 

@@ -20,14 +20,13 @@ import pwd
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
-
-from rhubarbe import TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _typeshed import ReadableBuffer
+
 
 # Beyond that, programs that first close whatever they may have inherited would take minutes.
 MOST_FILES = 1 << 20

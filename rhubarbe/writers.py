@@ -4,17 +4,11 @@ On Debian, as on Fedora, each user has a group of their own, and what they make 
 the umask is 002 there. That group's right is the user's own, as long as nobody else is in it.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from functools import cache
-
-from rhubarbe import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Users and groups may be kept by a server in the network, which may be slow, or away.
 _ANSWERS_WITHIN = 3.0

@@ -1,24 +1,18 @@
 """Arguments that several verbs share, and what they mean."""
 
-from __future__ import annotations
-
 import argparse
 import os
+import shlex
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import rhubarbe
-from rhubarbe import TYPE_CHECKING
-from rhubarbe.config import load_settings
+from rhubarbe.config import Settings, load_settings
+from rhubarbe.config.settings import NodeValue
 from rhubarbe.errors import ConfigError, SelectionError
+from rhubarbe.inventory import Entry, Inventory
 from rhubarbe.parser import Parser
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import ModuleType
-
-    from rhubarbe.config import Settings
-    from rhubarbe.config.settings import NodeValue
-    from rhubarbe.inventory import Entry, Inventory
 
 SELECTION = """\
 NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and '~4' (not 4; quoted, since zsh
@@ -32,9 +26,7 @@ Exit code: 0 when all went well on all the nodes, 1 otherwise, 2 for a wrong com
 
 def version() -> str:
     """Return the version of this installation."""
-    directory = os.path.dirname(rhubarbe.__file__)
-    with open(os.path.join(directory, "VERSION"), encoding="utf-8") as stream:
-        return stream.read().strip()
+    return Path(rhubarbe.__file__).with_name("VERSION").read_text(encoding="utf-8").strip()
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -149,7 +141,7 @@ def complain(words: str) -> None:
     print(sanitise(words), file=sys.stderr)
 
 
-def find_image_here(wanted: str, repository: str) -> Path:
+def find_image_here(wanted: str, repository: Path) -> Path:
     """Find an image that the user named, and say whose it is that lies here and is a stranger's.
 
     Raises ImageError.
@@ -191,7 +183,7 @@ def node_faults(settings: Settings, inventory: Inventory) -> list[str]:
     ]
 
 
-def _lack(value: NodeValue, inventory: Inventory, source: str) -> str:
+def _lack(value: NodeValue, inventory: Inventory, source: Path) -> str:
     """Say which of its nodes there are not; empty where there are all."""
     there = {entry.number for entry in inventory if value.is_for(entry.number, entry.name)}
     if not there:
@@ -233,8 +225,6 @@ def one_node(settings: Settings, inventory: Inventory, word: str) -> Entry:
     """Return the only node that a word selects; raises SelectionError."""
     entries = selected_entries(settings, inventory, [word], all_nodes=False)
     if len(entries) > 1:
-        import shlex
-
         raise SelectionError(
             f"{shlex.quote(word)} selects {len(entries)} nodes: one is saved at a time"
         )

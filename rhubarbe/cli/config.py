@@ -65,7 +65,7 @@ def _check_state(settings: Settings) -> int:
 
 def _lines(settings: Settings, section: str) -> list[str]:
     values = {}
-    for key, setting in SECTIONS[section].declared.items():
+    for key, setting in SECTIONS[section].declared().items():
         value = getattr(getattr(settings, section), key)
         values[key] = HIDDEN if value and setting.kind is SECRET else text_of(value)
     origins = dict(settings.origins)

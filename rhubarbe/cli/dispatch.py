@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rhubarbe.cli.arguments import make_parser, version
 from rhubarbe.errors import GatewayError, RhubarbeError, shortage
@@ -53,7 +54,7 @@ _NO_MEANS = (MemoryError, ImportError, OSError, RuntimeError, SyntaxError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (with the program's name first) asks for; return the exit code."""
     program, *words = sys.argv if argv is None else argv
-    name = os.path.basename(program)
+    name = Path(program).name
     try:
         try:
             return _main(name, words) or lost_complaints()

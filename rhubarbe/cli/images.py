@@ -3,23 +3,20 @@
 One line an image: date, size, name, aliases, and `not sealed` where damage could go unnoticed.
 """
 
-from __future__ import annotations
-
-import os
+import argparse
+import json
 import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import ImageError
 from rhubarbe.images import Image, OpenImage, Stamp, ancestors, list_images, provenance
 from rhubarbe.ndz.mark import image_id
 from rhubarbe.shared.directory import are_same
 from rhubarbe.text import sanitise
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
-    from typing import Any
 
 EPILOG = example(
     "rhubarbe-images -d fedora",
@@ -56,16 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the images, a directory after the other; return 1 where one is damaged."""
     repository = read_settings().frisbee.images_dir
     found = {repository: _chosen(repository, arguments)}
-    here = os.getcwd()
+    here = Path.cwd()
     if not are_same(repository, here) and (images := _chosen(here, arguments)):
         found[here] = images
     if arguments.json:
         return _print_document(found, arguments)
     code = 0
     for directory, images in found.items():
-        print(
-            f"{sanitise(directory)}: {len(images) or 'no'} image{'' if len(images) == 1 else 's'}"
-        )
+        plural = "" if len(images) == 1 else "s"
+        print(f"{sanitise(str(directory))}: {len(images) or 'no'} image{plural}")
         for image in images:
             with OpenImage(image.path) as opened:
                 print("\n".join(_lines(image, opened, arguments)))
@@ -74,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _chosen(directory: str, arguments: argparse.Namespace) -> list[Image]:
+def _chosen(directory: Path, arguments: argparse.Namespace) -> list[Image]:
     images = list_images(directory)
     wanted = [image for image in images if _wanted(image, arguments)]
     return sorted(wanted, key=_key(arguments), reverse=arguments.reverse)
@@ -165,11 +161,10 @@ def _own(image: OpenImage) -> list[str]:
         return []
 
 
-def _print_document(found: dict[str, list[Image]], arguments: argparse.Namespace) -> int:
-    import json
+def _print_document(found: dict[Path, list[Image]], arguments: argparse.Namespace) -> int:
 
     document = [
-        {"directory": directory, "images": [_object(image, arguments) for image in images]}
+        {"directory": str(directory), "images": [_object(image, arguments) for image in images]}
         for directory, images in found.items()
     ]
     print(json.dumps(document, indent=2))
@@ -187,12 +182,11 @@ def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _looked_into(image: Image, opened: OpenImage, arguments: argparse.Namespace) -> dict[str, Any]:
-    from datetime import datetime
 
     seal = _seal(opened)
     told: dict[str, Any] = {
         "name": image.name,
-        "path": image.path,
+        "path": str(image.path),
         "size": image.size,
         "date": datetime.fromtimestamp(image.modified).astimezone().isoformat(),
         "aliases": list(image.aliases),

@@ -1,14 +1,14 @@
 """List who has the testbed, and when: the leases that are not over yet, `*` for those in force."""
 
 import argparse
+import json
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rhubarbe.cli.arguments import complain, example, read_settings
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+if TYPE_CHECKING:  # the rest of that room brings asyncio
     from rhubarbe.leases.lease import Lease
     from rhubarbe.leases.user import User
 
@@ -80,7 +80,6 @@ def _check(leases: "Sequence[Lease]", user: "User", now: float) -> int:
 
 
 def _document(leases: "Sequence[Lease]", user: "User", now: float) -> str:
-    import json
 
     from rhubarbe.leases.times import iso
 

@@ -1,6 +1,7 @@
 """Print the full names of nodes, on one line: of those selected, or only of some among them."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -67,8 +68,6 @@ def _text(entries: Sequence[Entry], arguments: argparse.Namespace) -> str:
 
 def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[Entry]:
     """Keep the nodes that were last loaded with an image: its name, an alias, or a path."""
-    import contextlib
-
     from rhubarbe.errors import ImageError
     from rhubarbe.gateway.history import History
     from rhubarbe.images import find_image, real_path

@@ -52,13 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Say and do each step; return the exit code."""
-    from pathlib import Path
-
     from rhubarbe.cli.signals import heed_termination
     from rhubarbe.operations.share import ShareRequest, plan, receive, received
     from rhubarbe.shared.directory import may_write
 
-    repository = Path(read_settings().frisbee.images_dir)
+    repository = read_settings().frisbee.images_dir
     if arguments.receiving:
         receive(arguments.image, repository)
         return 0
@@ -73,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             replaces=arguments.force,
             cleans=arguments.clean,
         )
-        find_image_here(arguments.image, str(repository))
+        find_image_here(arguments.image, repository)
         steps = plan(request)
     if not steps:
         print(f"nothing to do: it is in {sanitise(str(repository))} already, under this name")

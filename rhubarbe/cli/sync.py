@@ -7,15 +7,12 @@ short stays partial, and running the same again goes on with it.
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import GatewayError, RhubarbeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from rhubarbe.operations.sync import Remote, Transfer
+from rhubarbe.operations.sync import Remote, Transfer
 
 EPILOG = example(
     "rhubarbe-sync --pull root@faraday fedora ubuntu",
@@ -48,8 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Copy what is missing; return the exit code."""
     repository = read_settings().frisbee.images_dir
-
-    from pathlib import Path
 
     from rhubarbe.cli.signals import heed_termination
     from rhubarbe.operations.sync import Peer, Route, compare, local_images

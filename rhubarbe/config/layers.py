@@ -8,27 +8,23 @@ built-in defaults, `/etc/rhubarbe/rhubarbe.conf`,
 file that `$RHUBARBE_CONF` names.
 """
 
-from __future__ import annotations
-
 import configparser
 import os
 import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Self
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
 from rhubarbe.errors import ConfigError, SelectionError, why
-from rhubarbe.record import Record
 from rhubarbe.shared.own import is_there, read_file
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust, is_ours
 from rhubarbe.writers import may_others_write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
 
 LARGEST = 4 << 20
 READ_WITHIN = 10.0
@@ -48,18 +44,18 @@ RETIRED_KEYS = frozenset(
 )  # fmt: skip
 
 
-def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
+def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
     """Yield the layers, weakest first, each with whether it is a user's (so must be trusted)."""
-    yield "/etc/rhubarbe/rhubarbe.conf", False
-    yield "/etc/rhubarbe/rhubarbe.conf.local", False
+    yield Path("/etc/rhubarbe/rhubarbe.conf"), False
+    yield Path("/etc/rhubarbe/rhubarbe.conf.local"), False
     if home := environ.get("HOME"):
-        yield os.path.join(home, ".rhubarbe.conf"), True
-    yield os.path.join(_here(), environ.get("RHUBARBE_CONF") or "rhubarbe.conf"), True
+        yield Path(home, ".rhubarbe.conf"), True
+    yield _here() / (environ.get("RHUBARBE_CONF") or "rhubarbe.conf"), True
 
 
-def _here() -> str:
+def _here() -> Path:
     try:
-        return os.getcwd()
+        return Path.cwd()
     except OSError as error:
         raise ConfigError(f"the current directory: {why(error)}; cd to another one") from error
 
@@ -102,15 +98,16 @@ def _shown(line: str) -> str:
     return repr(line.strip()[:80])
 
 
-class _Layer(Record):
+@dataclass(frozen=True, slots=True)
+class _Layer:
     """One file: its values as text, by (section, key as written)."""
 
-    path: str
+    path: Path
     values: dict[tuple[str, str], str]
     personal: bool
 
     @classmethod
-    def read(cls, path: str, *, personal: bool) -> _Layer | None:
+    def read(cls, path: Path, *, personal: bool) -> Self | None:
         """Read a file; None where there is none."""
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
@@ -120,7 +117,7 @@ class _Layer(Record):
                 return None
             # Comments, and names of files, may be no UTF-8.
             text = content.decode("utf-8", "surrogateescape")
-            parser.read_file(StringIO(text, newline=None), source=path)
+            parser.read_file(StringIO(text, newline=None), source=str(path))
         except Distrust as error:
             raise ConfigError(f"refused, for it names programs to run: {error}") from error
         except OSError as error:
@@ -142,7 +139,7 @@ class _Layer(Record):
             _value(self.path, section, key, text)
 
 
-def _require_trust(path: str, file: int, *, personal: bool) -> None:
+def _require_trust(path: Path, file: int, *, personal: bool) -> None:
     """Refuse an open file that others could write: it names programs to be run for this user.
 
     Who is in the group of a file of the site's, that file's owner has seen to.
@@ -162,7 +159,7 @@ def _require_trust(path: str, file: int, *, personal: bool) -> None:
 
 def _require_the_site_s_word(layers: list[_Layer]) -> None:
     """Refuse a user's file with a word of its own on what the site has decided for all users."""
-    decided: dict[tuple[str, str], str] = {}
+    decided: dict[tuple[str, str], Path] = {}
     for layer in layers:
         for section, key in layer.values:
             place = section, key.partition(".")[0]
@@ -175,11 +172,11 @@ def _require_the_site_s_word(layers: list[_Layer]) -> None:
                 )
 
 
-def _value(path: str, section: str, key: str, text: str) -> Any:
+def _value(path: Path, section: str, key: str, text: str) -> Any:
     """Check one value against its declaration and return it typed."""
     if section not in SECTIONS:
         raise ConfigError(f"{path}: unknown section [{section}]{_near(section, SECTIONS)}")
-    declared = SECTIONS[section].declared
+    declared = SECTIONS[section].declared()
     name = key.partition(".")[0]
     if name not in declared:
         near = _near(name, declared)
@@ -207,10 +204,10 @@ def _merge(layers: list[_Layer], host: str) -> Settings:
         for layer in layers:
             for (section, key), text in layer.values.items():
                 name, _, rest = key.partition(".")
-                known = SECTIONS[section].declared if section in SECTIONS else ()
+                known = SECTIONS[section].declared() if section in SECTIONS else ()
                 if name in known and rest == suffix[1:]:
                     sections[section][name] = _value(layer.path, section, key, text)
-                    origins[section, name] = layer.path + (f" ({key})" if rest else "")
+                    origins[section, name] = f"{layer.path} ({key})" if rest else str(layer.path)
     merged = {name: SECTIONS[name](**values) for name, values in sections.items()}
     return Settings(
         **merged,
@@ -229,7 +226,7 @@ def _of_nodes(layers: list[_Layer], host: str, testbed: Any) -> Iterator[NodeVal
     for layer in layers:
         for (section, key), text in layer.values.items():
             name, dot, nodes = key.partition(".")
-            if not dot or section not in SECTIONS or name not in SECTIONS[section].declared:
+            if not dot or section not in SECTIONS or name not in SECTIONS[section].declared():
                 continue
             numbers = _numbers(nodes, names)
             if fault := _fault(section, name, nodes, numbers, is_here=nodes == host):
@@ -238,7 +235,7 @@ def _of_nodes(layers: list[_Layer], host: str, testbed: Any) -> Iterator[NodeVal
                 raise ConfigError(
                     f"{layer.path}: section [{section}], key {key}: names no node: its number lacks"
                 )
-            if nodes != host and SECTIONS[section].declared[name].per_node and _digits(nodes):
+            if nodes != host and SECTIONS[section].declared()[name].per_node and _digits(nodes):
                 value = _value(layer.path, section, key, text)
                 yield NodeValue(section, name, nodes, numbers, value, f"{layer.path} ({key})")
 
@@ -247,7 +244,7 @@ def _fault(section: str, name: str, nodes: str, numbers: frozenset[int], *, is_h
     """Say what is wrong with a key for some nodes; nothing where that is well."""
     if not numbers:
         return ""
-    if SECTIONS[section].declared[name].per_node:
+    if SECTIONS[section].declared()[name].per_node:
         return f"{nodes} is this gateway, and it selects nodes, too" if is_here else ""
     return "" if is_here else f"{name} cannot differ from node to node{_able()}"
 
@@ -272,7 +269,7 @@ def _able() -> str:
     able = [
         key
         for section in SECTIONS.values()
-        for key, setting in section.declared.items()
+        for key, setting in section.declared().items()
         if setting.per_node
     ]
     return f"; these can: {', '.join(dict.fromkeys(able))}"

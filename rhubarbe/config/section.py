@@ -1,23 +1,22 @@
-"""A section of the configuration: a record whose fields are declared with a `Setting` each."""
+"""A section of the configuration: a dataclass whose fields are declared with a `Setting` each."""
 
-from __future__ import annotations
-
-from rhubarbe import TYPE_CHECKING
-from rhubarbe.record import Record, dataclass_transform
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 
-class Kind(Record):
+@dataclass(frozen=True, slots=True)
+class Kind:
     """How the text of a value is read; `expected` completes the sentence "expected ..."."""
 
     expected: str
     read: Callable[[str], Any]
 
 
-class Setting(Record):
+@dataclass(frozen=True, slots=True)
+class Setting:
     """What is declared of one setting; `per_node` where a node may have another value."""
 
     kind: Kind
@@ -26,23 +25,32 @@ class Setting(Record):
     per_node: bool = False
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-class Section(Record):
-    """The values of one section; its class attributes declare them, each with a `Setting`."""
+def setting(kind: Kind, default: Any, words: str, *, per_node: bool = False) -> Any:
+    """Return the field of a section, declared with what it takes and the words that explain it."""
+    declared = Setting(kind, default, words, per_node)
+    return field(default=default, metadata={_DECLARED: declared})
 
-    declared: ClassVar[Mapping[str, Setting]]
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.declared = cls.defaults
-        cls.defaults = {name: setting.default for name, setting in cls.declared.items()}
+class Section:
+    """The values of one section; the subclasses are frozen dataclasses of fields by `setting`."""
 
-    def __init__(self, **values: Any) -> None:
-        super().__init__(**values)
+    __slots__ = ()
+
+    @classmethod
+    @cache
+    def declared(cls) -> Mapping[str, Setting]:
+        """Return what is declared of each of its settings, by name."""
+        # A type checker sees only that the subclasses are dataclasses.
+        return MappingProxyType({each.name: each.metadata[_DECLARED] for each in fields(cls)})  # type: ignore[arg-type]
+
+
+_DECLARED = "setting"
 
 
 def text_of(value: Any) -> str:
     """Return a value as it is written in a configuration."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return ""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,20 +3,16 @@
 Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`.
 """
 
-from __future__ import annotations
-
-import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Self
 
-from rhubarbe import TYPE_CHECKING
-from rhubarbe.config.section import Kind, Section, Setting
+from rhubarbe.config.section import Kind, Section, setting
 from rhubarbe.disks import EXPECTED, PARTITION_EXPECTED, read_drive, read_partition
-from rhubarbe.record import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
 
 HIGHEST_PORT = 65535
 INVENTORY = "the inventory"
@@ -77,15 +73,15 @@ def _port_pattern(text: str) -> str:
     return text
 
 
-def _path(text: str) -> str:
-    path = os.path.expanduser(_non_empty(text))
-    if path.startswith("~"):  # nobody is called so
-        raise ValueError(text)
-    return path.rstrip("/") or "/"
+def _path(text: str) -> Path:
+    try:
+        return Path(_non_empty(text)).expanduser()
+    except RuntimeError as error:  # nobody is called so
+        raise ValueError(text) from error
 
 
-def _path_if_any(text: str) -> str:
-    return _path(text) if text else ""
+def _path_if_any(text: str) -> Path | None:
+    return _path(text) if text else None
 
 
 def _checking(text: str) -> str:
@@ -105,7 +101,6 @@ def _backend(text: str) -> str:
 
 
 def _options(text: str) -> str:
-    import shlex  # most sites have none
 
     shlex.split(text)
     return text
@@ -138,107 +133,109 @@ PARTITION = Kind(PARTITION_EXPECTED, read_partition)
 PORTS = Kind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
 
 
-def _setting(kind: Kind, default: Any, words: str, *, per_node: bool = False) -> Any:
-    return Setting(kind, default, words, per_node)
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedSettings(Section):
     """[testbed]: the site."""
 
-    regularname: str = _setting(
+    regularname: str = setting(
         WORD, "fit", "what the nodes' control hostnames begin with, up to their number"
     )
-    rebootname: str = _setting(WORD, "reboot", "what the power cards' hostnames begin with")
-    inventory_path: str = _setting(
-        PATH, "/etc/rhubarbe/inventory.json", "the nodes, their cards and addresses"
+    rebootname: str = setting(WORD, "reboot", "what the power cards' hostnames begin with")
+    inventory_path: Path = setting(
+        PATH, Path("/etc/rhubarbe/inventory.json"), "the nodes, their cards and addresses"
     )
-    all_scope: str = _setting(TEXT, "1-37", "the nodes that -a selects where $ALL_NODES is not set")
-    state_dir: str = _setting(
+    all_scope: str = setting(TEXT, "1-37", "the nodes that -a selects where $ALL_NODES is not set")
+    state_dir: Path = setting(
         PATH,
-        "/var/lib/rhubarbe",
+        Path("/var/lib/rhubarbe"),
         "what the gateway's users share from one command to another",
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodesSettings(Section):
     """[nodes]: time limits, in seconds; a node that misses one is given up, the others go on."""
 
-    load_default_timeout: float = _setting(SECONDS, 300.0, "rhubarbe-load as a whole, unless -t")
-    save_default_timeout: float = _setting(SECONDS, 300.0, "rhubarbe-save as a whole, unless -t")
-    wait_default_timeout: float = _setting(SECONDS, 60.0, "rhubarbe-wait as a whole, unless -t")
-    cmc_default_timeout: float = _setting(SECONDS, 3.0, "one answer of a power card")
-    cmc_safe_timeout: float = _setting(
+    load_default_timeout: float = setting(SECONDS, 300.0, "rhubarbe-load as a whole, unless -t")
+    save_default_timeout: float = setting(SECONDS, 300.0, "rhubarbe-save as a whole, unless -t")
+    wait_default_timeout: float = setting(SECONDS, 60.0, "rhubarbe-wait as a whole, unless -t")
+    cmc_default_timeout: float = setting(SECONDS, 3.0, "one answer of a power card")
+    cmc_safe_timeout: float = setting(
         SECONDS, 60.0, "rhubarbe-on, -off, -reset and the like as a whole, unless -t"
     )
-    soft_off_timeout: float = _setting(
+    soft_off_timeout: float = setting(
         SECONDS, 20.0, "how long a node may take to shut down before its card switches it off"
     )
-    idle_after_reset: float = _setting(
+    idle_after_reset: float = setting(
         SECONDS,
         15.0,
         "how soon after a reset a node must be seen to go away; else its card is sent off, then on",
         per_node=True,
     )
-    reset_timeout: float = _setting(
+    reset_timeout: float = setting(
         SECONDS, 60.0, "the whole reset, off and on included", per_node=True
     )
-    ramdisk_shell: Shell = _setting(
+    ramdisk_shell: Shell = setting(
         SHELL,
         Shell.TELNET,
         "how the ramdisk offers its shell: `telnet` without a login, or `ssh` to root with ssh_key",
         per_node=True,
     )
-    timeout_before_telnet: float = _setting(
+    timeout_before_telnet: float = setting(
         SECONDS, 80.0, "from the reset until the ramdisk answers on telnet, or ssh", per_node=True
     )
-    silence_timeout: float = _setting(
+    silence_timeout: float = setting(
         SECONDS, 60.0, "how long a node may say nothing at all while its image is written or read"
     )
-    image_patience: float = _setting(
+    image_patience: float = setting(
         SECONDS,
         10.0,
         "an image may take this many times what it takes on the wire, and silence_timeout more",
     )
-    reset_window: int = _setting(
+    reset_window: int = setting(
         COUNT, 10, "how many nodes may be reset within a second, for DHCP and breakers"
     )
-    probe_interval: float = _setting(
+    probe_interval: float = setting(
         SECONDS, 0.25, "between two looks at a node that is expected to go away"
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PxelinuxSettings(Section):
     """[pxelinux]: the links that make a node boot the ramdisk."""
 
-    config_dir: str = _setting(PATH, "/tftpboot/pxelinux.cfg", "where pxelinux looks for 01-<mac>")
-    frisbee_image: str = _setting(
+    config_dir: Path = setting(
+        PATH, Path("/tftpboot/pxelinux.cfg"), "where pxelinux looks for 01-<mac>"
+    )
+    frisbee_image: str = setting(
         WORD, "pxefrisbee", "the entry in config_dir that boots the ramdisk", per_node=True
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrisbeeSettings(Section):
     """[frisbee]: the programs that move images, and where images live."""
 
-    engine: EngineName = _setting(
+    engine: EngineName = setting(
         ENGINE,
         EngineName.FRISBEE,
         "what brings images to the nodes: `frisbee`, which the next three settings are about;"
         " `udpcast`, by multicast too; or `aria2`, BitTorrent for nodes that no multicast reaches",
     )
-    client: str = _setting(WORD, "frisbee", "on the ramdisk: writes the image", per_node=True)
-    server: str = _setting(WORD, "rhubarbe-frisbeed", "on the gateway: serves the image")
-    server_options: str = _setting(OPTIONS, "-K 3", "options of the server besides what it needs")
-    imageunzip: str = _setting(
+    client: str = setting(WORD, "frisbee", "on the ramdisk: writes the image", per_node=True)
+    server: str = setting(WORD, "rhubarbe-frisbeed", "on the gateway: serves the image")
+    server_options: str = setting(OPTIONS, "-K 3", "options of the server besides what it needs")
+    imageunzip: str = setting(
         WORD,
         "imageunzip",
         "on the ramdisk: writes the image that another engine has brought",
         per_node=True,
     )
-    imagezip: str = _setting(WORD, "imagezip", "on the ramdisk: reads the disk", per_node=True)
-    netcat: str = _setting(
+    imagezip: str = setting(WORD, "imagezip", "on the ramdisk: reads the disk", per_node=True)
+    netcat: str = setting(
         WORD, "nc", "on the ramdisk: sends the image to the gateway", per_node=True
     )
-    hard_drive: str = _setting(
+    hard_drive: str = setting(
         DISK,
         "/dev/sda",
         "the disk: a path in the ramdisk, /dev/disk/by-path/... and /dev/disk/by-id/... among them;"
@@ -248,7 +245,7 @@ class FrisbeeSettings(Section):
         " `hard_drive.fit03`",
         per_node=True,
     )
-    root_partition: str = _setting(
+    root_partition: str = setting(
         PARTITION,
         "1",
         "where /etc/rhubarbe-image is stamped before a save: the number of a partition, whose name"
@@ -256,28 +253,27 @@ class FrisbeeSettings(Section):
         " for its number on a node that has another disk; or `none`",
         per_node=True,
     )
-    mount_point: str = _setting(
+    mount_point: str = setting(
         WORD, "/mnt", "where the ramdisk mounts the root partition", per_node=True
     )
-    images_dir: str = _setting(PATH, "/var/lib/rhubarbe-images", "the repository of images")
-    default_image: str = _setting(WORD, "default.ndz", "what load takes without -i")
-    verify: bool = _setting(
+    images_dir: Path = setting(PATH, Path("/var/lib/rhubarbe-images"), "the repository of images")
+    default_image: str = setting(WORD, "default.ndz", "what load takes without -i")
+    verify: bool = setting(
         FLAG,
         False,  # noqa: FBT003 - a default
         "whether the client reads the disk again and compares; the original client cannot",
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UdpcastSettings(Section):
     """[udpcast]: where engine = udpcast."""
 
-    sender: str = _setting(WORD, "udp-sender", "on the gateway")
-    sender_options: str = _setting(OPTIONS, "", "its options besides what it needs")
-    receiver: str = _setting(WORD, "udp-receiver", "on the ramdisk", per_node=True)
-    receiver_options: str = _setting(
-        OPTIONS, "", "its options besides what it needs", per_node=True
-    )
-    gather: float = _setting(
+    sender: str = setting(WORD, "udp-sender", "on the gateway")
+    sender_options: str = setting(OPTIONS, "", "its options besides what it needs")
+    receiver: str = setting(WORD, "udp-receiver", "on the ramdisk", per_node=True)
+    receiver_options: str = setting(OPTIONS, "", "its options besides what it needs", per_node=True)
+    gather: float = setting(
         SECONDS,
         30.0,
         "how long the first node that is ready waits for the others: who comes later waits for the"
@@ -285,14 +281,15 @@ class UdpcastSettings(Section):
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Aria2Settings(Section):
     """[aria2]: where engine = aria2."""
 
-    seeder: str = _setting(WORD, "aria2c", "on the gateway")
-    seeder_options: str = _setting(OPTIONS, "", "its options besides what it needs")
-    client: str = _setting(WORD, "aria2c", "on the ramdisk", per_node=True)
-    client_options: str = _setting(OPTIONS, "", "its options besides what it needs", per_node=True)
-    directory: str = _setting(
+    seeder: str = setting(WORD, "aria2c", "on the gateway")
+    seeder_options: str = setting(OPTIONS, "", "its options besides what it needs")
+    client: str = setting(WORD, "aria2c", "on the ramdisk", per_node=True)
+    client_options: str = setting(OPTIONS, "", "its options besides what it needs", per_node=True)
+    directory: str = setting(
         WORD,
         "/tmp",  # noqa: S108 - of the ramdisk
         "on the ramdisk: there must be room for the whole image, in memory as a rule",
@@ -300,71 +297,75 @@ class Aria2Settings(Section):
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkingSettings(Section):
     """[networking]: ports, patience and bandwidth."""
 
-    cmc_port: int = _setting(PORT, 80, "HTTP port of the power cards")
-    telnet_port: int = _setting(PORT, 23, "telnet port of the ramdisk")
-    ssh_port: int = _setting(PORT, 22, "ssh port of the nodes")
-    telnet_backoff: float = _setting(SECONDS, 1.0, "mean time between two tries of telnet")
-    telnet_timeout: float = _setting(SECONDS, 2.0, "one try of telnet")
-    ssh_backoff: float = _setting(SECONDS, 3.0, "mean time between two tries of ssh")
-    ssh_timeout: float = _setting(
+    cmc_port: int = setting(PORT, 80, "HTTP port of the power cards")
+    telnet_port: int = setting(PORT, 23, "telnet port of the ramdisk")
+    ssh_port: int = setting(PORT, 22, "ssh port of the nodes")
+    telnet_backoff: float = setting(SECONDS, 1.0, "mean time between two tries of telnet")
+    telnet_timeout: float = setting(SECONDS, 2.0, "one try of telnet")
+    ssh_backoff: float = setting(SECONDS, 3.0, "mean time between two tries of ssh")
+    ssh_timeout: float = setting(
         SECONDS, 2.0, "the first try of ssh; each later try may take longer, up to 30 s"
     )
-    ssh_key: str = _setting(TEXT, "", "a private key for ssh; empty: the user's own keys and agent")
-    known_hosts: str = _setting(
+    ssh_key: str = setting(TEXT, "", "a private key for ssh; empty: the user's own keys and agent")
+    known_hosts: Path | None = setting(
         PATH_IF_ANY,
-        "",
+        None,
         "host keys of the nodes, in a file such as OpenSSH's known_hosts: a node that is in it must"
         " show such a key, else it is bad; empty: they are not checked",
     )
-    ramdisk_known_hosts: str = _setting(
+    ramdisk_known_hosts: Path | None = setting(
         PATH_IF_ANY,
-        "",
+        None,
         "the same for the ramdisk on them, where ramdisk_shell = ssh: the key of a system on a disk"
         " is not the ramdisk's",
     )
-    strict_host_key_checking: str = _setting(
+    strict_host_key_checking: str = setting(
         CHECKING,
         "accept-new",
         "of nodes that are not in that file: `accept-new` takes them, and notes nothing; `yes`"
         " refuses them",
     )
-    pattern_multicast: str = _setting(GROUPS, "234.5.6.*", "multicast groups; * is 1, 2, 3, ...")
-    pattern_port: str = _setting(PORTS, "10000 + *", "UDP ports, one a group")
-    pattern_size: int = _setting(COUNT, 20, "how many groups, so how many loads at once")
-    bandwidth: int = _setting(COUNT, 500, "Mibit/s of a load, unless -b")
-    local_control_ip: str = _setting(
+    pattern_multicast: str = setting(GROUPS, "234.5.6.*", "multicast groups; * is 1, 2, 3, ...")
+    pattern_port: str = setting(PORTS, "10000 + *", "UDP ports, one a group")
+    pattern_size: int = setting(COUNT, 20, "how many groups, so how many loads at once")
+    bandwidth: int = setting(COUNT, 500, "Mibit/s of a load, unless -b")
+    local_control_ip: str = setting(
         TEXT, "", "our address that the nodes reach; empty: the one on the route to them"
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeasesSettings(Section):
     """[leases]: whether who loads, saves or switches nodes needs a lease of the testbed."""
 
-    backend: str = _setting(
+    backend: str = setting(
         BACKEND,
         "none",
         "who keeps them: nobody, so that none is needed; this gateway, `local`, in state_dir; or"
         " the reservation service, `r2labapi`",
     )
-    timeout: float = _setting(SECONDS, 5.0, "how long that service may take to answer")
+    timeout: float = setting(SECONDS, 5.0, "how long that service may take to answer")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class R2labapiSettings(Section):
     """[r2labapi]: the reservation service, where backend = r2labapi."""
 
-    url: str = _setting(URL, "", "where it is, such as https://reservations.example.org:443/")
-    resource_name: str = _setting(TEXT, "", "what it calls this testbed")
-    admin_token: str = _setting(
+    url: str = setting(URL, "", "where it is, such as https://reservations.example.org:443/")
+    resource_name: str = setting(TEXT, "", "what it calls this testbed")
+    admin_token: str = setting(
         SECRET,
         "",
         "allows rhubarbe-book without logging in; only in a file that nobody else can read",
     )
 
 
-class NodeValue(Record):
+@dataclass(frozen=True, slots=True)
+class NodeValue:
     """One value that is said for some nodes: those of the `numbers`, or of that control name."""
 
     section: str
@@ -384,7 +385,8 @@ class NodeValue(Record):
         return number in self.numbers or hostname.lower() == self.nodes
 
 
-class Settings(Record):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path."""
 
     testbed: TestbedSettings = TestbedSettings()
@@ -397,7 +399,7 @@ class Settings(Record):
     leases: LeasesSettings = LeasesSettings()
     r2labapi: R2labapiSettings = R2labapiSettings()
     of_nodes: tuple[NodeValue, ...] = ()
-    origins: Mapping[tuple[str, str], str] = MappingProxyType({})
+    origins: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def disk_setting(self) -> str:
@@ -405,7 +407,7 @@ class Settings(Record):
         by_inventory = self.origins.get(("frisbee", "hard_drive")) == INVENTORY
         return "disk in the inventory" if by_inventory else "hard_drive"
 
-    def for_node(self, number: int, hostname: str, disk: str = "") -> Settings:
+    def for_node(self, number: int, hostname: str, disk: str = "") -> Self:
         """Return what holds for one node, whose `disk` is as the inventory says, if it does.
 
         Of several values the one for the fewest nodes counts, then the one that was read last.
@@ -421,9 +423,9 @@ class Settings(Record):
         changed: dict[str, Any] = {}
         for (name, key), (value, _) in values.items():
             section = changed.get(name, getattr(self, name))
-            changed[name] = type(section)(**vars(section) | {key: value})
+            changed[name] = replace(section, **{key: value})
         origins = dict(self.origins) | {place: origin for place, (_, origin) in values.items()}
-        return Settings(**vars(self) | changed | {"origins": MappingProxyType(origins)})
+        return replace(self, **changed, origins=MappingProxyType(origins))
 
 
 SECTIONS: Mapping[str, Any] = MappingProxyType(

@@ -36,7 +36,7 @@ def _section(name: str) -> Iterator[str]:
     yield from _comment(words.removeprefix(f"[{name}]: "))
     yield f"[{name}]"
     yield ""
-    for key, setting in SECTIONS[name].declared.items():
+    for key, setting in SECTIONS[name].declared().items():
         yield from _comment(setting.help + ("; per node" if setting.per_node else ""))
         yield f"# {key} = {text_of(setting.default)}".rstrip()
         yield ""

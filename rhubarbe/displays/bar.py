@@ -14,6 +14,7 @@ from rhubarbe.events import Event, Finished, NodeNoted
 if TYPE_CHECKING:
     import progressbar
 
+
 _ERASE = "\r\x1b[K"
 _STEP = 10  # percent between two progress lines where there is no terminal
 _DEFAULT_WIDTH = 80

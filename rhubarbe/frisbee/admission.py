@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.errors import TransferFailed, UsageError
 from rhubarbe.imaging.fitting import Extent
 from rhubarbe.imaging.relocations import data_end
+from rhubarbe.imaging.signature import PublicKey
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.header import parse_header
-
-if TYPE_CHECKING:
-    from rhubarbe.imaging.signature import PublicKey
 
 _UUID_DIGITS = 32
 _WITH_ID = 4

@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.disks import (
@@ -27,10 +26,8 @@ from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.restore import Target
 from rhubarbe.ndz.errors import NdzError, NotAnImage
+from rhubarbe.ndz.manifest import Manifest
 from rhubarbe.text import sanitise
-
-if TYPE_CHECKING:
-    from rhubarbe.ndz.manifest import Manifest
 
 _IN_ONE_LINE = 3
 """Of what strangers did, so much is told in the line of a failure."""

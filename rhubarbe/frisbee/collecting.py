@@ -1,14 +1,11 @@
 """Which blocks of a file have come: maps of them, never the blocks themselves."""
 
+from array import array
 from collections.abc import Callable, Container
-from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.ordering import ChunkOrder
 from rhubarbe.frisbee.packets import BLOCKS_PER_CHUNK, WHOLE_CHUNK
 from rhubarbe.frisbee.tuning import Counts, Tuning
-
-if TYPE_CHECKING:
-    from array import array
 
 
 class Filling:

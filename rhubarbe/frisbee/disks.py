@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.packets import CHUNK_SIZE
@@ -11,9 +11,7 @@ from rhubarbe.frisbee.rawdisk import RawWriter
 from rhubarbe.imaging.errors import PartitionError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.restore import Restorer, Target, Written
-
-if TYPE_CHECKING:
-    from rhubarbe.ndz.manifest import Manifest
+from rhubarbe.ndz.manifest import Manifest
 
 OnChunk = Callable[[int, int, str], None]
 # called in a thread of the disk: number of the chunk, bytes of the disk that it settles, a mark

@@ -3,10 +3,11 @@
 import os
 import random
 import select
+import socket
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from rhubarbe.frisbee import report
 from rhubarbe.frisbee.chunks import ChunkBuffers
@@ -17,9 +18,6 @@ from rhubarbe.frisbee.packets import BLOCK_SIZE, Leave2, Statistics, encode
 from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import TICK, Receiver
 from rhubarbe.frisbee.tuning import Tuning
-
-if TYPE_CHECKING:
-    import socket
 
 _GIGABYTE = 10**9
 

@@ -1,7 +1,7 @@
 """From datagrams to chunks: what the server sends is kept, what others send as if is counted."""
 
+import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_train
 from rhubarbe.frisbee.errors import MalformedPacket
@@ -18,9 +18,6 @@ from rhubarbe.frisbee.packets import (
 )
 from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import Receiver
-
-if TYPE_CHECKING:
-    import socket
 
 _ARRIVALS_PER_TURN = 64
 _PACKETS_OF_OTHERS = 4000, 8000  # a second, and at once: more than another client sends

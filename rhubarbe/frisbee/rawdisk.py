@@ -8,14 +8,11 @@ import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee.errors import TransferFailed
 from rhubarbe.frisbee.packets import CHUNK_SIZE
 from rhubarbe.imaging.devices import open_target
-
-if TYPE_CHECKING:
-    from rhubarbe.imaging.verify import DiskReader
+from rhubarbe.imaging.verify import DiskReader
 
 Chunk = bytes | bytearray | memoryview
 

@@ -1,7 +1,6 @@
 """The client's command line, and how it is understood."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rhubarbe.frisbee import options
 from rhubarbe.frisbee.admission import Expected
@@ -9,9 +8,7 @@ from rhubarbe.frisbee.errors import UsageError
 from rhubarbe.frisbee.multicast import RECEIVE_BUFFER
 from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.devices import STDOUT
-
-if TYPE_CHECKING:
-    from rhubarbe.ndz.manifest import Manifest
+from rhubarbe.ndz.manifest import Manifest
 
 USAGE = """\
 usage: rhubarbe-frisbee [-bdfhnNOqtz] [-i interface] [-k sockbuf_kb] [-T silence_s] [-K keepalive_s]

@@ -12,11 +12,13 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.ordering import in_order
+from rhubarbe.shared.database import Row
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell, keep_quiet
@@ -24,9 +26,7 @@ from rhubarbe.shared.trust import name_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from pathlib import Path
 
-    from rhubarbe.shared.database import Row
 
 NAME, LOCK = "history.sqlite", ".history.lock"
 VERSION = 1

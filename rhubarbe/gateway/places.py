@@ -3,6 +3,7 @@
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from rhubarbe.config import Settings
 from rhubarbe.errors import why
@@ -28,7 +29,7 @@ def faults(settings: Settings) -> list[str]:
     ]
 
 
-def dangers(config_dir: str) -> list[str]:
+def dangers(config_dir: Path) -> list[str]:
     """Return a sentence, with its cure, where anybody could make nodes boot anything."""
     try:
         with Directory.open(config_dir, follows=True) as directory:
@@ -39,7 +40,7 @@ def dangers(config_dir: str) -> list[str]:
         return []
 
 
-def _made(path: str, mode: int | None = None) -> str:
+def _made(path: Path, mode: int | None = None) -> str:
     """Say how to make a directory."""
     return f"as root: mkdir -p {path}" + (f"; chmod {mode:o} {path}" if mode else "")
 
@@ -47,7 +48,7 @@ def _made(path: str, mode: int | None = None) -> str:
 Look = Callable[[Directory], Iterable[str]]
 
 
-def _of(path: str, cure: str, looks: Sequence[Look], *, follows: bool = True) -> list[str]:
+def _of(path: Path, cure: str, looks: Sequence[Look], *, follows: bool = True) -> list[str]:
     """Open a directory, and have it looked at; where that cannot be, say so, with the cure."""
 
     def faults() -> list[str]:

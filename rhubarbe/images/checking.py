@@ -1,15 +1,12 @@
 """Whether a whole image is undamaged."""
 
-from __future__ import annotations
+import threading
+from typing import TYPE_CHECKING
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
+from rhubarbe.shared.directory import StrPath
 
 if TYPE_CHECKING:
-    import threading
-
-    from _typeshed import StrPath
-
     from rhubarbe.ndz.check import ImageSummary
     from rhubarbe.ndz.manifest import ManifestMaker
 
@@ -18,8 +15,8 @@ def check_image(
     path: StrPath,
     stop: threading.Event | None = None,
     file: str | None = None,
-    manifest: ManifestMaker | None = None,
-) -> ImageSummary:
+    manifest: "ManifestMaker | None" = None,
+) -> "ImageSummary":
     """Read and check a whole image; raises ImageError naming the chunk that is missing or bad.
 
     `file` is where to read it, if that is not the path that messages shall have; `manifest` makes

@@ -1,23 +1,17 @@
 """Finding an image by what a user calls it."""
 
-from __future__ import annotations
-
+import contextlib
 import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.listing import list_images
 from rhubarbe.images.naming import PARTIAL, SUFFIX
-from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.directory import Directory, StrPath
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust, name_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from _typeshed import StrPath
 
 NEAR = 5
 FOUND_WITHIN = 10.0
@@ -29,8 +23,6 @@ def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
     A name is looked for `here` first, unless not: in the current directory others may have laid
     one, as `stranger_of` tells. Where it is not, a path is one from the repository on.
     """
-    from pathlib import Path  # those who list images need not wait for this
-
     if wanted.endswith(PARTIAL):
         raise ImageError(f"{wanted}: a partial image, cut short while it was made: not loaded")
     for candidate in _candidates(wanted, repository, here=here):
@@ -49,8 +41,6 @@ def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
 
 def _also(wanted: str) -> str:
     """Say that there is one in the current directory, where it was not looked for."""
-    import contextlib  # most images are found
-
     for candidate in _candidates(wanted, ".", here=False):
         with contextlib.suppress(ImageError):
             if _is_file(candidate):

@@ -1,19 +1,13 @@
 """The filesystems of the disk in an image, as far as they are understood, and which is the root."""
 
-from __future__ import annotations
-
 import contextlib
 import re
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Self
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.images.extfs import ExtFilesystem, Unreadable
+from rhubarbe.images.sectors import DiskInside
 from rhubarbe.images.tables import Partition, partitions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rhubarbe.images.sectors import DiskInside
 
 _OFFSET = re.compile(r"\?offset=(\d+)$")
 _AFTER_DISK = re.compile(r"(?:p|-part)?(\d+)")
@@ -38,7 +32,7 @@ class Root(NamedTuple):
     start: int | None = None
 
     @classmethod
-    def of(cls, root_partition: str, hard_drive: str) -> Root:
+    def of(cls, root_partition: str, hard_drive: str) -> Self:
         """Read it off the name that the ramdisk has for the partition."""
         if match := _OFFSET.search(root_partition):
             return cls(start=int(match.group(1)))

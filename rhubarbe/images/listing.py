@@ -1,31 +1,27 @@
 """The images of a directory."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
 from rhubarbe.images.naming import SUFFIX
-from rhubarbe.record import Record
-from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.directory import Directory, StrPath
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust
-
-if TYPE_CHECKING:
-    from _typeshed import StrPath
 
 LISTED_WITHIN = 20.0
 # Files may have times that no date has: the start of the epoch, and some year of the 23rd century.
 LATEST = 2.0**33
 
 
-class Image(Record):
+@dataclass(frozen=True, slots=True)
+class Image:
     """One image of a directory, `modified` in seconds; `aliases` are the names of links to it."""
 
-    path: str
+    path: Path
     size: int
     modified: float
     aliases: tuple[str, ...]
@@ -33,7 +29,7 @@ class Image(Record):
     @property
     def name(self) -> str:
         """The image's name without its suffix."""
-        return _name(self.path)
+        return _name(self.path.name)
 
 
 def list_images(directory: StrPath) -> list[Image]:
@@ -43,7 +39,7 @@ def list_images(directory: StrPath) -> list[Image]:
     is a stranger's link, has far too many, or does not answer.
     """
     try:
-        return within(LISTED_WITHIN, _images, os.fspath(directory))
+        return within(LISTED_WITHIN, _images, Path(directory))
     except (Distrust, TimeoutError) as error:
         said = str(error)
         raise ImageError(said if isinstance(error, Distrust) else f"{directory}: {said}") from error
@@ -51,13 +47,13 @@ def list_images(directory: StrPath) -> list[Image]:
         return []
 
 
-def _images(path: str) -> list[Image]:
+def _images(path: Path) -> list[Image]:
     with Directory.open(path, follows=True) as directory:
         files, links = _looked_at(directory)
         aliases = aliases_in(directory, links)
     return [
         Image(
-            os.path.join(path, name),
+            path / name,
             status.st_size,
             min(max(status.st_mtime, 0.0), LATEST),
             tuple(map(_name, aliases.get(name, ()))),
@@ -96,5 +92,5 @@ def aliases_in(directory: Directory, links: list[str]) -> dict[str, list[str]]:
     return aliases
 
 
-def _name(path: str) -> str:
-    return os.path.basename(path).removesuffix(SUFFIX)
+def _name(file: str) -> str:
+    return file.removesuffix(SUFFIX)

@@ -5,16 +5,16 @@ whose manifest is kept is the file that was checked then, and is not read again;
 the disk since, no node writes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
+import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
-from rhubarbe.ndz.digests import ALGORITHMS
+from rhubarbe.images.opening import OpenImage
+from rhubarbe.ndz.digests import ALGORITHMS, Algorithm
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.manifest import (
     MANIFEST_MOST_BYTES,
@@ -23,14 +23,8 @@ from rhubarbe.ndz.manifest import (
     ManifestMaker,
     manifest_digest,
 )
+from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.state import State
-
-if TYPE_CHECKING:
-    import threading
-
-    from rhubarbe.images.opening import OpenImage
-    from rhubarbe.ndz.digests import Algorithm
-    from rhubarbe.shared.directory import Directory
 
 MOST_KEPT = 32
 PREFIX = "manifest-"
@@ -67,7 +61,7 @@ KINDS = tuple(NAMES[each] for each in ALGORITHMS)
 
 
 def check(
-    image: OpenImage, state_dir: str, stop: threading.Event, kind: str = KINDS[0]
+    image: OpenImage, state_dir: Path, stop: threading.Event, kind: str = KINDS[0]
 ) -> CheckedImage:
     """Check an open image, unless that was done already; raises ImageError. For a thread."""
     algorithm = ALGORITHMS[KINDS.index(kind)]
@@ -96,7 +90,7 @@ def _name(status: os.stat_result, algorithm: Algorithm) -> str:
     return f"{PREFIX}{hashlib.blake2b(words.encode(), digest_size=16).hexdigest()}"
 
 
-def _kept(state_dir: str, name: str) -> tuple[bytes, Manifest] | None:
+def _kept(state_dir: Path, name: str) -> tuple[bytes, Manifest] | None:
     """Return what was kept, with its digest before it; None where it is not there, or damaged."""
     try:
         with State(state_dir).place_of(os.getuid()) as place:
@@ -107,7 +101,7 @@ def _kept(state_dir: str, name: str) -> tuple[bytes, Manifest] | None:
         return None
 
 
-def _keep(state_dir: str, name: str, content: bytes) -> None:
+def _keep(state_dir: Path, name: str, content: bytes) -> None:
     """Keep a manifest; where that cannot be, the next load makes it again."""
     try:
         with State(state_dir).place_of(os.getuid()) as place:

@@ -1,18 +1,13 @@
 """How images are named; an image is partial until it is whole, and has its name when it is."""
 
-from __future__ import annotations
-
 import os
 import re
+from datetime import datetime
+from pathlib import Path
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.trust import Distrust
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from pathlib import Path
 
 SUFFIX = ".ndz"
 PARTIAL = ".partial"
@@ -34,8 +29,6 @@ def new_image_path(name: str | None, node: str, now: datetime) -> Path:
 
     Raises ImageError for a name that is no file name, and for one that is taken.
     """
-    from pathlib import Path  # those who list images need not wait for this
-
     if name is None:
         name = f"saving__{node}__{now:%Y-%m-%d@%H-%M-%S}"
     path = Path(name if name.endswith(SUFFIX) else name + SUFFIX)

@@ -4,23 +4,17 @@ An image of a disk with sectors of another size carries seals of version 2, whic
 partition tables in it count such sectors. All else counts sectors of 512 bytes.
 """
 
-from __future__ import annotations
-
 import struct
+from dataclasses import dataclass
 
-from rhubarbe import TYPE_CHECKING
+from rhubarbe.disks import Disk
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.sectors import DiskInside
 from rhubarbe.images.tables import last_end
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import SECTOR
-from rhubarbe.record import Record
+from rhubarbe.shared.directory import StrPath
 from rhubarbe.text import size_of
-
-if TYPE_CHECKING:
-    from _typeshed import StrPath
-
-    from rhubarbe.disks import Disk
 
 MOST_ENTRIES = 1024
 _GPT = struct.Struct("<80xII")
@@ -28,7 +22,8 @@ _TYPES = slice(450, 510, 16)  # of the entries of an MBR
 _PROTECTIVE = 0xEE
 
 
-class Needs(Record):
+@dataclass(frozen=True, slots=True)
+class Needs:
     """What an image needs, in bytes.
 
     `sector_size` is None where nothing in the image depends on it. `end` is where the disk may end

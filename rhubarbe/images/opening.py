@@ -1,29 +1,22 @@
 """An image that is opened once: what is looked at and checked is what is used then."""
 
-from __future__ import annotations
-
 import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.checking import check_image
-from rhubarbe.shared.directory import path_of
+from rhubarbe.shared.directory import Directory, StrPath, path_of
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.placing import forget
 from rhubarbe.shared.trust import Distrust
 
 if TYPE_CHECKING:
-    import threading
-    from pathlib import Path
-    from types import TracebackType
-    from typing import Self
-
-    from _typeshed import StrPath
-
     from rhubarbe.ndz.check import ImageSummary
     from rhubarbe.ndz.manifest import ManifestMaker
-    from rhubarbe.shared.directory import Directory
 
 OPENED_WITHIN = 10.0
 
@@ -53,8 +46,6 @@ class OpenImage:
     @property
     def path(self) -> Path:
         """How it is called."""
-        from pathlib import Path  # those who list images need not wait for this
-
         return Path(self._path)
 
     @property
@@ -106,8 +97,8 @@ class OpenImage:
         return path_of(self.descriptor)
 
     def check(
-        self, stop: threading.Event | None = None, manifest: ManifestMaker | None = None
-    ) -> ImageSummary:
+        self, stop: threading.Event | None = None, manifest: "ManifestMaker | None" = None
+    ) -> "ImageSummary":
         """Read and check the whole image, and make its manifest on the way; raises ImageError."""
         file = self.file
         return check_image(self._path, stop, file, manifest)

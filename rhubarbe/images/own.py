@@ -3,22 +3,15 @@
 Looked for on ext2, ext3 and ext4 filesystems, also where /var has one of its own.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fnmatch
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
 from rhubarbe.images.extfs import ExtFilesystem, Unreadable
 from rhubarbe.images.inside import volumes
-from rhubarbe.images.sectors import DiskInside
+from rhubarbe.images.sectors import DiskInside, Patience
 from rhubarbe.ndz.errors import NdzError
-
-if TYPE_CHECKING:
-    from _typeshed import StrPath
-
-    from rhubarbe.images.sectors import Patience
+from rhubarbe.shared.directory import StrPath
 
 MACHINE_IDS = ("etc/machine-id", "var/lib/dbus/machine-id")
 UNSET = (b"", b"uninitialized")

@@ -5,19 +5,16 @@ The image carries that file, so its provenance goes wherever the image goes. Eac
 the comment, if any; the line before it is of the image that was on the disk.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import ImageError
-from rhubarbe.record import Record
+from rhubarbe.shared.directory import StrPath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from _typeshed import StrPath
-
     from rhubarbe.images.extfs import ExtFilesystem
     from rhubarbe.images.inside import Root
     from rhubarbe.images.sectors import DiskInside, Patience
@@ -30,7 +27,8 @@ _LINE = (
 )
 
 
-class Stamp(Record):
+@dataclass(frozen=True, slots=True)
+class Stamp:
     """One save; what the line does not say is empty. All was written by others: untrusted."""
 
     image: str
@@ -42,8 +40,6 @@ class Stamp(Record):
     @property
     def date(self) -> str:
         """When, as `2026-03-19 10:24`, or what the line says instead."""
-        from datetime import datetime  # listing images without it is quicker
-
         try:
             return f"{datetime.strptime(self.when, '%Y-%m-%d@%H:%M:%S'):%Y-%m-%d %H:%M}"
         except ValueError:
@@ -67,7 +63,7 @@ def ancestors(stamps: Iterable[Stamp]) -> list[str]:
     return [stamp.image for stamp in reversed(list(stamps)[:-1])]
 
 
-def provenance(image: StrPath, root: Root | None = None) -> list[Stamp]:
+def provenance(image: StrPath, root: "Root | None" = None) -> list[Stamp]:
     """Return the saves that led to an image, the latest last; none where it does not tell.
 
     Only ext2, ext3 and ext4 filesystems inside an image are understood; what cannot be read, and
@@ -85,7 +81,7 @@ def provenance(image: StrPath, root: Root | None = None) -> list[Stamp]:
         return []
 
 
-def stamps_of(image: StrPath, root: Root, patience: Patience) -> str:
+def stamps_of(image: StrPath, root: "Root", patience: "Patience") -> str:
     """Return the stamps that a node must show once its disk is this image; empty where it has none.
 
     Raises ImageError where that cannot be known: no filesystem that is understood, or one whose
@@ -102,7 +98,7 @@ def stamps_of(image: StrPath, root: Root, patience: Patience) -> str:
         raise ImageError(f"{image}: {error}") from error
 
 
-def _stamp_file(disk: DiskInside, root: Root | None, *, certain: bool = False) -> str:
+def _stamp_file(disk: "DiskInside", root: "Root | None", *, certain: bool = False) -> str:
     """Return what the root's file of stamps holds; raises Unreadable, and as the disk does.
 
     Where the root has none, or is none that is understood, the only other one counts.
@@ -124,7 +120,7 @@ def _stamp_file(disk: DiskInside, root: Root | None, *, certain: bool = False) -
     return held[0] if held else ""
 
 
-def _stamps_on(files: ExtFilesystem, *, certain: bool) -> str:
+def _stamps_on(files: "ExtFilesystem", *, certain: bool) -> str:
     """Return a filesystem's file of stamps; unless it must be certain, none that is not read."""
     from rhubarbe.images.extfs import Absent, Unreadable
 

@@ -3,7 +3,6 @@
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
@@ -13,14 +12,12 @@ from rhubarbe.imaging.imagefile import STDIN, ImageFile
 from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
+from rhubarbe.imaging.signature import PublicKey
 from rhubarbe.imaging.target import Target
 from rhubarbe.imaging.vouching import read_manifest
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
 from rhubarbe.ndz.manifest import UNDERSTOOD, Manifest
-
-if TYPE_CHECKING:
-    from rhubarbe.imaging.signature import PublicKey
 
 PROGRAM = Program(
     name="imageunzip",

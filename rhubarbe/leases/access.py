@@ -1,19 +1,15 @@
 """What a command asks before it touches anything: a lease now, and for how long."""
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import LeaseError
 from rhubarbe.events import Notice
+from rhubarbe.leases.lease import Lease
+from rhubarbe.leases.user import User
 from rhubarbe.text import sanitise
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rhubarbe.leases.lease import Lease
-    from rhubarbe.leases.user import User
 
 # How far ahead to look for a lease that prolongs the present one, at least.
 AHEAD = 86400.0

@@ -6,15 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from rhubarbe.netboot.errors import Misused, NetbootError
 from rhubarbe.netboot.keys import read_keys
+from rhubarbe.netboot.packages import Packages
 from rhubarbe.parser import Parser
 from rhubarbe.text import sanitise
-
-if TYPE_CHECKING:
-    from rhubarbe.netboot.packages import Packages
 
 NAME = "rhubarbe-ramdisk"
 VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()

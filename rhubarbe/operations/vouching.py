@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
@@ -17,7 +18,7 @@ from rhubarbe.shared.threads import in_passing
 from rhubarbe.text import sanitise
 
 
-async def check_image(image: OpenImage, state_dir: str, kind: str = KINDS[0]) -> CheckedImage:
+async def check_image(image: OpenImage, state_dir: Path, kind: str = KINDS[0]) -> CheckedImage:
     """Check the whole image; when cancelled, the threads that read it stop soon."""
     stop = threading.Event()
     try:
@@ -32,7 +33,7 @@ class Vouching:
     def __init__(
         self,
         image: OpenImage,
-        state_dir: str,
+        state_dir: Path,
         address: str,
         entries: Sequence[Entry],
         bus: Bus,
@@ -94,7 +95,7 @@ class Vouching:
 async def vouching(
     image: OpenImage,
     manifest: ImageManifest,
-    state_dir: str,
+    state_dir: Path,
     address: str,
     entries: Sequence[Entry],
     bus: Bus,

@@ -8,6 +8,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rhubarbe.disks import BY_LINK, Choice, Disk
 from rhubarbe.errors import Refused
@@ -133,7 +134,7 @@ class NodeDisks:
         if not self._has_node(disk):
             raise Refused(f"the node has {disk}, but {disk.path} is not that disk: is /dev filled?")
         if self._root:  # a disk of an emulated node is a file
-            return Disk(**vars(disk) | {"size": self._devices[disk.name].size})
+            return replace(disk, size=self._devices[disk.name].size)
         return disk
 
     def _has_node(self, disk: Disk) -> bool:
@@ -170,7 +171,7 @@ class NodeDisks:
         number = self._target.number
         for disk in self._disks:
             if self._number(disk) == number:
-                return disk if self._has_node(disk) else Disk(**vars(disk) | {"path": path})
+                return disk if self._has_node(disk) else replace(disk, path=path)
         for block in self._blocks.values():  # a partition, RAID, a volume: whoever means it
             sectors = block.partitions.get(number) if number else None
             if block.device == number:

@@ -1,23 +1,18 @@
 """A directory in which others may write, opened once; all in it is reached through that."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
 import stat
+from types import TracebackType
+from typing import Self
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.shared.trust import Distrust, require_file, require_kept
 from rhubarbe.shared.walking import Walk
 from rhubarbe.writers import may_others_write
 
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
-    from _typeshed import StrPath
-
+# A path, as text or not.
+StrPath = str | os.PathLike[str]
 READABLE = 0o644
 HIDDEN = 0o600
 # More names than this in one directory were made by somebody to hold others up.
@@ -70,7 +65,7 @@ class Directory:
         self.path = path
 
     @classmethod
-    def open(cls, path: StrPath, within: Directory | None = None, *, follows: bool = False) -> Self:
+    def open(cls, path: StrPath, within: Self | None = None, *, follows: bool = False) -> Self:
         """Open a directory, which must be no link unless that `follows`; raises OSError.
 
         What leads to it is gone through as `Walk` does.

@@ -1,14 +1,8 @@
 """JSON that a stranger wrote: as deep as ours is, and no deeper."""
 
-from __future__ import annotations
-
 import json
 import re
-
-from rhubarbe import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import Any
+from typing import Any
 
 DEEPEST = 8
 

@@ -1,19 +1,12 @@
 """Files by their path, in directories where others may have laid something under their names."""
 
-from __future__ import annotations
-
 import os
 import stat
+from collections.abc import Callable
 from functools import partial
 
-from rhubarbe import TYPE_CHECKING
-from rhubarbe.shared.directory import Directory, path_of
+from rhubarbe.shared.directory import Directory, StrPath, path_of
 from rhubarbe.shared.trust import Distrust, is_ours, name_of, require_site_s
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from _typeshed import StrPath
 
 
 def open_own(path: StrPath, flags: int, mode: int) -> int:

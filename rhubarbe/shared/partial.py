@@ -1,21 +1,14 @@
 """A file in the making: ours, locked, and hidden, until it is whole and has its name."""
 
-from __future__ import annotations
-
 import fcntl
 import os
+from types import TracebackType
+from typing import Self
 
-from rhubarbe import TYPE_CHECKING
-from rhubarbe.shared.directory import HIDDEN, Directory, path_of
+from rhubarbe.shared.directory import HIDDEN, Directory, StrPath, path_of
 from rhubarbe.shared.own import umask
 from rhubarbe.shared.placing import forget, place
 from rhubarbe.shared.trust import Distrust
-
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
-    from _typeshed import StrPath
 
 _BY_DEFAULT = 0o644
 

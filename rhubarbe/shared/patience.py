@@ -1,17 +1,11 @@
 """Work on what others own, which may never end: given up after a while."""
 
-from __future__ import annotations
-
 import _thread  # `threading` takes its time to import, and knows no thread that may be left alone
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
 
-from rhubarbe import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar, TypeVarTuple
-
-    Result = TypeVar("Result")
-    Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 
 def within(seconds: float, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:

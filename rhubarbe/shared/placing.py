@@ -1,15 +1,9 @@
 """Giving an open file its name: whatever has its former name meanwhile, this is what is named."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 
-from rhubarbe import TYPE_CHECKING
-from rhubarbe.shared.directory import fresh_name, path_of
-
-if TYPE_CHECKING:
-    from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.directory import Directory, fresh_name, path_of
 
 
 def place(

@@ -1,17 +1,12 @@
 """Whose a thing is, and who else could have put it there: what is taken, and what is refused."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 
-from rhubarbe import TYPE_CHECKING
 from rhubarbe.errors import RhubarbeError
 from rhubarbe.writers import may_others_write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Distrust(RhubarbeError, OSError):

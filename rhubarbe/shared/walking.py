@@ -4,8 +4,6 @@ Each directory is opened once, and the next name looked up in it: whatever is re
 meanwhile, what was looked at is what is entered.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

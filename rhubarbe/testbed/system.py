@@ -3,13 +3,10 @@
 import shlex
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from rhubarbe.testbed.disk import Disk
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 KEYS = "/root/.ssh/authorized_keys"
 Answer = tuple[int, str]

@@ -11,20 +11,20 @@ import functools
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rhubarbe import TYPE_CHECKING
+from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import ConfigError, Mistrusted, Refused, why
 from rhubarbe.shared.own import read_trusted
 from rhubarbe.shared.threads import in_passing
 from rhubarbe.shared.trust import Distrust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import asyncssh
 
-    from rhubarbe.config.settings import NetworkingSettings
 
 SSH_PORT = 22
 MOST_BYTES = 16 << 20
@@ -43,7 +43,7 @@ class Identity:
     """
 
     name: str = ""
-    file: str = ""
+    file: Path | None = None
     is_strict: bool = False
 
     @classmethod
@@ -72,14 +72,14 @@ async def require_files(networking: NetworkingSettings) -> None:
             raise ConfigError(f"{name} in [networking]: {_fault(file, error)}") from error
 
 
-def _require_keys(path: str) -> None:
+def _require_keys(path: Path) -> None:
     """Raise OSError for a file that cannot be read, or in which no line holds a key."""
     lines = _lines(_read(path))
     if lines and not any(line.marker in MARKERS and _imported(line.key) for line in lines):
         raise OSError(f"no line holds a host key; the first is line {lines[0].number}")
 
 
-def _fault(file: str, error: OSError) -> str:
+def _fault(file: Path, error: OSError) -> str:
     return str(error) if isinstance(error, Distrust) else f"{file}: {why(error)}"
 
 
@@ -239,7 +239,7 @@ def known_keys(identity: Identity, ip: str, port: int) -> KnownKeys | None:
     return known
 
 
-def _read(path: str) -> str:
+def _read(path: Path) -> str:
     """Return the text of a file, which nobody but root and we may have written; raises OSError."""
     content = read_trusted(path, MOST_BYTES)
     return content.decode("utf-8", "surrogateescape").replace("\r", "")

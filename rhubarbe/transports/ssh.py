@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CommandFailed, Refused, Unreachable, require_means, why
 from rhubarbe.transports.known_hosts import ANYBODY, Identity
 
 if TYPE_CHECKING:
     import asyncssh
 
-    from rhubarbe.config.settings import NetworkingSettings
 
 # A few lines: more is not what was asked for.
 LONGEST_ANSWER = 65536

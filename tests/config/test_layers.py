@@ -58,15 +58,15 @@ def bandwidth(value):
 
 def test_the_layers_of_a_user():
     environ = {"HOME": "/home/ada"}
-    here = str(Path.cwd() / "rhubarbe.conf")
+    here = Path.cwd() / "rhubarbe.conf"
     assert list(configuration_files(environ)) == [
-        ("/etc/rhubarbe/rhubarbe.conf", False),
-        ("/etc/rhubarbe/rhubarbe.conf.local", False),
-        ("/home/ada/.rhubarbe.conf", True),
+        (Path("/etc/rhubarbe/rhubarbe.conf"), False),
+        (Path("/etc/rhubarbe/rhubarbe.conf.local"), False),
+        (Path("/home/ada/.rhubarbe.conf"), True),
         (here, True),
     ]
     *_, last = configuration_files(environ | {"RHUBARBE_CONF": "/srv/other.conf"})
-    assert last == ("/srv/other.conf", True)
+    assert last == (Path("/srv/other.conf"), True)
     assert len(list(configuration_files({}))) == 3
 
 
@@ -129,7 +129,7 @@ def test_values_are_typed(site):
     )
     settings = site.load()
     assert settings.nodes.cmc_default_timeout == 0.5
-    assert settings.testbed.inventory_path == str(Path("~/inventory.json").expanduser())
+    assert settings.testbed.inventory_path == Path("~/inventory.json").expanduser()
     assert settings.networking.ssh_key == ""
     assert settings.networking.pattern_port == "7000+*"
 
@@ -137,7 +137,8 @@ def test_values_are_typed(site):
 def test_a_directory_may_end_in_a_slash(site):
     site.write("here", "[testbed]\nstate_dir = /srv/state//\n[frisbee]\nimages_dir = /\n")
     settings = site.load()
-    assert (settings.testbed.state_dir, settings.frisbee.images_dir) == ("/srv/state", "/")
+    found = settings.testbed.state_dir, settings.frisbee.images_dir
+    assert tuple(map(str, found)) == ("/srv/state", "/")
 
 
 def test_percent_signs_and_semicolons_are_only_text(site):

@@ -12,7 +12,7 @@ from rhubarbe.inventory import load_inventory
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "rhubarbe.conf.sample"
-SETTINGS = [(section, key) for section in SECTIONS for key in SECTIONS[section].declared]
+SETTINGS = [(section, key) for section in SECTIONS for key in SECTIONS[section].declared()]
 
 
 def test_the_sample_is_what_the_declarations_make():
@@ -23,7 +23,7 @@ def test_the_sample_is_what_the_declarations_make():
 def test_each_setting_is_in_its_section_with_its_words(section, key):
     text = SAMPLE.read_text().partition(f"[{section}]")[2].partition("\n[")[0]
     assert f"\n# {key} =" in text
-    assert SECTIONS[section].declared[key].help.split()[0] in text
+    assert SECTIONS[section].declared()[key].help.split()[0] in text
 
 
 def test_the_sample_with_its_values_uncommented_is_the_defaults(tmp_path):

@@ -128,7 +128,7 @@ def test_who_we_are_is_the_kernel_s_word(monkeypatch):
 @pytest.mark.parametrize(
     ("backend", "unused"),
     [
-        ("none", "sqlite3 aiohttp rhubarbe.leases.user rhubarbe.leases.desk"),
+        ("none", "sqlite3 aiohttp rhubarbe.leases.desk"),
         ("local", "aiohttp"),
     ],
 )
