@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.ordering import in_order
-from rhubarbe.shared.database import Row
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell, keep_quiet
@@ -26,6 +25,8 @@ from rhubarbe.shared.trust import name_of
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from rhubarbe.shared.database import Row
 
 
 NAME, LOCK = "history.sqlite", ".history.lock"
