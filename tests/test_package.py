@@ -15,6 +15,16 @@ COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir())
 PROGRAMS = [name for name in COMMANDS if name != "rhubarbe.sh"]  # which is to be sourced
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_is_told_without_any_library(program):
+    # As where the manual pages are made, when the package is built.
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, "-S", ROOT / "bin" / program, "--help"]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.lower().startswith("usage: ")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     directory = tmp_path_factory.mktemp("wheel")

@@ -11,13 +11,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhubarbe.parser import Parser
 from rhubarbe.testbed import drives, faults
 from rhubarbe.testbed.errors import Misused, TestbedError
-from rhubarbe.testbed.farm import Kind
-from rhubarbe.testbed.site import Plan
 from rhubarbe.text import sanitise
+
+if TYPE_CHECKING:  # --help, of which the manual pages are made, needs no library
+    from rhubarbe.testbed.farm import Kind
+    from rhubarbe.testbed.site import Plan
 
 NAME = "rhubarbe-testbed"
 NUMBER = "[0-9]{1,5}"  # of a node
