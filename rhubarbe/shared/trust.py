@@ -63,11 +63,16 @@ def replaceable(path: str) -> Iterator[str]:
     above = path
     while above != "/":
         above = os.path.dirname(above)
-        status = os.lstat(above)
-        if not is_ours(status):
-            yield _strange(above, status, f"who could replace {path}")
-        elif status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            yield f"{above}: anybody could replace {path}; as root: chmod +t {above}"
+        directory = os.open(above, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(directory)
+            if not is_ours(status):
+                yield _strange(above, status, f"who could replace {path}")
+            elif not is_kept(directory):
+                who = "anybody" if status.st_mode & stat.S_IWOTH else "others of its group"
+                yield f"{above}: {who} could replace {path}; as root: chmod +t {above}"
+        finally:
+            os.close(directory)
 
 
 def require_link(directory: int, link: os.stat_result, path: str) -> None:

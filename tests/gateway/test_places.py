@@ -77,6 +77,10 @@ def test_each_fault_is_a_line_with_its_cure(site, capsys, make, says):
         ("chown 4001 pxelinux.cfg", "chown root"),
         ("chown 4001 images", "chown root"),
         (
+            "mkdir -m 775 a; chgrp 4001 a; mv images a; ln -s a/images images",
+            "/a: others of its group could replace",
+        ),
+        (
             "mkdir a; mv images a; ln -s a/images images; chown 4001 a",
             "/a: belongs to uid 4001, who could replace",
         ),
