@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.selector import fold, number_in
 from rhubarbe.shared import own
 from rhubarbe.shared.directory import StrPath
 from rhubarbe.shared.documents import parse
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust
 
 LARGEST = 16 << 20

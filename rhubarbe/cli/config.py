@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_state(settings: Settings) -> int:
-    from rhubarbe.gateway.places import faults
+    from rhubarbe.gateway.checks.places import faults
     from rhubarbe.text import sanitise
 
     found = faults(settings)

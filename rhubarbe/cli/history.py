@@ -12,7 +12,7 @@ from datetime import datetime
 
 from rhubarbe.cli.arguments import complain, example, positive, read_inventory, read_settings
 from rhubarbe.events import Phase
-from rhubarbe.gateway.history import History
+from rhubarbe.gateway.state.history import History
 from rhubarbe.operations.reliability import Reliability, rank
 from rhubarbe.selector import select
 from rhubarbe.text import sanitise

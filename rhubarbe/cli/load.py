@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     image = _image(arguments.image, settings)
 
     from rhubarbe.cli.runtime import run_command
-    from rhubarbe.gateway.room import require_room
+    from rhubarbe.gateway.checks.limits import require_room
     from rhubarbe.operations.load import LoadRequest, load
 
     request = LoadRequest(

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.displays.roster import Roster
-    from rhubarbe.gateway.room import TO_ASK, TO_WORK, require_room
+    from rhubarbe.gateway.checks.limits import TO_ASK, TO_WORK, require_room
     from rhubarbe.operations.power import PowerRequest, power
 
     request = PowerRequest(

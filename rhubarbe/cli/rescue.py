@@ -22,10 +22,10 @@ from rhubarbe.cli.arguments import (
     read_settings,
     selected_entries,
 )
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.inventory import Entry
-from rhubarbe.shared.patience import within
 from rhubarbe.text import sanitise
 
 LOOKED_AT_WITHIN = 10.0
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(entries, settings, as_json=arguments.json)
 
     from rhubarbe.cli.runtime import run_command
-    from rhubarbe.gateway.room import require_room
+    from rhubarbe.gateway.checks.limits import require_room
     from rhubarbe.operations.rescue import RescueRequest, rescue
 
     request = RescueRequest(

@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     image = new_image_path(arguments.output, entry.name, now)
 
     from rhubarbe.cli.runtime import run_command
-    from rhubarbe.gateway.locks import user_name
-    from rhubarbe.gateway.room import require_room
+    from rhubarbe.gateway.checks.limits import require_room
+    from rhubarbe.gateway.state.locks import user_name
     from rhubarbe.operations.save import SaveRequest, save
 
     request = SaveRequest(

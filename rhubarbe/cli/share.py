@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Say and do each step; return the exit code."""
     from rhubarbe.cli.signals import heed_termination
-    from rhubarbe.operations.share import ShareRequest, plan, receive, received
+    from rhubarbe.images.share import ShareRequest, plan, receive, received
     from rhubarbe.shared.directory import may_write
 
     repository = read_settings().frisbee.images_dir

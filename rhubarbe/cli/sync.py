@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import GatewayError, RhubarbeError
-from rhubarbe.operations.sync import Remote, Transfer
+from rhubarbe.images.sync import Remote, Transfer
 
 EPILOG = example(
     "rhubarbe-sync --pull root@faraday fedora ubuntu",
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     repository = read_settings().frisbee.images_dir
 
     from rhubarbe.cli.signals import heed_termination
-    from rhubarbe.operations.sync import Peer, Route, compare, local_images
+    from rhubarbe.images.sync import Peer, Route, compare, local_images
     from rhubarbe.shared.directory import may_write
 
     heed_termination()
@@ -67,7 +67,7 @@ def _copy(
     copy: "Callable[[Remote], None]",
     arguments: argparse.Namespace,
 ) -> int:
-    from rhubarbe.operations.sync import Verdict
+    from rhubarbe.images.sync import Verdict
     from rhubarbe.text import sanitise
 
     code = 0

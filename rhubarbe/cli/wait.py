@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     from rhubarbe.cli.runtime import run_command
-    from rhubarbe.gateway.room import TO_WAIT, require_room
+    from rhubarbe.gateway.checks.limits import TO_WAIT, require_room
     from rhubarbe.operations.wait import WaitRequest, wait
 
     request = WaitRequest(

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
 from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.shared.own import is_there, read_file
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust, is_ours
 from rhubarbe.writers import may_others_write
 

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.listing import list_images
 from rhubarbe.images.naming import PARTIAL, SUFFIX
 from rhubarbe.shared.directory import Directory, StrPath
 from rhubarbe.shared.own import find_file
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust, name_of
 
 NEAR = 5

@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import ImageError
 from rhubarbe.images.naming import SUFFIX
 from rhubarbe.shared.directory import Directory, StrPath
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.trust import Distrust
 
 LISTED_WITHIN = 20.0

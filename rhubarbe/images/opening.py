@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.checking import check_image
 from rhubarbe.shared.directory import Directory, StrPath, path_of
 from rhubarbe.shared.own import find_file
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.placing import forget
 from rhubarbe.shared.trust import Distrust
 

@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import LeaseError, why
 from rhubarbe.leases.lease import LATEST, Lease
 from rhubarbe.leases.user import User, user_of
 from rhubarbe.shared.claims import ask, make_claim
 from rhubarbe.shared.database import in_memory, rows
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell, keep_quiet
 
 NAME = "leases.sqlite"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from rhubarbe.bus import Bus
+from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused
 from rhubarbe.events import Finished, NodeFailed, NodeResult, NodeRetried, NodeSucceeded, Notice
-from rhubarbe.gateway.history import History, Run
+from rhubarbe.gateway.state.history import History, Run
 from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.shared.threads import in_passing
 
 Job = Callable[[Node], Coroutine[Any, Any, None]]
 # Whatever failed at once needs a moment before it can go better.

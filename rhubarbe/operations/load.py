@@ -9,16 +9,17 @@ from typing import Any
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
+from rhubarbe.concurrency.alarm import unless
+from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import EngineName
 from rhubarbe.disks import Disk
 from rhubarbe.errors import GatewayError, ImageError, Refused
 from rhubarbe.events import ImageChosen, Phase, Started
-from rhubarbe.gateway.addresses import local_address_towards
-from rhubarbe.gateway.alarm import unless
 from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
-from rhubarbe.gateway.history import History
-from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.services.addresses import local_address_towards
+from rhubarbe.gateway.state.history import History
+from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.images import OpenImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
@@ -32,7 +33,6 @@ from rhubarbe.operations.proof import stamps_to_show
 from rhubarbe.operations.unchanged import Unchanged
 from rhubarbe.operations.vouching import Vouching, check_image, vouching
 from rhubarbe.operations.wait import SESSIONS, wait_for_boot
-from rhubarbe.shared.threads import in_passing
 
 # How many chunks may pass by on the wire without a word of the node.
 SILENT_CHUNKS = 10

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from rhubarbe.events import Phase
-from rhubarbe.gateway.history import NodeRun
+from rhubarbe.gateway.state.history import NodeRun
 
 SUFFIX = ".ndz"
 # A load that failed before these left the disk as it was; after them, the image was there.

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from rhubarbe.bus import Bus
+from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import Shell
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import Notice, Phase, Progress
-from rhubarbe.gateway.guardian import Guardian
-from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.locks import Locks, hold
-from rhubarbe.gateway.places import dangers
+from rhubarbe.gateway.checks.places import dangers
+from rhubarbe.gateway.processes.guardian import Guardian
+from rhubarbe.gateway.state.journal import Journal
+from rhubarbe.gateway.state.locks import Locks, hold
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
-from rhubarbe.shared.threads import in_passing
 from rhubarbe.text import sanitise
 from rhubarbe.transports.cmc import Cards
 from rhubarbe.transports.known_hosts import require_files

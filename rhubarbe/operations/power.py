@@ -14,8 +14,8 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeAnswered, Phase, Started
-from rhubarbe.gateway.history import History
-from rhubarbe.gateway.locks import hold
+from rhubarbe.gateway.state.history import History
+from rhubarbe.gateway.state.locks import hold
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.node import LOOK, Node

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
+from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config import Settings
 from rhubarbe.errors import ImageError
 from rhubarbe.events import Notice
@@ -11,7 +12,6 @@ from rhubarbe.images import OpenImage, stamps_of
 from rhubarbe.images.inside import Root
 from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry
-from rhubarbe.shared.threads import in_passing
 
 BOOT_ONLY = "what the nodes run is proven by the time of their boot only"
 

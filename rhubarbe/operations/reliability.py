@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from rhubarbe.gateway.history import NodeRun
+from rhubarbe.gateway.state.history import NodeRun
 
 # Whoever pressed ^C says nothing about the nodes.
 NOBODYS_FAULT = "interrupted"

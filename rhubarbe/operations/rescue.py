@@ -11,8 +11,8 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import Phase, Started
-from rhubarbe.gateway.history import History
-from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.state.history import History
+from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.node import Node

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
+from rhubarbe.concurrency.alarm import unless
+from rhubarbe.concurrency.threads import to_the_end
 from rhubarbe.config import Settings
 from rhubarbe.disks import NONE
 from rhubarbe.errors import ImageError, NodeError, why
 from rhubarbe.events import CollectorReady, ImageSaved, Notice, Phase, Progress, Started
-from rhubarbe.gateway.addresses import local_address_towards
-from rhubarbe.gateway.alarm import unless
-from rhubarbe.gateway.collector import Collector, collect
-from rhubarbe.gateway.history import History
-from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.services.addresses import local_address_towards
+from rhubarbe.gateway.services.collector import Collector, collect
+from rhubarbe.gateway.state.history import History
+from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.images import partial_path
 from rhubarbe.images.own import own_things
 from rhubarbe.images.sectors import Patience
@@ -25,7 +26,6 @@ from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.netboot import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
-from rhubarbe.shared.threads import to_the_end
 from rhubarbe.text import BYTES, sanitise
 
 SHORTENED = (

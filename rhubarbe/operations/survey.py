@@ -8,7 +8,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, CommandFailed, Mistrusted, NodeError, Unreachable
 from rhubarbe.events import NodeAnswered, Notice, Phase, Started
-from rhubarbe.gateway.history import History
+from rhubarbe.gateway.state.history import History
 from rhubarbe.inventory import Entry
 from rhubarbe.node import LOOK, Node
 from rhubarbe.operations.fleet import Fleet

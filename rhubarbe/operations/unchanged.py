@@ -3,9 +3,9 @@
 import asyncio
 from typing import NoReturn
 
+from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.errors import ImageError
 from rhubarbe.images import OpenImage
-from rhubarbe.shared.threads import in_passing
 
 LOOK_EVERY = 1.0
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rhubarbe import ramdisk
 from rhubarbe.bus import Bus
+from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.events import Notice
-from rhubarbe.gateway.manifests import offered
+from rhubarbe.gateway.services.manifests import offered
 from rhubarbe.images.manifest import KINDS, CheckedImage, ImageManifest, check
 from rhubarbe.images.opening import OpenImage
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
-from rhubarbe.shared.threads import in_passing
 from rhubarbe.text import sanitise
 
 

@@ -13,8 +13,8 @@ from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.disks import Disk
 from rhubarbe.errors import CommandFailed, NodeError, Unreachable
 from rhubarbe.events import Notice, Phase, Started
-from rhubarbe.gateway.history import History
-from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.state.history import History
+from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node, backoff

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import ConfigError, Mistrusted, Refused, why
 from rhubarbe.shared.own import read_trusted
-from rhubarbe.shared.threads import in_passing
 from rhubarbe.shared.trust import Distrust
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from rhubarbe.concurrency.threads import in_passing, to_an_end
 from rhubarbe.errors import GatewayError, why
-from rhubarbe.shared.threads import in_passing, to_an_end
 from rhubarbe.shared.trust import Distrust
 from rhubarbe.transports.links import Link
 

@@ -8,8 +8,8 @@ import os
 import pytest
 
 from rhubarbe.errors import GatewayError, NodeError
-from rhubarbe.gateway import collector as collector_module
-from rhubarbe.gateway.collector import collect
+from rhubarbe.gateway.services import collector as collector_module
+from rhubarbe.gateway.services.collector import collect
 
 IP = "127.0.0.1"
 CHUNK = 1 << 20

@@ -13,8 +13,9 @@ from rhubarbe.bus import Bus
 from rhubarbe.config.settings import FrisbeeSettings, NetworkingSettings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, ServerSaid
-from rhubarbe.gateway import children, frisbeed, programs
-from rhubarbe.gateway.frisbeed import serve
+from rhubarbe.gateway.engines import frisbeed
+from rhubarbe.gateway.engines.frisbeed import serve
+from rhubarbe.gateway.processes import children, programs
 
 READY = """
     with open(option["-A"], "w") as told:

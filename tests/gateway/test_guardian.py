@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from rhubarbe.gateway import guardian_program
-from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.processes import guardian_program
+from rhubarbe.gateway.processes.guardian import Guardian
 
 COMMAND = """
 import asyncio, os, sys
 from pathlib import Path
-from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.processes.guardian import Guardian
 
 async def main():
     link = Path(sys.argv[1])
@@ -136,7 +136,7 @@ def test_a_child_that_it_was_not_told_of_is_found_by_its_mark(tmp_path):
     """A command that dies between starting a child and telling of it leaves none either."""
     command = """
 import asyncio, os
-from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.processes.guardian import Guardian
 
 async def main():
     async with Guardian() as guardian:

@@ -13,8 +13,8 @@ import pytest
 
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import NodeResult, Phase
-from rhubarbe.gateway import history as histories
-from rhubarbe.gateway.history import History, Run
+from rhubarbe.gateway.state import history as histories
+from rhubarbe.gateway.state.history import History, Run
 from rhubarbe.shared.trust import name_of
 
 WRITER = """
@@ -22,7 +22,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from rhubarbe.events import NodeResult
-from rhubarbe.gateway.history import History, Run
+from rhubarbe.gateway.state.history import History, Run
 
 node = NodeResult(node="fit01", number=1, ok=True, seconds=1.0)
 for _ in range(20):
@@ -87,7 +87,7 @@ def test_the_older_half_is_forgotten_once_the_file_is_large(tmp_path, monkeypatc
 
 
 def test_old_runs_are_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr("rhubarbe.gateway.history.KEPT", 2)
+    monkeypatch.setattr("rhubarbe.gateway.state.history.KEPT", 2)
     history = History(tmp_path)
     for node in ("fit01", "fit02", "fit03"):
         history.add(run(good(node)))
@@ -108,7 +108,7 @@ def test_several_writers_at_once_lose_nothing(tmp_path):
 
 
 def test_a_database_that_is_locked_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("rhubarbe.gateway.history.LOCK_PATIENCE", 0.3)
+    monkeypatch.setattr("rhubarbe.gateway.state.history.LOCK_PATIENCE", 0.3)
     history = History(tmp_path)
     history.add(run(good()))
     with (place(tmp_path) / ".history.lock").open() as lock:

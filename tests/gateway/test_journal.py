@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway.journal import Journal
-from rhubarbe.gateway.locks import Locks, user_name
+from rhubarbe.gateway.state.journal import Journal
+from rhubarbe.gateway.state.locks import Locks, user_name
 from rhubarbe.shared.directory import Directory
 
 NAME = "01-02-00-00-00-00-01"
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.state.journal import Journal
 
 async def main():
     link = Path(sys.argv[2])
@@ -111,7 +111,7 @@ def test_an_invisible_process_is_believed_until_it_is_overdue(tmp_path, link, ho
     def not_yours(pid, number):
         raise PermissionError
 
-    monkeypatch.setattr("rhubarbe.gateway.journal.start_of", lambda _: "")
+    monkeypatch.setattr("rhubarbe.gateway.state.journal.start_of", lambda _: "")
     monkeypatch.setattr(os, "kill", not_yours)
     assert sweep(tmp_path) == []
     alter(tmp_path, expires=time.time() - 1)

@@ -12,14 +12,14 @@ import time
 import pytest
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway.locks import hold
+from rhubarbe.gateway.state.locks import hold
 from rhubarbe.shared.claims import make_claim
 from rhubarbe.shared.state import State
 
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from rhubarbe.gateway.locks import hold
+from rhubarbe.gateway.state.locks import hold
 
 async def main():
     async with hold(Path(sys.argv[1]), "load", sys.argv[2:], 0) as locks:
@@ -200,7 +200,11 @@ async def test_a_state_directory_that_cannot_be_is_one_line(tmp_path):
 
 def test_who_we_are_is_known_without_a_terminal_and_whatever_the_environment_says():
     name = subprocess.run(
-        [sys.executable, "-c", "from rhubarbe.gateway.locks import user_name; print(user_name())"],
+        [
+            sys.executable,
+            "-c",
+            "from rhubarbe.gateway.state.locks import user_name; print(user_name())",
+        ],
         env={"USER": "liar", "LOGNAME": "liar"},
         stdin=subprocess.DEVNULL,
         capture_output=True,

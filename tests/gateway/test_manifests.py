@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway import manifests
-from rhubarbe.gateway.manifests import offered
+from rhubarbe.gateway.services import manifests
+from rhubarbe.gateway.services.manifests import offered
 
 NODE, OTHER = "127.0.3.1", "127.0.3.2"
 CONTENT = os.urandom(3 << 20)

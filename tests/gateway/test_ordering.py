@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhubarbe.gateway.ordering import in_order
+from rhubarbe.gateway.state.ordering import in_order
 
 NOW = 1000.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.events import NodeResult
-from rhubarbe.gateway.history import History, Run
-from rhubarbe.gateway.journal import Journal
+from rhubarbe.gateway.state.history import History, Run
+from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.images import OpenImage
 from rhubarbe.images.copying import copied
 from rhubarbe.shared.directory import READABLE

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from rhubarbe.gateway.peers import MOST, MOST_OF_AN_ADDRESS, TOLD
-from rhubarbe.gateway.torrent import PIECE, Torrent, bencode, make_torrent
-from rhubarbe.gateway.tracker import MOST_CONNECTIONS, Tracker, track
+from rhubarbe.gateway.engines.peers import MOST, MOST_OF_AN_ADDRESS, TOLD
+from rhubarbe.gateway.engines.torrent import PIECE, Torrent, bencode, make_torrent
+from rhubarbe.gateway.engines.tracker import MOST_CONNECTIONS, Tracker, track
 
 HASH = bytes(range(200, 220))
 HOME = "10.0.0.1"

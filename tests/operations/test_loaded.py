@@ -1,6 +1,6 @@
 """What a node holds, by the loads that are noted."""
 
-from rhubarbe.gateway.history import NodeRun
+from rhubarbe.gateway.state.history import NodeRun
 from rhubarbe.operations.loaded import Loaded, last_loaded
 
 

@@ -1,4 +1,4 @@
-from rhubarbe.gateway.history import NodeRun
+from rhubarbe.gateway.state.history import NodeRun
 from rhubarbe.operations.reliability import rank
 
 

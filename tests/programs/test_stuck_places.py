@@ -80,7 +80,7 @@ def test_a_killed_command_s_children_end_all_the_same(testbed):
     """The guardian does not wait for its links: what it cannot see, it cannot remove."""
     code = (
         "import os, sys, subprocess\n"
-        "from rhubarbe.gateway import guardian_program\n"
+        "from rhubarbe.gateway.processes import guardian_program\n"
         "child = subprocess.Popen(['sleep', '100'])\n"
         "with subprocess.Popen([sys.executable, '-I', '-S', guardian_program.__file__],"
         " stdin=subprocess.PIPE, cwd='/') as guardian:\n"

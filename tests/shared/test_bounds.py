@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.shared.documents import parse
-from rhubarbe.shared.patience import within
 
 
 @pytest.mark.parametrize(

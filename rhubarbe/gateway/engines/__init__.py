@@ -9,7 +9,7 @@ from rhubarbe.gateway.engines.aria2 import Aria2
 from rhubarbe.gateway.engines.base import Consignment, Delivery, Engine, Recipient
 from rhubarbe.gateway.engines.frisbee import Frisbee
 from rhubarbe.gateway.engines.udpcast import Udpcast
-from rhubarbe.gateway.programs import find_program
+from rhubarbe.gateway.processes.programs import find_program
 
 __all__ = ["Consignment", "Delivery", "Engine", "Recipient", "make_engine", "require_program"]
 

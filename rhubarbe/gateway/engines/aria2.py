@@ -16,12 +16,12 @@ from pathlib import Path
 from rhubarbe import ramdisk
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed
-from rhubarbe.gateway.children import Child, run_child
 from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
-from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT
-from rhubarbe.gateway.programs import find_program
-from rhubarbe.gateway.torrent import Torrent, make_torrent
-from rhubarbe.gateway.tracker import ANNOUNCE_PATH, TORRENT_PATH, track
+from rhubarbe.gateway.engines.frisbeed import BITS_PER_MIBIT
+from rhubarbe.gateway.engines.torrent import Torrent, make_torrent
+from rhubarbe.gateway.engines.tracker import ANNOUNCE_PATH, TORRENT_PATH, track
+from rhubarbe.gateway.processes.children import Child, run_child
+from rhubarbe.gateway.processes.programs import find_program
 
 START_LIMIT = 15.0
 # No file of the user, no peers from elsewhere, no questions to anybody but our tracker.

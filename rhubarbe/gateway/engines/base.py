@@ -12,7 +12,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ServerSaid
-from rhubarbe.gateway.guardian import Guardian
+from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.ndz.header import CHUNK
 
 S = TypeVar("S")

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from rhubarbe import ramdisk
 from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
-from rhubarbe.gateway.frisbeed import serve
+from rhubarbe.gateway.engines.frisbeed import serve
 
 
 class Frisbee:

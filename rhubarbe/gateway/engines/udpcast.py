@@ -14,10 +14,10 @@ from typing import NoReturn
 from rhubarbe import ramdisk
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, NodeFailed
-from rhubarbe.gateway.children import Child, run_child
 from rhubarbe.gateway.engines.base import Consignment, Delivery, Recipient
-from rhubarbe.gateway.frisbeed import BITS_PER_MIBIT, Session, sessions
-from rhubarbe.gateway.programs import find_program
+from rhubarbe.gateway.engines.frisbeed import BITS_PER_MIBIT, Session, sessions
+from rhubarbe.gateway.processes.children import Child, run_child
+from rhubarbe.gateway.processes.programs import find_program
 
 START_LIMIT = 10.0
 # What the sender says once it has its ports, and where another has them.

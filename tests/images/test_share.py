@@ -7,11 +7,10 @@ import pytest
 
 from rhubarbe.cli.dispatch import main
 from rhubarbe.errors import ImageError
-from rhubarbe.images import copying
+from rhubarbe.images import copying, share, steps
 from rhubarbe.images.copying import partial_file
+from rhubarbe.images.share import ShareRequest, plan, receive, received
 from rhubarbe.imaging.imagezip import main as imagezip
-from rhubarbe.operations import share, steps
-from rhubarbe.operations.share import ShareRequest, plan, receive, received
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,9 @@ from rhubarbe.images import (
     near_names,
     partial_path,
 )
+from rhubarbe.images.bounded import Bounds, run_bounded
 from rhubarbe.images.copying import partial_file
 from rhubarbe.ndz.mark import image_id
-from rhubarbe.operations.bounded import Bounds, run_bounded
 from rhubarbe.shared.directory import READABLE, path_of
 from rhubarbe.shared.documents import parse
 from rhubarbe.text import sanitise

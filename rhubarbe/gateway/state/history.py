@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
-from rhubarbe.gateway.ordering import in_order
+from rhubarbe.gateway.state.ordering import in_order
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell, keep_quiet
 from rhubarbe.shared.trust import name_of
 

@@ -16,14 +16,14 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rhubarbe.concurrency.threads import to_an_end, to_the_end
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import GatewayError, why
-from rhubarbe.gateway.guardian_program import start_of
-from rhubarbe.gateway.locks import LATEST, Holder, Locks, user_name
+from rhubarbe.gateway.processes.guardian_program import start_of
+from rhubarbe.gateway.state.locks import LATEST, Holder, Locks, user_name
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.documents import parse
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import State, Tell
-from rhubarbe.shared.threads import to_an_end, to_the_end
 from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 

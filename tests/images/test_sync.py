@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from rhubarbe.errors import GatewayError, ImageError
-from rhubarbe.operations import bounded
-from rhubarbe.operations.bounded import Bounds, run_bounded
-from rhubarbe.operations.sync import Peer, Remote, Verdict, compare
+from rhubarbe.images import bounded
+from rhubarbe.images.bounded import Bounds, run_bounded
+from rhubarbe.images.sync import Peer, Remote, Verdict, compare
 
 
 def peer(tmp_path, program):

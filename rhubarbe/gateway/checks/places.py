@@ -5,10 +5,10 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config import Settings
 from rhubarbe.errors import why
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.patience import within
 from rhubarbe.shared.state import SHARED, user_in
 from rhubarbe.shared.trust import Distrust, is_ours, name_of, replaceable
 

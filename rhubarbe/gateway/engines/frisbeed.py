@@ -16,9 +16,9 @@ from rhubarbe.bus import Bus
 from rhubarbe.config.settings import FrisbeeSettings, NetworkingSettings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, ServerSaid
-from rhubarbe.gateway.children import Child, pipe, run_child
-from rhubarbe.gateway.guardian import Guardian
-from rhubarbe.gateway.programs import find_program
+from rhubarbe.gateway.processes.children import Child, pipe, run_child
+from rhubarbe.gateway.processes.guardian import Guardian
+from rhubarbe.gateway.processes.programs import find_program
 
 PORT_IN_USE = 98
 START_LIMIT = 15.0

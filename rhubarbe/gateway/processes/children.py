@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import IO, NoReturn
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway.guardian import Guardian
-from rhubarbe.gateway.programs import end_process
+from rhubarbe.gateway.processes.guardian import Guardian
+from rhubarbe.gateway.processes.programs import end_process
 
 # How long words may still come once who wrote them has ended: others may hold the pipe open.
 LAST_WORDS = 1.0

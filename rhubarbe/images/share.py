@@ -22,7 +22,7 @@ from rhubarbe.images import (
 )
 from rhubarbe.images.copying import partial_file
 from rhubarbe.images.listing import aliases_in
-from rhubarbe.operations.steps import Alias, Check, Move, Remove, Step, link_at
+from rhubarbe.images.steps import Alias, Check, Move, Remove, Step, link_at
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.trust import Distrust

@@ -11,7 +11,7 @@ import pytest
 from emulated import Place
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway.room import OF_A_COMMAND, TO_ASK, TO_WORK, require_room
+from rhubarbe.gateway.checks.limits import OF_A_COMMAND, TO_ASK, TO_WORK, require_room
 
 
 @contextlib.contextmanager

@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NoReturn
 
+from rhubarbe.concurrency.threads import to_the_end
 from rhubarbe.errors import GatewayError, NodeError, why
 from rhubarbe.ndz.check import ImageChecker
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import CHUNK, SECTOR
 from rhubarbe.shared.partial import Busy, Partial
-from rhubarbe.shared.threads import to_the_end
 from rhubarbe.shared.trust import Distrust
 
 # How long the last bytes may take to arrive once imagezip has ended on the node.

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from rhubarbe.concurrency.alarm import unless
 from rhubarbe.errors import GatewayError, NodeError, Refused
-from rhubarbe.gateway.alarm import unless
 
 SOON = 5
 

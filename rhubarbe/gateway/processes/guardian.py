@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway import guardian_program
-from rhubarbe.gateway.programs import end_process
+from rhubarbe.gateway.processes import guardian_program
+from rhubarbe.gateway.processes.programs import end_process
 
 MARK = "RHUBARBE_GUARDED"
 

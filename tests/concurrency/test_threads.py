@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from rhubarbe.gateway.journal import Journal
-from rhubarbe.shared.threads import to_the_end
+from rhubarbe.concurrency.threads import to_the_end
+from rhubarbe.gateway.state.journal import Journal
 
 
 async def test_it_returns_what_the_work_returns():
@@ -76,7 +76,7 @@ async def test_a_command_that_ends_while_it_notes_a_link_leaves_no_note(tmp_path
 def test_work_that_never_ends_keeps_nobody_from_an_end(ends):
     code = f"""
 import asyncio, os, signal, threading
-from rhubarbe.shared.threads import in_passing
+from rhubarbe.concurrency.threads import in_passing
 
 def work():
     os.kill(os.getpid(), signal.SIGINT) if {ends == "interrupted"} else None

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway.peers import PEER_ID, Peers
-from rhubarbe.gateway.torrent import Torrent, bencode
+from rhubarbe.gateway.engines.peers import PEER_ID, Peers
+from rhubarbe.gateway.engines.torrent import Torrent, bencode
 
 TORRENT_PATH = "/image.torrent"
 ANNOUNCE_PATH = "/announce"

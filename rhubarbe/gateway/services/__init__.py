@@ -1,0 +1,1 @@
+"""What nodes connect to: where one image comes in, and a manifest goes out."""
