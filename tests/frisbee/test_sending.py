@@ -207,6 +207,17 @@ def test_a_spurious_leave_changes_nothing(sender):
     assert (sender.roster.active, sender.roster.leaves) == (1, 0)
 
 
+def test_after_the_last_client_has_left_all_begins_anew(sender):
+    sender.receive(Join(7), NODE, 0.0)
+    _ask(sender, Ask(0), AskPart(1, 0, 1))
+    sender.next_train(1, 0.0)
+    sender.receive(Leave(7, 1), NODE, 1.0)
+    sender.receive(Join(8), NODE, 2.0)
+    _ask(sender, Ask(3), Ask(0), Ask(2))
+    assert _sent(sender) == _whole(3, 0, 2)
+    assert (sender.counters.longest_queue, sender.counters.most_blocks) == (3, 3 * 1024)
+
+
 def test_a_flood_of_joins_is_not_remembered_for_ever(sender):
     for client in range(10_000):
         assert sender.receive(Join(client), NODE, 0.0) == Joined(4096)
@@ -220,6 +231,7 @@ def test_it_ends_after_idling_for_longer_than_the_limit(sender):
     assert sender.over(3, 3.0) is None
     assert sender.over(0, 1e9) is None
     assert sender.over(3, 3.1) == "No requests for 3 seconds!"
+    assert sender.over(0.5, 3.1) is not None
     _ask(sender, Ask(0))
     while sender.next_train(62, 10.0):
         pass

@@ -1,15 +1,18 @@
 """Links of dead commands go, whatever killed them; links in use or of others stay."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from rhubarbe.errors import GatewayError
+from rhubarbe.gateway.state import journal as journal_module
 from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks, user_name
 from rhubarbe.shared.directory import Directory
@@ -64,9 +67,18 @@ async def test_the_record_is_there_as_long_as_the_link(tmp_path, link):
     journal = Journal(tmp_path, "load", 60)
     async with journal.recorded("fit01", link, "pxefrisbee"):
         told = json.loads(record_file(tmp_path).read_text())
-        assert told["pid"] == os.getpid()
-        assert told["path"] == str(link)
-        assert 0 < told["expires"] - time.time() <= 60
+        assert told.pop("expires") - told["since"] == 60
+        assert 0 <= time.time() - told.pop("since") < 60
+        assert told == {
+            "node": "fit01",
+            "path": str(link),
+            "target": "pxefrisbee",
+            "user": user_name(),
+            "command": "load",
+            "pid": os.getpid(),
+            "start": Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19],
+            "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        }
     assert list((tmp_path / str(os.getuid())).iterdir()) == []
 
 
@@ -75,7 +87,8 @@ def test_a_killed_commands_link_is_swept_and_named(tmp_path, link, holder):
     holder.wait()
     said = sweep(tmp_path)
     assert len(said) == 1
-    assert said[0].startswith("removed the nextboot link of fit01, left behind by")
+    words = f"removed the nextboot link of fit01, left behind by {user_name()}'s load (pid "
+    assert said[0].startswith(words)
     assert f"load (pid {holder.pid}, since" in said[0]
     assert not link.is_symlink()
     assert list((tmp_path / str(os.getuid())).iterdir()) == []
@@ -210,7 +223,9 @@ def test_words_of_other_users_cannot_garble_the_terminal(tmp_path, link, holder)
 
 async def test_a_journal_that_cannot_be_written_is_one_line(tmp_path, link):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(GatewayError, match="cannot be noted"):
+    with pytest.raises(
+        GatewayError, match="file: the link of fit01 cannot be noted there: Not a dir"
+    ):
         async with Journal(tmp_path / "file", "load", 60).recorded("fit01", link, "pxefrisbee"):
             pytest.fail("noted nowhere")
 
@@ -244,3 +259,69 @@ def test_notes_without_number_are_told_and_keep_nobody_s_from_being_swept(
     said = sweep(tmp_path)
     assert any("more than 20 names" in words for words in said)
     assert any("removed the nextboot link of fit01" in words for words in said)
+
+
+def test_a_link_that_cannot_be_swept_is_told_with_the_reason_and_noted_still(
+    tmp_path, link, holder, monkeypatch
+):
+    alter(tmp_path, boot="another")
+
+    def unlink(directory, name):
+        raise OSError(errno.EROFS, "Read-only file system", name)
+
+    monkeypatch.setattr(Directory, "unlink", unlink)
+    (said,) = sweep(tmp_path)
+    assert said.startswith("the nextboot link of fit01, left behind by ")
+    assert said.endswith(") cannot be removed: Read-only file system")
+    assert record_file(tmp_path).exists()
+    monkeypatch.undo()
+    assert len(sweep(tmp_path)) == 1, "the node is not locked any more"
+
+
+@pytest.mark.parametrize(
+    ("number", "stays"),
+    [(errno.EIO, True), (errno.ESTALE, True), (errno.EACCES, False), (errno.ENOENT, False)],
+)
+async def test_a_link_on_a_disk_that_gives_errors_may_be_there_and_keeps_its_record(
+    tmp_path, link, monkeypatch, number, stays
+):
+    def link_at(directory, name):
+        raise OSError(number, os.strerror(number), name)
+
+    monkeypatch.setattr(Directory, "link_at", link_at)
+    with pytest.raises(GatewayError, match="by hand"):
+        async with Journal(tmp_path, "load", 60).recorded("fit01", link, "pxefrisbee"):
+            raise GatewayError("remove it by hand")
+    assert record_file(tmp_path).exists() == stays
+
+
+async def test_a_link_on_a_disk_that_does_not_answer_keeps_its_record(tmp_path, link, monkeypatch):
+    answers = threading.Event()
+    monkeypatch.setattr(journal_module, "READ_WITHIN", 0.1)
+    monkeypatch.setattr(Directory, "link_at", lambda *_: answers.wait(30))
+    with pytest.raises(GatewayError, match="by hand"):
+        async with Journal(tmp_path, "load", 60).recorded("fit01", link, "pxefrisbee"):
+            raise GatewayError("remove it by hand")
+    answers.set()
+    assert record_file(tmp_path).exists()
+
+
+async def test_links_may_be_in_a_directory_that_a_link_leads_to(tmp_path, link):
+    """As /tftpboot often is one to /srv/tftp."""
+    (tmp_path / "tftpboot").symlink_to(link.parent)
+    seen = tmp_path / "tftpboot" / NAME
+    with pytest.raises(GatewayError, match="by hand"):
+        async with Journal(tmp_path, "load", 60).recorded("fit01", seen, "pxefrisbee"):
+            link.symlink_to("pxefrisbee")
+            raise GatewayError("remove it by hand")
+    assert record_file(tmp_path).exists()
+    alter(tmp_path, boot="another")
+    assert len(Journal(tmp_path, "wait", 60).sweep(tmp_path / "tftpboot")) == 1
+    assert not link.is_symlink()
+
+
+def test_a_process_of_ours_that_is_dead_keeps_no_link(tmp_path, link, holder, monkeypatch):
+    monkeypatch.setattr(journal_module, "start_of", lambda _: "")
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    assert len(sweep(tmp_path)) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -75,10 +76,13 @@ async def test_all_went_well(fleet):
         await asyncio.sleep(0)
 
     outcome = await nodes.run(job, 5)
+    names = ["fit01", "fit02", "fit03", "fit05", "fit12"]
     assert (outcome.exit_code, outcome.good, outcome.bad) == (0, "1-3,5,12", "")
-    assert [one.node for one in outcome.nodes] == ["fit01", "fit02", "fit03", "fit05", "fit12"]
-    assert len(of_kind(told, NodeSucceeded)) == 5
+    assert [one.node for one in outcome.nodes] == names
+    assert [(one.phase, one.reason, one.attempts) for one in outcome.nodes] == [(None, "", 1)] * 5
+    assert sorted(event.node for event in of_kind(told, NodeSucceeded)) == names
     finished = told[-1]
+    assert finished.nodes == outcome.nodes
     assert (finished.command, finished.good, finished.bad) == ("load", "1-3,5,12", "")
     assert finished.exit_code == 0
 
@@ -234,15 +238,16 @@ async def test_a_node_that_failed_is_tried_again(insistent):
     async def job(node):
         number = node.entry.number
         tries.append(number)
+        node.phase = Phase.IMAGE
         if number == 3 and tries.count(3) < 3:
             raise Unreachable(f"round {tries.count(3)}")
 
     outcome = await nodes.run(job, 5)
     assert outcome.exit_code == 0
     retried = of_kind(told, NodeRetried)
-    assert [(one.node, one.reason, one.attempt) for one in retried] == [
-        ("fit03", "round 1", 2),
-        ("fit03", "round 2", 3),
+    assert [(one.node, one.phase, one.reason, one.attempt) for one in retried] == [
+        ("fit03", Phase.IMAGE, "round 1", 2),
+        ("fit03", Phase.IMAGE, "round 2", 3),
     ]
     attempts = {one.number: one.attempts for one in outcome.nodes}
     assert attempts == {1: 1, 2: 1, 3: 3, 5: 1, 12: 1}
@@ -265,6 +270,124 @@ async def test_the_rounds_are_counted_and_a_refusal_is_believed(insistent, error
     assert tries.count(5) == rounds
     assert outcome.bad == "5"
     assert [failure.node for failure in of_kind(told, NodeFailed)] == ["fit05"]
+
+
+async def test_a_node_is_tried_again_only_after_a_moment(monkeypatch):
+    monkeypatch.setattr(fleet_module, "BREATH", 0.1)
+    nodes, _ = make_fleet(retries=1)
+    tries = []
+
+    async def job(node):
+        tries.append(asyncio.get_running_loop().time())
+        raise Unreachable("no")
+
+    await nodes.run(job, 5)
+    assert min(tries[5:]) - max(tries[:5]) > 0.05
+
+
+async def test_without_retries_a_node_is_tried_once(fleet):
+    nodes, told = fleet
+
+    async def job(node):
+        raise Unreachable("no")
+
+    assert [one.attempts for one in (await nodes.run(job, 5)).nodes] == [1] * 5
+    assert of_kind(told, NodeRetried) == []
+
+
+async def test_the_seconds_of_each_node_and_of_the_command_are_told(fleet):
+    nodes, told = fleet
+
+    async def job(node):
+        node.spent[Phase.IMAGE] = 1.5
+        if node.entry.number == 12:
+            await asyncio.sleep(0.1)
+            raise Unreachable("no")
+
+    outcome = await nodes.run(job, 5)
+    quick, late = outcome.nodes[:-1], outcome.nodes[-1]
+    assert all(0 <= one.seconds < late.seconds for one in quick)
+    assert 0.1 <= late.seconds <= told[-1].seconds < 5
+    assert {(event.seconds < late.seconds) for event in of_kind(told, NodeSucceeded)} == {True}
+    assert [dict(one.phases) for one in outcome.nodes] == [{Phase.IMAGE: 1.5}] * 5
+
+
+async def test_where_a_node_failed_is_not_said_twice(fleet):
+    nodes, told = fleet
+
+    async def job(node):
+        node.phase = Phase.RAMDISK
+        raise Unreachable(f"{Phase.RAMDISK}: the card says no")
+
+    outcome = await nodes.run(job, 5)
+    assert {one.reason for one in outcome.nodes} == {"the card says no"}
+    assert {event.reason for event in of_kind(told, NodeFailed)} == {"the card says no"}
+
+
+async def test_the_work_on_a_node_is_a_task_of_its_name(fleet):
+    """By which whoever looks into a command that hangs sees on which node it does."""
+    nodes, _ = fleet
+    names = set()
+
+    async def job(node):
+        names.add((node.name, asyncio.current_task().get_name()))
+
+    await nodes.run(job, 5)
+    assert names == {(f"fit{number:02}",) * 2 for number in (1, 2, 3, 5, 12)}
+
+
+class Kept:
+    """A history that keeps what it is given."""
+
+    def __init__(self):
+        self.runs = []
+
+    def add(self, run):
+        self.runs.append(run)
+
+
+async def test_how_it_ended_is_noted_in_the_history():
+    history = Kept()
+    nodes, told = make_fleet(history=history, image="/images/bookworm.ndz")
+    begun = time.time()
+
+    async def job(node):
+        await asyncio.sleep(0.1)
+        if node.entry.number == 3:
+            raise Unreachable("no")
+
+    outcome = await nodes.run(job, 5)
+    (run,) = history.runs
+    assert begun - 0.09 < run.started < time.time() - 0.09
+    assert 0.1 <= run.seconds <= told[-1].seconds
+    assert (run.command, run.exit_code, run.image) == ("load", 1, "/images/bookworm.ndz")
+    assert run.nodes == outcome.nodes
+
+
+async def test_of_a_command_without_an_image_none_is_noted():
+    history = Kept()
+    nodes, _ = make_fleet(history=history)
+
+    async def job(node):
+        pass
+
+    await nodes.run(job, 5)
+    assert [run.image for run in history.runs] == [""]
+
+
+async def test_a_history_that_cannot_be_written_breaks_nothing():
+    class Broken:
+        def add(self, run):
+            raise GatewayError("state: Read-only file system")
+
+    nodes, told = make_fleet(history=Broken())
+
+    async def job(node):
+        pass
+
+    assert (await nodes.run(job, 5)).exit_code == 0
+    assert [event.text for event in of_kind(told, Notice)] == ["state: Read-only file system"]
+    assert isinstance(told[-1], Finished)
 
 
 def test_an_outcome_sums_up_its_nodes():
