@@ -17,6 +17,8 @@ from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks, user_name
 from rhubarbe.shared.directory import Directory
 
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+STATUS = Path("/proc/self/stat").read_text()
 NAME = "01-02-00-00-00-00-01"
 HOLDER = """
 import asyncio, sys
@@ -76,8 +78,8 @@ async def test_the_record_is_there_as_long_as_the_link(tmp_path, link):
             "user": user_name(),
             "command": "load",
             "pid": os.getpid(),
-            "start": Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19],
-            "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            "start": STATUS.rpartition(")")[2].split()[19],
+            "boot": BOOT,
         }
     assert list((tmp_path / str(os.getuid())).iterdir()) == []
 
