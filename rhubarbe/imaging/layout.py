@@ -94,7 +94,7 @@ def plan(source: Source, choice: Choice) -> Layout:
             "MBR: read in sectors of 512 bytes, as nothing tells; --sector-size says otherwise"
         )
     exact = merge(used)
-    layout.ranges = _without_short_gaps(exact, layout.end, choice.min_free)
+    layout.ranges = _without_short_gaps(exact, min(layout.end, SECTORS_MAX), choice.min_free)
     if layout.left_out:
         layout.ranges = _gaps(merge(layout.left_out), layout.ranges)
     layout.blank = _gaps(exact, layout.ranges)
