@@ -12,7 +12,7 @@ from rhubarbe.ndz.header import parse_header
 
 _UUID_DIGITS = 32
 _WITH_ID = 4
-"""The version of images from which on they have a UUID."""
+"""From this version of the format on, images have a UUID."""
 
 
 class Expected:

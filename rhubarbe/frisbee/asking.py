@@ -1,4 +1,4 @@
-"""What a client asks for: the packets, what was asked for when, and what had better wait."""
+"""A client's requests: which packets, what was asked for when, which chunks have to wait."""
 
 import random
 
@@ -6,14 +6,14 @@ from rhubarbe.frisbee.collecting import Filling
 from rhubarbe.frisbee.packets import Ask, AskPart
 from rhubarbe.frisbee.tuning import Counts
 
-LONGEST_REST = 2.0  # seconds
-_FIRST_REST = 0.05
-_TRIES = 10
+LONGEST_REST_S = 2.0
+_FIRST_REST_S = 0.05
+_TRIES = 10  # at least so many before the client gives up
 _NEVER = float("-inf")
 
 
 class Asking:
-    """Makes requests, and counts them; the second one for a chunk is by a map of its blocks."""
+    """Makes requests, and counts them; the second one for a chunk names its blocks in a map."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -64,20 +64,20 @@ class Asking:
 class Resting:
     """Chunks that were not what they should be, and when each may be asked for again.
 
-    The more of them, the later: whoever forged one may go on, and the server must not send a whole
-    chunk for each forged block. But soon enough that there are several tries within ``patience``
-    seconds, after which the client gives up; 0: never.
+    Each wrong chunk lengthens the wait, and each right one shortens it: else whoever forges blocks
+    could have the server send a whole chunk for each. The wait stays short enough for several tries
+    within the ``silence_s`` seconds after which the client gives up (0: it never does).
     """
 
-    def __init__(self, chance: random.Random, patience: float) -> None:
+    def __init__(self, chance: random.Random, silence_s: float) -> None:
         self.until: dict[int, float] = {}
         self._chance = chance
         self._rest = 0.0
-        self._longest = min(LONGEST_REST, patience / _TRIES) if patience else LONGEST_REST
+        self._longest = min(LONGEST_REST_S, silence_s / _TRIES) if silence_s else LONGEST_REST_S
 
     def reject(self, chunk: int, now: float) -> None:
-        """Have a chunk rest."""
-        self._rest = min(max(2 * self._rest, _FIRST_REST), self._longest)
+        """Keep a chunk from being asked for, for a while."""
+        self._rest = min(max(2 * self._rest, _FIRST_REST_S), self._longest)
         self.until[chunk] = now + self._rest * (0.5 + self._chance.random() / 2)
 
     def accept(self) -> None:
@@ -85,7 +85,7 @@ class Resting:
         self._rest /= 2
 
     def wake(self, now: float) -> bool:
-        """Let chunks go whose time has come; true when there were any."""
+        """Have chunks asked for again whose wait is over; true when there were any."""
         rested = [chunk for chunk, due in self.until.items() if due <= now]
         for chunk in rested:
             del self.until[chunk]

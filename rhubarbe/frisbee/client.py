@@ -30,11 +30,11 @@ from rhubarbe.ndz.manifest import Manifest
 from rhubarbe.text import sanitise
 
 _IN_ONE_LINE = 3
-"""Of what strangers did, so much is told in the line of a failure."""
+"""So many remarks on what strangers sent are put into the one line that tells of a failure."""
 
 
 class _Teller:
-    """Tells programs how a client gets on; `chunk_done` is called from the threads of its disk."""
+    """Writes events on a client's progress; `chunk_done` is called in the threads of its disk."""
 
     def __init__(self, events: report.Events) -> None:
         self._events = events
@@ -87,7 +87,7 @@ class _Teller:
         self._fetching.chunk_rejected(index)
 
     def verified(self, compared: int, *, from_disk: bool) -> None:
-        """Tell how many bytes were read back, and whether all of them past the page cache."""
+        """Tell how many bytes were read back, and whether all came from the disk, not a cache."""
         self._events.tell("Verified", bytes=compared, from_disk=from_disk, seconds=self._seconds)
 
     def finished(self, figures: Figures) -> None:
@@ -112,7 +112,7 @@ class _Teller:
         )
 
     def failed(self, text: str, status: int) -> list[str]:
-        """Tell that it was in vain; return the lines for people, of which the last says all."""
+        """Tell of a failure; return the lines for people, of which the last one would do alone."""
         session, strangers = self._session, {}
         oddities = session.oddities if session else []
         if session:
@@ -176,7 +176,7 @@ def _open_target(settings: Settings) -> Target:
 def _tuning(settings: Settings, target: Target | None) -> Tuning:
     if target is None or not target.is_ordered:
         return settings.tuning
-    # Others' chunks come in any order, and all of them must wait for the first.
+    # What other clients have asked for comes in any order, and waits in buffers for its turn.
     return settings.tuning._replace(buffers=0, randomize=False, ends_first=False)
 
 

@@ -68,7 +68,7 @@ class Collection:
 
     @property
     def _sated(self) -> bool:
-        """Whether enough waits for the disk: the other buffers are for what others ask for."""
+        """Whether enough waits for the disk; the other buffers are kept for others' requests."""
         return self.full >= max(2, self.tuning.buffers // 8)
 
     def valid(self, chunk: int) -> int:
@@ -126,7 +126,7 @@ class Collection:
         self._forget(chunk)
 
     def drop_all(self) -> None:
-        """Take the buffers of all chunks that are filling."""
+        """Take the buffers away from all chunks that are filling."""
         for chunk in list(self.filling):
             self._drop(chunk)
 
@@ -137,7 +137,7 @@ class Collection:
         self.full += 1
 
     def reject(self, chunk: int) -> None:
-        """Note that a full chunk is not what it should be, and its buffer empty."""
+        """Note that a full chunk was not what it should be, and that its buffer is free."""
         self.full -= 1
         self._order.put_back(chunk)
 

@@ -13,10 +13,10 @@ from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.restore import Restorer, Target, Written
 from rhubarbe.ndz.manifest import Manifest
 
+# A thread of the disk tells: number of the chunk, bytes of the disk that it settles, a mark.
 OnChunk = Callable[[int, int, str], None]
-# called in a thread of the disk: number of the chunk, bytes of the disk that it settles, a mark
+# Any thread tells: number of a chunk that the manifest does not vouch for; its buffer is free.
 OnReject = Callable[[int], None]
-# called in any thread: number of a chunk that the manifest does not vouch for, whose buffer is free
 
 
 class Vouching(NamedTuple):
@@ -63,11 +63,11 @@ class Disk(Protocol):
         """Wait until all is on the disk."""
 
     def verify(self) -> tuple[int, bool]:
-        """Read it all back and compare; return how many bytes, and whether past the page cache."""
+        """Read all back, compare; return how many bytes, and whether all came from the disk."""
 
 
 class ImageDisk:
-    """A disk that takes the chunks of an image; one that is written in order gets them in order."""
+    """Writes an image's chunks onto a disk, in their order where the disk takes no other."""
 
     def __init__(  # noqa: PLR0913 - one argument an option
         self,
@@ -133,7 +133,7 @@ class ImageDisk:
     def submit(self, index: int, chunk: memoryview) -> None:
         """Check a chunk, and give it to the threads, now or when the last one has come.
 
-        A chunk that others depend on is looked at here, the others in the threads.
+        A chunk by which others are judged is checked here, the others in the threads.
         """
         if self._gate is None:
             raise RuntimeError("the disk was not started")
@@ -144,7 +144,7 @@ class ImageDisk:
             self._put(*admitted)
 
     def _decides(self, index: int) -> bool:
-        """Whether anything is decided by a chunk before a thread has looked at it."""
+        """Whether something is decided by a chunk before a thread has checked it."""
         return self._expected.is_given or self._target.is_ordered or index in {0, self._last}
 
     def _put(self, index: int, chunk: memoryview) -> None:

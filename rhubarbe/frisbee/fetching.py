@@ -66,7 +66,7 @@ class Fetching:
             channel, self.receiver, self._buffers, self.peers, self._submit, self._debug
         )
         self._disk: Disk | None = None
-        self._early: list[int] = []  # full before the disk is there: a late joiner's first
+        self._early: list[int] = []  # chunks that are full before there is a disk to write them to
         self._senders: dict[int, str] = {}
         self._rejected: set[int] = set()
         self._done: deque[_Done] = deque()
@@ -75,11 +75,11 @@ class Fetching:
         self._effective = self._left = 0
 
     def __enter__(self) -> Self:
-        """Enter: what the threads wake us by closes on the way out."""
+        """Enter: the descriptor by which threads wake the loop is closed on the way out."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close what the threads of the disk wake us by; they have ended."""
+        """Close the descriptor by which the disk's threads wake the loop; they have ended."""
         os.close(self._wake)
 
     def chunk_done(self, index: int, effective: int, kind: str) -> None:
@@ -187,7 +187,7 @@ class Fetching:
 
     @property
     def oddities(self) -> list[str]:
-        """What was sent by others than the server, or in its name: a line for each."""
+        """Return a line for each address that sent something in the server's place or name."""
         return self.peers.described(self.rejected, self.rejections)
 
     @property

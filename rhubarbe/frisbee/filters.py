@@ -6,10 +6,10 @@ from array import array
 from collections.abc import Collection
 
 _SO_ATTACH_FILTER = 26
-_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # 32 bits of the packet, big-endian; jump; end
-_TYPE, _SUBTYPE = 8, 12  # after the UDP header, where a packet begins for a filter
-_SOURCE = 0x100000000 - 0x100000 + 12  # SKF_NET_OFF: of the IP header
-_BLOCK, _REPLY = 0x03000000, 0x02000000  # little-endian values, loaded as big-endian
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # load 32 bits (big-endian), jump if equal, return
+_TYPE, _SUBTYPE = 8, 12  # offsets of the fields: a filter counts from the UDP header's start
+_SOURCE = 0x100000000 - 0x100000 + 12  # the source address: SKF_NET_OFF is where IP's header starts
+_BLOCK, _REPLY = 0x03000000, 0x02000000  # little-endian values, as a big-endian load sees them
 _KEEP = 0xFFFFFFFF
 
 _Line = tuple[int, int, int, int]

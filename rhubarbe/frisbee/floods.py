@@ -12,7 +12,7 @@ class Floods:
     """Takes note of packets by their address; has the kernel drop those of one that sends too many.
 
     ``deafen`` is called with the addresses that are not to be heard now. They are heard again some
-    seconds later, for a moment at least: an address may be lent by whoever floods.
+    seconds later, for a moment at least: whoever floods may have forged the address.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Floods:
         return False
 
     def poll(self, now: float) -> None:
-        """Hear those again whose time has come."""
+        """Hear the addresses again that were not heard for long enough."""
         if now >= self._next:
             self._until = {who: until for who, until in self._until.items() if until > now}
             self._apply()

@@ -1,4 +1,4 @@
-"""From datagrams to chunks: what the server sends is kept, what others send as if is counted."""
+"""From datagrams to chunks: what the server sends is kept, what others send in its name counted."""
 
 import socket
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import Receiver
 
 _ARRIVALS_PER_TURN = 64
-_PACKETS_OF_OTHERS = 4000, 8000  # a second, and at once: more than another client sends
+_PACKETS_OF_OTHERS = 4000, 8000  # a second, in one burst: more than another client sends
 
 
 class Intake:
@@ -46,7 +46,7 @@ class Intake:
         self._strip = LandingStrip(receiver, buffers)
 
     def receive(self, ready: "socket.socket", now: float) -> None:
-        """Take what a socket has, but not for ever."""
+        """Take what a socket has, but only so much that other work is not held up."""
         for _ in range(_ARRIVALS_PER_TURN):
             receipt = self._channel.receive_into(ready, self._strip.room())
             if receipt is None:
@@ -61,7 +61,7 @@ class Intake:
             self.take(Arrival(self._strip.gather(length), segment, address, port), now)
 
     def take(self, arrival: Arrival, now: float) -> None:
-        """Take an arrival that did not come where it belongs."""
+        """Take an arrival that was not received right where it belongs."""
         data, segment, address, _ = arrival
         if self._is_flood(address, arrival.packets, now):
             return

@@ -17,9 +17,9 @@ _MOST_BLOCKS = 1 << 31
 
 
 class Joining:
-    """Asks each half second, until a reply tells a size: that of ``chunks`` if they are known.
+    """Asks each half second, until a reply tells the size of the file.
 
-    Anybody can reply. Who knows from elsewhere how long the file is passes over all other sizes.
+    Anybody can reply. Where ``chunks`` is not 0, replies that tell another number are passed over.
     """
 
     def __init__(self, client: int, *, now: float, raw: bool, chunks: int = 0) -> None:

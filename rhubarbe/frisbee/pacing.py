@@ -5,12 +5,13 @@ Ethernet framing, as the original counts them.
 """
 
 BITS_PER_BLOCK = 8976
-_DEBT = 1.0  # seconds of delay that may be made up for, little by little
-_PAUSE = 0.25  # seconds without anything to send that still count as delay
-_HASTE, _SLACK = 1.025, 0.02  # how: at this many times the rate, and this many seconds at once;
-# no second has more than 4.6 % above what was asked for
-_BURST, _LONGEST_GAP, _FEW = 0.001, 0.025, 8  # seconds, seconds, blocks
-_HURRY = 0.5  # part of the nominal gap that is kept while catching up, for the switch's buffers
+_DEBT_S = 1.0  # of delay is made up for at most
+_PAUSE_S = 0.25  # without anything to send count as delay; a longer pause does not
+# While delay is made up for, blocks leave at 1.025 times the rate, 20 ms of them at once. So in no
+# second do more than 4.6 % too many leave.
+_HASTE, _SLACK_S = 1.025, 0.02
+_BURST_S, _LONGEST_GAP_S, _FEW_BLOCKS = 0.001, 0.025, 8
+_LEAST_GAP = 0.5  # of the nominal gap is kept also then, since buffers of switches are small
 
 
 class Pacer:
@@ -36,7 +37,7 @@ class Pacer:
         burst wakes all the clients, which may be hundreds on machines that have other work.
         """
         rate = max(bits_per_second, BITS_PER_BLOCK) / BITS_PER_BLOCK
-        burst = max(int(rate * _BURST), min(_FEW, int(rate * _LONGEST_GAP)), 1)
+        burst = max(int(rate * _BURST_S), min(_FEW_BLOCKS, int(rate * _LONGEST_GAP_S)), 1)
         return cls(rate, min(longest, burst))
 
     @classmethod
@@ -53,13 +54,13 @@ class Pacer:
         """Seconds until the next burst may leave; 0 when it may leave now."""
         if not self.rate:
             return 0.0
-        return max(0.0, max(self._due, self._limit - _SLACK, self._earliest) - now)
+        return max(0.0, max(self._due, self._limit - _SLACK_S, self._earliest) - now)
 
     def start(self, now: float) -> None:
-        """Forget the past: nothing is owed for the time that the queue was empty, but briefly."""
-        if now - self._due > _PAUSE:
+        """Begin to send after the queue was empty, which is no delay unless it was brief."""
+        if now - self._due > _PAUSE_S:
             self._due = now
-        self._limit = max(self._limit, now + _SLACK)  # what is made up for comes without a burst
+        self._limit = max(self._limit, now + _SLACK_S)  # a brief one is made up for without a burst
 
     def sent(self, blocks: int, now: float) -> None:
         """Account for a burst that left at ``now``."""
@@ -67,12 +68,12 @@ class Pacer:
         if not self.rate:
             return
         nominal = blocks / self.rate
-        if self._due < now - _DEBT:
+        if self._due < now - _DEBT_S:
             self.missed += 1
-            self._due = now - _DEBT
+            self._due = now - _DEBT_S
         self._due += nominal
         self._limit = max(self._limit, now) + nominal / _HASTE
-        self._earliest = now + nominal * _HURRY
+        self._earliest = now + nominal * _LEAST_GAP
 
     def adapt(self, *, trouble: bool) -> None:
         """Send a tenth less after trouble, at least one block; else one more, up to the cap."""

@@ -1,4 +1,4 @@
-"""Who the server is, and who only sends as if: named and counted, within bounds."""
+"""Who the server is, and who only pretends to be: named and counted, within bounds."""
 
 import socket
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ _ELSEWHERE = ""
 
 
 class Rates:
-    """How many packets an address may send a second, so that none keeps a server from its work."""
+    """Counts packets by address, and says of which too many come to be looked at."""
 
     def __init__(self, per_second: float, burst: float) -> None:
         self._per_second = per_second

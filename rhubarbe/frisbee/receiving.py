@@ -18,8 +18,10 @@ from rhubarbe.frisbee.packets import BLOCK_SIZE, Ask, AskPart, Joined, Joined2, 
 from rhubarbe.frisbee.silence import Silence
 from rhubarbe.frisbee.tuning import Counts, Tuning
 
-TICK = 0.03  # seconds; the receive time-out of the original, in which idleness is counted
-REPAIR_DELAY = 0.02
+TICK = (
+    0.03  # seconds: the original's time-out for receiving; how long it is idle is counted in these
+)
+REPAIR_DELAY = 0.02  # seconds
 _LONGEST_BACK_OFF = 33
 
 
@@ -28,8 +30,8 @@ class Receiver:
 
     Drive it so: ``poll`` at ``deadline`` and after each batch of packets, and send what it returns;
     ``receive`` each packet but blocks; ``store`` the blocks of each train, keep those it returns;
-    ``written`` when a chunk's buffer is free again, until ``finished``; or ``reject``, when it is
-    free since the chunk was not what it should be. ``chunks``, unless 0, is how many there must be.
+    when a chunk's buffer is free again, ``written``, or ``reject`` if the chunk was not what it
+    should be; until ``finished``. ``chunks``, unless 0, is how many chunks the file must have.
     """
 
     def __init__(
@@ -242,7 +244,7 @@ class Receiver:
             self._repair_at.setdefault(chunk, due + delay)
 
     def written(self, now: float) -> None:
-        """Note that one more full chunk is on the disk, and its buffer empty."""
+        """Note that one more full chunk is on the disk, and that its buffer is free."""
         self._all.full -= 1
         self._all.written += 1
         self._silence.proven(now)
@@ -250,7 +252,7 @@ class Receiver:
         self._pass_due = True
 
     def reject(self, chunk: int, now: float) -> None:
-        """Note that a full chunk is not what it should be, and its buffer empty."""
+        """Note that a full chunk was not what it should be, and that its buffer is free."""
         self._all.reject(chunk)
         self.counts.rejections += 1
         self._silence.doubted(now)

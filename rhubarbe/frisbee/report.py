@@ -1,4 +1,4 @@
-"""What the programs say, in the words that other people's scripts look for."""
+"""What server and client print, in the words that scripts for the original programs look for."""
 
 import os
 import threading
@@ -27,7 +27,7 @@ class Report:
         return not self._column
 
     def write(self, text: str) -> None:
-        """Write ``text`` as it is; that nobody reads it any more is no reason to fail."""
+        """Write ``text`` as it is; a reader that is gone is no reason to fail."""
         data = memoryview(text.encode(errors="backslashreplace"))
         with suppress(OSError):
             while data:
@@ -52,7 +52,7 @@ class Report:
 
 
 class Events:
-    """Tells programs the same: one JSON object a line, each written at once.
+    """Tells programs what people read: one JSON object a line, each written at once.
 
     Each has `time` (ISO 8601 with milliseconds and zone) and `event`; names end in what they count.
     """
@@ -66,7 +66,7 @@ class Events:
         """Write an event, unless nobody is to be told."""
         if self._descriptor is None:
             return
-        import json  # both cost more than a client's start otherwise does
+        import json  # importing both takes longer than all else that a client starts with
         from datetime import datetime
 
         now = datetime.now().astimezone().isoformat(timespec="milliseconds")
@@ -76,7 +76,7 @@ class Events:
                 line = line[os.write(self._descriptor, line) :]
 
     def progress(self, now: float, left: int, **fields: object) -> None:
-        """Write a Progress event, but at most four a second, and the last one, without fail."""
+        """Write a Progress event: at most four a second, but always the last one."""
         if now >= self._next_progress or not left:
             self._next_progress = now + _PROGRESS_INTERVAL
             self.tell("Progress", chunks_left=left, **fields)

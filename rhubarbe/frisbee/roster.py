@@ -76,7 +76,7 @@ class Roster:
         return True
 
     def asks(self, address: str) -> None:
-        """Note that a client there asks for something: then it has not left, whoever said so."""
+        """Note a request from ``address``: its clients have not left, even if a LEAVE said so."""
         clients = self._of_address.get(address)
         if clients and not any(self.clients[each].active for each in clients):
             last = next(reversed(clients))

@@ -1,8 +1,8 @@
 """The server as a state machine: packets and time in, replies and trains of blocks out.
 
-What is asked for is kept as one map of blocks a chunk, so that equal wishes of many clients become
-one transmission. Repairs (partial requests) go before whole chunks, as a client holds a buffer for
-each chunk that it waits to repair, but never more than a few in a row.
+What is asked for is kept as one map of blocks a chunk, so that equal requests of many clients are
+one transmission. Repairs (partial requests) go before whole chunks, since a client holds a buffer
+for each chunk that it waits to repair, but never more than a few in a row.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ from rhubarbe.frisbee.roster import Roster
 from rhubarbe.frisbee.wishes import Accounts, Wishes
 
 _REPAIRS_IN_A_ROW = 4
-_LINGER = 2.0  # seconds that a server of one batch waits after its last client
-_ABANDONED = 1800.0  # seconds without a request, after which nobody waits who has not left
+_LINGER_S = 2.0  # that a server of one batch waits after its last client
+_ABANDONED_S = 1800.0  # without a request: the clients that have not left are gone, too
 
 
 class Train(NamedTuple):
@@ -39,7 +39,7 @@ class Train(NamedTuple):
 
 
 class Counters:
-    """What a session came to; printed at its end."""
+    """The totals of a session, printed at its end."""
 
     def __init__(self) -> None:
         self.messages_in = self.messages_out = 0
@@ -108,7 +108,7 @@ class Sender:
         return None
 
     def _leave(self, packet: Leave | Leave2, address: str, now: float) -> None:
-        """When the last of those who joined has left, nobody waits for what is still queued."""
+        """Empty the queue once all who joined have left, since nobody waits for it then."""
         has_left = self.roster.leave(packet, address, now)
         if has_left and not self.roster.active and not self.roster.is_deceived:
             self._whole.clear()
@@ -136,7 +136,7 @@ class Sender:
         self._measure()
 
     def _enqueue(self, chunk: int, wanted: int, address: str) -> bool:
-        """Add to the queue; true when no new element was needed."""
+        """Add to the queue; true when the chunk was in it already."""
         whole = wanted == self.valid(chunk)
         if chunk in self._whole:
             self._whole.add(chunk, wanted, address)
@@ -194,13 +194,13 @@ class Sender:
         return Train(self._current, blocks)
 
     def over(self, limit: float, now: float) -> str | None:
-        """Why the server ends: not asked for ``limit`` seconds; below 0, its clients are gone."""
+        """Say why the server ends: no request for ``limit`` seconds; if below 0, no client left."""
         if self.busy or not limit:
             return None
         if limit < 0 and self.roster.joins and not self.roster.active:
-            return "Last client left!" if now - self.roster.last_left >= _LINGER else None
+            return "Last client left!" if now - self.roster.last_left >= _LINGER_S else None
         if limit < 0:
-            limit = _ABANDONED if self.roster.joins else float("inf")
+            limit = _ABANDONED_S if self.roster.joins else float("inf")
         return f"No requests for {limit:.0f} seconds!" if now - self.idle_since > limit else None
 
 

@@ -132,7 +132,7 @@ def _open_channel(settings: Settings) -> Channel:
 
 
 def _tell_address(path: str, text: str) -> None:
-    """Write where we serve; a descriptor that was given to us for that is closed then."""
+    """Write the session's address to a file or an inherited descriptor, and close that."""
     try:
         Path(path).write_text(text)
         name = path.removeprefix("/dev/fd/")

@@ -25,12 +25,12 @@ from rhubarbe.frisbee.rates import Rates
 from rhubarbe.frisbee.sending import Sender, Train
 from rhubarbe.frisbee.trains import BlockPackets
 
-_TICK = 0.1  # seconds between looks at the clock while idle
-_DYNAMIC_INTERVAL = 0.5
+_TICK_S = 0.1  # between looks at the clock while idle
+_DYNAMIC_INTERVAL_S = 0.5
 _ARRIVALS_PER_TURN = 64
 _TRAINS_PER_TURN = 8  # at full speed: about a millisecond
 _REMARKS_PER_SECOND = 20
-_PACKETS_OF_AN_ADDRESS = 2000, 4000  # a second, and at once: ten times what a client needs
+_PACKETS_OF_AN_ADDRESS = 2000, 4000  # a second, in one burst: ten times what a client needs
 _JOINS_OF_AN_ADDRESS = 20, 100
 
 
@@ -93,7 +93,7 @@ class Serving:
         train = self._sender.next_train(self._pacer.burst, now)
         if train is None:
             self._idle = True
-            return _TICK
+            return _TICK_S
         if self._idle:
             self._pacer.start(now)
             self._idle = False
@@ -168,7 +168,7 @@ class Serving:
     # -- talking ---------------------------------------------------------------------------------
 
     def _remark(self, text: str, now: float) -> None:
-        """Say something that strangers on the network can make us say: so many times a second."""
+        """Log what strangers on the network can make us log, only so many times a second."""
         if int(now) != self._remarks_second:
             self._remarks_second, self._remarks_made = int(now), 0
         self._remarks_made += 1
@@ -197,7 +197,7 @@ class Serving:
                 self._remark(f"Client {address} requests {what}", now)
 
     def announce(self) -> None:
-        """Say how we serve, and that we are ready."""
+        """Log the parameters of the session, and that it is ready."""
         if self._debug:
             self._log.write(self._parameters())
         self._log.line(
@@ -243,7 +243,7 @@ class Serving:
     # -- the loop --------------------------------------------------------------------------------
 
     def run(self, wake: int) -> None:
-        """Serve until nobody wants anything any more, or something can be read from ``wake``."""
+        """Serve until the session is over, or something can be read from ``wake``."""
         waiting: list[int | socket.socket] = [wake, *self._channel.sockets]
         while True:
             now = time.monotonic()
@@ -275,7 +275,7 @@ class Serving:
             self._kept_alive = now
 
     def _adapt(self, now: float) -> None:
-        if now - self._adapted < _DYNAMIC_INTERVAL:
+        if now - self._adapted < _DYNAMIC_INTERVAL_S:
             return
         trouble = self._channel.overruns + self._sender.counters.repeated_requests
         self._pacer.adapt(trouble=trouble > self._trouble)

@@ -82,10 +82,10 @@ class Settings:
         """Fetch the manifest of the image, if one was named; raise BadManifest, or OSError."""
         if not self.manifest_place:
             return None
-        from rhubarbe.imaging.vouching import PATIENCE, read_manifest  # only on demand
+        from rhubarbe.imaging.vouching import LIMIT_S, read_manifest  # only on demand
 
-        patience = min(PATIENCE, self.tuning.silence or PATIENCE)
-        return read_manifest(self.manifest_place, self.manifest_digest, patience)
+        limit_s = min(LIMIT_S, self.tuning.silence or LIMIT_S)
+        return read_manifest(self.manifest_place, self.manifest_digest, limit_s)
 
 
 def read_settings(words: list[str]) -> Settings:

@@ -6,15 +6,15 @@ _WITHOUT_PROOF = 5
 
 
 class Silence:
-    """Ends a transfer in which nothing comes for ``limit`` seconds; 0: never.
+    """Ends a transfer in which nothing comes for ``limit_s`` seconds; 0: never.
 
     Blocks are no proof of a server: anybody can send them in its name. So a client that can tell
-    which chunks are right also gives up ``limit`` seconds after a wrong one if no right one
-    follows, and after five times that without any, whatever else comes.
+    right chunks from wrong ones (``proves``) also gives up ``limit_s`` after a wrong one if no
+    right one follows, and whenever five times that passes without a right one.
     """
 
-    def __init__(self, limit: float, *, now: float, proves: bool) -> None:
-        self._limit = limit
+    def __init__(self, limit_s: float, *, now: float, proves: bool) -> None:
+        self._limit = limit_s
         self._heard = self._checked = now
         self._proven: float | None = now if proves else None
         self._doubted: float | None = None
@@ -37,7 +37,7 @@ class Silence:
     def check(self, now: float, *, is_ours: bool) -> None:
         """Raise ServerSilent, or NotVouchedFor, where it has been too long.
 
-        ``is_ours``: it is we, or our disk, whom the transfer waits for; such time does not count.
+        ``is_ours``: the transfer waits for this client or its disk; such time does not count.
         """
         if is_ours:
             self._set_back(now - self._checked, now)

@@ -48,7 +48,7 @@ def block_places(train: memoryview, source: bytes) -> list[int] | None:
 
 
 class _ChunkOfPackets:
-    """Room for ``step`` bytes of each BLOCK packet of a chunk; the headers are there."""
+    """Room for ``step`` bytes of each BLOCK packet of a chunk, with the headers written."""
 
     def __init__(self, source: bytes, step: int) -> None:
         self._flat = bytearray(_first_header(source).ljust(step, b"\0") * BLOCKS_PER_CHUNK)

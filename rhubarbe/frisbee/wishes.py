@@ -1,6 +1,6 @@
-"""What is wanted of a file, and by whom: addresses have their turns, and none gets all.
+"""What is wanted of a file, and by whom: addresses take turns, so that none gets all of a server.
 
-Equal wishes become one, so that one transmission serves all who wait for it.
+Equal requests become one, so that one transmission serves all who wait for it.
 """
 
 from typing import NamedTuple
@@ -8,9 +8,10 @@ from typing import NamedTuple
 _MOST_ADDRESSES = 2048
 _MOST_OF_AN_ADDRESS = 64
 _ELSEWHERE = ""
-_MOST_IMAGES, _LEAST_BUDGET = 32, 1 << 20  # what an address gets in all: so many images, or blocks
-_REPAIRS_SHARE, _FREE_REPAIRS = 8, 4096  # its repairs go first while they are no more than an
-# eighth of all that is sent, and so many blocks
+# An address gets at most 32 times the file in all, or 2^20 blocks if that is more.
+_MOST_IMAGES, _LEAST_BUDGET = 32, 1 << 20
+# Its repairs go first while they are at most 4096 blocks more than an eighth of all that was sent.
+_REPAIRS_SHARE, _FREE_REPAIRS = 8, 4096
 
 
 class Wish(NamedTuple):
@@ -22,9 +23,9 @@ class Wish(NamedTuple):
 
 
 class Wishes:
-    """Blocks that are wanted, as one map a chunk; whoever asks often waits no less for a turn.
+    """Blocks that are wanted, as one map a chunk; who asks more often gets no turn sooner.
 
-    So many chunks an address may wait for: what is beyond is dropped, and will be asked for again.
+    An address may wait for a few chunks only; other requests are dropped: clients ask again.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class Wishes:
         self.blocks += (blocks & ~known).bit_count()
 
     def remove(self, chunk: int) -> int:
-        """Return what was wanted of a chunk, which nobody waits for any more."""
+        """Return what was wanted of a chunk, and forget that it was."""
         blocks = self._wanted.pop(chunk, 0)
         self.blocks -= blocks.bit_count()
         return blocks

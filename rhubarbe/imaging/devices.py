@@ -15,15 +15,15 @@ from rhubarbe.text import size_of
 
 DEV = "/dev"
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-"""The standard output is not opened by its name: that would begin, or empty, a file anew."""
+"""Not opened by name: of a file, that would begin at its start, or empty it."""
 _OPEN_ALREADY = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
 _NULL = os.makedev(1, 3)
 _FLAGS = os.O_RDWR | os.O_CLOEXEC
-# Whoever has the disk open for a moment, such as udev after a change, is soon gone.
-_MOMENT = 2.0
-_LOOK_EVERY = 0.1
+# Programs such as udev have a disk open for a moment after each change: the opening is retried.
+_MOMENT_S = 2.0
+_LOOK_EVERY_S = 0.1
 _NO_DISKS = ("sr", "fd")
-"""Drives of which `device` in sysfs says no more than that they are there."""
+"""Optical and floppy drives: sysfs shows them whether or not there is a disk in them."""
 
 
 def open_target(path: str, *, creates: bool, force: bool = False) -> int:
@@ -162,12 +162,12 @@ def _open_disk(path: str, status: os.stat_result, *, force: bool) -> int:
 
 
 def _open_patiently(path: str, flags: int) -> int:
-    """Open a disk.
+    """Open a disk, which others may have open for a moment.
 
-    Exclusively, the kernel refuses it where a filesystem, RAID, LVM or swap holds the disk or a
-    partition of it, whoever sees that.
+    An exclusive opening is refused by the kernel where a filesystem, RAID, LVM or swap holds the
+    disk or a partition of it, also one that is mounted in another namespace.
     """
-    end = time.monotonic() + _MOMENT
+    end = time.monotonic() + _MOMENT_S
     while True:
         try:
             return os.open(path, flags)
@@ -179,11 +179,11 @@ def _open_patiently(path: str, flags: int) -> int:
                     f"{path} is in use (the kernel holds it for a filesystem, a volume or another"
                     " program); imageunzip and frisbee take --force"
                 ) from error
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _checked(descriptor: int, name: str, *, force: bool) -> int:
-    """Return a descriptor that is open already; closed, where it is not to be written after all."""
+    """Return an open descriptor that may be written to; else close it and raise TargetError."""
     try:
         status = os.fstat(descriptor)
         if stat.S_ISBLK(status.st_mode) and not force:
@@ -224,7 +224,7 @@ def _words(place: Path) -> str:
 
 
 def _page(place: Path) -> str:
-    """Return the serial number in SCSI's page of that, whose first four bytes are its header."""
+    """Return the serial number that a SCSI disk's page 0x80 has, after a header of four bytes."""
     try:
         return _plain((place / "device/vpd_pg80").read_bytes()[4:])
     except OSError:

@@ -1,7 +1,7 @@
 """How the image of a whole disk is made to fit another disk, or is refused before it is touched.
 
 A partition table knows how large its disk is: a GPT has its backup at the end, and no partition may
-reach beyond. So a disk of another size takes the table changed, and what belongs to the old end
+reach beyond. So a disk of another size gets a changed table, and what belongs to the old end
 not at all. And it counts in logical sectors, so that only a disk whose sectors are as large can
 take it. All that is known from the first chunk: the table is at the start of the disk.
 """
@@ -52,9 +52,9 @@ class Fate(Enum):
 
     WRITTEN = auto()
     REPLACED = auto()
-    """By what `Fit.additions` write, here or elsewhere."""
+    """`Fit.additions` write it instead, here or elsewhere."""
     LOST = auto()
-    """Since it is beyond the end of the disk, and in no partition."""
+    """It is beyond the end of the disk, and in no partition."""
 
 
 @dataclass(frozen=True, slots=True)

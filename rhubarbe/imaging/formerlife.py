@@ -1,7 +1,7 @@
-"""What the end of a target bears of its former life, where the image is shorter and clears nothing.
+"""Marks that a disk bears behind the end of the image, of what was on it before.
 
-That is so for a filesystem without a partition table, and in a slice: what lies behind them may be
-somebody's. But a RAID member is known by its end, and would be found before what is restored.
+An image of a bare filesystem, or of a slice, clears nothing behind its end, where data of somebody
+may lie. But a RAID member is known by its end, and would be found before what is restored.
 """
 
 import os
@@ -18,7 +18,7 @@ def refuse_former_life(target: Target, covered: int) -> None:
     end = covered * SECTOR
     if end >= size:
         return
-    # Opened anew: what is open may want whole pages.
+    # Opened anew, since with O_DIRECT the target's own descriptor reads whole pages only.
     descriptor = os.open(f"/proc/self/fd/{target.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
 

@@ -120,7 +120,7 @@ class ChunkPlacer:
         return zeroed
 
     def abort(self) -> None:
-        """Let no thread wait for its turn any more."""
+        """Wake the threads that wait for their turn: nothing more is to be written."""
         with self._turn:
             self._is_aborted = True
             self._turn.notify_all()

@@ -23,8 +23,7 @@ from rhubarbe.ndz.header import CHUNK
 from rhubarbe.ndz.manifest import Manifest
 
 MEMORY_MIB = 128
-_OVERHEAD_MIB = 4
-# of a thread: the piece that it inflates, the tables of the inflater, one chunk
+_OVERHEAD_MIB = 4  # a thread's: the piece that it inflates, the inflater's tables, one chunk
 
 Chunk = bytes | bytearray | memoryview
 

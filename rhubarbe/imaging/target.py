@@ -75,8 +75,8 @@ class Target:
 
         A regular file is made or emptied, unless `keep_size`: it is then taken as a disk of its
         size, whose other content stays. `slice_number` counts as the partition table on the
-        output does. `direct` bypasses the page cache where that is possible. What is to
-        be read back, since it `verifies`, must be a disk or a file.
+        output does. `direct` bypasses the page cache where that is possible. With `verifies` it
+        must be a disk or a file, since it is read back.
         """
         creates = not (keep_size or slice_number is not None)
         descriptor = open_target(path, creates=creates, force=force)

@@ -17,8 +17,8 @@ from rhubarbe.ndz.errors import BadManifest
 from rhubarbe.ndz.header import SECTOR
 from rhubarbe.ndz.manifest import MANIFEST_MOST_BYTES, Manifest
 
-PATIENCE = 30.0
-"""Seconds until all of a manifest must have come."""
+LIMIT_S = 30.0
+"""All of a manifest must have come by then."""
 
 _STEP = 1 << 20
 _DIGEST = re.compile("[0-9a-fA-F]{64}")
@@ -38,16 +38,15 @@ def refuse_odd(place: str, digest: str | None) -> None:
             raise UsageError(f"--manifest: there is no port {address[1]}")
 
 
-def read_manifest(place: str, digest: str | None, patience: float = PATIENCE) -> Manifest:
+def read_manifest(place: str, digest: str | None, limit_s: float = LIMIT_S) -> Manifest:
     """Read a manifest from a file, `-` being the standard input, or from `HOST:PORT`.
 
-    From there it comes without being asked for. It must have come within `patience` seconds.
-    Without a digest a file is trusted. Raises BadManifest, UsageError, OSError, which names the
-    place.
+    A host sends it without being asked. All of it must have come within `limit_s` seconds. Without
+    a digest a file is trusted. Raises BadManifest, UsageError, and OSError, which names the place.
     """
     refuse_odd(place, digest)
     name = "standard input" if place == STDIN else place
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + limit_s
     try:
         address = _address(place)
         data = _from_host(*address, deadline) if address else _from_file(place, deadline)

@@ -42,7 +42,7 @@ class ImageSummary:
 
 @dataclass(frozen=True, slots=True)
 class CheckedChunk:
-    """What is left of a chunk once it was checked by itself; `vouched` is for a manifest."""
+    """What is kept of a chunk once it was checked by itself; `vouched` is for a manifest."""
 
     header: ChunkHeader
     seal: Seal | None
@@ -141,7 +141,7 @@ class Bounds(NamedTuple):
 class ImageChecker:
     """Checks the chunks of one image in their order, as they arrive.
 
-    What is given a `manifest` makes that on the way, of an image that turns out to be good.
+    With a `manifest`, each chunk is added to it once checked: it is complete if the image is good.
     """
 
     def __init__(self, manifest: ManifestMaker | None = None) -> None:
@@ -242,7 +242,7 @@ def _cores() -> int:
 
 def _check_all(task: "_FileCheck", threads: int) -> Iterator[CheckedChunk]:
     """Yield the chunks in order, each checked by itself; raise at the first damaged one."""
-    # Daemons: a read that never ends must not keep the process from its own end.
+    # Daemon threads, since a read that never ends must not keep the process from ending.
     workers = [
         threading.Thread(target=task.work, daemon=True) for _ in range(min(threads, task.count))
     ]

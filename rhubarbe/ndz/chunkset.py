@@ -21,7 +21,7 @@ class Chunks(Protocol):
 
 
 class VouchedChunks:
-    """Chunks of the image that a manifest is of: whatever a seal says, that has said already."""
+    """Chunks that a manifest vouches for: it says all that their seals could say."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -29,7 +29,7 @@ class VouchedChunks:
         self._missing = set(range(manifest.chunks))
 
     def open(self, chunk: Buffer, place: int) -> CheckedChunk:
-        """Read the header of the chunk at `place`; raise DamagedChunk where it is another."""
+        """Read the header of the chunk at `place`; raise DamagedChunk if it is not the one."""
         check_vouched(self._manifest, chunk, place)
         with self._lock:
             if place not in self._missing:

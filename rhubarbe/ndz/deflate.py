@@ -39,15 +39,14 @@ _ISAL_LEVEL_MAX = 2
 _MIXED_LEVEL = 3
 _STRONGER_LEVEL = 5
 _STRONGER_BELOW = 0.42
-"""A stronger level takes longest, and gains least, on what stays larger than this share."""
+"""Level 3 tries a stronger one where less than this share is left: most is gained there."""
 
 _STREAM_START = b"\x78\x5e"
 _STREAM_END = b"\x03\x00"  # an empty last block; the checksum follows
 _CHECKSUM_SIZE = 4
 _STREAM_ROOM = STREAM_MAX - len(_STREAM_START) - len(_STREAM_END) - _CHECKSUM_SIZE
-_TOO_LITTLE_ROOM = 8192
-# a batch is not split for the sake of less
-_SPLIT_SHARES = (0.98, 0.9)
+_TOO_LITTLE_ROOM = 8192  # no batch is split to fill less
+_SPLIT_SHARES = (0.98, 0.9)  # of what should fit by its average, since parts may deflate worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,8 @@ class Deflater:
     """Deflates batches, for one thread.
 
     Levels 1 and 2 are those of isal; 0, which stores, and those from 4 on are those of zlib-ng.
-    Level 3 is level 2, and level 5 where that gains most for its time. Where either library is not
-    installed, zlib serves, as for all levels.
+    Level 3 is level 2, and level 5 where that gains most for its time. Where one of these libraries
+    is not installed, zlib serves for its levels.
     """
 
     def __init__(self, level: int = LEVEL) -> None:
@@ -125,7 +124,7 @@ def _stream(level: int) -> _Stream:
 
 
 def _deflate(stream: _Stream, data: memoryview) -> bytes:
-    # The stream is kept from batch to batch for its memory: a full flush makes it forget all else.
+    # One stream serves all batches, to keep its memory; a full flush makes it forget their data.
     return stream.compress(data) + stream.flush(zlib.Z_FULL_FLUSH)
 
 
@@ -180,7 +179,7 @@ class _Draft:
 class Packer:
     """Packs deflated batches, in order, into chunks of 1,048,576 bytes.
 
-    A chunk comes out once the next one has begun, so that the last one can say that it is.
+    A chunk is held until the next one has begun, since only the last one is marked as such.
     With `uuid`, which they then bear, they are of version 4, else 3. `image_id` is that of the
     seals, `sector_size` that of the disk's logical sectors, in bytes.
     """

@@ -42,4 +42,4 @@ class BadManifest(NdzError):
 
 
 class CheckStopped(NdzError):
-    """Nobody wants the result of a check any more."""
+    """The caller ended a check before all chunks were looked at."""

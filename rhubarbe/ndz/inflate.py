@@ -28,7 +28,7 @@ PIECE = 256 << 10
 def inflate(chunk: Buffer, header: ChunkHeader, *, is_proven: bool = False) -> Iterator[bytes]:
     """Yield the chunk's sectors in order; every piece but the last is exactly 256 KiB.
 
-    Of a chunk whose bytes are proven, the checksum that ends its stream says nothing new.
+    Of a chunk whose bytes are proven, the checksum that ends its stream need not be computed.
 
     Raises DamagedChunk where the stream is not one zlib stream of exactly `header.size` bytes
     that fills the regions exactly, UnsupportedImage where it is encrypted.

@@ -25,13 +25,12 @@ VERSION = 1
 Range = tuple[int, int]
 NAMES = {Algorithm.BLAKE3: "blake3", Algorithm.BLAKE2B: "blake2b"}
 UNDERSTOOD = f"manifest {VERSION}: " + " ".join(NAMES[each] for each in ALGORITHMS)
-"""What a program says of itself that takes manifests; whatever follows the colon may grow."""
+"""A line of `--version` of programs that take manifests; later ones may name more algorithms."""
 
 _HEADER = struct.Struct("<8sHHIII")
 _DIGESTS = 2 * DIGEST_BYTES
-_ROOM = (
-    MANIFEST_MOST_BYTES - _HEADER.size - (1 << 16)
-)  # which zlib may add to what it cannot deflate
+# zlib may add some bytes to what it cannot deflate
+_ROOM = MANIFEST_MOST_BYTES - _HEADER.size - (1 << 16)
 _LEAST = 4  # numbers of a chunk without regions
 _UNIT_MAX_LOG = 7
 _SHIFTS_END = 35  # a number has five bytes of seven bits at most

@@ -351,7 +351,7 @@ def test_a_partclone_that_fails_makes_it_stored_raw(  # noqa: PLR0917
     disk = xfs(script)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(
-        "rhubarbe.imaging.filesystems.programs._PATIENCE", 2 if "sleep" in script else 50
+        "rhubarbe.imaging.filesystems.programs._LIMIT_S", 2 if "sleep" in script else 50
     )
     monkeypatch.setattr("rhubarbe.imaging.filesystems.programs._SAID_MAX", MIB)
     programs.zip("-l", disk, tmp_path / "image.ndz")

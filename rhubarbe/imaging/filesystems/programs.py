@@ -12,12 +12,12 @@ from rhubarbe.imaging.errors import FilesystemError
 
 _ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _SAID_MAX = 64 << 20
-"""Bytes; two million ranges."""
+"""Bytes that a program may write: two million ranges."""
 
-_PATIENCE = 900
-"""Seconds: the tables of a large and slow disk take minutes to read."""
+_LIMIT_S = 900
+"""The tables of a large and slow disk take minutes to read."""
 
-_GRACE = 10
+_GRACE_S = 10
 _PART = 64 << 10
 _REASON_MAX = 120
 _EMPTY_WORDS = re.compile("Partclone fail|Error exit")
@@ -47,7 +47,7 @@ def run(command: list[str]) -> bytes:
     with process:
         try:
             said, words = _collect(process)
-            process.wait(_GRACE)  # both its streams are closed
+            process.wait(_GRACE_S)  # it has closed both its streams, so it should end at once
         except subprocess.TimeoutExpired as error:
             raise FilesystemError(f"{name} does not end") from error
         except FilesystemError as error:
@@ -63,7 +63,7 @@ def run(command: list[str]) -> bytes:
 
 def _collect(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     """Return what the program writes on its two streams, once it has closed both."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _LIMIT_S
     said, words = bytearray(), bytearray()
     with selectors.DefaultSelector() as selector:
         for stream, into in ((process.stdout, said), (process.stderr, words)):
@@ -72,7 +72,7 @@ def _collect(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
         while selector.get_map():
             ready = selector.select(max(deadline - time.monotonic(), 0))
             if not ready:
-                raise FilesystemError(f"has not ended within {_PATIENCE} s")
+                raise FilesystemError(f"has not ended within {_LIMIT_S} s")
             for key, _ in ready:
                 part = os.read(key.fd, _PART)
                 if not part:
