@@ -27,7 +27,7 @@ from rhubarbe.leases import require
 from rhubarbe.ndz.header import CHUNK, SECTOR
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.netboot import Workplace, require_key, workplace
+from rhubarbe.operations.workplace import Workplace, require_key, workplace
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.proof import stamps_to_show
 from rhubarbe.operations.unchanged import Unchanged

@@ -17,7 +17,7 @@ from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.netboot import workplace
+from rhubarbe.operations.workplace import workplace
 from rhubarbe.operations.outcome import Outcome
 
 

@@ -24,7 +24,7 @@ from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.node import Node
 from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.netboot import Workplace, workplace
+from rhubarbe.operations.workplace import Workplace, workplace
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.text import BYTES, sanitise
 

@@ -13,7 +13,7 @@ from rhubarbe.inventory import Entry
 from rhubarbe.node import LOOK, Node
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.loaded import Loaded, last_loaded
-from rhubarbe.operations.netboot import open_cards
+from rhubarbe.operations.workplace import open_cards
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, PowerRequest, reason_of
 from rhubarbe.text import sanitise

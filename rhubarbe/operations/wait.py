@@ -19,7 +19,7 @@ from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node, backoff
 from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.netboot import open_cards, sweep
+from rhubarbe.operations.workplace import open_cards, sweep
 from rhubarbe.operations.outcome import Outcome
 from rhubarbe.operations.readiness import Readiness, WantedImage
 from rhubarbe.transports.known_hosts import require_files
