@@ -13,14 +13,15 @@ class Bus:
     """
 
     def __init__(self) -> None:
-        self._finished: Finished | None = None
+        self.finished: Finished | None = None
+        """How the command ended, once that is known."""
         self._subscriptions: list[asyncio.Queue[Event | None]] = []
         self._closed = False
 
     def report(self, event: Event) -> None:
         """Hand an event to every subscriber; the last word once the bus closes."""
         if isinstance(event, Finished) and not self._closed:
-            self._finished = event
+            self.finished = event
             return
         for queue in self._subscriptions:
             queue.put_nowait(event)
@@ -40,7 +41,7 @@ class Bus:
     def close(self) -> None:
         """End the stream of every subscriber, after what was reported before."""
         self._closed = True
-        if self._finished is not None:
-            self.report(self._finished)
+        if self.finished is not None:
+            self.report(self.finished)
         for queue in self._subscriptions:
             queue.put_nowait(None)

@@ -21,7 +21,7 @@ from rhubarbe.cli.arguments import (
     read_settings,
     selected_entries,
 )
-from rhubarbe.config import Settings
+from rhubarbe.config.settings import FrisbeeSettings
 from rhubarbe.errors import SelectionError
 from rhubarbe.images import find_image
 
@@ -74,9 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_nodes(parser)
 
 
-def _image(wanted: str | None, settings: Settings) -> Path:
+def _image(wanted: str | None, frisbee: FrisbeeSettings) -> Path:
     """Find the image; the default one is the site's, never what lies in this directory."""
-    frisbee = settings.frisbee
     if wanted is None:
         return find_image(frisbee.default_image, frisbee.images_dir, here=False)
     return find_image_here(wanted, frisbee.images_dir)
@@ -94,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.image is None and any(word[:1].isalpha() for word in arguments.nodes):
             raise SelectionError(f"{error} (is -i missing before the name of an image?)") from error
         raise
-    image = _image(arguments.image, settings)
+    image = _image(arguments.image, settings.frisbee)
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.gateway.checks.limits import require_room

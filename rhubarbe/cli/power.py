@@ -5,6 +5,7 @@ The verbs that share this module are told apart by the name of their parser.
 
 import argparse
 import sys
+from functools import partial
 
 from rhubarbe.cli.arguments import (
     EXIT_CODES,
@@ -93,21 +94,22 @@ def run(arguments: argparse.Namespace) -> int:
     from rhubarbe.gateway.checks.limits import TO_ASK, TO_WORK, require_room
     from rhubarbe.operations.power import PowerRequest, power
 
-    request = PowerRequest(
-        verb=arguments.verb,
-        entries=entries,
-        limit=arguments.timeout,
-        softly=arguments.soft,
-        patience=arguments.wait_for_lock,
-    )
-    operation = power
     if arguments.image:
         from rhubarbe.operations.survey import tell_images
 
-        operation = tell_images
+        operation = partial(tell_images, entries, arguments.timeout, settings)
+    else:
+        request = PowerRequest(
+            verb=arguments.verb,
+            entries=entries,
+            limit=arguments.timeout,
+            softly=arguments.soft,
+            patience=arguments.wait_for_lock,
+        )
+        operation = partial(power, request, settings)
     require_room(len(entries), TO_ASK if arguments.verb in ASKING else TO_WORK)
     return run_command(
-        lambda bus: operation(request, settings, bus),
+        operation,
         curses=False,
         json=arguments.json,
         report=arguments.report,

@@ -22,8 +22,7 @@ from rhubarbe.displays.outlet import Outlet, say
 from rhubarbe.displays.report import Report
 from rhubarbe.displays.writer import Patience
 from rhubarbe.errors import GatewayError, RhubarbeError, why
-from rhubarbe.events import Event, Finished, Notice
-from rhubarbe.operations.outcome import Outcome
+from rhubarbe.events import Event, Notice
 from rhubarbe.shared.directory import is_directory
 from rhubarbe.shared.own import open_own
 
@@ -33,7 +32,7 @@ TICKS = 0.25
 AFTER_SIGNAL = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Operation = Callable[[Bus], Coroutine[Any, Any, Outcome]]
+Operation = Callable[[Bus], Coroutine[Any, Any, None]]
 
 
 def run_command(
@@ -170,7 +169,6 @@ class _Command:
         self._displays = displays
         self._notices = notices
         self._signal: signal.Signals | None = None
-        self._told: int | None = None
         self._patience = Patience()
         for outlet in _outlets(displays):
             outlet.patience = self._patience
@@ -184,18 +182,17 @@ class _Command:
             with self._signals():
                 for notice in self._notices:
                     bus.report(notice)
-                code = (await operation(bus)).exit_code
+                await operation(bus)
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
-            code = 1
         finally:
             self._hurry_at_signals()
             bus.close()
             await follower
             _ignore_signals()
         # A signal that came after the outcome was told changes nothing of it.
-        return code if self._told is None else self._told
+        return 1 if bus.finished is None else bus.finished.exit_code
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -225,8 +222,6 @@ class _Command:
         ticker = asyncio.get_running_loop().create_task(self._tick(), name="ticks")
         try:
             async for event in events:
-                if isinstance(event, Finished):
-                    self._told = event.exit_code
                 for display in self._displays:
                     display.show(event)
         finally:

@@ -7,17 +7,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from rhubarbe.bus import Bus
-from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused
-from rhubarbe.events import Finished, NodeFailed, NodeResult, NodeRetried, NodeSucceeded, Notice
-from rhubarbe.gateway.state.history import History, Run
+from rhubarbe.events import NodeFailed, NodeResult, NodeRetried, NodeSucceeded
 from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
 
 Job = Callable[[Node], Coroutine[Any, Any, None]]
 # Whatever failed at once needs a moment before it can go better.
 BREATH = 1.0
-NOTED_WITHIN = 3.0
 
 Companion = Callable[[], Coroutine[Any, Any, None]]
 
@@ -25,23 +22,8 @@ Companion = Callable[[], Coroutine[Any, Any, None]]
 class Fleet:
     """Runs one job a node, keeps what becomes of each, and tells the bus."""
 
-    def __init__(
-        self,
-        command: str,
-        nodes: Sequence[Node],
-        bus: Bus,
-        *,
-        retries: int = 0,
-        history: History | None = None,
-        image: str = "",
-    ) -> None:
-        """Work on `nodes`; one that failed is tried up to `retries` times more, from the start.
-
-        The end is noted in the history, with the path of the image that is loaded.
-        """
-        self._image = image
-        self._history = history
-        self._command = command
+    def __init__(self, nodes: Sequence[Node], bus: Bus, *, retries: int = 0) -> None:
+        """Work on `nodes`; one that failed is tried up to `retries` times more, from the start."""
         self._retries = retries
         self._nodes = nodes
         self._bus = bus
@@ -49,8 +31,18 @@ class Fleet:
         self._attempts: dict[str, int] = {}
         self._results: dict[str, NodeResult] = {}
 
+    @property
+    def outcome(self) -> Outcome:
+        """What became of each node that is done: of all, once `run` has ended, however it did."""
+        return Outcome.of(self._results.values())
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the work began."""
+        return time.monotonic() - self._started
+
     async def run(self, job: Job, limit: float, companions: Iterable[Companion] = ()) -> Outcome:
-        """Run the job on all nodes, for at most `limit` seconds, and report how it ended.
+        """Run the job on all nodes, for at most `limit` seconds; return the outcome.
 
         The companions run beside them, and are cancelled when the last node is done. A node that
         is not done at the limit, or when the command is interrupted, is a bad one.
@@ -62,12 +54,8 @@ class Fleet:
         except TimeoutError:
             reason = f"not done within the time limit of {limit:g} s"
         finally:
-            outcome = self._settle(reason)
-            try:
-                await self._remember(outcome)
-            finally:
-                self._finish(outcome)
-        return outcome
+            self._give_up(reason)
+        return self.outcome
 
     async def _run_all(self, job: Job, companions: Iterable[Companion]) -> None:
         async with asyncio.TaskGroup() as others:
@@ -85,7 +73,7 @@ class Fleet:
             self._fail(node, str(error))
         else:
             self._keep(node, ok=True)
-            self._bus.report(NodeSucceeded(node=node.name, seconds=self._elapsed()))
+            self._bus.report(NodeSucceeded(node=node.name, seconds=self.elapsed))
 
     async def _insist(self, job: Job, node: Node) -> None:
         """Do the job, and again where another round may help: a node that said no means it."""
@@ -118,50 +106,15 @@ class Fleet:
             node=node.name,
             number=node.entry.number,
             ok=ok,
-            seconds=self._elapsed(),
+            seconds=self.elapsed,
             attempts=self._attempts.get(node.name, 1),
             phases=dict(node.spent),
             phase=None if ok else node.phase,
             reason=reason,
         )
 
-    def _settle(self, reason: str) -> Outcome:
-        """Give up the nodes that are not done."""
+    def _give_up(self, reason: str) -> None:
+        """Fail the nodes that are not done."""
         for node in self._nodes:
             if node.name not in self._results:
                 self._fail(node, reason)
-        return Outcome.of(self._results.values())
-
-    async def _remember(self, outcome: Outcome) -> None:
-        """Note the end in the history, which never breaks a command, nor delays it for long."""
-        if self._history is None:
-            return
-        run = Run(
-            started=time.time() - self._elapsed(),
-            command=self._command,
-            exit_code=outcome.exit_code,
-            seconds=self._elapsed(),
-            nodes=outcome.nodes,
-            image=self._image,
-        )
-        try:
-            await in_passing(NOTED_WITHIN, self._history.add, run)
-        except TimeoutError as error:
-            self._bus.report(Notice(text=f"not noted in the history: its disk gives {error}"))
-        except GatewayError as error:
-            self._bus.report(Notice(text=str(error)))
-
-    def _finish(self, outcome: Outcome) -> None:
-        self._bus.report(
-            Finished(
-                command=self._command,
-                good=outcome.good,
-                bad=outcome.bad,
-                exit_code=outcome.exit_code,
-                seconds=self._elapsed(),
-                nodes=outcome.nodes,
-            )
-        )
-
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started

@@ -1,9 +1,9 @@
-"""What became of each node, and so of the command."""
+"""What became of each node, and so of the command; the bus carries it as `Finished`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rhubarbe.events import NodeResult
+from rhubarbe.events import Finished, NodeResult
 from rhubarbe.selector import fold
 
 
@@ -32,3 +32,14 @@ class Outcome:
     def bad(self) -> str:
         """The other nodes, in selection syntax."""
         return fold(result.number for result in self.nodes if not result.ok)
+
+    def finished(self, command: str, seconds: float) -> Finished:
+        """Return the last event of a command that ends like this."""
+        return Finished(
+            command=command,
+            good=self.good,
+            bad=self.bad,
+            exit_code=self.exit_code,
+            seconds=seconds,
+            nodes=self.nodes,
+        )

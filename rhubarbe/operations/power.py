@@ -7,20 +7,16 @@ must have gone away.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, CommandFailed, NodeError, Refused, Unreachable
-from rhubarbe.events import NodeAnswered, Phase, Started
-from rhubarbe.gateway.state.history import History
-from rhubarbe.gateway.state.locks import hold
+from rhubarbe.events import NodeAnswered, Phase
 from rhubarbe.inventory import Entry
-from rhubarbe.leases import require
 from rhubarbe.node import LOOK, Node
-from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.outcome import Outcome
+from rhubarbe.operations.command import Command
 from rhubarbe.transports import ssh
 from rhubarbe.transports.cmc import Cards
 from rhubarbe.transports.known_hosts import require_files
@@ -53,37 +49,39 @@ class PowerRequest:
     patience: float = 0.0
 
 
-async def power(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
+async def power(request: PowerRequest, settings: Settings, bus: Bus) -> None:
     """Do what is asked on all the nodes; raises RhubarbeError before any is touched, or never."""
-    bus.report(Started(command=request.verb, nodes=tuple(entry.name for entry in request.entries)))
-    limits, asks = settings.nodes, request.verb in QUESTIONS
-    answer = (request.limit if asks else None) or limits.cmc_default_timeout
+    await (_ask if request.verb in QUESTIONS else _order)(request, settings, bus)
+
+
+async def _ask(request: PowerRequest, settings: Settings, bus: Bus) -> None:
+    answer = request.limit or settings.nodes.cmc_default_timeout
+    command = Command(request.verb, request.entries, answer + GRACE, settings, bus)
+    command.begin()
+    await _run(request, command, answer, is_noted=False)
+
+
+async def _order(request: PowerRequest, settings: Settings, bus: Bus) -> None:
+    command = Command(request.verb, request.entries, _limit(request, settings), settings, bus)
+    command.begin()
     if request.softly:
         await require_files(settings.networking)
-    async with contextlib.AsyncExitStack() as stack:
-        if not asks:
-            await stack.enter_async_context(permission(request, settings, bus))
-        port = settings.networking.cmc_port
-        cards = Cards(port, answer, limits.reset_window)
-        nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
-        for node in nodes:
-            node.phase = Phase.POWER
-        history = None if asks else History(settings.testbed.state_dir)
-        job = _Job(request, settings, cards, bus).run
-        limit = answer + GRACE if asks else _limit(request, settings)
-        return await Fleet(request.verb, nodes, bus, history=history).run(job, limit)
+    await command.require_lease()
+    async with command.locked(request.patience):
+        await _run(request, command, settings.nodes.cmc_default_timeout)
 
 
-@contextlib.asynccontextmanager
-async def permission(request: PowerRequest, settings: Settings, bus: Bus) -> AsyncIterator[None]:
-    """Hold the right to switch the nodes; every verb that does so goes through here.
-
-    Raises LeaseError for who has no lease, GatewayError where another command works on one of them.
-    """
-    await require(settings, request.verb, _limit(request, settings), bus)
-    names = [entry.name for entry in request.entries]
-    async with hold(settings.testbed.state_dir, request.verb, names, request.patience):
-        yield
+async def _run(
+    request: PowerRequest, command: Command, answer: float, *, is_noted: bool = True
+) -> None:
+    """Do the work with cards that may take `answer` seconds for one word."""
+    settings = command.settings
+    cards = Cards(settings.networking.cmc_port, answer, settings.nodes.reset_window)
+    nodes = command.nodes(cards)
+    for node in nodes:
+        node.phase = Phase.POWER
+    job = _Job(request, settings, cards, command.bus).run
+    await command.run(nodes, job, is_noted=is_noted)
 
 
 def _limit(request: PowerRequest, settings: Settings) -> float:

@@ -1,29 +1,26 @@
 """What a node must show over ssh, once it runs what it was loaded with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rhubarbe import ramdisk
-from rhubarbe.bus import Bus
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config import Settings
 from rhubarbe.errors import ImageError
-from rhubarbe.events import Notice
 from rhubarbe.images import OpenImage, stamps_of
 from rhubarbe.images.inside import Root
 from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry
+from rhubarbe.operations.command import Command
 
 BOOT_ONLY = "what the nodes run is proven by the time of their boot only"
 
 
-async def stamps_to_show(
-    image: OpenImage, entries: Sequence[Entry], settings: Settings, bus: Bus
-) -> Mapping[str, str | None]:
+async def stamps_to_show(image: OpenImage, command: Command) -> Mapping[str, str | None]:
     """Return for each node the last stamp on its root as the image has it, perhaps empty.
 
     None, which is told, where that cannot be known: the time of the boot has to do.
     """
-    roots = {entry.name: _root(settings, entry) for entry in entries}
+    roots = {entry.name: _root(command.settings, entry) for entry in command.entries}
     told: set[str] = set()
     stamps: dict[Root, str | None] = {}
     for root in set(roots.values()):
@@ -32,7 +29,7 @@ async def stamps_to_show(
         except ImageError as error:
             stamps[root] = None
             if str(error) not in told:
-                bus.report(Notice(text=f"{BOOT_ONLY}: {error}"))
+                command.notice(f"{BOOT_ONLY}: {error}")
             told.add(str(error))
     return {name: stamps[root] for name, root in roots.items()}
 

@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
-from rhubarbe.events import Phase, Started
-from rhubarbe.gateway.state.history import History
-from rhubarbe.gateway.state.journal import Journal
+from rhubarbe.events import Phase
 from rhubarbe.inventory import Entry
-from rhubarbe.leases import require
 from rhubarbe.node import Node
-from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.command import Command
 from rhubarbe.operations.workplace import workplace
-from rhubarbe.operations.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,22 +30,15 @@ class RescueRequest:
     patience: float = 0.0
 
 
-async def rescue(request: RescueRequest, settings: Settings, bus: Bus) -> Outcome:
+async def rescue(request: RescueRequest, settings: Settings, bus: Bus) -> None:
     """Bring all the nodes there; raises RhubarbeError before any node is touched, or never.
 
     A node that does not reach the ramdisk keeps no link.
     """
-    bus.report(Started(command="rescue", nodes=tuple(entry.name for entry in request.entries)))
-    await require(settings, "rescue", request.limit, bus)
-    journal = Journal(settings.testbed.state_dir, "rescue", request.limit)
-    async with workplace(
-        journal,
-        request.entries,
-        settings,
-        bus,
-        resets=not request.releases,
-        patience=request.patience,
-    ) as place:
+    command = Command("rescue", request.entries, request.limit, settings, bus)
+    command.begin()
+    await command.require_lease()
+    async with workplace(command, resets=not request.releases, patience=request.patience) as place:
 
         async def job(node: Node) -> None:
             if request.releases:
@@ -57,9 +46,7 @@ async def rescue(request: RescueRequest, settings: Settings, bus: Bus) -> Outcom
             else:
                 await place.into_ramdisk(node, stays=True)
 
-        history = History(settings.testbed.state_dir)
-        fleet = Fleet("rescue", place.nodes, bus, history=history)
-        return await fleet.run(job, request.limit, [place.guardian.watch])
+        await place.run(job)
 
 
 async def _release(node: Node) -> None:

@@ -12,20 +12,15 @@ from rhubarbe.concurrency.threads import to_the_end
 from rhubarbe.config import Settings
 from rhubarbe.disks import NONE
 from rhubarbe.errors import ImageError, NodeError, why
-from rhubarbe.events import CollectorReady, ImageSaved, Notice, Phase, Progress, Started
-from rhubarbe.gateway.services.addresses import local_address_towards
+from rhubarbe.events import CollectorReady, ImageSaved, Phase, Progress
 from rhubarbe.gateway.services.collector import Collector, collect
-from rhubarbe.gateway.state.history import History
-from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.images import partial_path
 from rhubarbe.images.own import own_things
 from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry
-from rhubarbe.leases import require
 from rhubarbe.node import Node
-from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.command import Command
 from rhubarbe.operations.workplace import Workplace, workplace
-from rhubarbe.operations.outcome import Outcome
 from rhubarbe.text import BYTES, sanitise
 
 SHORTENED = (
@@ -66,44 +61,31 @@ class SaveRequest:
         return not words or self.stamp.endswith(f" - {words}")
 
 
-async def save(request: SaveRequest, settings: Settings, bus: Bus) -> Outcome:
+async def save(request: SaveRequest, settings: Settings, bus: Bus) -> None:
     """Save the node's disk; raises RhubarbeError before the node is touched, or never.
 
     The image has its final name only when it is whole.
     """
-    bus.report(Started(command="save", nodes=(request.entry.name,)))
-    await require(settings, "save", request.limit, bus)
-    address = local_address_towards(request.entry.control.ip, settings.networking.local_control_ip)
+    command = Command("save", [request.entry], request.limit, settings, bus)
+    command.begin()
+    await command.require_lease()
+    address = command.our_address()
     if not request.is_comment_whole:
-        bus.report(Notice(text=SHORTENED))
+        command.notice(SHORTENED)
     progress = _DiskProgress(request.entry.name, bus)
-    journal = Journal(settings.testbed.state_dir, "save", request.limit)
     async with (
-        workplace(
-            journal,
-            [request.entry],
-            settings,
-            bus,
-            resets=request.resets,
-            patience=request.patience,
-        ) as place,
+        workplace(command, resets=request.resets, patience=request.patience) as place,
         collect(
             partial_path(request.image),
             address=address,
             sender=request.entry.control.ip,
             on_reach=progress.reached,
-            on_refusal=lambda words: bus.report(Notice(text=words)),
+            on_refusal=command.notice,
         ) as collector,
     ):
-        bus.report(
-            CollectorReady(
-                address=collector.address, port=collector.port, path=str(collector.partial)
-            )
-        )
-        job = _Save(place, request, settings, collector, progress, bus).run
-        companions = (place.guardian.watch, place.tell_progress)
-        fleet = Fleet("save", place.nodes, bus, history=History(settings.testbed.state_dir))
-        return await fleet.run(job, request.limit, companions)
+        path = str(collector.partial)
+        bus.report(CollectorReady(address=collector.address, port=collector.port, path=path))
+        await place.run(_Save(place, request, collector, progress).run, [place.tell_progress])
 
 
 class _DiskProgress:
@@ -120,54 +102,45 @@ class _DiskProgress:
             self._bus.report(Progress(node=self._node, percent=min(99.0, 100 * position / disk)))
 
 
+@dataclass(frozen=True, slots=True)
 class _Save:
     """What is done on the node."""
 
-    def __init__(
-        self,
-        place: Workplace,
-        request: SaveRequest,
-        settings: Settings,
-        collector: Collector,
-        progress: _DiskProgress,
-        bus: Bus,
-    ) -> None:
-        self._place = place
-        self._request = request
-        self._settings = settings
-        self._collector = collector
-        self._progress = progress
-        self._bus = bus
+    place: Workplace
+    request: SaveRequest
+    collector: Collector
+    progress: _DiskProgress
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, stamp and read its disk, reset it onto its disk."""
-        await self._place.into_ramdisk(node)
+        await self.place.into_ramdisk(node)
         await node.find_disk(to_write=False)
         await self._stamp(node)
         async with node.enter(Phase.IMAGE):
             try:
-                size = await unless(self._collector.alarm(), self._transfer(node))
+                size = await unless(self.collector.alarm(), self._transfer(node))
             except NodeError as error:
-                raise self._collector.explain(error) from error
-        self._bus.report(Progress(node=node.name, percent=100.0))
-        self._bus.report(ImageSaved(path=str(self._request.image), size=size))
+                raise self.collector.explain(error) from error
+        bus = self.place.command.bus
+        bus.report(Progress(node=node.name, percent=100.0))
+        bus.report(ImageSaved(path=str(self.request.image), size=size))
         await self._tell_own_things()
-        if self._place.resets:
+        if self.place.resets:
             await node.reboot(Phase.BOOT)
 
     async def _transfer(self, node: Node) -> int:
-        transcript, collector = self._progress.transcript, self._collector
+        transcript, collector = self.progress.transcript, self.collector
         await node.read_image(collector.address, collector.port, collector.secret, transcript)
         size = await collector.complete(transcript.image_bytes)
         try:
-            await self._publish(self._request.image.name)
+            await self._publish(self.request.image.name)
         except FileExistsError as error:
             raise ImageError(
-                f"{self._request.image}: exists already; the new image is in {collector.partial}"
+                f"{self.request.image}: exists already; the new image is in {collector.partial}"
             ) from error
         except OSError as error:
             raise ImageError(
-                f"{collector.partial}: cannot be named {self._request.image}: {why(error)}"
+                f"{collector.partial}: cannot be named {self.request.image}: {why(error)}"
             ) from error
         return size
 
@@ -177,32 +150,32 @@ class _Save:
 
         def work() -> None:
             nonlocal published
-            self._collector.publish(name)
+            self.collector.publish(name)
             published = True
 
         try:
             await to_the_end(work)
         except asyncio.CancelledError:
             if published:
-                await to_the_end(self._collector.withdraw, name)
+                await to_the_end(self.collector.withdraw, name)
             raise
 
     async def _stamp(self, node: Node) -> None:
         """Stamp the disk; an image without a stamp is still an image, so a failure is but told."""
         if node.settings.frisbee.root_partition == NONE:
             return
-        limit, where = self._settings.nodes.silence_timeout, ""
+        limit, where = self.place.command.settings.nodes.silence_timeout, ""
         try:
             where = f" on {node.root_partition} (root_partition in [frisbee])"
             async with node.enter(Phase.STAMP, limit, "no end of it"):
-                await node.stamp(self._request.stamp)
+                await node.stamp(self.request.stamp)
         except NodeError as error:
             node.note(f"no stamp: /etc/rhubarbe-image could not be written{where}: {error}")
 
     async def _tell_own_things(self) -> None:
         """Tell what the image holds of this node alone, which never fails a save."""
-        image, patience = self._request.image, Patience(LOOKS_WITHIN)
-        file = self._collector.file
+        image, patience = self.request.image, Patience(LOOKS_WITHIN)
+        file = self.collector.file
         try:
             found = await asyncio.to_thread(own_things, file, patience)
         except ImageError as error:
@@ -217,4 +190,4 @@ class _Save:
                 return
         finally:
             patience.end()
-        self._bus.report(Notice(text=sanitise(words)))
+        self.place.command.notice(sanitise(words))

@@ -7,15 +7,14 @@ from datetime import datetime
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, CommandFailed, Mistrusted, NodeError, Unreachable
-from rhubarbe.events import NodeAnswered, Notice, Phase, Started
+from rhubarbe.events import NodeAnswered, Phase
 from rhubarbe.gateway.state.history import History
 from rhubarbe.inventory import Entry
 from rhubarbe.node import LOOK, Node
-from rhubarbe.operations.fleet import Fleet
+from rhubarbe.operations.command import Command
 from rhubarbe.operations.loaded import Loaded, last_loaded
+from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, reason_of
 from rhubarbe.operations.workplace import open_cards
-from rhubarbe.operations.outcome import Outcome
-from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, PowerRequest, reason_of
 from rhubarbe.text import sanitise
 from rhubarbe.transports import ssh
 from rhubarbe.transports.known_hosts import require_files
@@ -54,16 +53,22 @@ async def which_are_up(entries: Sequence[Entry], settings: Settings) -> list[Ent
     return [entry for entry, is_up in zip(entries, found, strict=True) if is_up]
 
 
-async def tell_images(request: PowerRequest, settings: Settings, bus: Bus) -> Outcome:
-    """Tell what is on the disk of each node: by its last load, and by its stamp where it is up."""
-    bus.report(Started(command=request.verb, nodes=tuple(entry.name for entry in request.entries)))
+async def tell_images(
+    entries: Sequence[Entry], limit: float | None, settings: Settings, bus: Bus
+) -> None:
+    """Tell what is on the disk of each node: by its last load, and by its stamp where it is up.
+
+    A node may take `limit` seconds to let us in.
+    """
+    limit, turns = limit or LETS_IN, 1 + len(entries) // SESSIONS
+    command = Command("status", entries, 2 * limit * turns + GRACE, settings, bus)
+    command.begin()
     await require_files(settings.networking)
     notices: list[str] = []
-    history = History(settings.testbed.state_dir)
+    history = History(command.state_dir)
     last = last_loaded(await asyncio.to_thread(history.runs, notices.append))
     for text in notices:
-        bus.report(Notice(text=sanitise(text)))
-    limit = request.limit or LETS_IN
+        command.notice(sanitise(text))
     sessions = asyncio.Semaphore(SESSIONS)
 
     async def job(node: Node) -> None:
@@ -74,10 +79,7 @@ async def tell_images(request: PowerRequest, settings: Settings, bus: Bus) -> Ou
                 raise Unreachable(f"no load is noted, and it is {stamp}")
         bus.report(NodeAnswered(node=node.name, text=f"{_words(loaded)}; {stamp}"))
 
-    cards = open_cards(settings)
-    nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
-    turns = 1 + len(nodes) // SESSIONS
-    return await Fleet(request.verb, nodes, bus).run(job, 2 * limit * turns + GRACE)
+    await command.run(command.nodes(open_cards(settings)), job, is_noted=False)
 
 
 async def _stamp(

@@ -3,18 +3,16 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from rhubarbe import ramdisk
-from rhubarbe.bus import Bus
 from rhubarbe.concurrency.threads import in_passing
-from rhubarbe.events import Notice
 from rhubarbe.gateway.services.manifests import offered
 from rhubarbe.images.manifest import KINDS, CheckedImage, ImageManifest, check
 from rhubarbe.images.opening import OpenImage
-from rhubarbe.inventory import Entry
 from rhubarbe.node import Node
+from rhubarbe.operations.command import Command
 from rhubarbe.text import sanitise
 
 
@@ -33,16 +31,13 @@ class Vouching:
     def __init__(
         self,
         image: OpenImage,
-        state_dir: Path,
         address: str,
-        entries: Sequence[Entry],
-        bus: Bus,
+        command: Command,
     ) -> None:
         self._image = image
-        self._state_dir = state_dir
         self._address = address
-        self._readers = [entry.control.ip for entry in entries]
-        self._bus = bus
+        self._command = command
+        self._readers = [entry.control.ip for entry in command.entries]
         self._stack = contextlib.AsyncExitStack()
         self._proofs: dict[str, ramdisk.Proof] = {}
         self._lock = asyncio.Lock()
@@ -65,7 +60,7 @@ class Vouching:
                 return self._proofs[kind]
         async with self._lock:
             if kinds[0] not in self._proofs:
-                checked = await check_image(self._image, self._state_dir, kinds[0])
+                checked = await check_image(self._image, self._command.state_dir, kinds[0])
                 await self.offer(checked.manifest)
         return self._proofs[kinds[0]]
 
@@ -84,7 +79,7 @@ class Vouching:
                 "what some nodes write cannot be proven to be the image:"
                 f" {program} on the ramdisk {lack}; {node.name} is the first of them"
             )
-            self._bus.report(Notice(text=sanitise(text)))
+            self._command.notice(sanitise(text))
 
     async def close(self) -> None:
         """Offer nothing any more."""
@@ -95,13 +90,11 @@ class Vouching:
 async def vouching(
     image: OpenImage,
     manifest: ImageManifest,
-    state_dir: Path,
     address: str,
-    entries: Sequence[Entry],
-    bus: Bus,
+    command: Command,
 ) -> AsyncIterator[Vouching]:
-    """Offer the manifest of an image to these nodes for the length of the context."""
-    made = Vouching(image, state_dir, address, entries, bus)
+    """Offer the manifest of an image at our `address` for the length of the context."""
+    made = Vouching(image, address, command)
     try:
         await made.offer(manifest)
         yield made

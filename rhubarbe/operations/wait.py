@@ -12,16 +12,13 @@ from rhubarbe.config import Settings
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.disks import Disk
 from rhubarbe.errors import CommandFailed, NodeError, Unreachable
-from rhubarbe.events import Notice, Phase, Started
-from rhubarbe.gateway.state.history import History
-from rhubarbe.gateway.state.journal import Journal
+from rhubarbe.events import Phase
 from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Node, backoff
-from rhubarbe.operations.fleet import Fleet
-from rhubarbe.operations.workplace import open_cards, sweep
-from rhubarbe.operations.outcome import Outcome
+from rhubarbe.operations.command import Command
 from rhubarbe.operations.readiness import Readiness, WantedImage
+from rhubarbe.operations.workplace import open_cards, sweep
 from rhubarbe.transports.known_hosts import require_files
 from rhubarbe.transports.presence import accepts
 from rhubarbe.transports.ssh import Host, unusable_keys
@@ -51,14 +48,15 @@ class WaitRequest:
     image: str | None = None
 
 
-async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
+async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> None:
     """Wait for all the nodes; one that refuses the key has answered, and is bad.
 
     Raises ImageError for an image by which no node could be told.
     """
-    bus.report(Started(command="wait", nodes=tuple(entry.name for entry in request.entries)))
+    command = Command("wait", request.entries, request.limit, settings, bus)
+    command.begin()
     await require_files(settings.networking)
-    await sweep(Journal(settings.testbed.state_dir, "wait", request.limit), settings, bus)
+    await sweep(command)
     wanted = None
     if request.image is not None:
         frisbee = settings.frisbee
@@ -68,7 +66,7 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
         )
     if not request.telnet and not settings.networking.ssh_key:
         for words in await unusable_keys():
-            bus.report(Notice(text=f"passed over: {words}"))
+            command.notice(f"passed over: {words}")
     sessions = asyncio.Semaphore(SESSIONS)
     readiness = Readiness(list(request.entries), bus)
 
@@ -78,10 +76,8 @@ async def wait(request: WaitRequest, settings: Settings, bus: Bus) -> Outcome:
         else:
             await _wait_for_ssh(node, request, wanted, settings.networking, sessions)
 
-    cards = open_cards(settings)
-    nodes = [Node(entry, settings, cards, bus) for entry in request.entries]
-    fleet = Fleet("wait", nodes, bus, history=History(settings.testbed.state_dir))
-    return await fleet.run(job, request.limit, [readiness.follow, readiness.tell])
+    nodes = command.nodes(open_cards(settings))
+    await command.run(nodes, job, [readiness.follow, readiness.tell])
 
 
 async def _wait_for_ssh(

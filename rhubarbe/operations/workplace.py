@@ -1,22 +1,22 @@
-"""What load and save have in common: bring a node into the ramdisk, under guard."""
+"""What load, save and rescue have in common: they bring nodes into the ramdisk, under guard."""
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
-from rhubarbe.bus import Bus
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import Shell
 from rhubarbe.errors import GatewayError
-from rhubarbe.events import Notice, Phase, Progress
+from rhubarbe.events import Phase, Progress
 from rhubarbe.gateway.checks.places import dangers
 from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.gateway.state.journal import Journal
-from rhubarbe.gateway.state.locks import Locks, hold
-from rhubarbe.inventory import Entry
+from rhubarbe.gateway.state.locks import Locks
 from rhubarbe.node import Node
+from rhubarbe.operations.command import Command
+from rhubarbe.operations.fleet import Companion, Job
 from rhubarbe.text import sanitise
 from rhubarbe.transports.cmc import Cards
 from rhubarbe.transports.known_hosts import require_files
@@ -34,12 +34,13 @@ def open_cards(settings: Settings) -> Cards:
     return Cards(settings.networking.cmc_port, nodes.cmc_default_timeout, nodes.reset_window)
 
 
-async def sweep(journal: Journal, settings: Settings, bus: Bus) -> None:
+async def sweep(command: Command) -> Journal:
     """Remove the links that commands left behind which ended without a chance to do it.
 
-    Tell where anybody could make links that nodes would boot by.
+    Tell where anybody could make links that nodes would boot by. Return the journal of the command.
     """
-    config_dir = settings.pxelinux.config_dir
+    journal = Journal(command.state_dir, command.name, command.limit)
+    config_dir = command.settings.pxelinux.config_dir
 
     def said() -> list[str]:
         return [*journal.sweep(config_dir), *dangers(config_dir)]
@@ -49,40 +50,48 @@ async def sweep(journal: Journal, settings: Settings, bus: Bus) -> None:
     except TimeoutError as error:
         notices = [f"{config_dir}: {error}: links left behind are not looked for"]
     for words in notices:
-        bus.report(Notice(text=words))
+        command.notice(words)
+    return journal
 
 
-async def require_key(settings: Settings, bus: Bus) -> None:
+async def require_key(command: Command) -> None:
     """Look for a key that nodes can be shown over ssh, before they are touched.
 
     Raises GatewayError where the one that is configured cannot be used. That a user has none at all
     is but told: nodes may let anybody in.
     """
-    key = settings.networking.ssh_key
+    key = command.settings.networking.ssh_key
     lack = await lacking_keys(key)
     if lack is None:
         return
     if key:
         raise GatewayError(f"the ssh key {'; '.join(lack)}; nothing was touched")
-    bus.report(Notice(text=sanitise("; ".join(["there is no ssh key to show to nodes", *lack]))))
+    command.notice(sanitise("; ".join(["there is no ssh key to show to nodes", *lack])))
 
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """The nodes of one command, with all that must be there before they are touched."""
+    """The nodes of a command, with all that must be there before they are touched."""
 
+    command: Command
     nodes: Sequence[Node]
     guardian: Guardian
     journal: Journal
     locks: Locks
-    bus: Bus
     resets: bool
+
+    async def run(
+        self, job: Job, companions: Iterable[Companion] = (), *, retries: int = 0, image: str = ""
+    ) -> None:
+        """Run the job on each node, which ends the command: see `Command.run`."""
+        beside = [self.guardian.watch, *companions]
+        await self.command.run(self.nodes, job, beside, retries=retries, image=image)
 
     async def tell_progress(self) -> None:
         """Say in the locks how far the command is, for who is refused; run until cancelled."""
         percents = dict.fromkeys((node.name for node in self.nodes), 0.0)
         told = 0.0
-        async for event in self.bus.subscribe():
+        async for event in self.command.bus.subscribe():
             if isinstance(event, Progress):
                 percents[event.node] = event.percent
                 if time.monotonic() - told >= TOLD_EVERY:
@@ -108,32 +117,20 @@ class Workplace:
 
 
 @contextlib.asynccontextmanager
-async def workplace(
-    journal: Journal,
-    entries: Sequence[Entry],
-    settings: Settings,
-    bus: Bus,
-    *,
-    resets: bool,
-    patience: float,
-) -> AsyncIterator[Workplace]:
+async def workplace(command: Command, *, resets: bool, patience: float) -> AsyncIterator[Workplace]:
     """Lock the nodes, for which others are waited for `patience` seconds, and start the guardian.
 
     Links that others left behind are swept first.
     Raises GatewayError, or ConfigError, before anything is touched.
     """
+    settings = command.settings
     await require_files(settings.networking)
-    await sweep(journal, settings, bus)
-    names = [entry.name for entry in entries]
-    async with (
-        hold(settings.testbed.state_dir, journal.command, names, patience) as locks,
-        Guardian() as guardian,
-    ):
-        cards = open_cards(settings)
-        nodes = [Node(entry, settings, cards, bus) for entry in entries]
+    journal = await sweep(command)
+    async with command.locked(patience) as locks, Guardian() as guardian:
+        nodes = command.nodes(open_cards(settings))
         if any(node.settings.nodes.ramdisk_shell is Shell.SSH for node in nodes):
-            await require_key(settings, bus)
+            await require_key(command)
         if resets:
             for node in nodes:
                 await node.next_boot.require_entry()
-        yield Workplace(nodes, guardian, journal, locks, bus, resets)
+        yield Workplace(command, nodes, guardian, journal, locks, resets)

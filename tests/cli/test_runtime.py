@@ -11,7 +11,6 @@ import pytest
 from rhubarbe.bus import Bus
 from rhubarbe.cli.runtime import LOG, SIGNALS, run_command
 from rhubarbe.events import Finished, Notice
-from rhubarbe.operations.outcome import Outcome
 
 FULL = Path("/dev/full")
 
@@ -36,10 +35,9 @@ def signals():
 
 
 def run(*, json=False):
-    async def operation(bus: Bus) -> Outcome:
+    async def operation(bus: Bus) -> None:
         bus.report(Notice(text="hello"))
         bus.report(Finished(command="wait", good="", bad="", exit_code=0, seconds=1.0))
-        return Outcome(())
 
     return run_command(operation, curses=False, json=json)
 
@@ -81,7 +79,7 @@ def test_a_signal_that_comes_late_changes_nothing(places, number):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_after_the_outcome_was_told_changes_nothing(places, number):
-    async def operation(bus: Bus) -> Outcome:
+    async def operation(bus: Bus) -> None:
         bus.report(Finished(command="wait", good="", bad="", exit_code=0, seconds=1.0))
         os.kill(os.getpid(), number)
         await asyncio.Event().wait()  # where locks and links are given back

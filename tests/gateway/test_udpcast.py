@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, NodeFailed, Phase
 from rhubarbe.gateway.engines.base import Consignment, Recipient
 from rhubarbe.gateway.engines.udpcast import Udpcast
+from rhubarbe.images import OpenImage
 
 SENDER = """\
 #!{python} -ISu
@@ -45,8 +45,9 @@ class NoGuardian:
 class Gateway:
     """An engine with a sender of our own making."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, image):
         self.directory = directory
+        self.image = image
         self.bus = Bus()
 
     def sender(self, before="", after=STAY):
@@ -62,14 +63,12 @@ class Gateway:
         )
         return Udpcast(
             Consignment(
-                image=Path("image.ndz"),
+                image=self.image,
                 size=3 << 20,
                 nodes=nodes,
                 address="127.0.0.1",
                 bandwidth_mibps=100,
                 verifies=False,
-                silence=10.0,
-                limit=60.0,
                 settings=settings,
                 bus=self.bus,
                 guardian=NoGuardian(),
@@ -84,9 +83,12 @@ class Gateway:
 
 @pytest.fixture
 def gateway(tmp_path):
-    gateway = Gateway(tmp_path)
-    gateway.sender()
-    return gateway
+    path = tmp_path / "image.ndz"
+    path.touch()
+    with OpenImage(path) as image:
+        gateway = Gateway(tmp_path, image)
+        gateway.sender()
+        yield gateway
 
 
 @contextlib.asynccontextmanager

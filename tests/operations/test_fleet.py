@@ -1,8 +1,6 @@
-"""One bad node never holds back or cancels the others; every command has its last event."""
+"""One bad node never holds back or cancels the others."""
 
 import asyncio
-import threading
-import time
 
 import pytest
 
@@ -10,12 +8,10 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, GatewayError, ImageError, Refused, Unreachable
 from rhubarbe.events import (
-    Finished,
     NodeFailed,
     NodeResult,
     NodeRetried,
     NodeSucceeded,
-    Notice,
     Phase,
 )
 from rhubarbe.inventory import Entry, Interface
@@ -50,7 +46,7 @@ def make_fleet(**options):
     told = []
     bus.report = told.append
     nodes = [make_node(number, bus) for number in (3, 1, 2, 5, 12)]
-    return Fleet("load", nodes, bus, **options), told
+    return Fleet(nodes, bus, **options), told
 
 
 @pytest.fixture
@@ -81,10 +77,6 @@ async def test_all_went_well(fleet):
     assert [one.node for one in outcome.nodes] == names
     assert [(one.phase, one.reason, one.attempts) for one in outcome.nodes] == [(None, "", 1)] * 5
     assert sorted(event.node for event in of_kind(told, NodeSucceeded)) == names
-    finished = told[-1]
-    assert finished.nodes == outcome.nodes
-    assert (finished.command, finished.good, finished.bad) == ("load", "1-3,5,12", "")
-    assert finished.exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -110,7 +102,6 @@ async def test_a_bad_node_is_named_and_the_others_go_on(fleet, error):
     assert (failure.reason, failure.last_line) == ("the disk is full", "Short write!")
     (bad,) = [one for one in outcome.nodes if not one.ok]
     assert (bad.phase, bad.reason) == (Phase.IMAGE, "the disk is full")
-    assert told[-1].bad == "3"
 
 
 async def test_what_a_node_said_last_is_not_said_twice(fleet):
@@ -125,7 +116,7 @@ async def test_what_a_node_said_last_is_not_said_twice(fleet):
 
 
 async def test_who_is_late_at_the_time_limit_is_bad(fleet):
-    nodes, told = fleet
+    nodes, _ = fleet
 
     async def job(node):
         node.phase = Phase.RAMDISK
@@ -137,10 +128,9 @@ async def test_who_is_late_at_the_time_limit_is_bad(fleet):
     assert (outcome.exit_code, outcome.good, outcome.bad) == (1, "1-2", "3,5,12")
     reasons = {(one.reason, one.phase) for one in outcome.nodes if not one.ok}
     assert reasons == {("not done within the time limit of 0.2 s", Phase.RAMDISK)}
-    assert len(of_kind(told, Finished)) == 1
 
 
-async def test_an_interrupted_command_cleans_up_and_says_how_it_ended(fleet):
+async def test_interrupted_nodes_clean_up_and_are_bad(fleet):
     nodes, told = fleet
     begun, cleaned = asyncio.Event(), []
 
@@ -160,9 +150,8 @@ async def test_an_interrupted_command_cleans_up_and_says_how_it_ended(fleet):
         task.cancel()
     assert task.cancelled()
     assert sorted(cleaned) == [2, 3, 5, 12]
-    finished = told[-1]
-    assert isinstance(finished, Finished)
-    assert (finished.good, finished.bad, finished.exit_code) == ("1", "2-3,5,12", 1)
+    outcome = nodes.outcome
+    assert (outcome.good, outcome.bad, outcome.exit_code) == ("1", "2-3,5,12", 1)
     assert {failure.reason for failure in of_kind(told, NodeFailed)} == {"interrupted"}
 
 
@@ -218,8 +207,8 @@ async def test_a_companion_that_is_done_stops_nobody(fleet):
     assert (await nodes.run(job, 5, [companion])).exit_code == 0
 
 
-async def test_a_mistake_of_ours_is_not_hidden_and_the_last_event_still_comes(fleet):
-    nodes, told = fleet
+async def test_a_mistake_of_ours_is_not_hidden_and_the_nodes_are_bad(fleet):
+    nodes, _ = fleet
 
     async def job(node):
         raise ZeroDivisionError
@@ -227,8 +216,7 @@ async def test_a_mistake_of_ours_is_not_hidden_and_the_last_event_still_comes(fl
     with pytest.raises(ExceptionGroup) as caught:
         await nodes.run(job, 5)
     assert caught.group_contains(ZeroDivisionError)
-    assert isinstance(told[-1], Finished)
-    assert told[-1].exit_code == 1
+    assert nodes.outcome.bad == "1-3,5,12"
 
 
 async def test_a_node_that_failed_is_tried_again(insistent):
@@ -307,7 +295,7 @@ async def test_the_seconds_of_each_node_and_of_the_command_are_told(fleet):
     outcome = await nodes.run(job, 5)
     quick, late = outcome.nodes[:-1], outcome.nodes[-1]
     assert all(0 <= one.seconds < late.seconds for one in quick)
-    assert 0.1 <= late.seconds <= told[-1].seconds < 5
+    assert 0.1 <= late.seconds <= nodes.elapsed < 5
     assert {(event.seconds < late.seconds) for event in of_kind(told, NodeSucceeded)} == {True}
     assert [dict(one.phases) for one in outcome.nodes] == [{Phase.IMAGE: 1.5}] * 5
 
@@ -336,60 +324,6 @@ async def test_the_work_on_a_node_is_a_task_of_its_name(fleet):
     assert names == {(f"fit{number:02}",) * 2 for number in (1, 2, 3, 5, 12)}
 
 
-class Kept:
-    """A history that keeps what it is given."""
-
-    def __init__(self):
-        self.runs = []
-
-    def add(self, run):
-        self.runs.append(run)
-
-
-async def test_how_it_ended_is_noted_in_the_history():
-    history = Kept()
-    nodes, told = make_fleet(history=history, image="/images/bookworm.ndz")
-    begun = time.time()
-
-    async def job(node):
-        await asyncio.sleep(0.1)
-        if node.entry.number == 3:
-            raise Unreachable("no")
-
-    outcome = await nodes.run(job, 5)
-    (run,) = history.runs
-    assert begun - 0.09 < run.started < time.time() - 0.09
-    assert 0.1 <= run.seconds <= told[-1].seconds
-    assert (run.command, run.exit_code, run.image) == ("load", 1, "/images/bookworm.ndz")
-    assert run.nodes == outcome.nodes
-
-
-async def test_of_a_command_without_an_image_none_is_noted():
-    history = Kept()
-    nodes, _ = make_fleet(history=history)
-
-    async def job(node):
-        pass
-
-    await nodes.run(job, 5)
-    assert [run.image for run in history.runs] == [""]
-
-
-async def test_a_history_that_cannot_be_written_breaks_nothing():
-    class Broken:
-        def add(self, run):
-            raise GatewayError("state: Read-only file system")
-
-    nodes, told = make_fleet(history=Broken())
-
-    async def job(node):
-        pass
-
-    assert (await nodes.run(job, 5)).exit_code == 0
-    assert [event.text for event in of_kind(told, Notice)] == ["state: Read-only file system"]
-    assert isinstance(told[-1], Finished)
-
-
 def test_an_outcome_sums_up_its_nodes():
     def one(number, *, ok):
         return NodeResult(node=f"fit{number:02}", number=number, ok=ok, seconds=1.0)
@@ -398,33 +332,3 @@ def test_an_outcome_sums_up_its_nodes():
     assert (outcome.good, outcome.bad, outcome.exit_code) == ("1,12", "2-3", 1)
     assert [node.number for node in outcome.nodes] == [1, 2, 3, 12]
     assert Outcome.of([one(4, ok=True)]).exit_code == 0
-
-
-def test_a_history_on_a_disk_that_hangs_holds_nobody_up(monkeypatch):
-    """Nor does its thread keep the process from its end."""
-    monkeypatch.setattr(fleet_module, "NOTED_WITHIN", 0.1)
-    answers = threading.Event()
-    late = threading.Timer(30, answers.set)
-    late.start()
-
-    class Hung:
-        def add(self, run):
-            answers.wait()
-
-    async def work():
-        fleet, told = make_fleet(history=Hung())
-
-        async def job(node):
-            pass
-
-        return await fleet.run(job, 10), told
-
-    outcome, told = asyncio.run(work())
-    assert not answers.is_set()
-    late.cancel()
-    answers.set()
-    assert outcome.exit_code == 0
-    assert [event.text for event in told if isinstance(event, Notice)] == [
-        "not noted in the history: its disk gives no answer in 0.1 s"
-    ]
-    assert isinstance(told[-1], Finished)

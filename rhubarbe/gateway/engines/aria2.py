@@ -43,10 +43,9 @@ class _Seeder:
 class Aria2:
     """A tracker and a seeding aria2c here; aria2c and imageunzip on the nodes."""
 
-    patience = 0.0
-
     def __init__(self, consignment: Consignment) -> None:
         self._consignment = consignment
+        self.limit = consignment.limit
         self._seeder = OnDemand(lambda: _seed(consignment))
         self.run = self._seeder.run
 

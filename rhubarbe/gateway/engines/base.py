@@ -16,54 +16,75 @@ from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.ndz.header import CHUNK
 
 S = TypeVar("S")
+# How many chunks may pass by on the wire without a word of the node.
+SILENT_CHUNKS = 10
+
+
+class Image(Protocol):
+    """An image that is open: what is served is what was checked, whatever has its name by now."""
+
+    @property
+    def path(self) -> Path:
+        """How it is called."""
+
+    @property
+    def file(self) -> str:
+        """A path by which we open that very file, as do children that keep its descriptor."""
+
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consignment:
-    """What is to be brought where: an image of `size` bytes, from our `address` to the nodes.
+    """What is to be brought where: an image of `size` bytes, from our `address` to the nodes."""
 
-    What is served is the image as it was opened for the check, if a `descriptor` is given.
-    `silence` is how many seconds a node may say nothing, `limit` how many it may take in all.
-    """
-
-    image: Path
-    descriptor: int | None = None
+    image: Image
     size: int
     nodes: tuple[str, ...]
     address: str
     bandwidth_mibps: int
     verifies: bool
-    silence: float
-    limit: float
     settings: Settings
     bus: Bus
     guardian: Guardian
 
     @property
-    def file(self) -> Path:
-        """Where the image is read, by us and by children that keep what is `kept`."""
-        return self.image if self.descriptor is None else Path(f"/proc/self/fd/{self.descriptor}")
+    def silence(self) -> float:
+        """How many seconds a node may say nothing: it tells of chunks, but not what it verifies."""
+        silence = self.settings.nodes.silence_timeout + SILENT_CHUNKS * self._seconds_a_chunk
+        return self.limit if self.verifies else silence
 
     @property
-    def kept(self) -> list[int]:
-        """What children must keep open to read it."""
-        return [] if self.descriptor is None else [self.descriptor]
+    def limit(self) -> float:
+        """How many seconds a node may take to receive and write the image."""
+        nodes = self.settings.nodes
+        return nodes.silence_timeout + nodes.image_patience * self._seconds_a_chunk * self.chunks
 
-    def tell(self, line: str) -> None:
-        """Report what a server says, of the image by its name."""
-        self.bus.report(ServerSaid(line=line.replace(str(self.file), str(self.image))))
+    @property
+    def _seconds_a_chunk(self) -> float:
+        return 8 / self.bandwidth_mibps
 
     @property
     def chunks(self) -> int:
         """How many chunks the image has."""
         return self.size // CHUNK
 
+    @property
+    def file(self) -> Path:
+        """Where the image is read, by us and by children that keep its descriptor."""
+        return Path(self.image.file)
+
+    def tell(self, line: str) -> None:
+        """Report what a server says, of the image by its name."""
+        self.bus.report(ServerSaid(line=line.replace(self.image.file, str(self.image.path))))
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What one node has to run, how its words are read, and what tells that it is in vain.
 
-    What is served is the image as it was opened for the check, if a `descriptor` is given.
     `silence` is how many seconds it may say nothing.
     """
 
@@ -91,8 +112,8 @@ class Recipient:
 class Engine(Protocol):
     """One engine, for the length of one load."""
 
-    patience: float
-    """How many seconds a node may have to wait until it is its turn."""
+    limit: float
+    """How many seconds a node may take for the image, with waiting until it is its turn."""
 
     async def run(self) -> None:
         """Serve when somebody is ready for it, until cancelled: it runs beside the nodes' work."""

@@ -11,10 +11,9 @@ from rhubarbe.gateway.engines.frisbeed import serve
 class Frisbee:
     """frisbeed here, frisbee on the nodes."""
 
-    patience = 0.0
-
     def __init__(self, consignment: Consignment) -> None:
         self._consignment = consignment
+        self.limit = consignment.limit
         self._server = OnDemand(
             lambda: serve(
                 consignment.file,
@@ -24,7 +23,7 @@ class Frisbee:
                 networking=consignment.settings.networking,
                 bus=consignment.bus,
                 guardian=consignment.guardian,
-                keeps=consignment.kept,
+                keeps=[consignment.image.descriptor],
                 tell=consignment.tell,
             )
         )

@@ -66,7 +66,8 @@ class Udpcast:
         self._events = consignment.bus.subscribe()
         self._waiting: list[_Guest] = []
         self._changed = asyncio.Event()
-        self.patience = self._udpcast.gather + consignment.limit
+        # That of the session before, which it may have to wait for, and its own.
+        self.limit = self._udpcast.gather + 2 * consignment.limit
 
     async def run(self) -> None:
         """Hold one session after the other until cancelled."""
@@ -189,7 +190,7 @@ async def _started(
         tell,
         consignment.guardian,
         name="the image server",
-        pass_fds=consignment.kept,
+        pass_fds=[consignment.image.descriptor],
     ) as child:
         if await child.until(ready, START_LIMIT):
             yield child
