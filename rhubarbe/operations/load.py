@@ -18,6 +18,7 @@ from rhubarbe.errors import GatewayError, ImageError, Refused
 from rhubarbe.events import ImageChosen, Phase
 from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
 from rhubarbe.images import OpenImage
+from rhubarbe.images.manifest import CheckedImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
 from rhubarbe.ndz.header import CHUNK, SECTOR
@@ -65,19 +66,14 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> None:
         if request.waits:
             await require_key(command)
         address = command.our_address()
-        checked = await check_image(image, command.state_dir)
-        needs = await in_passing(None, read_needs, image.file, checked.data_end * SECTOR)
-        bus.report(
-            ImageChosen(path=str(request.image), size=checked.size, chunks=checked.size // CHUNK)
-        )
-        stamps = await stamps_to_show(image, command) if request.waits else {}
+        known = await _look_into(image, request, command)
         async with (
             workplace(command, resets=request.resets, patience=request.patience) as place,
-            vouching(image, checked.manifest, address, command) as proofs,
+            vouching(image, known.checked.manifest, address, command) as proofs,
         ):
             consignment = Consignment(
                 image=image,
-                size=checked.size,
+                size=known.checked.size,
                 nodes=command.names,
                 address=address,
                 bandwidth_mibps=request.bandwidth_mibps,
@@ -86,27 +82,41 @@ async def load(request: LoadRequest, settings: Settings, bus: Bus) -> None:
                 bus=bus,
                 guardian=place.guardian,
             )
-            engine, unchanged = make_engine(consignment), Unchanged(image, checked.edition)
-            job = _Load(request, place, engine, needs, proofs, unchanged, stamps).run
+            engine, unchanged = make_engine(consignment), Unchanged(image, known.checked.edition)
+            job = _Load(request, place, engine, known, proofs, unchanged).run
             companions = [engine.run, unchanged.watch, place.tell_progress]
-            path = str(image.path)
-            await place.run(job, companions, retries=request.retries, image=path)
+            await place.run(job, companions, retries=request.retries, image=str(image.path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of an image: what it needs of a disk, and what nodes that run it will show."""
+
+    checked: CheckedImage
+    needs: Needs
+    stamps: Mapping[str, str | None]
+
+
+async def _look_into(image: OpenImage, request: LoadRequest, command: Command) -> _Known:
+    """Check the whole image, and tell the bus; raises ImageError."""
+    checked = await check_image(image, command.state_dir)
+    needs = await in_passing(None, read_needs, image.file, checked.data_end * SECTOR)
+    chunks = checked.size // CHUNK
+    command.bus.report(ImageChosen(path=str(request.image), size=checked.size, chunks=chunks))
+    stamps = await stamps_to_show(image, command) if request.waits else {}
+    return _Known(checked, needs, stamps)
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """How the image is brought to one node, and what is known of it for that.
-
-    These are its needs, its proof, whether it changes, and what nodes that run it will show.
-    """
+    """How the image is brought to one node."""
 
     request: LoadRequest
     place: Workplace
     engine: Engine
-    needs: Needs
+    known: _Known
     proofs: Vouching
     image: Unchanged
-    stamps: Mapping[str, str | None]
     sessions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SESSIONS))
 
     async def run(self, node: Node) -> None:
@@ -122,7 +132,7 @@ class _Load:
                 await wait_for_boot(
                     node,
                     since,
-                    self.stamps[node.name],
+                    self.known.stamps[node.name],
                     self.place.command.settings,
                     self.sessions,
                     disk=disk,
@@ -164,15 +174,15 @@ class _Load:
         image stores for behind the end of the disk, a backup of its partition table, only our
         clients put elsewhere.
         """
-        if lack := self.needs.lack_of(disk):
+        if lack := self.known.needs.lack_of(disk):
             raise Refused(lack)
         frisbee = node.settings.frisbee
         with_client = frisbee.engine is EngineName.FRISBEE
         program = frisbee.client if with_client else frisbee.imageunzip
         version = await node.version_of(program)
-        if self.needs.reaches_beyond(disk) and not version.is_ours:
+        if self.known.needs.reaches_beyond(disk) and not version.is_ours:
             raise Refused(
-                f"the image has data up to byte {self.needs.data_end}, {disk.path} ends at"
+                f"the image has data up to byte {self.known.needs.data_end}, {disk.path} ends at"
                 f" {disk.size}, and {program} on the node is not ours, which would move it"
             )
         return await self.proofs.proof(node, program, version)
