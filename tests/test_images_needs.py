@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gpts import gpt
 
 from rhubarbe.disks import Disk
 from rhubarbe.errors import ImageError
@@ -92,8 +93,8 @@ def gpt_of_large_sectors(end):
     disk = bytearray(32 * MIB)
     struct.pack_into("<B3xB3xII", disk, 446, 0, 0xEE, 1, 8191)
     disk[510:512] = b"\x55\xaa"
-    struct.pack_into("<8s64xQII", disk, 4096, b"EFI PART", 2, 128, 128)
-    struct.pack_into("<16s16sQQ", disk, 8192, b"t" * 16, b"u" * 16, 256, end - 1)
+    table = gpt([(256, end - 256)], 4096, 8192)
+    disk[4096 : 4096 + len(table)] = table
     return bytes(disk)
 
 
@@ -145,9 +146,24 @@ def test_an_old_gpt_behind_a_new_mbr_needs_nothing(needs, tmp_path):
     disk = bytearray(16 * MIB)
     struct.pack_into("<B3xB3xII", disk, 446, 0, 0x83, 2048, 2048)
     disk[510:512] = b"\x55\xaa"
-    struct.pack_into("<8s64xQII", disk, 512, b"EFI PART", 2, 128, 128)
+    table = gpt([(2048, 8192)], 512, 32768)
+    disk[512 : 512 + len(table)] = table
     (tmp_path / "disk").write_bytes(disk)
     assert needs(tmp_path / "disk").end == 2 * MIB
+
+
+@pytest.mark.parametrize("name", ["gpt", "many"])
+def test_a_damaged_gpt_counts_by_its_backup_as_for_the_system(needs, partitioned, name):
+    table, _, behind = TABLES[name]
+    disk, last = partitioned(table)
+    with disk.open("r+b") as file:
+        file.seek(512 + 80)  # the number of entries
+        file.write(b"\x01")
+    found = needs(disk)
+    assert (found.last_partition, found.end) == (last, last + behind)
+    with disk.open("r+b") as file:
+        file.truncate(63 * MIB)
+    assert needs(disk).last_partition == 0  # no system finds a partition there
 
 
 def test_what_is_no_image_is_said(tmp_path):

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import rhubarbe
 from rhubarbe.config import Settings, load_settings
 from rhubarbe.config.settings import NodeValue
 from rhubarbe.errors import ConfigError, SelectionError
 from rhubarbe.inventory import Entry, Inventory
 from rhubarbe.parser import Parser
+from rhubarbe.version import version
 
 SELECTION = """\
 NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and '~4' (not 4; quoted, since zsh
@@ -22,11 +22,6 @@ those of $ALL_NODES, or of all_scope in the configuration."""
 DEFAULT_COLUMNS = 80
 EXIT_CODES = """\
 Exit code: 0 when all went well on all the nodes, 1 otherwise, 2 for a wrong command line."""
-
-
-def version() -> str:
-    """Return the version of this installation."""
-    return Path(rhubarbe.__file__).with_name("VERSION").read_text(encoding="utf-8").strip()
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

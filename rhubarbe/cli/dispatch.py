@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rhubarbe.cli.arguments import make_parser, version
+from rhubarbe.cli.arguments import make_parser
 from rhubarbe.errors import GatewayError, RhubarbeError, shortage
 from rhubarbe.start import UNWRITABLE, lost_complaints, write_no_more
+from rhubarbe.version import version
 
 # Each verb with the module of this room that knows it, and what the list of verbs says of it.
 VERBS = {

@@ -8,6 +8,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict
 
+from rhubarbe.disk.errors import DiskError
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.disks import (
     Disk,
@@ -23,7 +24,6 @@ from rhubarbe.frisbee.fetching import Fetching
 from rhubarbe.frisbee.multicast import Channel, Session, own_address
 from rhubarbe.frisbee.settings import USAGE, Settings, read_settings
 from rhubarbe.frisbee.tuning import Tuning
-from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.restore import Target
 from rhubarbe.ndz.errors import NdzError, NotAnImage
 from rhubarbe.ndz.manifest import Manifest
@@ -287,7 +287,7 @@ def _run(settings: Settings, log: report.Report, events: report.Events) -> int:
     teller = _Teller(events)
     try:
         _receive(settings, log, teller)
-    except (FrisbeeError, ImagingError, NdzError, OSError) as error:
+    except (FrisbeeError, DiskError, NdzError, OSError) as error:
         text, status = _failure(error)
         for line in teller.failed(text, status):
             log.line(line)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
+from rhubarbe.disk.errors import PartitionError
 from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.packets import CHUNK_SIZE
 from rhubarbe.frisbee.rawdisk import RawWriter
-from rhubarbe.imaging.errors import PartitionError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.restore import Restorer, Target, Written
 from rhubarbe.ndz.manifest import Manifest
@@ -247,7 +247,7 @@ class RawDisk:
 
 def refuse_slice_type(path: str, number: int) -> None:
     """Raise PartitionError where slice ``number`` of a disk has no type that can be set."""
-    from rhubarbe.imaging.partitions import MBR_ENTRIES
+    from rhubarbe.disk.partitions import MBR_ENTRIES
     from rhubarbe.imaging.sectorsize import read_disk_table
 
     with Path(path).open("rb", buffering=0) as disk:
@@ -259,7 +259,7 @@ def refuse_slice_type(path: str, number: int) -> None:
 
 def set_slice_type(path: str, number: int, kind: int) -> None:
     """Set the type of slice ``number`` in the MBR of a disk; raise PartitionError."""
-    from rhubarbe.imaging.partitions import set_mbr_type
+    from rhubarbe.imaging.slicetype import set_mbr_type
 
     with Path(path).open("r+b", buffering=0) as disk:
         set_mbr_type(disk.fileno(), number, kind)

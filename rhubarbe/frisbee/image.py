@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rhubarbe.frisbee.errors import FrisbeeError, ImageChanged
 from rhubarbe.frisbee.packets import BLOCK_SIZE, CHUNK_SIZE
+from rhubarbe.ndz.mark import edition
+from rhubarbe.ndz.rows import fill
 
 
 class Image:
@@ -18,7 +20,7 @@ class Image:
             try:
                 self.size = self._file.seek(0, os.SEEK_END)
                 self._file.read(1)
-                self._edition = self._look()
+                self._edition = edition(self._file.fileno())
             except BaseException:
                 self._file.close()
                 raise
@@ -28,13 +30,9 @@ class Image:
             self._file.close()
             raise FrisbeeError(f"Cannot read {path}: it is empty")
 
-    def _look(self) -> tuple[int, int]:
-        status = os.fstat(self._file.fileno())
-        return status.st_size, status.st_mtime_ns
-
     def check(self) -> None:
         """Raise ImageChanged where the file was written to since it was opened."""
-        if self._look() != self._edition:
+        if edition(self._file.fileno()) != self._edition:
             raise ImageChanged(
                 f"{self.name} was changed while it was served: it is served no longer"
             )
@@ -58,18 +56,13 @@ class Image:
         """
         start = chunk * CHUNK_SIZE + first * BLOCK_SIZE
         wanted = min(len(places) * BLOCK_SIZE, self.size - start)
-        got = 0
-        while got < wanted:
-            whole = got // BLOCK_SIZE  # a block of which only a part came is read again
-            try:
-                more = os.preadv(self._file.fileno(), places[whole:], start + whole * BLOCK_SIZE)
-            except OSError as error:
-                raise self._unreadable(chunk, str(error.strerror)) from error
-            if whole * BLOCK_SIZE + more <= got:
-                self.check()
-                raise self._unreadable(chunk, "the file is cut short")
-            got = whole * BLOCK_SIZE + more
+        try:
+            got = fill(self._file.fileno(), places, start, wanted)
+        except OSError as error:
+            raise self._unreadable(chunk, str(error.strerror)) from error
         self.check()
+        if got < wanted:
+            raise self._unreadable(chunk, "the file is cut short")
         if wanted < len(places) * BLOCK_SIZE:
             places[-1][wanted % BLOCK_SIZE :] = bytes(-wanted % BLOCK_SIZE)
 

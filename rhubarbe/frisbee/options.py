@@ -1,45 +1,33 @@
-"""Command lines as GNU getopt reads them: options and arguments in any order.
+"""The options of server and client, in the words of the original programs."""
 
-`argparse` would refuse what operators type (``-W500000000``, ``IMAGE -K 3``, ``-T -1``), and costs
-more time to import than a client has.
-"""
+from collections.abc import Callable, Collection, Mapping
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
-
-import rhubarbe
+from rhubarbe.annexe import options
 from rhubarbe.frisbee.errors import NotOffered, UsageError
+from rhubarbe.version import version
+
+_WORDING = options.Wording(
+    unknown="invalid option -- '{name}'",
+    unknown_long="unrecognized option '--{word}'",
+    lacks="option requires an argument -- '{name}'",
+    lacks_long="option requires an argument -- '{name}'",
+    flag_with_value="unrecognized option '--{word}'",
+    ambiguous="unrecognized option '--{word}'",
+)
 
 
-class Given:
+class Given(options.Given):
     """The options of a command line, by letter or long name, and its arguments."""
-
-    def __init__(self, options: list[tuple[str, str]], arguments: list[str]) -> None:
-        self._values = dict(options)
-        self._names = [name for name, _ in options]
-        self.arguments = arguments
-
-    def count(self, name: str) -> int:
-        """How many times a flag was given."""
-        return self._names.count(name)
-
-    def has(self, name: str) -> bool:
-        """Whether an option was given."""
-        return name in self._values
-
-    def text(self, name: str) -> str:
-        """Return the last value of an option, or nothing."""
-        return self._values.get(name, "")
 
     def number(self, name: str, default: int, lowest: int = 0, highest: int = 1 << 40) -> int:
         """Return the whole number given to an option; raise UsageError where it is none."""
-        if name not in self._values:
+        if not self.has(name):
             return default
-        return number(name, self._values[name], lowest, highest)
+        return number(name, self.text(name), lowest, highest)
 
     def address(self, name: str) -> str:
         """Return the IPv4 address given to an option, or nothing; raise UsageError if wrong."""
-        text = self._values.get(name, "")
+        text = self.text(name)
         if text and not _is_address(text):
             raise UsageError(f"option -{name}: '{text}' is not an IPv4 address")
         return text
@@ -52,11 +40,8 @@ def _is_address(text: str) -> bool:
 
 def number(letter: str, text: str, lowest: int, highest: int) -> int:
     """Return the whole number that is the value of an option; raise UsageError where it is none."""
-    try:
-        value = int(text, 0)
-    except ValueError:
-        value = lowest - 1
-    if not lowest <= value <= highest:
+    value = options.whole_number(text)
+    if value is None or not lowest <= value <= highest:
         raise UsageError(f"option -{letter}: '{text}' is not a number from {lowest} to {highest}")
     return value
 
@@ -79,54 +64,15 @@ def parse(
         NotOffered: one of those ``refused``.
 
     """
-    refused = refused or {}
-    options: list[tuple[str, str]] = []
-    arguments: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word == "--":
-            arguments.extend(rest)
-        elif word.startswith("--"):
-            options.append(_long(word[2:], rest, long_flags, long_valued))
-        elif word.startswith("-") and word != "-":
-            options.extend(_letters(word[1:], rest, flags, valued, refused))
-        else:
-            arguments.append(word)
-    return Given(options, arguments)
-
-
-def _long(
-    word: str, rest: Iterator[str], flags: Collection[str], valued: Collection[str]
-) -> tuple[str, str]:
-    name, sign, value = word.partition("=")
-    if name in flags and not sign:
-        return name, ""
-    if name not in valued:
-        raise UsageError(f"unrecognized option '--{word}'")
-    if not sign:
-        value = next(rest, "")
-    if not value:
-        raise UsageError(f"option requires an argument -- '{name}'")
-    return name, value
-
-
-def _letters(
-    word: str, rest: Iterator[str], flags: str, valued: str, refused: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    while word:
-        letter, word = word[0], word[1:]
-        if letter in flags:
-            yield letter, ""
-        elif letter in valued:
-            value = word or next(rest, None)
-            if value is None:
-                raise UsageError(f"option requires an argument -- '{letter}'")
-            yield letter, value
-            return
-        elif letter in refused:
-            raise NotOffered(f"option -{letter}: {refused[letter]}")
-        else:
-            raise UsageError(f"invalid option -- '{letter}'")
+    letters = dict.fromkeys(flags, False) | dict.fromkeys(valued, True)
+    names = dict.fromkeys(long_flags, False) | dict.fromkeys(long_valued, True)
+    reader = options.Reader(letters, names, _WORDING, refused or {})
+    try:
+        return Given(*reader.read(words))
+    except options.RefusedOption as error:
+        raise NotOffered(str(error)) from None
+    except options.BadOption as error:
+        raise UsageError(str(error)) from None
 
 
 def explanation(
@@ -140,8 +86,7 @@ def explanation(
         case ["--help"]:
             return usage
         case ["--version"]:
-            version = (Path(rhubarbe.__file__).parent / "VERSION").read_text(encoding="ascii")
-            lines = [f"{program} {version.strip()}", takes()]
+            lines = [f"{program} {version()}", takes()]
             return "".join(f"{line}\n" for line in lines if line)
         case _:
             return None

@@ -6,9 +6,10 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
+from rhubarbe.annexe.errors import NotOurs
+from rhubarbe.annexe.places import open_to_tell
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.errors import FrisbeeError, PortInUse, UsageError
 from rhubarbe.frisbee.image import Image
@@ -134,10 +135,13 @@ def _open_channel(settings: Settings) -> Channel:
 def _tell_address(path: str, text: str) -> None:
     """Write the session's address to a file or an inherited descriptor, and close that."""
     try:
-        Path(path).write_text(text)
+        with os.fdopen(open_to_tell(path), "w") as file:
+            file.write(text)
         name = path.removeprefix("/dev/fd/")
         if name != path and name.isdecimal() and int(name) > sys.stderr.fileno():
             os.close(int(name))
+    except NotOurs as error:
+        raise FrisbeeError(f"Cannot write the address: {error}") from error
     except OSError as error:
         raise FrisbeeError(f"Cannot write the address to {path}: {error.strerror}") from error
 

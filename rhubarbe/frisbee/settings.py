@@ -156,7 +156,7 @@ def _check_manifest(given: options.Given) -> None:
         raise UsageError("--manifest-digest is of a manifest: --manifest is needed with it")
     if not given.has("manifest"):
         return
-    from rhubarbe.imaging.errors import UsageError as Refused  # only on demand
+    from rhubarbe.imaging.errors import UsageError as Refused
     from rhubarbe.imaging.vouching import refuse_odd
 
     digest = given.text("manifest-digest") if given.has("manifest-digest") else None

@@ -2,19 +2,21 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
-from rhubarbe.images.extfs import ExtFilesystem, Unreadable
+from rhubarbe.disk.errors import FilesystemError, PartitionError
+from rhubarbe.disk.ext_files import ExtFilesystem
+from rhubarbe.disk.partitions import Partition, PartitionTable, read_table
+from rhubarbe.disk.reading import SECTOR
 from rhubarbe.images.sectors import DiskInside
-from rhubarbe.images.tables import Partition, partitions
 
 _OFFSET = re.compile(r"\?offset=(\d+)$")
 _AFTER_DISK = re.compile(r"(?:p|-part)?(\d+)")
 _BY_ITSELF = re.compile(r"(?:-part|\dp|/[a-z]+d[a-z]+)(\d+)$")
 
 # A filesystem may be there without any table.
-WHOLE = Partition(0, 0, 0)
+WHOLE = Partition(0, 0, 0, "")
 
 
 class Volume(NamedTuple):
@@ -57,15 +59,25 @@ def volumes(disk: DiskInside) -> list[Volume]:
     Of the sizes that its sectors may have, the one by which most partitions are understood counts.
     Raises as the disk does.
     """
-    tables = [partitions(disk, size) for size in disk.sector_sizes()]
-    found = [list(_understood(disk, table)) for table in tables]
-    return max(found, key=len) or list(_understood(disk, [WHOLE]))
+    found = [list(_understood(disk, table.partitions)) for table in tables(disk)]
+    return max(found, key=len, default=[]) or list(_understood(disk, [WHOLE]))
 
 
-def _understood(disk: DiskInside, places: list[Partition]) -> Iterator[Volume]:
+def tables(disk: DiskInside) -> Iterator[PartitionTable]:
+    """Yield the disk's table as it reads by each size that its sectors may have, likeliest first.
+
+    Raises as the disk does.
+    """
+    for size in disk.sector_sizes():
+        with contextlib.suppress(PartitionError):
+            yield read_table(disk.read, disk.size, size)
+
+
+def _understood(disk: DiskInside, partitions: Iterable[Partition]) -> Iterator[Volume]:
     seen: set[int] = set()
-    for number, start, _ in places:
-        if start not in seen:
+    for partition in partitions:
+        start = partition.start * SECTOR
+        if start not in seen and not partition.is_extended:
             seen.add(start)
-            with contextlib.suppress(Unreadable):
-                yield Volume(number, start, ExtFilesystem(disk, start))
+            with contextlib.suppress(FilesystemError):
+                yield Volume(partition.number, start, ExtFilesystem(disk.read, start))

@@ -4,22 +4,17 @@ An image of a disk with sectors of another size carries seals of version 2, whic
 partition tables in it count such sectors. All else counts sectors of 512 bytes.
 """
 
-import struct
 from dataclasses import dataclass
 
+from rhubarbe.disk.partitions import PartitionTable
+from rhubarbe.disk.reading import SECTOR
 from rhubarbe.disks import Disk
 from rhubarbe.errors import ImageError, why
+from rhubarbe.images.inside import tables
 from rhubarbe.images.sectors import DiskInside
-from rhubarbe.images.tables import last_end
 from rhubarbe.ndz.errors import NdzError
-from rhubarbe.ndz.header import SECTOR
 from rhubarbe.shared.directory import StrPath
 from rhubarbe.text import size_of
-
-MOST_ENTRIES = 1024
-_GPT = struct.Struct("<80xII")
-_TYPES = slice(450, 510, 16)  # of the entries of an MBR
-_PROTECTIVE = 0xEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +58,16 @@ def read_needs(path: StrPath, data_end: int) -> Needs:
     """Read what an image needs that has data up to byte `data_end`; raises ImageError."""
     try:
         with DiskInside(path) as disk:
-            for size in disk.sector_sizes():
-                if last := last_end(disk, size):
-                    return Needs(size, last + _behind(disk, size), last, data_end)
+            for table in tables(disk):
+                if last := table.end * SECTOR:
+                    return Needs(table.sector_size, last + _behind(table), last, data_end)
     except (OSError, NdzError) as error:
         raise ImageError(f"{path}: cannot be read: {why(error)}") from error
     return Needs(None, data_end, 0, data_end)
 
 
-def _behind(disk: DiskInside, sector: int) -> int:
+def _behind(table: PartitionTable) -> int:
     """Return how many bytes must follow the last partition: those of a GPT's backup."""
-    header = disk.read(sector, SECTOR)
-    if _PROTECTIVE not in disk.read(0, SECTOR)[_TYPES] or not header.startswith(b"EFI PART"):
+    if table.gpt is None:
         return 0
-    count, size = _GPT.unpack_from(header)
-    entries = min(int(count), MOST_ENTRIES) * int(size)
-    return -(-entries // sector) * sector + sector
+    return (table.gpt.entries_sectors(table.sector_size) + 1) * table.sector_size

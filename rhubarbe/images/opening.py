@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import ImageError, why
 from rhubarbe.images.checking import check_image
+from rhubarbe.ndz.mark import edition
 from rhubarbe.shared.directory import Directory, StrPath, path_of
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.placing import forget
@@ -88,8 +89,7 @@ class OpenImage:
     @property
     def edition(self) -> tuple[int, int]:
         """What is another once the open file was written to: its size, and when that was."""
-        status = self.status
-        return status.st_size, status.st_mtime_ns
+        return edition(self.descriptor)
 
     @property
     def file(self) -> str:

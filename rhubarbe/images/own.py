@@ -6,8 +6,9 @@ Looked for on ext2, ext3 and ext4 filesystems, also where /var has one of its ow
 import contextlib
 import fnmatch
 
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.ext_files import ExtFilesystem
 from rhubarbe.errors import ImageError
-from rhubarbe.images.extfs import ExtFilesystem, Unreadable
 from rhubarbe.images.inside import volumes
 from rhubarbe.images.sectors import DiskInside, Patience
 from rhubarbe.ndz.errors import NdzError
@@ -55,13 +56,13 @@ def own_things(image: StrPath, patience: Patience) -> list[str]:
     try:
         with DiskInside(image, patience) as disk:
             return _words([volume.files for volume in volumes(disk)])
-    except (OSError, NdzError, Unreadable) as error:
+    except (OSError, NdzError, FilesystemError) as error:
         raise ImageError(f"{image}: {error}") from error
 
 
 def _words(filesystems: list[ExtFilesystem]) -> list[str]:
     if not any(_is_root(files) for files in filesystems):
-        raise Unreadable("no root on an ext2, ext3 or ext4 filesystem")
+        raise FilesystemError("no root on an ext2, ext3 or ext4 filesystem")
     found = ["machine-id"] * any(_has_machine_id(files) for files in filesystems)
     for thing, patterns in KINDS.items():
         count = sum(_count(files, pattern) for files in filesystems for pattern in patterns)
@@ -74,7 +75,7 @@ def _words(filesystems: list[ExtFilesystem]) -> list[str]:
 def _is_root(files: ExtFilesystem) -> bool:
     try:
         return bool(files.names("etc"))
-    except Unreadable:
+    except FilesystemError:
         return False
 
 
@@ -85,7 +86,7 @@ def _here(files: ExtFilesystem, path: str) -> str:
 
 def _has_machine_id(files: ExtFilesystem) -> bool:
     for path in MACHINE_IDS:
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(FilesystemError):
             if files.read(_here(files, path)).strip() not in UNSET:
                 return True
     return False
@@ -97,5 +98,5 @@ def _count(files: ExtFilesystem, pattern: str) -> int:
     try:
         fitting = fnmatch.filter(files.names(directory), names)
         return sum(1 for name in fitting if files.size(f"{directory}/{name}"))
-    except Unreadable:
+    except FilesystemError:
         return 0

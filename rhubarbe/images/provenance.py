@@ -15,7 +15,7 @@ from rhubarbe.errors import ImageError
 from rhubarbe.shared.directory import StrPath
 
 if TYPE_CHECKING:
-    from rhubarbe.images.extfs import ExtFilesystem
+    from rhubarbe.disk.ext_files import ExtFilesystem
     from rhubarbe.images.inside import Root
     from rhubarbe.images.sectors import DiskInside, Patience
 
@@ -70,14 +70,14 @@ def provenance(image: StrPath, root: "Root | None" = None) -> list[Stamp]:
     what is damaged, tells nothing. `root` counts where several of them have stamps.
     """
     # Needs the format, which takes its time to import: not for those who only list.
-    from rhubarbe.images.extfs import Unreadable
+    from rhubarbe.disk.errors import FilesystemError
     from rhubarbe.images.sectors import DiskInside
     from rhubarbe.ndz.errors import NdzError
 
     try:
         with DiskInside(image) as disk:
             return parse_stamps(_stamp_file(disk, root))
-    except (OSError, NdzError, Unreadable):
+    except (OSError, NdzError, FilesystemError):
         return []
 
 
@@ -87,23 +87,23 @@ def stamps_of(image: StrPath, root: "Root", patience: "Patience") -> str:
     Raises ImageError where that cannot be known: no filesystem that is understood, or one whose
     journal the node replays first.
     """
-    from rhubarbe.images.extfs import Unreadable
+    from rhubarbe.disk.errors import FilesystemError
     from rhubarbe.images.sectors import DiskInside
     from rhubarbe.ndz.errors import NdzError
 
     try:
         with DiskInside(image, patience) as disk:
             return _stamp_file(disk, root, certain=True)
-    except (OSError, NdzError, Unreadable) as error:
+    except (OSError, NdzError, FilesystemError) as error:
         raise ImageError(f"{image}: {error}") from error
 
 
 def _stamp_file(disk: "DiskInside", root: "Root | None", *, certain: bool = False) -> str:
-    """Return what the root's file of stamps holds; raises Unreadable, and as the disk does.
+    """Return what the root's file of stamps holds; raises FilesystemError, and as the disk does.
 
     Where the root has none, or is none that is understood, the only other one counts.
     """
-    from rhubarbe.images.extfs import Unreadable
+    from rhubarbe.disk.errors import FilesystemError
     from rhubarbe.images.inside import volumes
 
     found = volumes(disk)
@@ -114,23 +114,27 @@ def _stamp_file(disk: "DiskInside", root: "Root | None", *, certain: bool = Fals
     texts = [_stamps_on(volume.files, certain=certain) for volume in found if volume not in named]
     held = [text for text in texts if text]
     if len(held) > 1 and root is not None:
-        raise Unreadable("several partitions have stamps, and root_partition names none of them")
+        raise FilesystemError(
+            "several partitions have stamps, and root_partition names none of them"
+        )
     if not held and not named and not any(volume.files.names("etc") for volume in found):
-        raise Unreadable("no root on an ext2, ext3 or ext4 filesystem")
+        raise FilesystemError("no root on an ext2, ext3 or ext4 filesystem")
     return held[0] if held else ""
 
 
 def _stamps_on(files: "ExtFilesystem", *, certain: bool) -> str:
     """Return a filesystem's file of stamps; unless it must be certain, none that is not read."""
-    from rhubarbe.images.extfs import Absent, Unreadable
+    from rhubarbe.disk.errors import AbsentFile, FilesystemError
 
     if certain and files.is_unclean:
-        raise Unreadable("a filesystem in it was not unmounted: its journal is not replayed here")
+        raise FilesystemError(
+            "a filesystem in it was not unmounted: its journal is not replayed here"
+        )
     try:
         return files.read(STAMP).decode(errors="replace")
-    except Absent:
+    except AbsentFile:
         return ""
-    except Unreadable:
+    except FilesystemError:
         if certain:
             raise
         return ""

@@ -6,9 +6,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
+from rhubarbe.ndz.header import SECTOR, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
 from rhubarbe.ndz.mark import sector_size
+from rhubarbe.ndz.rows import ChunkRow
 
 LARGE_SECTOR = 4096
 
@@ -39,7 +40,7 @@ class DiskInside:
     def __init__(self, path: str | os.PathLike[str], patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._count = os.fstat(self._descriptor).st_size // CHUNK
+        self._row = ChunkRow.of(self._descriptor)
         self._header = functools.lru_cache(maxsize=256)(self._read_header)
 
     def __enter__(self) -> Self:
@@ -54,14 +55,19 @@ class DiskInside:
         os.close(self._descriptor)
 
     def _read_header(self, place: int) -> ChunkHeader:
-        return parse_header(os.pread(self._descriptor, HEADER_AREA, place * CHUNK), place)
+        return parse_header(self._row.header_area(place), place)
+
+    @property
+    def size(self) -> int:
+        """How long the disk is, in bytes, as far as the image tells of it."""
+        return self._header(self._row.count - 1).last * SECTOR if self._row.count else 0
 
     def sector_sizes(self) -> list[int]:
         """Return what the sizes of the disk's logical sectors may be, in bytes, likeliest first.
 
         A seal says it; of a disk in a file it tells what was guessed.
         """
-        sealed = sector_size(os.pread(self._descriptor, HEADER_AREA, 0)) or SECTOR
+        sealed = sector_size(self._row.header_area(0)) or SECTOR
         return list(dict.fromkeys((sealed, SECTOR, LARGE_SECTOR)))
 
     def read(self, offset: int, length: int) -> bytes:
@@ -70,7 +76,7 @@ class DiskInside:
         found = bytearray((end - first) * SECTOR)
         self._patience.check()
         place = self._first_chunk(first)
-        while place < self._count and self._header(place).first < end:
+        while place < self._row.count and self._header(place).first < end:
             self._copy(place, first, end, found)
             place += 1
         skip = offset - first * SECTOR
@@ -78,7 +84,7 @@ class DiskInside:
 
     def _first_chunk(self, sector: int) -> int:
         """Return the first chunk whose covered range ends after the sector: they ascend."""
-        low, high = 0, self._count
+        low, high = 0, self._row.count
         while low < high:
             middle = (low + high) // 2
             if self._header(middle).last > sector:
@@ -101,7 +107,7 @@ class DiskInside:
             self._inflate(place, wanted, found)
 
     def _inflate(self, place: int, wanted: list[tuple[int, int, int]], found: bytearray) -> None:
-        chunk = os.pread(self._descriptor, CHUNK, place * CHUNK)
+        chunk = self._row.read(place)
         at = 0
         for piece in inflate(chunk, self._header(place)):
             reach = at + len(piece)

@@ -1,17 +1,28 @@
 """What the programs of this room share: options, one-line errors, signals."""
 
-import getopt
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 
-from rhubarbe.imaging.errors import ImagingError, UsageError
+from rhubarbe.annexe.options import BadOption, Given, Reader, Wording, whole_number
+from rhubarbe.disk.errors import DiskError
+from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.telling import tell
 from rhubarbe.ndz.errors import NdzError
+from rhubarbe.text import sanitise
+from rhubarbe.version import version
+
+_WORDING = Wording(
+    unknown="option -{name} not recognized",
+    unknown_long="option --{name} not recognized",
+    lacks="option -{name} requires argument",
+    lacks_long="option --{name} requires argument",
+    flag_with_value="option --{name} must not have an argument",
+    ambiguous="option --{name} not a unique prefix",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +35,16 @@ class Option:
     value: str = ""
 
 
-@dataclass(slots=True)
-class CommandLine:
+class CommandLine(Given):
     """A parsed command line: the values of each option by its long name, and the arguments."""
-
-    values: dict[str, list[str]] = field(default_factory=dict)
-    arguments: list[str] = field(default_factory=list)
-
-    def has(self, name: str) -> bool:
-        """Whether the option was given."""
-        return name in self.values
-
-    def text(self, name: str, default: str = "") -> str:
-        """Return the option's value, the last one given."""
-        return self.values.get(name, [default])[-1]
 
     def number(self, name: str, default: int, low: int = 0, high: int = 1 << 62) -> int:
         """Return the option's value as an integer; raise UsageError where it is none in range."""
-        if name not in self.values:
+        if not self.has(name):
             return default
-        text = self.text(name)
-        try:
-            number = int(text, 0)
-        except ValueError:
-            raise UsageError(f"--{name}: {text!r} is not a number") from None
+        number = whole_number(self.text(name))
+        if number is None:
+            raise UsageError(f"--{name}: {self.text(name)!r} is not a number")
         if not low <= number <= high:
             raise UsageError(f"--{name}: {number} is not between {low} and {high}")
         return number
@@ -69,17 +66,14 @@ class Program:
 
     def parse(self, argv: list[str]) -> CommandLine:
         """Read the options as getopt does; raise UsageError."""
-        shorts = "".join(o.short + (":" if o.value else "") for o in self.options if o.short)
-        longs = [o.long + ("=" if o.value else "") for o in self.options]
+        letters = {each.short: bool(each.value) for each in self.options if each.short}
+        names = {each.long: bool(each.value) for each in self.options}
+        long = {each.short: each.long for each in self.options if each.short}
         try:
-            pairs, arguments = getopt.gnu_getopt(argv, shorts, longs)
-        except getopt.GetoptError as error:
+            pairs, arguments = Reader(letters, names, _WORDING).read(argv)
+        except BadOption as error:
             raise UsageError(str(error)) from None
-        line = CommandLine(arguments=arguments)
-        by_short = {f"-{o.short}": o.long for o in self.options if o.short}
-        for flag, value in pairs:
-            line.values.setdefault(by_short.get(flag, flag.lstrip("-")), []).append(value)
-        return line
+        return CommandLine([(long.get(name, name), value) for name, value in pairs], arguments)
 
     def help(self) -> str:
         """Return the whole help text."""
@@ -113,7 +107,7 @@ class Program:
                 print(self.help())
                 return 0
             if line.has("version"):
-                print(f"rhubarbe-{self.name} {read_version()}")
+                print(f"rhubarbe-{self.name} {version()}")
                 if self.takes:
                     print(self.takes)
                 return 0
@@ -121,7 +115,7 @@ class Program:
         except UsageError as error:
             say(f"{self.name}: {error}")
             say(f"usage: {self.name} {self.usage}; --help says more")
-        except (ImagingError, NdzError) as error:
+        except (DiskError, NdzError) as error:
             say(f"{self.name}: {error}")
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
@@ -149,11 +143,4 @@ def _catch(number: int) -> "signal._HANDLER":
 
 def say(text: str) -> None:
     """Print one line on the standard error, at once; names of files may be in it."""
-    from rhubarbe.text import sanitise
-
     tell(sanitise(text) + "\n")
-
-
-def read_version() -> str:
-    """Return the version of rhubarbe."""
-    return (Path(__file__).parents[1] / "VERSION").read_text().strip()

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rhubarbe.annexe.errors import NotOurs
+from rhubarbe.annexe.places import without_links
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.imaging.inuse import SYSFS, use_of, use_of_file
-from rhubarbe.imaging.places import without_links
-from rhubarbe.text import size_of
+from rhubarbe.text import sanitise, size_of
 
 DEV = "/dev"
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -35,7 +36,7 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     """
     if path in STDOUT:
         return _checked(os.dup(standard_output()), path, force=force)
-    place, keeps_links_shut = without_links(path)
+    place, keeps_links_shut = _without_links(path)
     try:
         status = os.stat(path)  # noqa: PTH116 - it is text elsewhere, too
     except FileNotFoundError:
@@ -54,6 +55,13 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
     except OSError as error:
         raise _cannot_open(path, error) from error
     return _checked(descriptor, path, force=force)
+
+
+def _without_links(path: str) -> tuple[str, int]:
+    try:
+        return without_links(path)
+    except NotOurs as error:
+        raise TargetError(str(error)) from error
 
 
 def standard_output() -> int:
@@ -239,5 +247,4 @@ def _read(path: Path) -> str:
 
 
 def _plain(text: bytes) -> str:
-    visible = "".join(letter for letter in text.decode("ascii", "ignore") if letter.isprintable())
-    return " ".join(visible.split())[:100]
+    return sanitise(text.decode("ascii", "ignore"))[:100]

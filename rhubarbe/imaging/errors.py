@@ -1,8 +1,10 @@
 """What can go wrong with a disk while it is imaged or restored; each message is one line."""
 
+from rhubarbe.disk.errors import DiskError
 
-class ImagingError(Exception):
-    """The root: the programs print it and end with status 1."""
+
+class ImagingError(DiskError):
+    """The root of this room; the programs print any DiskError and end with status 1."""
 
 
 class TargetError(ImagingError):
@@ -19,14 +21,6 @@ class WrongSectorSize(TargetError):
 
 class VerifyError(ImagingError):
     """What is on the disk is not what was written to it."""
-
-
-class PartitionError(ImagingError):
-    """There is no partition table, or one that cannot be, or not the slice asked for."""
-
-
-class FilesystemError(ImagingError):
-    """A filesystem is not what its partition says, or of a kind whose free space is not known."""
 
 
 class SourceError(ImagingError):

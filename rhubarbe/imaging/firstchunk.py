@@ -1,13 +1,8 @@
 """What the first chunk of an image tells of all of it: the table of the disk, and its sectors."""
 
-from rhubarbe.imaging.errors import PartitionError
+from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.partitions import PartitionTable, gpt_sector_size, protective_entry, read_table
 from rhubarbe.imaging.filesystems.marks import identify
-from rhubarbe.imaging.partitions import (
-    PartitionTable,
-    gpt_sector_size,
-    protective_entry,
-    read_table,
-)
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate

@@ -10,13 +10,13 @@ import struct
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from rhubarbe.disk.gpt import GptHeader
+from rhubarbe.disk.partitions import PartitionTable, protective_entry
+from rhubarbe.disk.ranges import Range
 from rhubarbe.imaging.errors import TargetTooSmall, WrongSectorSize
 from rhubarbe.imaging.filesystems.blocksize import least_sector_size
-from rhubarbe.imaging.filesystems.usage import Range
 from rhubarbe.imaging.firstchunk import FirstChunk
-from rhubarbe.imaging.gpt import GptHeader
 from rhubarbe.imaging.layout import FIRST_EDGE, LAST_EDGE
-from rhubarbe.imaging.partitions import PartitionTable, protective_entry
 from rhubarbe.ndz.header import SECTOR, SECTORS_MAX, Buffer, Region
 
 LOST = "what lies behind the last partition does not fit on the disk, and was left out"

@@ -10,6 +10,7 @@ from rhubarbe.ndz.check import Bounds, CheckedChunk, check_kind, open_chunk, rea
 from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage, UnsupportedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
+from rhubarbe.ndz.rows import ChunkRow
 
 STDIN = "-"
 
@@ -22,11 +23,11 @@ class ImageFile:
         self.descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         mode = os.fstat(self.descriptor).st_mode
         self.is_file = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
-        self._start = self.size = 0
+        self._row = ChunkRow(self.descriptor, 0)
         if self.is_file:  # what others read of a standard input before us is not ours
-            self._start = os.lseek(self.descriptor, 0, os.SEEK_CUR)
-            self.size = max(os.lseek(self.descriptor, 0, os.SEEK_END) - self._start, 0)
-        self.count = self.size // CHUNK
+            start = os.lseek(self.descriptor, 0, os.SEEK_CUR)
+            self._row = ChunkRow.of(self.descriptor, start)
+        self.size, self.count = self._row.size, self._row.count
 
     def close(self) -> None:
         """Close the file."""
@@ -35,7 +36,7 @@ class ImageFile:
 
     def read(self, place: int, count: int = CHUNK) -> bytes:
         """Return the first bytes of one chunk of a file."""
-        return os.pread(self.descriptor, count, self._start + place * CHUNK)
+        return self._row.read(place, count)
 
     def extent(self) -> Extent | None:
         """Return how far the image reaches, by its headers; None for a stream, or without any.
@@ -101,14 +102,9 @@ class ImageFile:
 
     def _fill(self, chunk: bytearray, place: int) -> int:
         view, filled = memoryview(chunk), 0
-        while filled < CHUNK:
-            if self.is_file:
-                at = self._start + place * CHUNK + filled
-                got = os.preadv(self.descriptor, [view[filled:]], at)
-            else:
-                got = os.readv(self.descriptor, [view[filled:]])
-            if got == 0:
-                break
+        if self.is_file:
+            return self._row.read_into(place, view)
+        while filled < CHUNK and (got := os.readv(self.descriptor, [view[filled:]])):
             filled += got
         return filled
 

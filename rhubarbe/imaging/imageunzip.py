@@ -9,10 +9,10 @@ from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, Extent
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
-from rhubarbe.imaging.partitions import set_mbr_type
 from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.signature import PublicKey
+from rhubarbe.imaging.slicetype import set_mbr_type
 from rhubarbe.imaging.target import Target
 from rhubarbe.imaging.vouching import read_manifest
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage

@@ -6,12 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 
+from rhubarbe.disk.partitions import SECTOR_SIZES
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
 from rhubarbe.imaging.output import PARTIAL, Output, open_output
-from rhubarbe.imaging.partitions import SECTOR_SIZES
 from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, has_bars, shown
 from rhubarbe.imaging.source import STDIN, Source
 from rhubarbe.imaging.zipper import Zipper

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rhubarbe.imaging.errors import PartitionError, SourceError
+from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.partitions import Partition, PartitionTable, read_partitions
+from rhubarbe.disk.ranges import Range, gaps, merge
+from rhubarbe.disk.reading import ReadAt
+from rhubarbe.imaging.errors import SourceError
 from rhubarbe.imaging.filesystems.identify import find_usage
 from rhubarbe.imaging.filesystems.marks import identify
-from rhubarbe.imaging.filesystems.usage import Place, Range, ReadAt, Usage, merge, whole
-from rhubarbe.imaging.partitions import Partition, PartitionTable, read_partitions
+from rhubarbe.imaging.filesystems.usage import Place, Usage, whole
 from rhubarbe.imaging.sectorsize import of_device, of_table, refuse_foreign_table
 from rhubarbe.imaging.source import Source
 from rhubarbe.ndz.header import SECTOR, SECTORS_MAX
@@ -96,8 +99,8 @@ def plan(source: Source, choice: Choice) -> Layout:
     exact = merge(used)
     layout.ranges = _without_short_gaps(exact, min(layout.end, SECTORS_MAX), choice.min_free)
     if layout.left_out:
-        layout.ranges = _gaps(merge(layout.left_out), layout.ranges)
-    layout.blank = _gaps(exact, layout.ranges)
+        layout.ranges = gaps(merge(layout.left_out), layout.ranges)
+    layout.blank = gaps(exact, layout.ranges)
     if choice.limit is not None and choice.limit < layout.end:
         layout.ranges = [(s, min(e, choice.limit)) for s, e in layout.ranges if s < choice.limit]
         layout.end = choice.limit
@@ -251,7 +254,7 @@ def _used_gaps(source: Source, table: PartitionTable, taken: list[Range]) -> Ite
     partitions = [p for p in table.partitions if not p.is_extended]
     first = min((p.start for p in partitions), default=0)
     last = max((p.end for p in partitions), default=0)
-    for start, end in _gaps(taken, [(0, table.disk_sectors)]):
+    for start, end in gaps(taken, [(0, table.disk_sectors)]):
         if end <= first and end - start <= BOOT_GAP:
             yield start, end
             continue
@@ -263,20 +266,3 @@ def _used_gaps(source: Source, table: PartitionTable, taken: list[Range]) -> Ite
 def _data_of_gap(source: Source, start: int, end: int) -> Range:
     last = source.last_data(start * SECTOR, end * SECTOR)
     return start, -(-last // SECTOR)
-
-
-def _gaps(inner: list[Range], outer: list[Range]) -> list[Range]:
-    """Return what of the outer ranges the inner ones, ascending and within them, leave."""
-    gaps: list[Range] = []
-    position = iter([*inner, (1 << 62, 1 << 62)])
-    start, stop = next(position)
-    for low, high in outer:
-        reach = low
-        while start < high:
-            if start > reach:
-                gaps.append((reach, start))
-            reach = stop
-            start, stop = next(position)
-        if reach < high:
-            gaps.append((reach, high))
-    return gaps

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rhubarbe.annexe.errors import NotOurs
+from rhubarbe.annexe.places import open_partial
 from rhubarbe.imaging.devices import STDOUT, open_target, refuse_no_disk, standard_output
 from rhubarbe.imaging.errors import TargetError
-from rhubarbe.imaging.places import open_partial
 from rhubarbe.ndz.header import Buffer
 
 PARTIAL = ".partial"
@@ -58,6 +59,8 @@ def open_output(path: str, *, syncs: bool = True) -> Iterator[Output]:
     working = place.with_name(place.name + PARTIAL) if is_regular else place
     try:
         descriptor = _open(working, is_regular=is_regular)
+    except NotOurs as error:
+        raise TargetError(str(error)) from error
     except OSError as error:
         raise TargetError(f"{path}: opening output file: {error.strerror}") from error
     try:

@@ -8,15 +8,10 @@ import os
 import stat
 import struct
 
-from rhubarbe.imaging.errors import PartitionError
+from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.partitions import SECTOR_SIZES, PartitionTable, gpt_sector_size, read_partitions
+from rhubarbe.disk.reading import ReadAt, from_byte
 from rhubarbe.imaging.filesystems.marks import identify
-from rhubarbe.imaging.gpt import ReadAt
-from rhubarbe.imaging.partitions import (
-    SECTOR_SIZES,
-    PartitionTable,
-    gpt_sector_size,
-    read_partitions,
-)
 from rhubarbe.ndz.header import SECTOR
 
 _BLKSSZGET = 0x1268
@@ -50,7 +45,7 @@ def _known_starts(read_at: ReadAt, size: int, sector_size: int) -> int:
     except PartitionError:
         return 0
     starts = [p.start * SECTOR for p in table.partitions if not p.is_extended]
-    return sum(bool(identify(_from(read_at, start))) for start in starts)
+    return sum(bool(identify(from_byte(read_at, start))) for start in starts)
 
 
 def refuse_foreign_table(read_at: ReadAt, sector_size: int, name: str) -> None:
@@ -72,7 +67,3 @@ def read_disk_table(descriptor: int, size: int, name: str) -> PartitionTable:
     sector_size = of_device(descriptor) or of_table(read_at, size) or SECTOR
     refuse_foreign_table(read_at, sector_size, name)
     return read_partitions(read_at, size, sector_size)
-
-
-def _from(read_at: ReadAt, start: int) -> ReadAt:
-    return lambda offset, count: read_at(start + offset, count)

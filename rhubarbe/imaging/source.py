@@ -8,6 +8,7 @@ from typing import Self
 from rhubarbe.imaging.devices import disks_here
 from rhubarbe.imaging.errors import SourceError
 from rhubarbe.ndz.header import SECTOR, Region
+from rhubarbe.ndz.rows import fill
 
 STDIN = "-"
 _RETRIES = 3
@@ -114,13 +115,9 @@ class Source:
             return error.errno == errno.ENXIO  # no data after this
 
     def _fill(self, part: memoryview, offset: int) -> None:
-        filled = 0
-        while filled < len(part):
-            got = os.preadv(self.descriptor, [part[filled:]], offset + filled)
-            if got == 0:
-                part[filled:] = bytes(len(part) - filled)
-                return
-            filled += got
+        filled = fill(self.descriptor, [part], offset, len(part))
+        if filled < len(part):
+            part[filled:] = bytes(len(part) - filled)
 
     def _fill_singly(self, part: memoryview, extent: Region) -> list[Region]:
         untrue: list[Region] = []

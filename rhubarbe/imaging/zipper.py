@@ -10,8 +10,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Self
 
+from rhubarbe.disk.ranges import Range
 from rhubarbe.imaging.errors import ImagingError
-from rhubarbe.imaging.filesystems.usage import Range
 from rhubarbe.imaging.source import Source
 from rhubarbe.ndz.deflate import BATCH, BATCH_EXTENTS, Batch, Deflater
 from rhubarbe.ndz.header import SECTOR, Region

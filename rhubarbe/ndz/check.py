@@ -13,6 +13,7 @@ from rhubarbe.ndz.header import CHUNK, SECTOR, Buffer, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
 from rhubarbe.ndz.manifest import ManifestMaker, Vouched
 from rhubarbe.ndz.relocations import check_relocations, short_end
+from rhubarbe.ndz.rows import ChunkRow
 from rhubarbe.ndz.seal import Seal, SectorsCheck, read_seal
 
 
@@ -221,15 +222,13 @@ def check_file(
     stop = stop or threading.Event()
     try:
         with Path(path).open("rb", buffering=0) as image:
-            size = image.seek(0, os.SEEK_END)  # of a disk, too
+            row = ChunkRow.of(image.fileno())
             checker = ImageChecker(manifest)
-            task = _FileCheck(image.fileno(), size // CHUNK, stop, manifest)
+            task = _FileCheck(row, stop, manifest)
             for checked in _check_all(task, threads or _cores()):
                 checker.add(checked)
-            if size % CHUNK:
-                raise TruncatedImage(
-                    f"chunk {size // CHUNK}: cut short, {size % CHUNK} bytes of {CHUNK}"
-                )
+            if row.rest:
+                raise TruncatedImage(f"chunk {row.count}: cut short, {row.rest} bytes of {CHUNK}")
             return checker.finish()
     except NdzError as error:
         error.args = (f"{os.fspath(path)}: {error}",)
@@ -262,20 +261,20 @@ class _FileCheck:
     """What the threads that check one file share."""
 
     def __init__(
-        self, descriptor: int, count: int, stop: threading.Event, manifest: ManifestMaker | None
+        self, row: ChunkRow, stop: threading.Event, manifest: ManifestMaker | None
     ) -> None:
-        self.count = count
+        self.count = row.count
         self.stop = stop
         self.results: list[CheckedChunk | NdzError | OSError] = []
-        self._descriptor = descriptor
+        self._row = row
         self._algorithm = manifest.algorithm if manifest else None
         self._by_place: dict[int, CheckedChunk | NdzError | OSError] = {}
-        self._places = iter(range(count))
+        self._places = iter(range(row.count))
         self._lock = threading.Lock()
 
     def work(self) -> None:
         """Check chunk after chunk until there is none left, one is damaged, or `stop` is set."""
-        buffer = bytearray(CHUNK)
+        buffer = memoryview(bytearray(CHUNK))
         while (place := self._next_place()) is not None and not self.stop.is_set():
             try:
                 result: CheckedChunk | NdzError | OSError = self._check(buffer, place)
@@ -283,9 +282,9 @@ class _FileCheck:
                 result = error
             self._put(place, result)
 
-    def _check(self, buffer: bytearray, place: int) -> CheckedChunk:
-        filled = os.preadv(self._descriptor, [buffer], place * CHUNK)
-        return check_chunk(memoryview(buffer)[:filled], place, self._algorithm)
+    def _check(self, buffer: memoryview, place: int) -> CheckedChunk:
+        filled = self._row.read_into(place, buffer)
+        return check_chunk(buffer[:filled], place, self._algorithm)
 
     def _next_place(self) -> int | None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What the seal of the first chunk says at a glance: nothing is inflated nor verified.
+"""What an image file and its first seal say at a glance: nothing is inflated nor verified.
 
 The layout is told in `rhubarbe.ndz.seal`, which reads and writes the whole seal.
 """
@@ -29,3 +29,9 @@ def sector_size(header_area: bytes) -> int | None:
         return None
     version, flags = (int.from_bytes(seal[field], "little") for field in (_VERSION, _FLAGS))
     return 512 << (flags >> 8 & 0xF) if version > 1 else 512
+
+
+def edition(descriptor: int) -> tuple[int, int]:
+    """Return what is another once an open file was written to: its size, and when that was."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns

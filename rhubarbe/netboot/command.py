@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from rhubarbe.netboot.errors import Misused, NetbootError
+from rhubarbe.annexe.errors import AnnexeError, Misused
 from rhubarbe.netboot.keys import read_keys
 from rhubarbe.netboot.packages import Packages
 from rhubarbe.parser import Parser
 from rhubarbe.text import sanitise
+from rhubarbe.version import version
 
 NAME = "rhubarbe-ramdisk"
-VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()
 SIZE_LEAST, SIZE_MOST = 16, 1 << 20  # MiB
 EPILOG = """\
 examples:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGHUP, _end)
     try:
         arguments.run(arguments)
-    except NetbootError as error:
+    except AnnexeError as error:
         print(f"{NAME}: {sanitise(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     verbs = parser.add_subparsers(metavar="build|system", required=True)
     _add_build(verbs.add_parser("build", help="make vmlinuz, initrd and the entry of pxelinux"))
     _add_system(verbs.add_parser("system", help="make a bootable disk with a small system"))

@@ -10,9 +10,10 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
 from rhubarbe.netboot import programs
 from rhubarbe.netboot.base import FILES, PATH_OF_KEYS
-from rhubarbe.netboot.errors import MissingProgram, PackageError, ProgramFailed
+from rhubarbe.netboot.errors import PackageError
 from rhubarbe.netboot.tree import Entry, Tree
 
 INCLUDED = "systemd-sysv,udev,openssh-server,iproute2"

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhubarbe.annexe.errors import Misused, ProgramFailed
 from rhubarbe.netboot import output, programs
-from rhubarbe.netboot.errors import FormatError, Misused, ProgramFailed
+from rhubarbe.netboot.errors import FormatError
 from rhubarbe.netboot.libraries import Root
 from rhubarbe.netboot.tree import Entry, Tree
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from rhubarbe.netboot.errors import Misused
+from rhubarbe.annexe.errors import Misused
 
 KEY_TYPES = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-\S+|sk-\S+) [A-Za-z0-9+/=]+( .*)?")
 

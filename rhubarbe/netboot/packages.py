@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rhubarbe.annexe.errors import ProgramFailed
 from rhubarbe.netboot import output, programs
-from rhubarbe.netboot.errors import PackageError, ProgramFailed
+from rhubarbe.netboot.errors import PackageError
 
 LISTS = Path("/var/lib/apt/lists")
 LIBRARIES = frozenset({"libs", "oldlibs", "python"})

@@ -19,8 +19,8 @@ from rhubarbe.netboot.tree import Tree
 PACKAGES = ("python3-minimal", "libpython3-stdlib", "libgcc-s1")
 OURS = Path(__file__).resolve().parents[1]
 HOME = "usr/lib/rhubarbe"
-MODULES = ("__init__.py", "start.py", "text.py")
-ROOMS = ("ndz", "imaging", "frisbee")
+MODULES = ("__init__.py", "start.py", "text.py", "version.py")
+ROOMS = ("annexe", "disk", "ndz", "imaging", "frisbee")
 WHEELS = ("isal", "zlib_ng", "blake3")
 COMMANDS = {
     "frisbee": "rhubarbe.frisbee.client",

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhubarbe.annexe.errors import Misused
 from rhubarbe.netboot import base, cpio, output, programs
 from rhubarbe.netboot.base import FILES
-from rhubarbe.netboot.errors import Misused
 from rhubarbe.netboot.libraries import Root, add_binary, add_own_program
 from rhubarbe.netboot.modules import Modules, add_modules
 from rhubarbe.netboot.packages import Packages
@@ -44,7 +44,7 @@ class Recipe:
 def build(recipe: Recipe, packages: Packages, directory: Path, tell: Callable[[str], None]) -> None:
     """Write `vmlinuz`, `initrd` and the entry of pxelinux; `tell` gets what is worth knowing.
 
-    Raises NetbootError, OSError.
+    Raises AnnexeError, OSError.
     """
     architecture = programs.run([programs.find("dpkg"), "--print-architecture"]).strip()
     kernel = base.unpack_kernel(packages, recipe.kernel, architecture)
@@ -61,7 +61,7 @@ def build(recipe: Recipe, packages: Packages, directory: Path, tell: Callable[[s
 
 
 def make_tree(recipe: Recipe, root: Root, tell: Callable[[str], None]) -> Tree:
-    """Return all files but the kernel's modules; raises NetbootError, OSError."""
+    """Return all files but the kernel's modules; raises AnnexeError, OSError."""
     tree = Tree()
     base.add_busybox(tree, root)
     add_python(tree, root, tell)

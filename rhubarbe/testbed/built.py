@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.testbed import keys, programs
+from rhubarbe.version import version
 
-ROOMS = ("ndz", "imaging", "frisbee", "netboot")
+ROOMS = ("annexe", "disk", "ndz", "imaging", "frisbee", "netboot")
 BUILD_LIMIT = 900.0  # seconds: packages come from far away
 LOOK_EVERY = 0.2
 
@@ -82,12 +83,11 @@ def default_cache() -> Path:
 def _digest(words: Sequence[str]) -> str:
     digest = hashlib.sha256("\0".join(words).encode())
     package = programs.CHECKOUT / "rhubarbe"
-    for room in ROOMS:
-        for path in sorted((package / room).rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
-                digest.update(path.read_bytes())
-    version = (package / "VERSION").read_text().strip()
-    return f"{version}-{digest.hexdigest()[:16]}"
+    ours = (path for room in ROOMS for path in (package / room).rglob("*"))
+    for path in sorted((*package.glob("*.py"), *ours)):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.read_bytes())
+    return f"{version()}-{digest.hexdigest()[:16]}"
 
 
 def _make(cache: Path) -> None:

@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rhubarbe.annexe.errors import AnnexeError, Misused
 from rhubarbe.parser import Parser
 from rhubarbe.testbed import drives, faults
-from rhubarbe.testbed.errors import Misused, TestbedError
 from rhubarbe.text import sanitise
+from rhubarbe.version import version
 
 if TYPE_CHECKING:  # --help, of which the manual pages are made, needs no library
     from rhubarbe.testbed.farm import Kind
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # --help, of which the manual pages are made, needs no librar
 
 NAME = "rhubarbe-testbed"
 NUMBER = "[0-9]{1,5}"  # of a node
-VERSION = (Path(__file__).resolve().parents[1] / "VERSION").read_text().strip()
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EPILOG = """\
 faults, as --fault fit03:NAME, or fit03:NAME*1 for the first time only:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _directory(arguments.directory, command) as directory:
             return asyncio.run(_serve(_plan(arguments, directory), arguments, command))
-    except TestbedError as error:
+    except AnnexeError as error:
         print(f"{NAME}: {sanitise(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of each (256, or what is enough)",
     )
     of_machines("--cache", type=Path, metavar="DIR", help="what is built (default: in ~/.cache)")
-    add("--version", action="version", version=f"%(prog)s {VERSION}")
+    add("--version", action="version", version=f"%(prog)s {version()}")
     return parser
 
 

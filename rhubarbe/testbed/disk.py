@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhubarbe.annexe.errors import ProgramFailed
 from rhubarbe.testbed import programs
-from rhubarbe.testbed.errors import ProgramFailed
 from rhubarbe.testbed.sample import SECTOR, is_sealed
 
 NEEDED = ("/boot/vmlinuz", "/sbin/init")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rhubarbe.testbed.errors import Misused
+from rhubarbe.annexe.errors import Misused
 
 MIB = 1 << 20
 UNITS = {"M": MIB, "G": MIB << 10, "T": MIB << 20}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rhubarbe.testbed.errors import Misused
+from rhubarbe.annexe.errors import Misused
 
 KNOWN = {
     "card-dead": "the power card refuses connections",

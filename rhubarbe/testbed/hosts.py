@@ -19,12 +19,12 @@ from pathlib import Path
 
 import asyncssh
 
+from rhubarbe.annexe.errors import MissingProgram, Misused, ProgramFailed
 from rhubarbe.testbed import namespace, programs
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names
 from rhubarbe.testbed.disk import Disk
 from rhubarbe.testbed.emulated import Emulated, shell
-from rhubarbe.testbed.errors import MissingProgram, Misused, ProgramFailed
 from rhubarbe.testbed.shell import Bash
 from rhubarbe.testbed.site import Plan, Site
 from rhubarbe.testbed.system import KEYS, Boot

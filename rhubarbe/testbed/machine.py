@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rhubarbe.annexe.errors import AnnexeError
 from rhubarbe.testbed import boot
 from rhubarbe.testbed.addresses import Ports
 from rhubarbe.testbed.boot import Found, Key, State
 from rhubarbe.testbed.disk import Disk
-from rhubarbe.testbed.errors import TestbedError
 from rhubarbe.testbed.faults import Faults
 
 # Seconds that a system takes to shut down.
@@ -22,7 +22,7 @@ class Service(Protocol):
     """What a machine runs once it has booted."""
 
     async def open(self) -> None:
-        """Serve from now on; raises OSError or TestbedError."""
+        """Serve from now on; raises OSError or AnnexeError."""
 
     def abort(self) -> None:
         """Stop at once, as if power were lost."""
@@ -111,7 +111,7 @@ class Machine:
         found = Found.NOTHING if faults.take("never-returns") else await self._look()
         try:
             await self._start(found, faults)
-        except (OSError, TestbedError) as error:  # a port is taken, or no descriptor is left
+        except (OSError, AnnexeError) as error:  # a port is taken, or no descriptor is left
             self._log(f"{self.name} cannot serve: {error}")
             found = Found.NOTHING
         self.state = boot.AFTER_BOOT[found]

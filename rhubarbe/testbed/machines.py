@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rhubarbe.annexe.errors import Misused
 from rhubarbe.testbed import drives, namespace, netboot, programs, sample
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.built import Built, built, default_cache
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.drives import SECTORS, Drive, Wish
-from rhubarbe.testbed.errors import Misused
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
 from rhubarbe.testbed.site import Plan, Site
 

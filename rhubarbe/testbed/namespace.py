@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhubarbe.annexe.errors import ProgramFailed
 from rhubarbe.testbed import programs
 from rhubarbe.testbed.addresses import PER_ROW, Ports, local_mac
-from rhubarbe.testbed.errors import ProgramFailed
 
 BRIDGE = "br0"
 GATEWAY, PREFIX, NETMASK = "10.77.0.1", 16, "255.255.0.0"

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
+from rhubarbe.annexe.programs import last_line
 from rhubarbe.testbed import namespace, programs
-from rhubarbe.testbed.errors import MissingProgram, ProgramFailed
 
 PXELINUX = Path("/usr/lib/PXELINUX/pxelinux.0")
 MODULES = Path("/usr/lib/syslinux/modules/bios")
@@ -87,7 +88,7 @@ async def serving(tree: Path, run: Path, machines: Mapping[str, str]) -> AsyncIt
         async with asyncio.timeout(START_LIMIT):
             while not all(namespace.has_datagrams(child.pid, port) for port in PORTS):
                 if child.returncode is not None:
-                    last = (log.read_text().strip().splitlines() or ["no word"])[-1]
+                    last = last_line(log.read_text())
                     raise ProgramFailed(last)
                 await asyncio.sleep(LOOK_EVERY)
         yield

@@ -3,13 +3,13 @@
 import asyncio
 import os
 import resource
-import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rhubarbe.testbed.errors import MissingProgram, ProgramFailed
+from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
+from rhubarbe.annexe.programs import last_line, locate
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = {
@@ -27,12 +27,8 @@ PACKAGES = {
 
 
 def find(name: str) -> str:
-    """Return the path of a program, looked for in the sbin directories too.
-
-    Raises MissingProgram, which names the Debian package.
-    """
-    places = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    found = shutil.which(name, path=places)
+    """Return the path of a program; raises MissingProgram, which names the Debian package."""
+    found = locate(name)
     if found is None:
         raise MissingProgram(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
     return found
@@ -97,6 +93,5 @@ async def run(
             child.kill()
             await child.wait()
     if check and child.returncode:
-        last = (said.decode(errors="replace").strip().splitlines() or ["no word"])[-1]
-        raise ProgramFailed(f"{called} ended with {child.returncode}: {last}")
+        raise ProgramFailed(f"{called} ended with {child.returncode}: {last_line(said)}")
     return output

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rhubarbe.annexe.errors import Misused
 from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.errors import Misused
 from rhubarbe.testbed.faults import Fault, Faults
 
 

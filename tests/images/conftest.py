@@ -5,6 +5,7 @@ import struct
 import subprocess
 
 import pytest
+from gpts import gpt
 
 from rhubarbe.imaging.imagezip import main as imagezip
 
@@ -86,10 +87,7 @@ def _logical(runs, sector):
 
 def _gpt(runs, sector):
     yield 446, entry(GPT, 1, 1 << 20).ljust(64, b"\0") + SIGNATURE
-    yield sector, struct.pack("<8s64xQII", b"EFI PART", 2, 128, 128)
-    for number, (start, size) in enumerate(runs):
-        place = 2 * sector + 128 * number
-        yield place, struct.pack("<16s16sQQ80x", b"t" * 16, b"u" * 16, start, start + size - 1)
+    yield sector, gpt(runs, sector, 1 << 20)
 
 
 LABELS = {"mbr": _mbr, "logical": _logical, "gpt": _gpt}

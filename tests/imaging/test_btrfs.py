@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhubarbe.imaging.errors import FilesystemError
+from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.imaging.filesystems import btrfs, checksums
 from rhubarbe.ndz.check import check_file
 

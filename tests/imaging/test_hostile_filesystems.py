@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhubarbe.imaging.errors import FilesystemError
+from rhubarbe.disk import ranges
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.ranges import merge
 from rhubarbe.imaging.filesystems import identify as identifying
-from rhubarbe.imaging.filesystems import partclone, superblocks, usage
-from rhubarbe.imaging.filesystems.usage import Place, merge
+from rhubarbe.imaging.filesystems import partclone, superblocks
+from rhubarbe.imaging.filesystems.usage import Place
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -127,7 +129,7 @@ def test_an_altered_map_gives_ranges_or_an_error(place, byte):
 
 
 def test_too_many_ranges_are_an_error_before_they_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(usage, "RANGES_MAX", 1000)
+    monkeypatch.setattr(ranges, "RANGES_MAX", 1000)
     endless = ((at, at + 1) for at in iter(lambda: 2, 3))
     with pytest.raises(FilesystemError, match="in too many pieces"):
         merge(endless)

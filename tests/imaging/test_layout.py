@@ -5,7 +5,8 @@ import zlib
 
 import pytest
 
-from rhubarbe.imaging.errors import PartitionError, SourceError
+from rhubarbe.disk.errors import PartitionError
+from rhubarbe.imaging.errors import SourceError
 from rhubarbe.imaging.layout import (
     BOOT_GAP,
     FIRST_EDGE,

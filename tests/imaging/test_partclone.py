@@ -293,7 +293,7 @@ def test_a_kind_that_partclone_cannot_tell_is_stored_raw(
     with disk.open("r+b") as file:
         file.write(b"XFSB")
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("rhubarbe.imaging.filesystems.programs._ADMIN_PATH", "/nowhere")
+    monkeypatch.setattr("rhubarbe.annexe.programs._ADMIN_PATH", "/nowhere")
     programs.zip("-l", disk, tmp_path / "image.ndz")
     assert "xfs, but partclone.xfs is not installed: stored raw" in capsys.readouterr().err
     assert check_file(tmp_path / "image.ndz").data_bytes == MIB
@@ -328,7 +328,7 @@ FAILING = [
     ("yes", "partclone.xfs says more than 1 MiB"),
     ("echo; yes >&2", "partclone.xfs says more than 1 MiB"),
     ("exec sleep 1000", "partclone.xfs has not ended within 2 s"),
-    ("printf 'bad \\033[31mwords' >&2; exit 1", "refused it (bad [31mwords)"),
+    ("printf 'bad \\033[31mwords' >&2; exit 1", "refused it (bad words)"),
     (
         r"printf '0x14000000  ?\n0x0 0x1000 +\n0x1000 0x13FFF000 ?\n'",
         "less is in use by partclone.xfs than by its superblock",

@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from rhubarbe.imaging.errors import PartitionError
-from rhubarbe.imaging.partitions import read_partitions
+from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.partitions import read_partitions
 
 MIB = 1 << 20
 LOGICALS = "2048,2048,83\n4096,28672,{}\n6144,2048,83\n10240,2048,82\n14336,4096,7\n20480,2048,83\n"

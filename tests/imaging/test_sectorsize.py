@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rhubarbe.imaging.partitions import read_partitions
+from rhubarbe.disk.partitions import read_partitions
 from rhubarbe.imaging.sectorsize import of_table
 from rhubarbe.ndz.check import check_file
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rhubarbe.annexe.errors import Misused
 from rhubarbe.testbed import drives
 from rhubarbe.testbed.drives import Drive, Wish
-from rhubarbe.testbed.errors import Misused
 
 GIB = 1 << 30
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rhubarbe.testbed.errors import Misused
+from rhubarbe.annexe.errors import Misused
 from rhubarbe.testbed.faults import KNOWN, Fault, Faults, by_node, parse
 
 

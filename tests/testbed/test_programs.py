@@ -2,12 +2,12 @@
 
 import pytest
 
+from rhubarbe.annexe.errors import MissingProgram
 from rhubarbe.testbed import programs
-from rhubarbe.testbed.errors import MissingProgram
 
 
 def test_all_that_is_missing_in_one_line(monkeypatch):
-    monkeypatch.setattr(programs.shutil, "which", lambda name, path: None)
+    monkeypatch.setattr(programs, "locate", lambda name: None)
     monkeypatch.setattr(programs.os, "geteuid", lambda: 1000)
     with pytest.raises(MissingProgram) as raised:
         programs.require(("ip", "unshare", "setpriv", "sshd"), root=True, what="--hosts")
@@ -18,6 +18,6 @@ def test_all_that_is_missing_in_one_line(monkeypatch):
 
 
 def test_nothing_is_missing(monkeypatch):
-    monkeypatch.setattr(programs.shutil, "which", lambda name, path: f"/bin/{name}")
+    monkeypatch.setattr(programs, "locate", lambda name: f"/bin/{name}")
     monkeypatch.setattr(programs.os, "geteuid", lambda: 0)
     programs.require(("ip", "sshd"), root=True, what="--hosts")

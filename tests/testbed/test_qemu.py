@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rhubarbe.annexe.errors import Misused, ProgramFailed
 from rhubarbe.testbed import built as building
 from rhubarbe.testbed import machines, netboot, qemu
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.drives import Drive, Wish
-from rhubarbe.testbed.errors import Misused, ProgramFailed
 from rhubarbe.testbed.faults import Faults, by_node, parse
 from rhubarbe.testbed.namespace import PrivateNetwork
 from rhubarbe.testbed.qemu import Chassis, QemuMachine

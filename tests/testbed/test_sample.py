@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
 from rhubarbe.testbed import programs, sample
 from rhubarbe.testbed.disk import Disk
-from rhubarbe.testbed.errors import MissingProgram, ProgramFailed
 
 OFFSET = sample.PARTITION_SECTOR * sample.SECTOR
 

@@ -1,7 +1,9 @@
 """On disks with which sectors a filesystem can be mounted: no larger than what it counts in."""
 
+from rhubarbe.disk import ext
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.filesystems.marks import identify
-from rhubarbe.imaging.filesystems.usage import ReadAt
 
 _PAGE = 4096
 
@@ -12,7 +14,10 @@ def least_sector_size(read_at: ReadAt) -> int | None:
     Sources: the filesystems' headers in the Linux kernel, the FAT, exFAT and NTFS boot sectors.
     """
     kinds = identify(read_at)
-    return _unit(kinds[0], read_at) if len(kinds) == 1 else None
+    try:
+        return _unit(kinds[0], read_at) if len(kinds) == 1 else None
+    except FilesystemError:
+        return None
 
 
 def _unit(kind: str, read_at: ReadAt) -> int | None:
@@ -20,7 +25,7 @@ def _unit(kind: str, read_at: ReadAt) -> int | None:
         return int.from_bytes(read_at(offset, size), "little")
 
     units = {
-        "ext": lambda: 1024 << min(number(1024 + 24, 4), 6),
+        "ext": lambda: ext.read_superblock(read_at).block_bytes,
         "xfs": lambda: int.from_bytes(read_at(102, 2), "big"),
         "btrfs": lambda: number(65536 + 0x90, 4),
         "fat": lambda: number(11, 2),

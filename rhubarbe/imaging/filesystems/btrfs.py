@@ -7,10 +7,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rhubarbe.imaging.errors import FilesystemError
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.ranges import Range, merge
+from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.filesystems import checksums
 from rhubarbe.imaging.filesystems.btrfs_trees import CHUNK_ITEM, KEY, ChunkMap, Root, Trees
-from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge
+from rhubarbe.imaging.filesystems.usage import Usage
 from rhubarbe.ndz.header import SECTOR
 
 MAGIC = b"_BHRfS_M"

@@ -9,8 +9,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from rhubarbe.imaging.errors import FilesystemError
-from rhubarbe.imaging.filesystems.usage import ReadAt
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.reading import ReadAt
 
 CHUNK_ITEM = 228
 KEY = struct.Struct("<QBQ")

@@ -7,8 +7,10 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from rhubarbe.imaging.errors import FilesystemError
-from rhubarbe.imaging.filesystems.usage import Range, ReadAt, Usage, merge, to_sectors, whole
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.ranges import Range, merge, to_sectors
+from rhubarbe.disk.reading import ReadAt
+from rhubarbe.imaging.filesystems.usage import Usage, whole
 from rhubarbe.ndz.header import SECTOR
 
 _FAT12_CLUSTERS, _FAT16_CLUSTERS = 4085, 65525

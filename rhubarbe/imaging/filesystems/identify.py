@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from rhubarbe.imaging.errors import FilesystemError
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.filesystems import btrfs, ext, fat, swap
 from rhubarbe.imaging.filesystems.marks import identify
-from rhubarbe.imaging.filesystems.usage import Place, ReadAt, Usage, whole
+from rhubarbe.imaging.filesystems.usage import Place, Usage, whole
 
 _READERS: dict[str, Callable[[ReadAt, int], Usage]] = {
     "ext": ext.find_usage,

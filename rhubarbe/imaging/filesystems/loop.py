@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rhubarbe.imaging.errors import FilesystemError
+from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.imaging.filesystems.usage import Place
 
 _CONTROL = "/dev/loop-control"

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rhubarbe.imaging.filesystems import btrfs, ext, fat, swap
-from rhubarbe.imaging.filesystems.usage import ReadAt
+from rhubarbe.disk import ext
+from rhubarbe.disk.reading import ReadAt
+from rhubarbe.imaging.filesystems import btrfs, fat, swap
 from rhubarbe.ndz.header import SECTOR
 
 CONTAINERS = frozenset({"lvm", "luks", "bitlocker", "bcache", "RAID member (md)", "RAID member"})

@@ -12,11 +12,13 @@ import os
 import re
 from collections.abc import Iterator
 
-from rhubarbe.imaging.errors import FilesystemError
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.ranges import Range, gaps, merge
+from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.filesystems.loop import device_of
 from rhubarbe.imaging.filesystems.programs import find, run
 from rhubarbe.imaging.filesystems.superblocks import find_extent
-from rhubarbe.imaging.filesystems.usage import Place, Range, ReadAt, Usage, merge
+from rhubarbe.imaging.filesystems.usage import Place, Usage
 from rhubarbe.ndz.header import SECTOR
 
 _REACH = re.compile(rb"0x([0-9A-F]{1,16})\s+\?\n")
@@ -35,7 +37,7 @@ def find_usage(kind: str, read_at: ReadAt, place: Place) -> Usage:
         if kind == "xfs" and b"<CLEAN>" not in run([find("xfs_logprint"), "-t", device]):
             raise FilesystemError("its xfs log is yet to be replayed")
         said = run([program, "-q", "-D", "-s", device, "-o", "-", "-L", os.devnull])
-    used = _complement(merge(parse(said, extent.end * SECTOR)), extent.end)
+    used = gaps(merge(parse(said, extent.end * SECTOR)), [(0, extent.end)])
     if sum(end - start for start, end in used) < extent.used:
         raise FilesystemError(f"less is in use by partclone.{kind} than by its superblock")
     return Usage(kind, tuple(used), extent.end)
@@ -57,12 +59,3 @@ def parse(said: bytes, end: int) -> Iterator[Range]:
             yield -(-start // SECTOR), at // SECTOR
     if at != reach or not end - _ROUNDING < reach <= end:
         raise FilesystemError(f"partclone's map ends at byte {at} of {end}")
-
-
-def _complement(free: list[Range], end: int) -> list[Range]:
-    used, reach = [], 0
-    for start, stop in [*free, (end, end)]:
-        if start > reach:
-            used.append((reach, start))
-        reach = stop
-    return used

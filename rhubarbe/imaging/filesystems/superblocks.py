@@ -8,8 +8,8 @@ fs/ntfs3/ntfs.h, Microsoft's exFAT specification.
 import struct
 from dataclasses import dataclass
 
-from rhubarbe.imaging.errors import FilesystemError
-from rhubarbe.imaging.filesystems.usage import ReadAt
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.reading import ReadAt
 from rhubarbe.ndz.header import SECTOR
 
 _XFS = struct.Struct(">4sIQQ24xQ")

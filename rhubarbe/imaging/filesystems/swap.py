@@ -5,8 +5,9 @@ Source: the Linux kernel's include/linux/swap.h.
 
 import struct
 
-from rhubarbe.imaging.errors import FilesystemError
-from rhubarbe.imaging.filesystems.usage import ReadAt, Usage, whole
+from rhubarbe.disk.errors import FilesystemError
+from rhubarbe.disk.reading import ReadAt
+from rhubarbe.imaging.filesystems.usage import Usage, whole
 from rhubarbe.ndz.header import SECTOR
 
 SIGNATURES = (b"SWAPSPACE2", b"SWAP-SPACE")

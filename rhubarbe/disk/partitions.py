@@ -6,14 +6,13 @@ disks for MBR.
 """
 
 import itertools
-import os
 import struct
 from dataclasses import dataclass
 
-from rhubarbe.imaging.errors import PartitionError
-from rhubarbe.imaging.filesystems.usage import merge
-from rhubarbe.imaging.gpt import Disk, GptHeader, ReadAt, read_copy
-from rhubarbe.ndz.header import SECTOR
+from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.gpt import Disk, GptHeader, read_copy
+from rhubarbe.disk.ranges import merge
+from rhubarbe.disk.reading import SECTOR, ReadAt
 
 EXTENDED_TYPES = frozenset({0x05, 0x0F, 0x85})
 PROTECTIVE_TYPE = 0xEE
@@ -101,15 +100,17 @@ def gpt_sector_size(read_at: ReadAt) -> int | None:
     return None
 
 
-def set_mbr_type(descriptor: int, number: int, kind: int) -> None:
-    """Set the type of a primary partition (1 to 4) of an open disk; raise PartitionError."""
-    entries = _mbr_entries(os.pread(descriptor, SECTOR, 0))
+def with_type(first: bytes, number: int, kind: int) -> bytes:
+    """Return a disk's first sector with the type of a primary partition (1 to 4) set.
+
+    Raises PartitionError where it has none.
+    """
+    entries = _mbr_entries(first)
     if not 1 <= number <= MBR_ENTRIES or not entries or entries[0][0] == PROTECTIVE_TYPE:
         raise PartitionError(f"P{number} has no type to set: only the primary ones of an MBR have")
-    sector = bytearray(os.pread(descriptor, SECTOR, 0))
+    sector = bytearray(first)
     sector[446 + 16 * (number - 1) + 4] = kind
-    os.pwrite(descriptor, sector, 0)
-    os.fsync(descriptor)
+    return bytes(sector)
 
 
 def _check_overlaps(table: PartitionTable) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rhubarbe.images.extfs import Absent, ExtFilesystem, Unreadable
+from rhubarbe.disk.errors import AbsentFile, FilesystemError
+from rhubarbe.disk.ext_files import ExtFilesystem
 from rhubarbe.images.provenance import STAMP
 
 LINES = "2026-03-19@10:24:05 - node fit04 - image mywork - by alice\n"
@@ -19,7 +20,11 @@ SMALL = ("-b", "1024", "-N", "32", "-O", "^has_journal")
 
 
 def read_stamp(disk):
-    return ExtFilesystem(disk, 0).read(STAMP)
+    return read_stamp_of(disk.read)
+
+
+def read_stamp_of(read_at):
+    return ExtFilesystem(read_at, 0).read(STAMP)
 
 
 class Memory(bytearray):
@@ -39,7 +44,7 @@ def test_a_filesystem_that_lies_is_no_traceback(make_filesystem, kind):
         disk[at] ^= 0xFF
         try:
             read_stamp(disk)
-        except Unreadable:
+        except FilesystemError:
             unreadable += 1
         disk[at] ^= 0xFF
     assert unreadable > 20
@@ -55,8 +60,27 @@ def test_a_tree_of_extents_without_end(make_filesystem):
         disk += here + struct.pack("<IIHH", 0, block + 1, 0, 0) * 84 + bytes(4)
         block += 1
     disk[inode : inode + 24] = struct.pack("<HHHHIIIHH", 0xF30A, 1, 4, 5, 0, 0, block - 5, 0, 0)
-    with pytest.raises(Unreadable, match="does not end"):
+    disk[1028:1032] = struct.pack("<I", block)  # all of it is in the filesystem
+    with pytest.raises(FilesystemError, match="does not end"):
         read_stamp(disk)
+
+
+@pytest.mark.parametrize("count", [5, 84, 65535])
+def test_extents_that_are_more_than_there_is_room_for(make_filesystem, count):
+    disk = Memory(make_filesystem(STAMPED, "-t", "ext4", *SMALL, size=1).read_bytes())
+    last = disk.rindex(b"\x0a\xf3")  # of the inodes that are used, the stamp's is the last
+    disk[last + 2 : last + 4] = struct.pack("<H", count)
+    assert ExtFilesystem(disk.read, 0).names("etc") == ["rhubarbe-image"]
+    with pytest.raises(FilesystemError):
+        read_stamp(disk)
+
+
+def test_what_is_cut_short_is_told(make_filesystem):
+    whole = make_filesystem(STAMPED, "-t", "ext4", *SMALL, size=1).read_bytes()
+    for length in (0, 1024, 2047, 2048, 8192):
+        cut = whole[:length]
+        with pytest.raises(FilesystemError):
+            read_stamp_of(lambda at, count, cut=cut: cut[at : at + count])
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +111,8 @@ def test_whatever_is_written_there_it_ends_in_words(lied_about, data):
         disk[at : at + len(junk)] = junk
     for look in (lambda files: files.read(STAMP), lambda files: files.names("etc")):
         try:
-            look(ExtFilesystem(disk, 0))
-        except Unreadable:
+            look(ExtFilesystem(disk.read, 0))
+        except FilesystemError:
             continue
     assert len(disk) == len(lied_about)
 
@@ -102,24 +126,24 @@ def test_all_names_of_a_directory_are_found(make_filesystem, block, many):
     path = make_filesystem(names, *options, size=64)
     command = ["e2fsck", "-fyD", path]
     subprocess.run(command, env={**os.environ, "PATH": SBIN}, check=False, capture_output=True)
-    files = ExtFilesystem(Memory(path.read_bytes()), 0)
+    files = ExtFilesystem(Memory(path.read_bytes()).read, 0)
     assert sorted(files.names("etc")) == sorted(name.removeprefix("etc/") for name in names)
     assert files.size("etc/last") == 1
-    with pytest.raises(Absent):
+    with pytest.raises(AbsentFile):
         files.read(f"etc/name-{many:05}")
 
 
 def test_what_is_no_file_is_told_from_one(make_filesystem):
     files = {"etc/empty": b"", "etc/link": Path("empty"), "lib": Path("etc")}
-    found = ExtFilesystem(Memory(make_filesystem(files).read_bytes()), 0)
+    found = ExtFilesystem(Memory(make_filesystem(files).read_bytes()).read, 0)
     assert found.read("etc/empty") == b""
     assert [found.size(path) for path in ("etc/empty", "etc/link", "etc", "gone/away")] == [0] * 4
     assert found.names("etc/empty") == found.names("gone") == found.names("lib") == []
     for path in ("etc/link", "lib/empty", "etc"):
-        with pytest.raises(Unreadable) as caught:
+        with pytest.raises(FilesystemError) as caught:
             found.read(path)
-        assert not isinstance(caught.value, Absent), path
-    with pytest.raises(Absent):
+        assert not isinstance(caught.value, AbsentFile), path
+    with pytest.raises(AbsentFile):
         found.read("etc/empty/below")
 
 
@@ -127,16 +151,16 @@ def test_what_is_not_written_reads_as_zeros(make_filesystem):
     """Holes, and extents that were only reserved."""
     content = b"begin" + bytes(300_000) + b"end"
     path = make_filesystem({"sparse": content})
-    assert ExtFilesystem(Memory(path.read_bytes()), 0).read("sparse") == content
+    assert ExtFilesystem(Memory(path.read_bytes()).read, 0).read("sparse") == content
     command = ["debugfs", "-w", "-R", "fallocate /sparse 100 140", path]
     subprocess.run(command, env={**os.environ, "PATH": SBIN}, check=True, capture_output=True)
-    assert ExtFilesystem(Memory(path.read_bytes()), 0).read("sparse") == content
+    assert ExtFilesystem(Memory(path.read_bytes()).read, 0).read("sparse") == content
 
 
 def test_what_is_too_large_is_not_read_in_part(make_filesystem):
     path = make_filesystem({STAMP: LINES.encode() * 100_000}, size=16)
-    with pytest.raises(Unreadable, match="too large"):
+    with pytest.raises(FilesystemError, match="too large"):
         read_stamp(Memory(path.read_bytes()))
     path = make_filesystem({STAMP: LINES.encode() * 6000}, "-t", "ext2", "-b", "1024", name="old")
-    with pytest.raises(Unreadable, match="too many blocks"):
+    with pytest.raises(FilesystemError, match="too many blocks"):
         read_stamp(Memory(path.read_bytes()))

@@ -5,14 +5,11 @@ Positions are in the disk's own logical sectors. Source: the UEFI specification,
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from rhubarbe.ndz.header import SECTOR
-
-ReadAt = Callable[[int, int], bytes]
-"""read_at(byte offset, byte count) -> bytes, fewer at the end of the disk."""
+from rhubarbe.disk.reading import SECTOR, ReadAt
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY = struct.Struct("<16s16sQQQ72s")

@@ -1,0 +1,1 @@
+"""What all programs of the annexes do alike: options, errors, other programs that they run."""
