@@ -371,3 +371,249 @@ def test_what_others_ask_for_puts_off_only_for_a_while():
         asked = requests(receiver, now)
     assert now < 2
     assert {packet.chunk for packet in asked} == {0, 1}
+
+
+def steady(chance=0.0, *, chunks=10, crowd=0, knows=False, **tuning):
+    """Return a receiver that has joined, whose chance always falls so; ``crowd`` others ask."""
+    tuning = Tuning(**{"randomize": False} | tuning)
+    receiver = Receiver(7, tuning, now=0.0, chunks=chunks if knows else 0)
+    receiver._random.random = lambda: chance
+    receiver.receive(Joined(chunks * 1024), 0.0)
+    for now in (1.0, 2.0) if crowd else ():
+        for number in range(crowd):
+            receiver.receive(Ask(chunks), now, f"10.0.0.{number}")
+    return receiver
+
+
+LOST = 1 << 5 | 1 << 1023
+
+
+def test_who_it_is_and_what_a_chunk_lacks_is_told():
+    receiver = joined()
+    assert receiver.client == 7
+    assert receiver.missing(0) == 0
+    receiver.store(0, 0b1011, 0.1)
+    assert receiver.missing(0) == WHOLE_CHUNK & ~0b1011
+    assert receiver.missing(1) == 0
+
+
+def test_the_same_client_asks_in_the_same_order():
+    orders = []
+    for client in (7, 7, 8):
+        receiver = Receiver(client, Tuning(), now=0.0)
+        receiver.receive(Joined(1000 * 1024), 0.0)
+        orders.append([packet.chunk for packet in receiver.poll(TICK)])
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_when_it_wants_to_be_polled():
+    receiver = Receiver(7, Tuning(randomize=False), now=0.0)
+    receiver.poll(0.0)
+    assert receiver.deadline() == 0.5
+    receiver.poll(0.5)
+    assert (receiver.deadline(), receiver.counts.joins) == (1.0, 2)
+    receiver.receive(Joined(4096), 0.6)
+    assert receiver.deadline() == 0.6 + TICK
+    receiver.store(0, WHOLE_CHUNK, 0.61)
+    assert receiver.deadline() == 0.0
+    assert requests(receiver, 0.61) == [Ask(1), Ask(2)]
+    assert receiver.deadline() > 0.61
+
+
+def test_in_silence_the_pauses_grow_tick_by_tick_up_to_a_second():
+    receiver = steady()
+    pauses = []
+    for _ in range(40):
+        now = receiver.deadline()
+        assert receiver.poll(now)
+        pauses.append(round((receiver.deadline() - now) / TICK, 6))
+    assert pauses == [3.0, *(3.0 + ticks for ticks in range(2, 34)), *[36.0] * 7]
+    assert receiver.counts.idles == 40
+    receiver.store(0, 0b1, now)
+    assert receiver.deadline() == pytest.approx(now + 3 * TICK)
+    receiver.poll(receiver.deadline())
+    assert receiver.deadline() == pytest.approx(now + 6 * TICK)
+
+
+def test_no_two_clients_pause_equally_long():
+    pauses = []
+    for client in range(100):
+        receiver = Receiver(client, Tuning(), now=0.0)
+        receiver.receive(Joined(4096), 0.0)
+        receiver.poll(TICK)
+        pauses.append((receiver.deadline() - TICK) / (3 * TICK))
+    assert 1 <= min(pauses) < 1.1
+    assert 1.9 < max(pauses) < 2
+
+
+def test_the_more_ask_the_longer_it_pauses():
+    receiver = steady(0.5, crowd=48)
+    assert len(requests(receiver, 2.0)) == 2
+    assert receiver.deadline() == pytest.approx(2.0 + 3 * TICK * 2 * 1.5)
+    for _ in range(120):
+        now = receiver.deadline()
+        receiver.poll(now)
+    assert receiver.deadline() - now == pytest.approx(99 * TICK + 3 * TICK * 2 * 1.5)
+
+
+@pytest.mark.parametrize(("crowd", "redo"), [(0, 1.0), (48, 3.0)])
+def test_what_was_asked_for_is_asked_for_again_after_a_while(crowd, redo):
+    receiver = steady(crowd=crowd)
+    assert requests(receiver, 2.0) == [Ask(0), Ask(1)]
+    fill(receiver, 9, 1.9 + redo)
+    assert requests(receiver, 1.9 + redo) == []
+    fill(receiver, 8, 2.0 + redo)
+    again = [AskPart(0, 1, WHOLE_CHUNK), AskPart(1, 1, WHOLE_CHUNK)]
+    assert requests(receiver, 2.0 + redo) == again
+
+
+@pytest.mark.parametrize(
+    ("now", "asked"), [(2.5, [Ask(1)]), (3.0, [AskPart(0, 1, WHOLE_CHUNK & ~1), Ask(1)])]
+)
+def test_what_a_chunk_lacks_is_asked_for_again_after_a_while(now, asked):
+    receiver = steady(1.0, read_ahead=1)
+    assert requests(receiver, 1.0) == [Ask(0)]
+    receiver.store(0, 1, 2.0)
+    fill(receiver, 9, now)
+    assert requests(receiver, now) == asked
+    fill(receiver, 8, now + 0.01)
+    assert requests(receiver, now + 0.01) == []
+
+
+def test_what_others_ask_for_puts_off_its_own_request():
+    receiver = steady()
+    requests(receiver, TICK)
+    assert receiver.deadline() == pytest.approx(4 * TICK)
+    receiver.receive(Ask(0), 0.1)
+    assert receiver.deadline() == pytest.approx(0.1 + 3 * TICK)
+    receiver.store(1, 0b1, 0.2)
+    receiver.receive(Ask(0), 0.25)
+    assert receiver.deadline() == pytest.approx(0.25 + 3 * TICK)
+
+
+def test_a_part_of_a_chunk_that_another_asked_for_does_not_stand_for_the_whole():
+    receiver = steady()
+    receiver.receive(AskPart(0, 1, 0b1), 0.01)
+    fill(receiver, 9, 0.02)
+    assert requests(receiver, 0.02) == [Ask(0), Ask(1)]
+
+
+def test_repairs_that_several_asked_for_are_all_left_out():
+    receiver = steady(0.5)
+    requests(receiver, TICK)
+    receiver.store(0, WHOLE_CHUNK & ~0b1110, 0.05)
+    receiver.receive(AskPart(0, 1, 0b0010), 0.051)
+    receiver.receive(AskPart(0, 1, 0b0100), 0.052)
+    assert requests(receiver, 0.05 + REPAIR_DELAY) == [AskPart(0, 1, 0b1000)]
+    receiver.receive(AskPart(0, 1, 0b0100), 0.09)
+    fill(receiver, 9, 0.1)
+    assert AskPart(0, 1, 0b1110) not in requests(receiver, 0.1)
+
+
+@pytest.mark.parametrize(("crowd", "delay"), [(0, REPAIR_DELAY / 2), (48, REPAIR_DELAY * 1.5)])
+def test_a_repair_is_asked_for_after_a_delay_that_grows_with_the_crowd(crowd, delay):
+    receiver = steady(0.5, crowd=crowd)
+    requests(receiver, 2.0)
+    receiver.store(0, WHOLE_CHUNK & ~LOST, 2.01)
+    receiver.store(1, 0b1, 2.02)
+    due = receiver.deadline()
+    assert due == pytest.approx(2.02 + delay)
+    assert requests(receiver, due - 0.001) == []
+    assert requests(receiver, due) == [AskPart(0, 1, LOST)]
+
+
+def test_a_repair_that_came_by_itself_is_not_asked_for():
+    receiver = steady(0.5)
+    requests(receiver, TICK)
+    receiver.store(0, WHOLE_CHUNK & ~LOST, 0.05)
+    receiver.store(1, 0b1, 0.051)
+    receiver.store(0, LOST, 0.052)
+    assert not any(packet.chunk == 0 for packet in requests(receiver, 0.08))
+
+
+def test_a_full_chunk_that_is_not_written_yet_makes_it_ask_for_the_next_too():
+    receiver = steady()
+    requests(receiver, TICK)
+    receiver.store(0, WHOLE_CHUNK, 0.04)
+    assert requests(receiver, 0.04) == [Ask(2)]
+
+
+def test_only_so_many_chunks_are_in_progress():
+    receiver = steady(chunks=20, in_progress=8)
+    for chunk in range(8):
+        receiver.store(chunk, 0b1, 0.01)
+    asked = requests(receiver, receiver.deadline() + 1)
+    assert {packet.chunk for packet in asked} == set(range(8))
+    receiver.store(0, WHOLE_CHUNK, 2.0)
+    assert Ask(8) in requests(receiver, 2.0)
+
+
+def test_what_a_wrong_server_sent_is_asked_for_anew_at_once():
+    receiver = steady(0.5)
+    assert requests(receiver, TICK) == [Ask(0), Ask(1)]
+    receiver.store(0, WHOLE_CHUNK & ~LOST, 0.04)
+    receiver.store(1, 0b1, 0.041)
+    receiver.start_over()
+    assert receiver.deadline() == 0.0
+    assert requests(receiver, 0.042) == [AskPart(0, 1, WHOLE_CHUNK), AskPart(1, 1, WHOLE_CHUNK)]
+    assert requests(receiver, 0.042 + REPAIR_DELAY) == []
+    assert receiver.store(0, WHOLE_CHUNK, 0.07) == WHOLE_CHUNK
+
+
+def test_a_wrong_chunk_is_asked_for_when_its_rest_is_over():
+    receiver = steady(0.5, chunks=4, knows=True, read_ahead=1)
+    requests(receiver, TICK)
+    receiver.store(0, WHOLE_CHUNK, 0.1)
+    receiver.reject(0, 0.1)
+    receiver.store(1, 0b1, 0.11)
+    receiver.poll(0.11)
+    due = receiver.deadline()
+    assert due == pytest.approx(0.1 + 0.05 * 0.75)
+    assert requests(receiver, due) == [AskPart(0, 1, WHOLE_CHUNK)]
+    assert receiver.counts.rejections == 1
+    receiver.store(2, WHOLE_CHUNK, 0.2)
+    receiver.reject(2, 0.2)
+    assert receiver.counts.rejections == 2
+
+
+def test_what_is_lost_of_a_wrong_chunk_is_not_asked_for_before_its_rest_is_over():
+    receiver = steady(0.5, chunks=4, knows=True)
+    requests(receiver, TICK)
+    receiver.store(0, WHOLE_CHUNK, 0.1)
+    receiver.reject(0, 0.1)
+    receiver.store(0, 0b1, 0.11)
+    receiver.store(1, 0b1, 0.111)
+    assert not any(packet.chunk == 0 for packet in requests(receiver, 0.13))
+    receiver.poll(0.1376)
+    assert AskPart(0, 1, WHOLE_CHUNK & ~1) in requests(receiver, 0.148)
+
+
+def test_it_gives_up_when_no_chunk_is_right_any_more():
+    receiver = vouching(silence=2.0)
+    receiver.store(0, WHOLE_CHUNK, 1.0)
+    receiver.written(1.0)
+    now = 1.0
+    with pytest.raises(NotVouchedFor, match="in 10 seconds"):
+        while now < 60:
+            receiver.store(1, 1 << int(now * 10), now)
+            receiver.poll(now)
+            now += 0.1
+    assert 11 < now < 12
+
+
+def test_blocks_that_came_twice_are_counted_together():
+    receiver = joined()
+    receiver.store(0, 0b0111, 0.1)
+    receiver.store(0, 0b0011, 0.1)
+    receiver.store(0, 0b1100, 0.1)
+    assert receiver.counts.duplicate_block == 3
+
+
+def test_a_chunk_begun_with_blocks_beyond_its_end_is_asked_for_like_any_other():
+    receiver = Receiver(7, Tuning(randomize=False), now=0.0, raw=True)
+    receiver.receive(Joined2(7, size=(1 << 20) + 3000), 0.0)
+    receiver.poll(TICK)
+    assert receiver.store(1, 1 << 5, 0.1) == 0
+    fill(receiver, 0, 0.2)
+    assert requests(receiver, 0.2) == []
+    assert AskPart(1, 1, 0b111) in requests(receiver, 1.5)

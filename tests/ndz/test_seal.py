@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rhubarbe.ndz.check import check_chunk
 from rhubarbe.ndz.deflate import Batch, Deflater, Packer
 from rhubarbe.ndz.errors import DamagedChunk
-from rhubarbe.ndz.header import CHUNK, Region, parse_header
+from rhubarbe.ndz.header import CHUNK, ChunkHeader, Region, parse_header
 from rhubarbe.ndz.seal import (
     TABLE_ROOM,
     Seal,
@@ -137,10 +137,17 @@ def tables_end(chunk):
     return parse_header(chunk, 0).tables_end
 
 
-def test_untrue_ranges_may_fill_all_that_the_tables_leave():
-    most = (4032 - tables_end(chunk_of(512))) // 8
-    chunk = sealed(untrue=struct.pack("<II", 3, 1) * most)
-    assert read_seal(chunk, parse_header(chunk, 0)).untrue == ((3, 1),) * most
+@pytest.mark.parametrize("version", [1, 4])
+def test_untrue_ranges_may_fill_all_that_the_tables_leave(version):
+    header = ChunkHeader(
+        version=version, size=10, index=0, first=8, last=16, regions=(Region(8, 8),)
+    )
+    ranges = struct.pack("<II", 3, 1) * ((4032 - header.tables_end) // 8)
+    assert header.tables_end + len(ranges) == 4032
+    chunk = sealed(untrue=ranges)
+    chunk[: header.tables_end] = header.pack()[: header.tables_end]
+    reseal(chunk)
+    assert read_seal(chunk, parse_header(chunk, 0)).untrue == ((3, 1),) * (len(ranges) // 8)
 
 
 def test_more_untrue_ranges_than_there_is_room_for_are_damage():
