@@ -91,6 +91,45 @@ async def test_a_lease_that_ends_before_the_work_is_a_warning_with_the_figure(
     assert await asked(settings) == []
 
 
+@pytest.mark.usefixtures("no_root")
+async def test_a_lease_that_just_suffices_needs_no_warning(settings, store, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    add(store, (-60, 300))
+    assert await asked(settings, 300) == []
+    assert len(await asked(settings, 300.5)) == 1
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_leases_that_follow_are_looked_for_as_far_as_the_work_reaches(settings, store):
+    day = 86400
+    add(store, (-60, day), (day, 3 * day))
+    assert await asked(settings, 2.5 * day) == []
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_leases_that_cannot_be_read_let_only_root_go_on(settings, tmp_path):
+    (tmp_path / "state").write_text("in the way")
+    words = "Not a directory.*; without a lease only root goes on: nothing touched"
+    with pytest.raises(LeaseError, match=words) as caught:
+        await asked(settings)
+    assert isinstance(caught.value.__cause__, LeaseError)
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_what_others_keep_that_cannot_be_read_is_told_fit_for_a_terminal(
+    settings, store, monkeypatch
+):
+    from rhubarbe.leases.store import Store
+
+    add(store, (-60, 3600))
+    read = Store.read
+    monkeypatch.setattr(Store, "read", lambda self: self._tell("\x1b[2Jbob's") or read(self))
+    (said,) = await asked(settings)
+    assert said.endswith("bob's")
+    assert said.isprintable()
+
+
 async def test_root_is_always_allowed_and_told(settings, monkeypatch):
     monkeypatch.setattr(user, "current_user", lambda: User(0, "root"))
     assert await asked(settings) == ["no lease is asked for: root may load at any time"]
@@ -123,6 +162,11 @@ def test_who_we_are_is_the_kernel_s_word(monkeypatch):
     assert current_user().uid == os.getuid()
     assert current_user().name != "ada"
     assert user_of(4123456789) == User(4123456789, "uid 4123456789")
+
+
+def test_a_user_is_found_by_name():
+    assert user.user_called("root") == User(0, "root")
+    assert user.user_called("nobody-at-all") is None
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What follows from several leases."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhubarbe.leases.lease import Lease, end_of_use, holders, overlapping
+from rhubarbe.errors import LeaseError
+from rhubarbe.leases.lease import Lease, end_of_use, holders, overlapping, refuse_the_past
 
 LEASES = [
     Lease(10, 20, "ada", "1"),
@@ -43,3 +45,12 @@ def test_the_end_is_the_first_moment_that_no_lease_holds(times, moment):
     leases = [Lease(begin, begin + length, "ada", "") for begin, length in times]
     end = next(each for each in range(moment, 99) if not any(lease.holds(each) for lease in leases))
     assert end_of_use(leases, "ada", moment) == (end if end > moment else None)
+
+
+def test_a_lease_begins_now_as_the_clocks_of_two_machines_have_it():
+    refuse_the_past(1000.0, 1000.0)
+    refuse_the_past(940.0, 1000.0)
+    with pytest.raises(
+        LeaseError, match=r"\Aa lease cannot begin in the past: nothing was booked\Z"
+    ):
+        refuse_the_past(939.9, 1000.0)
