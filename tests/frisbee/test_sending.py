@@ -136,6 +136,17 @@ def test_what_a_session_came_to(sender):
     }
 
 
+def test_what_is_under_way_counts_in_the_longest_queue(sender):
+    _ask(sender, Ask(0))
+    sender.next_train(62, 0.0)
+    _ask(sender, Ask(1))
+    longest = (2, 1024 - 62 + 1024)
+    assert (sender.counters.longest_queue, sender.counters.most_blocks) == longest
+    _sent(sender)
+    _ask(sender, AskPart(0, 0, 1 | 1 << 500), AskPart(1, 0, 1))
+    assert (sender.counters.longest_queue, sender.counters.most_blocks) == longest
+
+
 def test_repairs_go_first_but_do_not_starve_chunks(sender):
     big = Sender(20 * CHUNK_SIZE, 0.0)
     _ask(big, Ask(0), *(AskPart(chunk, 1, 1) for chunk in range(1, 11)))
