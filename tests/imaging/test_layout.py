@@ -2,11 +2,14 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 
 from rhubarbe.disk.errors import PartitionError
+from rhubarbe.imaging import layout as layout_module
 from rhubarbe.imaging.errors import SourceError
+from rhubarbe.imaging.filesystems.usage import Usage
 from rhubarbe.imaging.layout import (
     BOOT_GAP,
     FIRST_EDGE,
@@ -306,10 +309,39 @@ def test_of_a_larger_disk_all_but_the_backup_of_its_gpt_is_stored(plan_of, more)
 
 def test_of_a_larger_disk_the_backup_alone_is_not_enough(plan_of):
     assert plan_of(SECTORS_MAX, gpt(SECTORS_MAX, (FIRST, 8192), copies=(2,))).remarks
-    with pytest.raises(
-        SourceError, match=r"disk\.img: the GPT at its start is damaged, and the one"
-    ):
+    words = (
+        "the GPT at its start is damaged, and the one at its end is beyond what an image can count"
+        r" \(2 TiB\); sgdisk or gdisk can repair it\Z"
+    )
+    with pytest.raises(SourceError, match=rf"disk\.img: {words}"):
         plan_of(SECTORS_MAX + 1, gpt(SECTORS_MAX + 1, (FIRST, 8192), copies=(2,)))
+
+
+def test_a_filesystem_is_read_where_it_is_and_no_further(plan_of, monkeypatch):
+    asked = []
+
+    def find_usage(read_at, place):
+        end = place.size
+        asked.append((place.offset, end, place.is_all, Path(place.path).name))
+        read = [read_at(at, 16) for at in (0, end - 16, end - 10, end, end + 512)]
+        assert [len(got) for got in read] == [16, 16, 10, 0, 0]
+        assert read[0][:4] == b"here"
+        return Usage("some", ((10_000, 10_100), (20_000, 20_010)), place.sectors)
+
+    monkeypatch.setattr(layout_module, "find_usage", find_usage)
+    planned = plan_of(SECTORS, mbr((FIRST, 40_960)) | {FIRST: b"here"})
+    assert planned.ranges == [
+        (0, FIRST + FIRST_EDGE),
+        (FIRST + 10_000, FIRST + 10_100),
+        (FIRST + 20_000, FIRST + 20_010),
+        (FIRST + 40_960 - LAST_EDGE, FIRST + 40_960 + FIRST_EDGE),
+        (SECTORS - LAST_EDGE, SECTORS),
+    ]
+    plan_of(SECTORS, {0: b"here"}, is_bare=True)
+    assert asked == [
+        (FIRST * 512, 40_960 * 512, False, "disk.img"),
+        (0, SECTORS * 512, True, "disk.img"),
+    ]
 
 
 @pytest.mark.parametrize("tail", [LONG_TAIL - 64, LONG_TAIL, LONG_TAIL + 8])
