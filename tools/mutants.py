@@ -68,6 +68,8 @@ def main() -> None:
     equivalents, total = read_equivalents(), Counter[str]()
     lines = [f"{'':32}{'mutants':>8}{''.join(f'{fate:>12}' for fate in FATES)}{'caught':>10}"]
     for meta in sorted(TRIED.rglob("*.py.meta")):
+        if not (HERE.parent / meta.relative_to(TRIED).with_suffix("")).exists():
+            continue  # the module has moved
         fates = list(read_fates(meta, patterns, equivalents))
         if is_list:
             lines += [f"{name}\n    {change}" for name, fate, change in fates if fate == "survived"]

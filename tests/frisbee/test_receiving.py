@@ -337,12 +337,21 @@ def test_it_gives_up_when_what_comes_is_wrong():
     assert 2 < now < 3
 
 
-def test_it_gives_up_when_never_a_chunk_is_whole():
-    receiver = vouching(silence=2.0)
+def test_who_knows_no_manifest_goes_on_while_blocks_come():
+    receiver = joined(silence=2.0)
+    for second in range(60):
+        receiver.store(0, 1 << second, float(second))
+        receiver.poll(float(second))
+    assert receiver.missing(0)
+
+
+@pytest.mark.parametrize("chunks", [1, 4])
+def test_it_gives_up_when_never_a_chunk_is_whole(chunks):
+    receiver = vouching(chunks, silence=2.0)
     now = 0.1
     with pytest.raises(NotVouchedFor, match="in 10 seconds"):
         while now < 60:
-            receiver.store(1, 1 << int(now * 10), now)
+            receiver.store(0, 1 << int(now * 10), now)
             receiver.poll(now)
             now += 0.1
     assert 10 < now < 11
@@ -404,6 +413,13 @@ def test_the_same_client_asks_in_the_same_order():
         receiver.receive(Joined(1000 * 1024), 0.0)
         orders.append([packet.chunk for packet in receiver.poll(TICK)])
     assert orders[0] == orders[1] != orders[2]
+
+
+def test_before_it_has_joined_it_takes_nothing():
+    receiver = Receiver(7, Tuning(), now=0.0)
+    assert (receiver.chunks, receiver.blocks) == (0, 0)
+    assert receiver.store(0, 0b1, 0.1) == 0
+    assert not receiver.finished
 
 
 def test_when_it_wants_to_be_polled():
@@ -574,6 +590,19 @@ def test_a_wrong_chunk_is_asked_for_when_its_rest_is_over():
     receiver.store(2, WHOLE_CHUNK, 0.2)
     receiver.reject(2, 0.2)
     assert receiver.counts.rejections == 2
+
+
+def test_a_wrong_chunk_rests_so_briefly_that_there_are_several_tries():
+    receiver = steady(1.0, chunks=4, knows=True, silence=2.0)
+    rests = []
+    for now in range(1, 11):
+        receiver.store(0, WHOLE_CHUNK, now / 5)
+        receiver.reject(0, now / 5)
+        receiver.store(1, 1 << now, now / 5)
+        receiver.poll(now / 5)
+        rests.append(round(receiver._resting.until[0] - now / 5, 6))
+        receiver.poll(now / 5 + 0.2)
+    assert rests == [0.05, 0.1, *[0.2] * 8]
 
 
 def test_what_is_lost_of_a_wrong_chunk_is_not_asked_for_before_its_rest_is_over():

@@ -255,6 +255,7 @@ def test_it_ends_soon_after_the_last_client_when_asked_to(sender):
     sender.receive(Join(7), NODE, 0.0)
     assert sender.over(-1, 50.0) is None
     sender.receive(Leave(7, 1), NODE, 60.0)
+    assert sender.over(0.5, 60.6) is not None
     assert sender.over(-1, 61.0) is None
     assert sender.over(-1, 62.0) == "Last client left!"
 

@@ -130,6 +130,11 @@ async def test_what_others_keep_that_cannot_be_read_is_told_fit_for_a_terminal(
     assert said.isprintable()
 
 
+@pytest.mark.usefixtures("no_root")
+async def test_without_a_backend_everybody_may():
+    assert await asked(Settings()) == []
+
+
 async def test_root_is_always_allowed_and_told(settings, monkeypatch):
     monkeypatch.setattr(user, "current_user", lambda: User(0, "root"))
     assert await asked(settings) == ["no lease is asked for: root may load at any time"]

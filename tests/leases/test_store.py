@@ -88,6 +88,16 @@ def test_a_lock_that_is_kept_is_given_up_and_its_holder_told(store, tmp_path, mo
         pass
 
 
+def test_a_lock_whose_holder_is_just_gone_was_somebody_s(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr(stored, "ask", lambda *_: None)
+    with make_claim(State(tmp_path / "state").key(), "leases"):
+        words = f"{tmp_path / 'state'}: somebody has kept the leases locked for 0 s"
+        with pytest.raises(LeaseError) as caught, store.locked():
+            pass
+    assert str(caught.value) == words
+
+
 def test_whoever_waits_for_the_lock_gets_it(store):
     entered = threading.Event()
 
@@ -228,8 +238,10 @@ def test_a_directory_where_anybody_could_remove_leases_is_refused(store, tmp_pat
 def test_a_directory_of_another_user_is_refused(store, tmp_path):
     (tmp_path / "state").mkdir()
     os.chown(tmp_path / "state", STRANGER.uid, -1)
-    with pytest.raises(LeaseError, match=r"belongs to uid 12345.*chown root"):
+    with pytest.raises(LeaseError, match=r"belongs to uid 12345.*chown root") as caught:
         store.read()
+    assert str(caught.value).startswith(f"{tmp_path / 'state'}: ")
+    assert str(caught.value).count(f"{tmp_path / 'state'}:") == 1
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can act for another user")

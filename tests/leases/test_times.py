@@ -52,6 +52,12 @@ def test_what_is_no_time_is_refused_with_the_forms(text):
         read_time(text, at(NOON))
 
 
+def test_why_it_is_no_time_is_kept_for_who_looks_into_it():
+    with pytest.raises(LeaseError) as caught:
+        read_time("soon", at(NOON))
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
 def test_a_time_that_the_clocks_skip_is_refused():
     with pytest.raises(LeaseError, match=r"2026-03-29 02:30 does not exist here"):
         read_time("2026-03-29T02:30", at(NOON))

@@ -254,6 +254,44 @@ async def test_given_back():
     assert len(service.leases) == 2
 
 
+async def test_given_back_by_who_logs_in():
+    service = Service()
+    service.add(NOW + 600, NOW + 1200)
+    async with desk(service, "ada@example.org", "secret", token="") as asked:
+        assert await asked.give_back("1") == "lease 1 is deleted"
+    async with desk(service, token="") as asked:
+        with pytest.raises(LeaseError, match="give -e EMAIL"):
+            await asked.give_back("1")
+        assert await asked.leases(NOW, NOW + 600) == []
+
+
+@pytest.mark.parametrize(("begins", "ends"), [(-600, 0), (0, 600)])
+async def test_given_back_at_the_very_moment(monkeypatch, begins, ends):
+    service = Service()
+    service.add(NOW + begins, NOW + ends)
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    async with desk(service) as asked:
+        if ends == 0:
+            with pytest.raises(LeaseError, match="1: over since"):
+                await asked.give_back("1")
+        else:
+            assert await asked.give_back("1") == "lease 1 ends now"
+
+
+async def test_no_more_is_asked_for_than_the_time_in_question():
+    """A service has years of leases."""
+    asked_for = []
+
+    async def look(request):
+        asked_for.append(dict(request.query))
+        return web.json_response([] if request.path == "/leases" else {"id": 7})
+
+    async with serving(answering(look)) as url:
+        await RemoteDesk(settings(url)).leases(NOW, NOW + 0.5)
+    query = asked_for[1]
+    assert (epoch(query["after"]), epoch(query["before"])) == (NOW, NOW + 1)
+
+
 async def test_a_resource_that_is_not_there():
     async with serving(Service().application()) as url:
         with pytest.raises(LeaseError, match="HTTP status 404"):
