@@ -1,4 +1,4 @@
-"""The default window: a line for each thing worth one, below them one bar over all the nodes."""
+"""The default display: a line for each event worth one, below them one bar over all the nodes."""
 
 import io
 import os

@@ -12,8 +12,8 @@ SIGNS = {State.FAILED: "x", State.BUSY: ">", State.WAITING: ".", State.DONE: "+"
 _WORD = 7  # columns of the longest phase or state: ramdisk, waiting
 _PERCENT = 5  # columns of " 100%"
 _BARS = (12, 42)  # a node's narrowest and widest bar, brackets included
-_SPEECH = 24  # columns that the last word gets before a bar grows
-_WHISPER = 12  # columns below which the last word is not worth them
+_WORDS_FIRST = 24  # columns that a node's last words get before its bar grows
+_WORDS_LEAST = 12  # with fewer columns left, the last words are not shown
 
 NARROWEST = len("x ") + len(" ") + _WORD
 """Columns that a node takes besides its name when it has the least room."""
@@ -52,9 +52,9 @@ def bar(percent: float, width: int) -> str:
 def node(record: NodeRecord, width: int, name: int, *, bars: bool) -> str:
     """Draw one node in exactly `width` columns, its name in `name` of them.
 
-    The more room, the more is said: sign, name and phase; percentage; bar; the node's last word.
-    Without `bars` there is neither percentage nor bar; a node that has none yet, or that failed,
-    speaks in their place.
+    The more room, the more is shown: sign, name and phase; percentage; bar; the node's last words.
+    Without `bars` there is neither percentage nor bar; of a node that has none yet, or that failed,
+    the last words are in their place.
     """
     text = f"{SIGNS[record.state]} {fit(record.name, name)} "
     room = width - columns(text) - _WORD
@@ -63,7 +63,7 @@ def node(record: NodeRecord, width: int, name: int, *, bars: bool) -> str:
     text += fit(_word(record), _WORD)
     if bars and record.percent is not None and record.state is not State.FAILED:
         text += _gauge(record.percent, room)
-    if width - columns(text) - 2 >= _WHISPER:
+    if width - columns(text) - 2 >= _WORDS_LEAST:
         text += f"  {record.last_word}"
     return fit(text, width)
 
@@ -90,9 +90,9 @@ def _bar_length(room: int) -> int:
     narrow, wide = _BARS
     if room < narrow:
         return 0
-    if room < narrow + _WHISPER + 2:
+    if room < narrow + _WORDS_LEAST + 2:
         return room
-    return min(wide, max(narrow, room - _SPEECH - 2))
+    return min(wide, max(narrow, room - _WORDS_FIRST - 2))
 
 
 def _columns(letter: str) -> int:

@@ -18,7 +18,7 @@ def local_time() -> datetime:
 
 
 def stopwatch(clock: Clock) -> Callable[[], float]:
-    """Return what says how many seconds have passed: whoever sets this machine's clock moves none.
+    """Return a function that says how many seconds have passed, also while the clock is set anew.
 
     A clock that tests move by hand is its own stopwatch.
     """
@@ -45,5 +45,5 @@ class Display(Protocol):
     def close(self) -> None:
         """Give the terminal back and print what is left; called on every way out, once or more.
 
-        It waits until that is read, as patiently as the outlets are.
+        It waits until that is read, but no longer than its outlets do.
         """

@@ -1,7 +1,7 @@
 """The board on a full screen.
 
-Nothing here waits for the terminal: what it does not take is not drawn. Keys are left alone, and
-the end waits for nobody.
+Nothing here waits for the terminal: what it does not take is not drawn. Keys are not read, and the
+end does not wait for a key.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from rhubarbe.displays.screen import Screen
 from rhubarbe.displays.table import table
 from rhubarbe.events import Event, Finished, ImageSaved, NodeFailed, Notice
 
-# For a terminal to show what was written, where something else must follow.
-_MOMENT = 0.5
+# A terminal gets so long to show what was written, where something else must follow.
+_MOMENT_S = 0.5
 
 
 class Monitor:
@@ -84,7 +84,7 @@ class Monitor:
         """Do what ^Z asks for: give the terminal back, stop, and go on where we are continued."""
         self._is_asked_to_stop = False
         self._leave()
-        self.outlet.drain(_MOMENT)
+        self.outlet.drain(_MOMENT_S)
         os.kill(os.getpid(), signal.SIGTSTP)
         self._enter()
 
@@ -94,7 +94,7 @@ class Monitor:
             yield
         except BaseException:
             self._leave()
-            self.outlet.drain(_MOMENT)
+            self.outlet.drain(_MOMENT_S)
             raise
 
     def _draw(self) -> None:

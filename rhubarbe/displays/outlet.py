@@ -1,4 +1,4 @@
-"""A text stream that may fail or be stuck under us, which no command fails or waits for."""
+"""A text stream that may fail or be stuck, which neither fails a command nor holds it up."""
 
 import os
 import select
@@ -8,10 +8,10 @@ from typing import TextIO
 
 from rhubarbe.displays.writer import MOST, NOBODY_READS, Patience, Writer
 
-# Whoever redraws need not, while more than this has not gone out.
+# While more bytes than this wait to be written, nothing is redrawn.
 _BEHIND = 1 << 16
-# A last word, where nothing else is left to do.
-_LAST_WORD = 0.5
+# How long `say` waits for whoever reads.
+_LAST_WORD_S = 0.5
 
 
 def missing(lines: int, reason: str) -> str:
@@ -108,7 +108,7 @@ def _lines(text: str) -> int:
 def say(stream: TextIO | None, text: str) -> None:
     """Write a last line, and wait but a moment for whoever reads it.
 
-    No thread does so: that none can be had may be what is to be said.
+    Without a thread, since the line may be that none could be started.
     """
     if stream is None:  # closed by whoever started us
         return
@@ -126,7 +126,7 @@ def say(stream: TextIO | None, text: str) -> None:
 
 
 def _takes_more(descriptor: int) -> bool:
-    """Tell whether a piece as long as a pipe takes whole can be written within a moment."""
+    """Tell whether as much as a pipe takes in one piece can be written within a moment."""
     ready = select.poll()
     ready.register(descriptor, select.POLLOUT)
-    return bool(ready.poll(_LAST_WORD * 1000))
+    return bool(ready.poll(_LAST_WORD_S * 1000))

@@ -55,7 +55,7 @@ class Report:
     def write(self) -> None:
         """Write the file: whole under its name, or not at all; raises OSError.
 
-        It is not waited for for ever: it may be a pipe that nobody reads, or on a disk that does
+        That is given up after a while: it may be a pipe that nobody reads, or on a disk that does
         not answer.
         """
         text = json.dumps(self._document | {"ended": self._now()}, indent=2) + "\n"
@@ -88,7 +88,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _pour(path: Path, text: str) -> None:
-    """Write into a pipe, a terminal: nothing to replace; nor is one to become ours."""
+    """Write into a pipe or a terminal: it cannot be replaced as a file is."""
     descriptor = open_device(path)
     with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - of a descriptor
         stream.write(text)

@@ -1,4 +1,4 @@
-"""A terminal that is drawn on by the words of its terminfo entry, as text for an outlet.
+"""A terminal that is drawn on by the control sequences of its terminfo entry, as an outlet's text.
 
 Curses draws by itself, and waits for a terminal that is stopped; this only says what to write.
 Keys are left alone: nothing here reads, so that what is typed meanwhile reaches the shell.
@@ -19,7 +19,7 @@ from rhubarbe.displays.errors import NoTerminal
 
 _COLOURS = {Style.FAILED: curses.COLOR_RED, Style.DONE: curses.COLOR_GREEN}
 _LOCAL_FLAGS = 3  # in what tcgetattr returns
-_DELAY = re.compile(rb"\$<[^>]*>")  # for terminals of the time when they had to be waited for
+_DELAY = re.compile(rb"\$<[^>]*>")  # a pause in terminfo, which only old terminals needed
 
 
 class Screen:
@@ -64,7 +64,7 @@ class Screen:
         return True
 
     def enter(self) -> str:
-        """Show no keys, and return how to begin."""
+        """Switch the echo of keys off, and return what begins a full screen."""
         with contextlib.suppress(termios.error):
             self._before = termios.tcgetattr(self._descriptor)
             ours = list(self._before)
@@ -74,7 +74,7 @@ class Screen:
         return _word("smcup") + _word("civis")
 
     def leave(self) -> str:
-        """Show keys as before, and return how to end."""
+        """Switch the echo back to what it was, and return what ends a full screen."""
         if self._before is not None:
             with contextlib.suppress(termios.error):  # it has gone
                 self._set(self._before)
@@ -99,7 +99,8 @@ class Screen:
         return text if cells.columns("".join(each.text for each in line)) else ""
 
     def _set(self, attributes: list[Any]) -> None:
-        # At once: what was written need not have been shown. Also from behind another job.
+        # TCSANOW, since others would wait for the output; undisturbed, since it stops jobs that
+        # are in the background.
         with _undisturbed():
             termios.tcsetattr(self._descriptor, termios.TCSANOW, attributes)
 

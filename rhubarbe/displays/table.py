@@ -8,7 +8,7 @@ from rhubarbe.events import Finished, NodeResult, Phase
 # Beyond this, the rows are those that failed, that were tried again, and the slowest.
 MOST_ROWS = 48
 SLOWEST = 5
-# Of a terminal as it comes; a table that would be wider stands closer.
+# As many as terminals usually have; a table that would be wider gets narrower gaps.
 MOST_COLUMNS = 80
 
 

@@ -16,13 +16,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 MOST = 1 << 20  # bytes that may wait
-# At most so much at once: what went out is known that exactly, and a line stays whole in a pipe.
+# Bytes of one write: a pipe takes so many in one piece, and it is known how many went out.
 _AT_ONCE = 4096
-_LOOK = 0.02
+_LOOK_EVERY_S = 0.02
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
-    """Start a thread that keeps no process from its end, and takes no signal from the main one."""
+    """Start a thread that does not keep the process from ending, and leaves signals to others."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -51,7 +51,7 @@ NOBODY_READS = frozenset({errno.EPIPE, errno.EIO, errno.ENXIO})
 class _Piece(NamedTuple):
     content: bytes
     lines: int
-    missing: int = 0  # of those before it, which are told of with it
+    missing: int = 0  # lines dropped before it; its content tells of them
 
 
 class Writer:
@@ -114,8 +114,8 @@ class Writer:
                     written, moved = self._written, now
                 if now >= min(moved + patience.still, begun + patience.total):
                     return False
-                # For patience may be shortened meanwhile, and the end of a thread tells nobody.
-                self._changed.wait(_LOOK)
+                # Again and again: the limits may be shortened, and a thread's end wakes nobody.
+                self._changed.wait(_LOOK_EVERY_S)
         return True
 
     def end(self, patience: Patience) -> bool:
@@ -141,7 +141,9 @@ class Writer:
                     self._is_writing = False
                     self._changed.notify_all()
         try:
-            os.close(self._descriptor)  # on some disks, only this writes
+            os.close(
+                self._descriptor
+            )  # some network filesystems tell only here that a write failed
         except OSError as error:
             self.failure = self.failure or error
 

@@ -18,9 +18,7 @@ from rhubarbe.frisbee.packets import BLOCK_SIZE, Ask, AskPart, Joined, Joined2, 
 from rhubarbe.frisbee.silence import Silence
 from rhubarbe.frisbee.tuning import Counts, Tuning
 
-TICK = (
-    0.03  # seconds: the original's time-out for receiving; how long it is idle is counted in these
-)
+TICK = 0.03  # seconds; the original's time-out for receiving, the unit in which it counts idleness
 REPAIR_DELAY = 0.02  # seconds
 _LONGEST_BACK_OFF = 33
 

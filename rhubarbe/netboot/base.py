@@ -19,7 +19,7 @@ DISKS_AND_CARDS = (
 )
 FILESYSTEMS = ("ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii")
 FOR_PARTCLONE = ("loop",)
-# Those of a node's root partition to be stamped, which are large.
+# A node's root partition, which save stamps, may have one of these; their modules are large.
 MORE_FILESYSTEMS = ("xfs", "btrfs", "f2fs", "jfs", "exfat")
 # mount tries these where nobody says which: a kernel lists none whose module is not loaded yet.
 TRIED_FILESYSTEMS = ("ext4", *MORE_FILESYSTEMS, "vfat")

@@ -18,13 +18,13 @@ from rhubarbe.netboot.tree import Entry, Tree
 
 INCLUDED = "systemd-sysv,udev,openssh-server,iproute2"
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
-LIMIT = 1200  # seconds
+LIMIT_S = 1200
 UNITS = "etc/systemd/system"
 ENABLED = {
     f"{UNITS}/multi-user.target.wants/systemd-networkd.service": "systemd-networkd.service",
     f"{UNITS}/sockets.target.wants/systemd-networkd.socket": "systemd-networkd.socket",
 }
-# They would look for news just when a node has booted, or prepare what no node needs to be loaded.
+# They would look for updates just when a node has booted, or load modules that no node needs.
 MASKED = (
     *(f"modprobe@{name}.service" for name in ("loop", "efi_pstore", "dm_mod", "fuse", "configfs")),
     *("sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-hugepages.mount"),
@@ -66,7 +66,7 @@ def _bootstrap(archive: Path) -> None:
     words = ["--quiet", "--variant=minbase", f"--include={INCLUDED}", *excluded]
     program = programs.find("mmdebstrap")
     try:
-        programs.run([program, *words, release["VERSION_CODENAME"], str(archive)], limit=LIMIT)
+        programs.run([program, *words, release["VERSION_CODENAME"], str(archive)], limit=LIMIT_S)
     except ProgramFailed as error:
         raise PackageError(f"Debian packages cannot be had: {error}") from error
 

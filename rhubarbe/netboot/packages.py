@@ -22,8 +22,8 @@ LISTS = Path("/var/lib/apt/lists")
 LIBRARIES = frozenset({"libs", "oldlibs", "python"})
 """Sections of the packages that are taken along with those that need them."""
 _URI = re.compile(r"'[^']+' (\S+_\S+\.deb) \d+")
-DOWNLOAD_LIMIT = 900  # seconds
-UNPACK_LIMIT = 300
+DOWNLOAD_LIMIT_S = 900
+UNPACK_LIMIT_S = 300
 
 
 def default_cache() -> Path:
@@ -97,7 +97,7 @@ class Packages:
         }
         listed = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return programs.run(
-            [programs.find(program), *listed, *words], limit=DOWNLOAD_LIMIT, directory=directory
+            [programs.find(program), *listed, *words], limit=DOWNLOAD_LIMIT_S, directory=directory
         )
 
     def _lists(self) -> Path:
@@ -153,7 +153,7 @@ class Packages:
         try:
             for file in files:
                 words = [dpkg, "-x", str(self._deb(file)), str(unfinished)]
-                programs.run(words, limit=UNPACK_LIMIT)
+                programs.run(words, limit=UNPACK_LIMIT_S)
             unfinished.rename(root)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -36,7 +36,7 @@ from {module} import main
 sys.exit(main())
 """
 
-# What nothing on a node will ask for, or what brings big libraries: packages, modules, extensions.
+# Packages, modules and extensions that nothing on a node needs, or that need big libraries.
 _LEFT_OUT = re.compile(
     r"(__phello__|__pycache__|asyncio|config-[^/]*|curses|dbm|distutils|email|ensurepip|html|http"
     r"|idlelib|lib2to3|msilib|multiprocessing|pydoc_data|sqlite3|test|tkinter|turtledemo|unittest"

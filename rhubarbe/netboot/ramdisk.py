@@ -67,7 +67,7 @@ def make_tree(recipe: Recipe, root: Root, tell: Callable[[str], None]) -> Tree:
     add_python(tree, root, tell)
     for name in PROGRAMS:
         add_packaged(tree, root, name)
-    base.add_what_ends_threads(tree, root)  # partclone's does
+    base.add_what_ends_threads(tree, root)  # partclone has threads
     for path, target in LINKS.items():
         tree.add_link(path, target)
     for extra in recipe.extras:

@@ -1,4 +1,4 @@
-"""Power, boot order and what was found: the life of a machine as a table, without I/O or clock."""
+"""Power, boot order and what was found: what a machine goes through, without I/O or clock."""
 
 from collections.abc import Callable
 from enum import StrEnum

@@ -19,8 +19,8 @@ from rhubarbe.testbed import keys, programs
 from rhubarbe.version import version
 
 ROOMS = ("annexe", "disk", "ndz", "imaging", "frisbee", "netboot")
-BUILD_LIMIT = 900.0  # seconds: packages come from far away
-LOOK_EVERY = 0.2
+BUILD_LIMIT_S = 900.0  # packages come from far away
+LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ async def _alone(cache: Path) -> AsyncIterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(LOOK_EVERY_S)
         yield
 
 
@@ -129,4 +129,4 @@ async def _build(there: Built, system_options: Sequence[str], kernel: str, *, by
 async def _ramdisk(*words: str) -> None:
     name = "rhubarbe-ramdisk"
     program = programs.python_program("rhubarbe.netboot.command", name)
-    await programs.run([*program, *words], limit=BUILD_LIMIT, name=name)
+    await programs.run([*program, *words], limit=BUILD_LIMIT_S, name=name)

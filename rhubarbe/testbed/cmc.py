@@ -54,7 +54,7 @@ class Card:
         return self._other(request.path)
 
     async def _misbehave(self, request: web.BaseRequest, key: Key | None) -> None:
-        """Faults of the card itself: those that wear off do so by commands, not by questions."""
+        """Meet the faults of the card itself; only commands count down those that wear off."""
         if self._happens("card-dead", key) and request.transport is not None:
             request.transport.abort()
             await asyncio.Event().wait()  # until the server notices

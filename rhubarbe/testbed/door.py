@@ -11,7 +11,7 @@ class Door(asyncssh.SSHServer):
         self.connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Note it; the protocol of asyncssh, as the next one."""
+        """Note it; this and the next method are called by asyncssh."""
         self.connection = conn
         self._connections.add(conn)
 

@@ -94,7 +94,7 @@ class Emulated:
             network.close()
 
     def settings(self, site: Site) -> Sections:
-        """Tell how disks are called, and how patient to be."""
+        """Tell the names of disks, and the limits of time."""
         root_offset = sample.PARTITION_SECTOR * sample.SECTOR
         return configuration.quick(site.plan.boot_time, root_offset, site.plan.ramdisk_shell)
 

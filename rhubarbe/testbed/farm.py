@@ -88,7 +88,7 @@ class Farm:
         await self._ends.aclose()
 
     def log(self, text: str) -> None:
-        """One line of the testbed's diary."""
+        """Write one line into the testbed's log."""
         now = datetime.now().strftime("%H:%M:%S.%f")[:-3]
         os.write(self._log_file, f"{now} {text}\n".encode())
 

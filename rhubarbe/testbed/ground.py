@@ -11,7 +11,7 @@ MARK = "testbed.log"
 
 
 def occupy(directory: Path) -> int:
-    """Make a directory ours, and return its diary, open and locked; raises NoRoom, or OSError.
+    """Make a directory ours, and return its log, open and locked; raises NoRoom, or OSError.
 
     Much in it is removed, emptied and written by fixed names: so nobody else may have laid links
     there.

@@ -30,9 +30,9 @@ from rhubarbe.testbed.site import Plan, Site
 from rhubarbe.testbed.system import KEYS, Boot
 
 NEEDED = ("ip", "unshare", "setpriv", "busybox", "sshd", "mke2fs", "bash")
-IMPOSSIBLE = "telnet-drops"  # telnetd is not ours
-START_LIMIT = 15.0  # seconds until a daemon listens
-LOOK_EVERY = 0.02
+IMPOSSIBLE = "telnet-drops"  # a fault of our own telnet server, where hosts run busybox's
+START_LIMIT_S = 15.0  # a daemon must listen by then
+LOOK_EVERY_S = 0.02
 PRIVILEGE_SEPARATION = Path("/run/sshd")  # which the package's service makes, where there is one
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAMESPACES = ("--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child")
@@ -114,7 +114,7 @@ class Host:
         child = self._child = await self._start(words)
         self._tasks.create_task(self._watch(child))
         try:
-            async with asyncio.timeout(START_LIMIT):
+            async with asyncio.timeout(START_LIMIT_S):
                 await self._plug_in(child)
                 await self._listening(child)
         except BaseException:
@@ -138,7 +138,7 @@ class Host:
         given = [str(place.run.parent / "accounts"), programs.find("ip")]
         with place.console.open("ab") as console:
             return await asyncio.create_subprocess_exec(
-                *namespace.dies_with_us(*unshare, "/bin/sh", "-c", BOOT, "boot", *given, *words),
+                *namespace.killed_with_us(*unshare, "/bin/sh", "-c", BOOT, "boot", *given, *words),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=console,
@@ -160,7 +160,7 @@ class Host:
         while not namespace.listens(child.pid, self._port):
             if child.returncode is not None:
                 raise ProgramFailed(f"it ended at once: see {self._place.console}")
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _watch(self, child: asyncio.subprocess.Process) -> None:
         await child.wait()

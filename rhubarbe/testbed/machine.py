@@ -14,8 +14,8 @@ from rhubarbe.testbed.boot import Found, Key, State
 from rhubarbe.testbed.disk import Disk
 from rhubarbe.testbed.faults import Faults
 
-# Seconds that a system takes to shut down.
-SHUTDOWN = 0.3
+# How long a system takes to shut down.
+SHUTDOWN_S = 0.3
 
 
 class Service(Protocol):
@@ -142,7 +142,7 @@ class Machine:
         self._tasks.create_task(self._shut_down(self._service))
 
     async def _shut_down(self, running: Service | None) -> None:
-        await asyncio.sleep(SHUTDOWN)
+        await asyncio.sleep(SHUTDOWN_S)
         if self._service is running:
             self._log(f"{self.name} shuts down")
             self.press(Key.OFF)

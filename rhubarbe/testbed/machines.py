@@ -96,7 +96,7 @@ class Machines:
                 yield network
 
     def settings(self, site: Site) -> Sections:
-        """Tell how disks are called, and how patient to be."""
+        """Tell the names of disks, and the limits of time."""
         shell = site.plan.ramdisk_shell
         return {
             **SETTINGS,

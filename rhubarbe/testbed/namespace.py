@@ -26,7 +26,7 @@ CARDS, DATA = 78, 79  # second octets
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of unshare(2)
 GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 0x1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
 LISTENS = "0A"  # a state in /proc/net/tcp
-# `brd +` gives the broadcast address, without which some of what is sent to all is not
+# `brd +` gives the broadcast address, without which some broadcasts are not sent
 SWITCH = f"""\
 link set lo up
 link add {BRIDGE} type bridge mcast_snooping 0 forward_delay 0
@@ -149,15 +149,16 @@ def pull_plug(interface: str) -> None:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sH14x", interface.encode(), flags))
 
 
-def dies_with_us(*words: str) -> list[str]:
-    """Return the command that the kernel kills when the thread that starts it ends."""
+def killed_with_us(*words: str) -> list[str]:
+    """Return a command that the kernel kills when the thread that starts it ends (PDEATHSIG)."""
     return [programs.find("setpriv"), "--pdeathsig", "KILL", "--", *words]
 
 
-def dies_with_us_whatever(*words: str) -> list[str]:
-    """Return the same of a command that changes its privileges, by which that wish is forgotten.
+def killed_with_us_across_setuid(*words: str) -> list[str]:
+    """Return a command that is killed likewise, though it changes its user, which clears PDEATHSIG.
 
-    A shell, first in a namespace of processes, dies instead, and the kernel ends all others there.
+    A shell that does not is killed: it is first in a namespace of processes, so that the kernel
+    ends all others there with it.
     """
     unshare = [programs.find("unshare"), "--pid", "--fork", "--kill-child", "--"]
-    return dies_with_us(*unshare, "/bin/sh", "-c", '"$@" & wait $!', "sh", *words)
+    return killed_with_us(*unshare, "/bin/sh", "-c", '"$@" & wait $!', "sh", *words)

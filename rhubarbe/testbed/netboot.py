@@ -1,7 +1,7 @@
 """What a gateway offers to machines that boot from the network: DHCP and TFTP by dnsmasq, pxelinux.
 
-iPXE, in the network card of a QEMU machine, waits long for what nobody here has: for IPv6 routers,
-unless one says that there is nothing to know, and for a proxy, unless told that there is none.
+iPXE, in the network card of a QEMU machine, waits long for what is not here: for IPv6 routers,
+unless one says that it has nothing to tell, and for a proxy, unless DHCP says that there is none.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ LABEL local
 COM32 chain.c32
 APPEND hd0
 """
-# Emulated on a host that is very busy, a kernel's test of its timer fails, which would be its end.
+# On a very busy host, an emulated kernel's test of its timer fails, and it would panic.
 FOR_A_BUSY_HOST = "no_timer_check"
 NO_PROXY = "encap:175,176,1b"  # iPXE's option no-pxedhcp
 TO_ALL = "fd77::"
 # Whatever our umask: a server may run as another user.
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 PORTS = (67, 69)  # DHCP, TFTP
-START_LIMIT = 10.0
-LOOK_EVERY = 0.02
+START_LIMIT_S = 10.0
+LOOK_EVERY_S = 0.02
 
 
 def require_pxelinux() -> None:
@@ -77,7 +77,7 @@ async def serving(tree: Path, run: Path, machines: Mapping[str, str]) -> AsyncIt
     log = run / "dnsmasq.log"
     with log.open("wb") as said:
         child = await asyncio.create_subprocess_exec(
-            *namespace.dies_with_us_whatever(
+            *namespace.killed_with_us_across_setuid(
                 programs.find("dnsmasq"), *_options(tree, run, machines)
             ),
             stdin=asyncio.subprocess.DEVNULL,
@@ -85,12 +85,12 @@ async def serving(tree: Path, run: Path, machines: Mapping[str, str]) -> AsyncIt
             stderr=said,
         )
     try:
-        async with asyncio.timeout(START_LIMIT):
+        async with asyncio.timeout(START_LIMIT_S):
             while not all(namespace.has_datagrams(child.pid, port) for port in PORTS):
                 if child.returncode is not None:
                     last = last_line(log.read_text())
                     raise ProgramFailed(last)
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(LOOK_EVERY_S)
         yield
     finally:
         if child.returncode is None:

@@ -107,7 +107,7 @@ class QemuMachine:
         """Run the process to its end, or to ours."""
         with self.chassis.serial.open("ab") as said:
             child = await asyncio.create_subprocess_exec(
-                *namespace.dies_with_us(*self.chassis.command()),
+                *namespace.killed_with_us(*self.chassis.command()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,

@@ -40,7 +40,7 @@ class _SshWire:
 
     def close(self) -> None:
         """End well."""
-        with suppress(OSError):  # the client was here first
+        with suppress(OSError):  # the client has closed it already
             self._process.exit(0)
 
     def cut(self) -> None:
@@ -51,7 +51,7 @@ class _SshWire:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Who a server says that it is, and the public key of who is let in, in a file."""
+    """A server's host key, and the file of the public keys that it lets in."""
 
     host_key: asyncssh.SSHKey
     authorized: Path

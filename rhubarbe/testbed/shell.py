@@ -21,13 +21,13 @@ import telnetlib3
 
 from rhubarbe.testbed.terminal import Terminal
 
-# What it thinks of clients that negotiate little would stand between the lines of a command.
+# Its warnings of clients that negotiate little would appear among the lines of a command.
 logging.getLogger("telnetlib3").setLevel(logging.CRITICAL)
 
 PIECE = 1 << 16
 NICENESS = 10
-GRACE = 1.0  # seconds between asking a session's processes to end and ending them
-NEGOTIATION = 0.2  # seconds for a client that answers no telnet option
+GRACE_S = 1.0  # between asking a session's processes to end and killing them
+NEGOTIATION_S = 0.2  # for a client that answers no telnet option
 # what the imaging programs show while they work: a line that starts with marks of progress
 IMAGING = re.compile(rb"(?:^|\n)[.sz]{4}")
 TAIL = 64
@@ -56,16 +56,16 @@ class Bash:
             env=dict(self.environment),
             start_new_session=True,
         )
-        _give_way(shell.pid)
+        _lower_priority(shell.pid)
         return shell
 
 
-def _give_way(session: int) -> None:
-    """Have a session's work hold up no power card and no door, which are this very process.
+def _lower_priority(session: int) -> None:
+    """Lower the priority of a session: this process also serves the power cards, which must answer.
 
-    A kernel that shares the processors out by session looks at the value of the session only.
+    A kernel with autogroups, one a session, regards the value of the autogroup only.
     """
-    with suppress(OSError):  # it has ended; asked too often by who is not root; no such kernel
+    with suppress(OSError):  # it has ended; set too often without being root; no autogroups
         os.setpriority(os.PRIO_PROCESS, session, NICENESS)
         Path(f"/proc/{session}/autogroup").write_text(str(NICENESS), encoding="ascii")
 
@@ -136,7 +136,7 @@ class Session:
                 await self._hang_up(shell)
             self._signal(signal.SIGKILL)
             terminal.hang_up()
-            # the last words, unless the client is gone
+            # pass on what the shell wrote last, unless the client is gone
             await asyncio.wait({inward, outward}, return_when=asyncio.FIRST_COMPLETED)
             inward.cancel()
             outward.cancel()
@@ -144,7 +144,7 @@ class Session:
     async def _hang_up(self, shell: asyncio.subprocess.Process) -> None:
         self._signal(signal.SIGHUP)
         with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(GRACE_S):
                 await shell.wait()
 
     async def _relay_in(self, terminal: Terminal) -> None:
@@ -175,7 +175,7 @@ class Session:
 
 def signal_session(leader: int, number: signal.Signals) -> None:
     """Send a signal to every process of a session: a shell gives each job a group of its own."""
-    for _ in range(2):  # once more for those born in between
+    for _ in range(2):  # once more for processes that were started in between
         for entry in Path("/proc").iterdir():
             with suppress(ValueError, ProcessLookupError):
                 if os.getsid(process := int(entry.name)) == leader:
@@ -254,7 +254,7 @@ class TelnetService:
             port=port,
             shell=self._begin,
             encoding=False,
-            connect_maxwait=NEGOTIATION,
+            connect_maxwait=NEGOTIATION_S,
             timeout=0,
             compression=False,
         )

@@ -53,7 +53,7 @@ class Site:
 
     @property
     def run(self) -> Path:
-        """What is of no use any more once the testbed ends, save to look at it."""
+        """Files of the run itself, of use afterwards only to look for faults."""
         return self.directory / "run"
 
     @property

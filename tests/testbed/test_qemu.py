@@ -267,4 +267,4 @@ def test_each_machine_has_its_address_from_dnsmasq(tmp_path):
 
 
 def test_qemu_dies_with_the_testbed(place):
-    assert qemu.namespace.dies_with_us("a", "b")[1:] == ["--pdeathsig", "KILL", "--", "a", "b"]
+    assert qemu.namespace.killed_with_us("a", "b")[1:] == ["--pdeathsig", "KILL", "--", "a", "b"]
