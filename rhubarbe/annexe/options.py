@@ -101,11 +101,10 @@ class Reader:
             if sign:
                 raise BadOption(self.wording.flag_with_value.format(name=name, word=word))
             return name, ""
-        if not sign:
-            value = next(rest, "")
-        if not value:
+        found = value if sign else next(rest, None)
+        if found is None:
             raise BadOption(self.wording.lacks_long.format(name=name, word=word))
-        return name, value
+        return name, found
 
     def _letters(self, word: str, rest: Iterator[str]) -> Iterator[tuple[str, str]]:
         while word:

@@ -41,7 +41,7 @@ def test_the_disks_of_a_machine_are_named(tmp_path):
     assert disks_here(tmp_path) == (
         "this machine has mmcblk0 (29.12 GiB, SD32G, serial 0x15),"
         " nvme0n1 (476.9 GiB, Samsung SSD 980 500GB, serial S64DNX0R),"
-        " sda (10 GiB, QEMU HARDDISK, serial QM00001), vda (2 GiB, serial a[31mb)"
+        " sda (10 GiB, QEMU HARDDISK, serial QM00001), vda (2 GiB, serial ab)"
     )
     assert disks_here(tmp_path / "block/md0") == "this machine has no disk"
 
