@@ -49,7 +49,6 @@ def test_options_and_arguments_in_any_order(line, options, arguments):
         ("--none=3", "--none unknown in none=3"),
         ("-a -n", "-n lacks"),
         ("--level", "--level lacks"),
-        ("--level=", "--level lacks"),
         ("--all=3", "--all is a flag"),
         ("--l 3", "--l means several"),
         ("--{name}", "--{name} unknown in {name}"),
