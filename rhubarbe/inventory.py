@@ -39,6 +39,17 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
+class Driver:
+    """Who does something for a node: a kind of those that there are, and what that is to know."""
+
+    kind: str
+    said: Mapping[str, Any]
+
+
+DEFAULT_NETBOOT = Driver("pxelinux", {})
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One node of the inventory."""
 
@@ -52,6 +63,16 @@ class Entry:
     def name(self) -> str:
         """The node's name to users: its full control hostname."""
         return self.control.hostname
+
+    @property
+    def power_driver(self) -> Driver:
+        """What controls the node's power."""
+        return Driver("cmc", {"address": self.cmc.ip, "name": self.cmc.hostname})
+
+    @property
+    def netboot_driver(self) -> Driver:
+        """What makes the node boot from the network."""
+        return DEFAULT_NETBOOT
 
 
 _DISK_WORDS = frozenset({"disk", "disks", "drive", "hard_drive", "harddrive"})
@@ -200,7 +221,7 @@ class _Reader:
         address = _mac(mac) if mac or needs_mac else ""
         for key, value, expected, is_good in (
             ("hostname", hostname, "a host name", _is_hostname(hostname)),
-            ("ip", ip, "an IPv4 address", _is_address(ip)),
+            ("ip", ip, "an IPv4 address", is_address(ip)),
             ("mac", mac, "a MAC address of 12 hex digits", address is not None),
         ):
             if not is_good:
@@ -220,7 +241,8 @@ def _is_hostname(text: Any) -> bool:
     return is_short and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))
 
 
-def _is_address(text: Any) -> bool:
+def is_address(text: Any) -> bool:
+    """Tell whether this is an IPv4 address."""
     # The library for addresses takes its time to import.
     parts = text.split(".") if isinstance(text, str) else []
     return len(parts) == IPV4_BYTES and all(part in _BYTES for part in parts)

@@ -27,6 +27,7 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.inventory import Entry
 from rhubarbe.text import sanitise
+from rhubarbe.transports.netboot import netboot_of
 
 LOOKED_AT_WITHIN = 10.0
 EPILOG = example("rhubarbe-rescue 7 && telnet fit07", SELECTION, EXIT_CODES)
@@ -102,18 +103,15 @@ def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int
 
 
 def _link(entry: Entry, settings: Settings) -> _Link | None:
-    from rhubarbe.transports.links import Link
-
-    pxelinux = settings.for_node(entry.number, entry.name).pxelinux
-    link = Link(pxelinux.config_dir, entry.control.mac, pxelinux.frisbee_image)
+    netboot = netboot_of(entry, settings.for_node(entry.number, entry.name))
     try:
-        target, status = within(LOOKED_AT_WITHIN, lambda: (link.target(), link.status()))
+        seen = within(LOOKED_AT_WITHIN, netboot.seen)
     except TimeoutError as error:
-        raise GatewayError(f"{link.path}: {error}") from error
-    if target is None or status is None:
+        raise GatewayError(f"{netboot.path}: {error}") from error
+    if seen is None:
         return None
-    since = datetime.fromtimestamp(status.st_mtime).astimezone()
-    return _Link(entry.name, target, f"{since:%Y-%m-%d %H:%M}", _user(status.st_uid))
+    since = datetime.fromtimestamp(seen.since).astimezone()
+    return _Link(entry.name, seen.entry, f"{since:%Y-%m-%d %H:%M}", _user(seen.uid))
 
 
 def _user(number: int) -> str:

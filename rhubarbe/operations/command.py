@@ -20,7 +20,7 @@ from rhubarbe.gateway.state.history import History, Run
 from rhubarbe.gateway.state.locks import Locks, hold
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
-from rhubarbe.node import Node, PowerCards
+from rhubarbe.node import Doors, Node
 from rhubarbe.operations.fleet import Companion, Fleet, Job
 from rhubarbe.operations.outcome import Outcome
 
@@ -34,8 +34,13 @@ class Command:
     name: str
     entries: Sequence[Entry]
     limit: float
-    settings: Settings
+    doors: Doors
     bus: Bus
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration."""
+        return self.doors.settings
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,9 +76,9 @@ class Command:
         ours = self.settings.networking.local_control_ip
         return local_address_towards(self.entries[0].control.ip, ours)
 
-    def nodes(self, cards: PowerCards) -> list[Node]:
-        """Return the nodes to work on, whose power these cards control."""
-        return [Node(entry, self.settings, cards, self.bus) for entry in self.entries]
+    def nodes(self) -> list[Node]:
+        """Return the nodes to work on."""
+        return [Node(entry, self.doors, self.bus) for entry in self.entries]
 
     async def run(
         self,

@@ -1,9 +1,8 @@
 """Load: put one image on many nodes at once."""
 
-import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,14 @@ from rhubarbe.images.manifest import CheckedImage
 from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
 from rhubarbe.ndz.header import CHUNK, SECTOR
-from rhubarbe.node import Node
+from rhubarbe.node import Doors, Node
+from rhubarbe.node.keys import require_key
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.proof import stamps_to_show
 from rhubarbe.operations.unchanged import Unchanged
 from rhubarbe.operations.vouching import Vouching, check_image, vouching
-from rhubarbe.operations.wait import SESSIONS, wait_for_boot
-from rhubarbe.operations.workplace import Workplace, require_key, workplace
+from rhubarbe.operations.wait import wait_for_boot
+from rhubarbe.operations.workplace import Workplace, workplace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +52,21 @@ class LoadRequest:
     waits: bool = False
 
 
-async def load(request: LoadRequest, settings: Settings, bus: Bus) -> None:
+async def load(
+    request: LoadRequest, settings: Settings, bus: Bus, doors: Doors | None = None
+) -> None:
     """Load the image on all the nodes; raises RhubarbeError before any node is touched, or never.
 
     The image is checked to its last chunk first, or was once, and is the same file since; what was
     checked is what is served.
     """
     with OpenImage(request.image) as image:
-        command = Command("load", request.entries, request.limit, settings, bus)
+        command = Command("load", request.entries, request.limit, doors or Doors(settings), bus)
         command.begin()
         await command.require_lease()
         require_program(settings)
         if request.waits:
-            await require_key(command)
+            await require_key(settings, bus)
         address = command.our_address()
         known = await _look_into(image, request, command)
         async with (
@@ -117,26 +119,18 @@ class _Load:
     known: _Known
     proofs: Vouching
     image: Unchanged
-    sessions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SESSIONS))
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, write the image, reset it onto its disk."""
         await self.place.into_ramdisk(node)
-        disk = await node.find_disk(to_write=True)
+        disk = await node.ramdisk.find_disk(to_write=True)
         proof = await self._proof(node, disk)
         await self._write(node, disk, proof)
         if self.request.resets:
             since = time.monotonic()
-            await node.reboot(Phase.BOOT)
+            await node.power.reboot(Phase.BOOT)
             if self.request.waits:
-                await wait_for_boot(
-                    node,
-                    since,
-                    self.known.stamps[node.name],
-                    self.place.command.settings,
-                    self.sessions,
-                    disk=disk,
-                )
+                await wait_for_boot(node, since, self.known.stamps[node.name], disk)
 
     async def _write(self, node: Node, disk: Disk, proof: ramdisk.Proof | None) -> None:
         recipient = Recipient(node.name, node.entry.control.ip, disk.path, node.settings, proof)
@@ -144,7 +138,7 @@ class _Load:
             node.enter(Phase.IMAGE, self.engine.limit, "the image was not written"),
             self.engine.delivery(recipient) as delivery,
         ):
-            work = node.write_image(
+            work = node.ramdisk.write_image(
                 delivery.command,
                 delivery.transcript,
                 delivery.silence,
@@ -179,7 +173,7 @@ class _Load:
         frisbee = node.settings.frisbee
         with_client = frisbee.engine is EngineName.FRISBEE
         program = frisbee.client if with_client else frisbee.imageunzip
-        version = await node.version_of(program)
+        version = await node.ramdisk.version_of(program)
         if self.known.needs.reaches_beyond(disk) and not version.is_ours:
             raise Refused(
                 f"the image has data up to byte {self.known.needs.data_end}, {disk.path} ends at"

@@ -12,7 +12,7 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import Phase
 from rhubarbe.inventory import Entry
-from rhubarbe.node import Node
+from rhubarbe.node import Doors, Node
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.workplace import workplace
 
@@ -30,12 +30,14 @@ class RescueRequest:
     patience: float = 0.0
 
 
-async def rescue(request: RescueRequest, settings: Settings, bus: Bus) -> None:
+async def rescue(
+    request: RescueRequest, settings: Settings, bus: Bus, doors: Doors | None = None
+) -> None:
     """Bring all the nodes there; raises RhubarbeError before any node is touched, or never.
 
     A node that does not reach the ramdisk keeps no link.
     """
-    command = Command("rescue", request.entries, request.limit, settings, bus)
+    command = Command("rescue", request.entries, request.limit, doors or Doors(settings), bus)
     command.begin()
     await command.require_lease()
     async with workplace(command, resets=not request.releases, patience=request.patience) as place:
@@ -57,4 +59,4 @@ async def _release(node: Node) -> None:
         raise GatewayError(
             f"{link.path} is not a link to {link.entry}, and so not ours: remove it by hand"
         )
-    await node.reboot(Phase.BOOT)
+    await node.power.reboot(Phase.BOOT)

@@ -18,7 +18,7 @@ from rhubarbe.images import partial_path
 from rhubarbe.images.own import own_things
 from rhubarbe.images.sectors import Patience
 from rhubarbe.inventory import Entry
-from rhubarbe.node import Node
+from rhubarbe.node import Doors, Node
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.workplace import Workplace, workplace
 from rhubarbe.text import BYTES, sanitise
@@ -61,12 +61,14 @@ class SaveRequest:
         return not words or self.stamp.endswith(f" - {words}")
 
 
-async def save(request: SaveRequest, settings: Settings, bus: Bus) -> None:
+async def save(
+    request: SaveRequest, settings: Settings, bus: Bus, doors: Doors | None = None
+) -> None:
     """Save the node's disk; raises RhubarbeError before the node is touched, or never.
 
     The image has its final name only when it is whole.
     """
-    command = Command("save", [request.entry], request.limit, settings, bus)
+    command = Command("save", [request.entry], request.limit, doors or Doors(settings), bus)
     command.begin()
     await command.require_lease()
     address = command.our_address()
@@ -114,7 +116,7 @@ class _Save:
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, stamp and read its disk, reset it onto its disk."""
         await self.place.into_ramdisk(node)
-        await node.find_disk(to_write=False)
+        await node.ramdisk.find_disk(to_write=False)
         await self._stamp(node)
         async with node.enter(Phase.IMAGE):
             try:
@@ -126,11 +128,13 @@ class _Save:
         bus.report(ImageSaved(path=str(self.request.image), size=size))
         await self._tell_own_things()
         if self.place.resets:
-            await node.reboot(Phase.BOOT)
+            await node.power.reboot(Phase.BOOT)
 
     async def _transfer(self, node: Node) -> int:
         transcript, collector = self.progress.transcript, self.collector
-        await node.read_image(collector.address, collector.port, collector.secret, transcript)
+        await node.ramdisk.read_image(
+            collector.address, collector.port, collector.secret, transcript
+        )
         size = await collector.complete(transcript.image_bytes)
         try:
             await self._publish(self.request.image.name)
@@ -166,9 +170,9 @@ class _Save:
             return
         limit, where = self.place.command.settings.nodes.silence_timeout, ""
         try:
-            where = f" on {node.root_partition} (root_partition in [frisbee])"
+            where = f" on {node.ramdisk.root_partition} (root_partition in [frisbee])"
             async with node.enter(Phase.STAMP, limit, "no end of it"):
-                await node.stamp(self.request.stamp)
+                await node.ramdisk.stamp(self.request.stamp)
         except NodeError as error:
             node.note(f"no stamp: /etc/rhubarbe-image could not be written{where}: {error}")
 

@@ -6,62 +6,70 @@ from datetime import datetime
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CardError, CommandFailed, Mistrusted, NodeError, Unreachable
+from rhubarbe.errors import CardError, Mistrusted, NodeError, Unreachable
 from rhubarbe.events import NodeAnswered, Phase
 from rhubarbe.gateway.state.history import History
 from rhubarbe.inventory import Entry
-from rhubarbe.node import LOOK, Node
+from rhubarbe.node import Doors, Node
+from rhubarbe.node.doors import LOOK, SESSIONS
+from rhubarbe.node.keys import require_files
+from rhubarbe.node.system import LETS_IN
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.loaded import Loaded, last_loaded
-from rhubarbe.operations.power import GRACE, LETS_IN, SESSIONS, reason_of
-from rhubarbe.operations.workplace import open_cards
+from rhubarbe.operations.power import GRACE, reason_of
 from rhubarbe.text import sanitise
-from rhubarbe.transports import ssh
-from rhubarbe.transports.known_hosts import require_files
-from rhubarbe.transports.presence import accepts
 
 # Connections at once, well below how many files a process may have open.
 LOOKS = 256
 
 
 async def which_are_on(
-    entries: Sequence[Entry], settings: Settings
+    entries: Sequence[Entry], settings: Settings, doors: Doors | None = None
 ) -> tuple[list[Entry], list[str]]:
     """Return the nodes that are on, and a line for each card that does not say."""
-    cards = open_cards(settings)
+    doors = doors or Doors(settings)
 
     async def look(entry: Entry) -> bool | str:
+        control = doors.power(entry)
         try:
-            return await cards.is_on(entry.cmc.ip)
+            return await control.is_on()
         except CardError as error:
-            return f"{entry.cmc.hostname}: {reason_of(error)}"
+            return f"{control.name}: {reason_of(error)}"
 
     found = await asyncio.gather(*map(look, entries))
     on = [entry for entry, state in zip(entries, found, strict=True) if state is True]
     return on, [state for state in found if isinstance(state, str)]
 
 
-async def which_are_up(entries: Sequence[Entry], settings: Settings) -> list[Entry]:
+async def which_are_up(
+    entries: Sequence[Entry], settings: Settings, doors: Doors | None = None
+) -> list[Entry]:
     """Return the nodes that accept connections on their ssh port."""
+    doors = doors or Doors(settings)
     looks = asyncio.Semaphore(LOOKS)
 
     async def look(entry: Entry) -> bool:
         async with looks:
-            return await accepts(entry.control.ip, settings.networking.ssh_port, LOOK)
+            return await doors.accepts(entry, settings.networking.ssh_port, LOOK)
 
     found = await asyncio.gather(*map(look, entries))
     return [entry for entry, is_up in zip(entries, found, strict=True) if is_up]
 
 
 async def tell_images(
-    entries: Sequence[Entry], limit: float | None, settings: Settings, bus: Bus
+    entries: Sequence[Entry],
+    limit: float | None,
+    settings: Settings,
+    bus: Bus,
+    doors: Doors | None = None,
 ) -> None:
     """Tell what is on the disk of each node: by its last load, and by its stamp where it is up.
 
     A node may take `limit` seconds to let us in.
     """
     limit, turns = limit or LETS_IN, 1 + len(entries) // SESSIONS
-    command = Command("status", entries, 2 * limit * turns + GRACE, settings, bus)
+    whole = 2 * limit * turns + GRACE
+    command = Command("status", entries, whole, doors or Doors(settings), bus)
     command.begin()
     await require_files(settings.networking)
     notices: list[str] = []
@@ -69,34 +77,24 @@ async def tell_images(
     last = last_loaded(await asyncio.to_thread(history.runs, notices.append))
     for text in notices:
         command.notice(sanitise(text))
-    sessions = asyncio.Semaphore(SESSIONS)
 
     async def job(node: Node) -> None:
         async with node.enter(Phase.SSH):
-            is_up, stamp = await _stamp(node, settings, limit, sessions)
+            is_up, stamp = await _stamp(node, limit)
             loaded = last.get(node.name)
             if loaded is None and not is_up:
                 raise Unreachable(f"no load is noted, and it is {stamp}")
         bus.report(NodeAnswered(node=node.name, text=f"{_words(loaded)}; {stamp}"))
 
-    await command.run(command.nodes(open_cards(settings)), job, is_noted=False)
+    await command.run(command.nodes(), job, is_noted=False)
 
 
-async def _stamp(
-    node: Node, settings: Settings, limit: float, sessions: asyncio.Semaphore
-) -> tuple[bool, str]:
+async def _stamp(node: Node, limit: float) -> tuple[bool, str]:
     """Tell whether the node let us in, and what is to be said of its stamp."""
-    networking = settings.networking
-    ip, port = node.entry.control.ip, networking.ssh_port
-    if not await accepts(ip, port, LOOK):
+    if not await node.system.is_up():
         return False, "not up"
-
     try:
-        async with sessions:
-            host = ssh.Host.of(node.name, ip, networking)
-            lines = (await host.ask(limit, "cat /etc/rhubarbe-image")).split("\n")
-    except CommandFailed:
-        return True, "without a stamp"
+        lines = (await node.system.look(limit) or "").split("\n")
     except Mistrusted:  # of whoever answers there, nothing can be told
         raise
     except NodeError as error:

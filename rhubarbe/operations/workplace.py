@@ -4,34 +4,26 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from re import Pattern
 
 from rhubarbe.concurrency.threads import in_passing
-from rhubarbe.config import Settings
 from rhubarbe.config.settings import Shell
-from rhubarbe.errors import GatewayError
 from rhubarbe.events import Phase, Progress
 from rhubarbe.gateway.checks.places import dangers
 from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks
 from rhubarbe.node import Node
+from rhubarbe.node.keys import require_files, require_key
+from rhubarbe.node.next_boot import link_places
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.fleet import Companion, Job
-from rhubarbe.text import sanitise
-from rhubarbe.transports.cmc import Cards
-from rhubarbe.transports.known_hosts import require_files
-from rhubarbe.transports.ssh import lacking_keys
 
 # Seconds between two words on the progress.
 TOLD_EVERY = 2.0
 # A sweep that is given up holds the lock of the node whose link it removes.
 SWEPT_WITHIN = 10.0
-
-
-def open_cards(settings: Settings) -> Cards:
-    """Return the door to the power cards."""
-    nodes = settings.nodes
-    return Cards(settings.networking.cmc_port, nodes.cmc_default_timeout, nodes.reset_window)
 
 
 async def sweep(command: Command) -> Journal:
@@ -40,33 +32,20 @@ async def sweep(command: Command) -> Journal:
     Tell where anybody could make links that nodes would boot by. Return the journal of the command.
     """
     journal = Journal(command.state_dir, command.name, command.limit)
-    config_dir = command.settings.pxelinux.config_dir
-
-    def said() -> list[str]:
-        return [*journal.sweep(config_dir), *dangers(config_dir)]
-
-    try:
-        notices = await in_passing(SWEPT_WITHIN, said)
-    except TimeoutError as error:
-        notices = [f"{config_dir}: {error}: links left behind are not looked for"]
-    for words in notices:
-        command.notice(words)
+    for directory, names in link_places(command.entries, command.settings):
+        for words in await _swept(journal, directory, names):
+            command.notice(words)
     return journal
 
 
-async def require_key(command: Command) -> None:
-    """Look for a key that nodes can be shown over ssh, before they are touched.
+async def _swept(journal: Journal, directory: Path, names: Pattern[str]) -> list[str]:
+    def said() -> list[str]:
+        return [*journal.sweep(directory, names), *dangers(directory)]
 
-    Raises GatewayError where the one that is configured cannot be used. That a user has none at all
-    is but told: nodes may let anybody in.
-    """
-    key = command.settings.networking.ssh_key
-    lack = await lacking_keys(key)
-    if lack is None:
-        return
-    if key:
-        raise GatewayError(f"the ssh key {'; '.join(lack)}; nothing was touched")
-    command.notice(sanitise("; ".join(["there is no ssh key to show to nodes", *lack])))
+    try:
+        return await in_passing(SWEPT_WITHIN, said)
+    except TimeoutError as error:
+        return [f"{directory}: {error}: links left behind are not looked for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +85,14 @@ class Workplace:
         ramdisk, the link stays too.
         """
         if not self.resets:
-            await node.wait_for_ramdisk()
+            await node.ramdisk.wait()
             return
         link = node.next_boot
         async with self.journal.recorded(node.name, link.path, link.entry):
             with self.guardian.guarding_link(link.path, link.entry):
                 async with node.linked(stays=stays):
-                    await node.reboot(Phase.RESET)
-                    await node.wait_for_ramdisk()
+                    await node.power.reboot(Phase.RESET)
+                    await node.ramdisk.wait()
 
 
 @contextlib.asynccontextmanager
@@ -127,9 +106,9 @@ async def workplace(command: Command, *, resets: bool, patience: float) -> Async
     await require_files(settings.networking)
     journal = await sweep(command)
     async with command.locked(patience) as locks, Guardian() as guardian:
-        nodes = command.nodes(open_cards(settings))
+        nodes = command.nodes()
         if any(node.settings.nodes.ramdisk_shell is Shell.SSH for node in nodes):
-            await require_key(command)
+            await require_key(settings, command.bus)
         if resets:
             for node in nodes:
                 await node.next_boot.require_entry()

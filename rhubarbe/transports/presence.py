@@ -50,12 +50,9 @@ class Presence:
     def __bool__(self) -> bool:
         return bool(self._ports)
 
-    async def departed(self, interval: float) -> None:
-        """Return once nothing of what answered does so any more; look every `interval` seconds."""
-        while True:
-            answers = await asyncio.gather(
-                *(accepts(self._ip, port, self._limit) for port in self._ports)
-            )
-            if not any(answers):
-                return
-            await asyncio.sleep(interval)
+    async def has_left(self) -> bool:
+        """Tell whether nothing of what answered does so any more."""
+        answers = await asyncio.gather(
+            *(accepts(self._ip, port, self._limit) for port in self._ports)
+        )
+        return not any(answers)

@@ -16,6 +16,7 @@ from rhubarbe.gateway.state import journal as journal_module
 from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks, user_name
 from rhubarbe.shared.directory import Directory
+from rhubarbe.transports.netboot.pxelinux import Pxelinux
 
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 STATUS = Path("/proc/self/stat").read_text()
@@ -62,7 +63,7 @@ def alter(state, **values):
 
 
 def sweep(state):
-    return Journal(state, "wait", 60).sweep(state / "pxelinux.cfg")
+    return Journal(state, "wait", 60).sweep(state / "pxelinux.cfg", Pxelinux.names)
 
 
 async def test_the_record_is_there_as_long_as_the_link(tmp_path, link):
@@ -318,7 +319,7 @@ async def test_links_may_be_in_a_directory_that_a_link_leads_to(tmp_path, link):
             raise GatewayError("remove it by hand")
     assert record_file(tmp_path).exists()
     alter(tmp_path, boot="another")
-    assert len(Journal(tmp_path, "wait", 60).sweep(tmp_path / "tftpboot")) == 1
+    assert len(Journal(tmp_path, "wait", 60).sweep(tmp_path / "tftpboot", Pxelinux.names)) == 1
     assert not link.is_symlink()
 
 

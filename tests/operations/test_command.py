@@ -13,6 +13,7 @@ from rhubarbe.errors import GatewayError, Unreachable
 from rhubarbe.events import Finished, NodeFailed, Notice, Started
 from rhubarbe.gateway.state.history import History
 from rhubarbe.inventory import Entry, Interface
+from rhubarbe.node import Doors
 from rhubarbe.operations import command as command_module
 from rhubarbe.operations.command import Command
 
@@ -35,7 +36,7 @@ def commanded(tmp_path):
     bus, told = Bus(), Told()
     bus.report = told.append
     settings = Settings(testbed=configured.TestbedSettings(state_dir=str(tmp_path / "state")))
-    return Command("load", [entry(1), entry(2), entry(3)], 1.0, settings, bus), told
+    return Command("load", [entry(1), entry(2), entry(3)], 1.0, Doors(settings), bus), told
 
 
 def history(command):
@@ -47,7 +48,7 @@ def history(command):
 
 async def run(command, job, **options):
     async with asyncio.timeout(20):
-        await command.run(command.nodes(None), job, **options)
+        await command.run(command.nodes(), job, **options)
 
 
 async def well(node):

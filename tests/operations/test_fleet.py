@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+from absent import AbsentDoors, entry
 
 from rhubarbe.bus import Bus
-from rhubarbe.config import Settings
 from rhubarbe.errors import CardError, GatewayError, ImageError, Refused, Unreachable
 from rhubarbe.events import (
     NodeFailed,
@@ -14,30 +14,15 @@ from rhubarbe.events import (
     NodeSucceeded,
     Phase,
 )
-from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Node
 from rhubarbe.operations import fleet as fleet_module
 from rhubarbe.operations.fleet import Fleet
 from rhubarbe.operations.outcome import Outcome
 
 
-class NoCards:
-    """Power cards that nobody should ask."""
-
-    async def is_on(self, ip):
-        raise AssertionError("asked")
-
-    async def send(self, ip, verb):
-        raise AssertionError("asked")
-
-    async def turn(self):
-        raise AssertionError("asked")
-
-
 def make_node(number, bus):
-    names = (f"fit{number:02}", f"10.0.0.{number}", f"02:00:00:00:00:{number:02x}")
-    interface = Interface(*names)
-    return Node(Entry(number, interface, interface, None), Settings(), NoCards(), bus)
+    """Return a node that nobody should ask."""
+    return Node(entry(number), AbsentDoors(), bus)
 
 
 def make_fleet(**options):

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from absent import AbsentDoors, entry
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
@@ -11,58 +12,48 @@ from rhubarbe.config import settings as configured
 from rhubarbe.config.settings import NetworkingSettings, NodesSettings
 from rhubarbe.errors import CommandFailed, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeNoted, Notice, Phase, PhaseDone
-from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Node
-from rhubarbe.operations import wait as wait_module
 from rhubarbe.operations.wait import WaitRequest, wait, wait_for_boot
-from rhubarbe.transports import ssh
 
 QUICK = Settings(
     networking=NetworkingSettings(ssh_backoff=0.01),
     nodes=NodesSettings(wait_default_timeout=0.5),
 )
-INTERFACE = Interface("fit01", "10.0.0.1", "02:00:00:00:00:01")
-ENTRY = Entry(1, INTERFACE, INTERFACE, None)
+ENTRY = entry()
 OLD, NEW = "1000.00 0.00\n", "0.05 0.00\n"
 STAMP = "2026-11-25@10:00:00 - image mine"
 STAMPS = f"2026-11-24@10:00:00 - node fit01 - image old\n{STAMP}\n"
 
 
-@pytest.fixture(autouse=True)
-def listening(monkeypatch):
-    """All nodes listen."""
+class System:
+    """A node's ssh service, which lets in whoever comes."""
 
-    async def accepts(ip, port, limit):
-        return True
+    def __init__(self, ask=None):
+        self.ask = ask
 
-    monkeypatch.setattr(wait_module, "accepts", accepts)
+    async def log_in(self, limit):
+        return "SSH-2.0-any"
 
 
 @pytest.fixture
-def boot(monkeypatch):
+def boot():
     """Wait for a node that answers each try as told; return what it tells the bus."""
 
     async def wait(uptimes, stamps=STAMPS, *, written=STAMP):
         answers = iter(uptimes)
         shown = iter(stamps if isinstance(stamps, list) else [stamps] * 1000)
 
-        async def ask(ip, port, user, key, limit, command, *, identity):
+        async def ask(limit, command):
             answer = next(answers) if command == "cat /proc/uptime" else next(shown)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-        monkeypatch.setattr(ssh, "ask", ask)
         bus = Bus()
         told = []
         bus.report = told.append
-        await wait_for_boot(
-            Node(ENTRY, QUICK, None, bus),
-            time.monotonic() - 2,
-            written,
-            QUICK,
-            asyncio.Semaphore(1),
-        )
+        node = Node(ENTRY, AbsentDoors(QUICK, system=System(ask)), bus)
+        await wait_for_boot(node, time.monotonic() - 2, written)
         return told
 
     return wait
@@ -132,40 +123,36 @@ async def test_a_node_that_shows_no_stamp_yet_is_asked_again(boot):
         await boot([NEW] * 1000, "")
 
 
-async def test_later_tries_may_take_longer(monkeypatch):
+async def test_later_tries_may_take_longer():
     """On a gateway that is busy the first tries are too short."""
     limits = []
 
-    async def ask(ip, port, user, key, limit, command, *, identity):
+    async def ask(limit, command):
         limits.append(limit)
         if len(limits) < 4:
             raise Unreachable("ssh: refused")
         return NEW
 
-    monkeypatch.setattr(ssh, "ask", ask)
-    await wait_for_boot(
-        Node(ENTRY, QUICK, None, Bus()), time.monotonic() - 2, None, QUICK, asyncio.Semaphore(1)
-    )
+    node = Node(ENTRY, AbsentDoors(QUICK, system=System(ask)), Bus())
+    await wait_for_boot(node, time.monotonic() - 2, None)
     assert limits[0] == QUICK.networking.ssh_timeout
     assert limits[0] < limits[1] < limits[2] < limits[3]
 
 
-async def test_nodes_that_are_away_take_no_turn_of_the_others(monkeypatch):
-    sessions = asyncio.Semaphore(1)
+async def test_nodes_that_are_away_take_no_turn_of_the_others():
     looks = []
 
-    async def accepts(ip, port, limit):
-        looks.append(sessions.locked())
+    def listens(entry, port):
+        looks.append(doors.sessions.locked())
         return len(looks) > 3
 
-    async def ask(ip, port, user, key, limit, command, *, identity):
-        assert sessions.locked()
+    async def ask(limit, command):
+        assert doors.sessions.locked()
         return NEW
 
-    monkeypatch.setattr(wait_module, "accepts", accepts)
-    monkeypatch.setattr(ssh, "ask", ask)
-    node = Node(ENTRY, QUICK, None, Bus())
-    await wait_for_boot(node, time.monotonic() - 2, None, QUICK, sessions)
+    doors = AbsentDoors(QUICK, system=System(ask), listens=listens)
+    doors.sessions = asyncio.Semaphore(1)
+    await wait_for_boot(Node(ENTRY, doors, Bus()), time.monotonic() - 2, None)
     assert looks == [False] * 4
 
 
@@ -173,10 +160,6 @@ async def test_nodes_that_are_away_take_no_turn_of_the_others(monkeypatch):
 async def test_a_key_file_that_holds_none_is_named(tmp_path, monkeypatch, key, said):
     """Whether or not another lets us in; but not where none of the user's is asked for."""
 
-    async def log_in(*_):
-        return "SSH-2.0-any"
-
-    monkeypatch.setattr(ssh, "log_in", log_in)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh/id_rsa").mkdir(parents=True)
     settings = Settings(
@@ -186,7 +169,7 @@ async def test_a_key_file_that_holds_none_is_named(tmp_path, monkeypatch, key, s
     bus, told = Bus(), []
     bus.report = told.append
     request = WaitRequest(entries=[ENTRY], limit=5, backoff=0.1, user="root")
-    await wait(request, settings, bus)
+    await wait(request, settings, bus, AbsentDoors(settings, system=System()))
     assert told[-1].exit_code == 0
     notices = [event.text for event in told if isinstance(event, Notice)]
     words = "passed over: ~/.ssh/id_rsa cannot be used: it is no regular file"

@@ -91,26 +91,20 @@ async def test_what_answers_is_observed(open_port, free_port):
 async def test_a_node_that_stays_does_not_depart(open_port):
     with open_port() as port:
         presence = await Presence.observe(IP, (port.number,), 1)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await presence.departed(0.01)
+        assert not await presence.has_left()
 
 
 async def test_a_node_departs_once_nothing_answers_any_more(open_port):
     with open_port() as telnet, open_port() as ssh:
         presence = await Presence.observe(IP, (telnet.number, ssh.number), 1)
         telnet.close()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await presence.departed(0.01)
+        assert not await presence.has_left()
         ssh.close()
-        async with asyncio.timeout(5):
-            await presence.departed(0.01)
+        assert await presence.has_left()
 
 
 async def test_what_did_not_answer_before_does_not_count(open_port, free_port):
     with open_port() as telnet:
         presence = await Presence.observe(IP, (telnet.number, free_port), 1)
         telnet.close()
-        async with asyncio.timeout(5):
-            await presence.departed(0.01)
+        assert await presence.has_left()

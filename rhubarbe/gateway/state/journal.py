@@ -28,8 +28,6 @@ from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# A link's name, as pxelinux looks for it: nothing else is ever removed.
-LINK = re.compile(r"01(-[0-9a-f]{2}){6}")
 PREFIX = "link."
 LONGEST_RECORD = 8192
 # Far more than a testbed has nodes.
@@ -144,8 +142,8 @@ class Journal:
             expires=now + self._lifetime,
         )
 
-    def sweep(self, config_dir: str | Path) -> list[str]:
-        """Remove stale links from `config_dir`, and say what was done, a sentence a link.
+    def sweep(self, config_dir: Path, names: re.Pattern[str]) -> list[str]:
+        """Remove stale links of such names from `config_dir`; say what was done, a line a link.
 
         Reads and removes files: for a thread. Raises nothing: what cannot be swept stays. What
         makes no sense is told of, once a user.
@@ -153,7 +151,9 @@ class Journal:
         said: list[str] = []
         try:
             for record, owner in within(READ_WITHIN, self._records, said.append):
-                if not record.is_live(self._boot) and _is_nextboot(record, config_dir):
+                if record.is_live(self._boot):
+                    continue
+                if _is_nextboot(record, config_dir, names):
                     said += self._sweep_one(record, owner)
         except (OSError, GatewayError) as error:
             said.append(f"{self._state_dir}: links left behind are not looked for: {why(error)}")
@@ -228,9 +228,9 @@ def _parse(content: bytes) -> Record:
     return record
 
 
-def _is_nextboot(record: Record, config_dir: str | Path) -> bool:
+def _is_nextboot(record: Record, config_dir: Path, names: re.Pattern[str]) -> bool:
     path = Path(record.path)
-    return LINK.fullmatch(path.name) is not None and path.parent == Path(config_dir).absolute()
+    return names.fullmatch(path.name) is not None and path.parent == config_dir.absolute()
 
 
 def _remove(record: Record, owner: int) -> list[str]:

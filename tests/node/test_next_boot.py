@@ -9,19 +9,28 @@ from pathlib import Path
 
 import pytest
 
+from rhubarbe.config import Settings
+from rhubarbe.config.settings import PxelinuxSettings
 from rhubarbe.errors import GatewayError
+from rhubarbe.node import next_boot as next_boot_module
+from rhubarbe.node.next_boot import NextBoot
 from rhubarbe.shared.directory import Directory
-from rhubarbe.transports import pxe
-from rhubarbe.transports.pxe import NextBoot
+from rhubarbe.transports.netboot.pxelinux import Pxelinux, Values
 
 MAC = "02:00:00:00:00:0A"
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
 
 
+def make(directory, mac=MAC, entry="pxefrisbee"):
+    """Return what makes a node boot the ramdisk by a link in this directory."""
+    pxelinux = PxelinuxSettings(config_dir=directory, frisbee_image=entry)
+    return NextBoot(Pxelinux(Values(), mac, Settings(pxelinux=pxelinux)))
+
+
 @pytest.fixture
 def next_boot(tmp_path):
     (tmp_path / "pxefrisbee").touch()
-    return NextBoot(tmp_path, MAC, "pxefrisbee")
+    return make(tmp_path)
 
 
 async def test_the_link_is_relative_and_named_by_the_mac_in_lower_case(next_boot, tmp_path):
@@ -54,7 +63,7 @@ async def test_it_is_replaced_at_once(next_boot):
 
     def watch():
         while not over.is_set():
-            if next_boot._link.status() is None:
+            if next_boot._link.is_there() is False:
                 missing.append(1)
 
     watcher = threading.Thread(target=watch)
@@ -118,7 +127,7 @@ async def test_a_missing_entry_is_named(next_boot, tmp_path):
 
 
 async def test_a_missing_directory_is_named_and_holds_nothing(tmp_path):
-    next_boot = NextBoot(tmp_path / "nowhere", MAC, "pxefrisbee")
+    next_boot = make(tmp_path / "nowhere")
     with pytest.raises(GatewayError, match=r"nowhere/01-.*cannot be made"):
         async with next_boot.linked():
             raise AssertionError("entered without a link")
@@ -134,13 +143,13 @@ async def test_what_cannot_be_replaced_leaves_no_draft(next_boot, tmp_path):
 
 async def test_one_that_stays_goes_on_any_way_out_but_the_good_one(next_boot):
     async with next_boot.linked(stays=True):
-        assert next_boot._link.target() == "pxefrisbee"
+        assert next_boot.path.readlink() == Path("pxefrisbee")
     assert await next_boot.is_set()
     with pytest.raises(KeyboardInterrupt):
         async with next_boot.linked(stays=True):
             raise KeyboardInterrupt
     assert not await next_boot.is_set()
-    assert next_boot._link.target() is None
+    assert not next_boot.path.is_symlink()
 
 
 async def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path):
@@ -149,7 +158,7 @@ async def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path):
     (tmp_path / "ramdisk.cfg").touch()
     (tmp_path / "real" / "ramdisk").symlink_to("../ramdisk.cfg")
     (tmp_path / "real").chmod(0o2775)
-    link = NextBoot(tmp_path / "pxelinux.cfg", MAC, "ramdisk")
+    link = make(tmp_path / "pxelinux.cfg", MAC, "ramdisk")
     await link.require_entry()
     async with link.linked():
         assert (tmp_path / "real" / link.path.name).readlink() == Path("ramdisk")
@@ -164,7 +173,7 @@ async def test_what_a_stranger_owns_boots_no_node(tmp_path, what):
     (tmp_path / "pxelinux.cfg" / "ramdisk").symlink_to("entry")
     (tmp_path / "link").symlink_to("pxelinux.cfg")
     os.chown(tmp_path / what, 4001, 4001, follow_symlinks=False)
-    link = NextBoot(tmp_path / "link", MAC, "ramdisk")
+    link = make(tmp_path / "link", MAC, "ramdisk")
     with pytest.raises(GatewayError, match=r"uid 4001"):
         await link.require_entry()
     with pytest.raises(GatewayError, match=r"01-02.*cannot be made.*uid 4001"):
@@ -174,7 +183,7 @@ async def test_what_a_stranger_owns_boots_no_node(tmp_path, what):
 
 async def test_a_directory_that_takes_no_link_is_one_line(tmp_path):
     (tmp_path / "pxelinux.cfg").write_text("a file, where a directory should be")
-    link = NextBoot(tmp_path / "pxelinux.cfg", "02:00:00:00:00:01", "ramdisk")
+    link = make(tmp_path / "pxelinux.cfg", "02:00:00:00:00:01", "ramdisk")
     with pytest.raises(GatewayError, match="the nextboot link cannot be made: Not a directory"):
         await link.set()
 
@@ -201,7 +210,7 @@ class Stuck:
 @pytest.fixture
 def stuck(monkeypatch):
     made = Stuck(monkeypatch)
-    monkeypatch.setattr(pxe, "ANSWERS_WITHIN", 0.2)
+    monkeypatch.setattr(next_boot_module, "ANSWERS_WITHIN", 0.2)
     yield made
     made.let_go()
 
@@ -261,14 +270,14 @@ async def test_what_is_made_too_late_is_taken_back(stuck, next_boot, way, monkey
 
 
 async def test_who_is_cancelled_while_it_is_made_leaves_none(stuck, next_boot, monkeypatch):
-    monkeypatch.setattr(pxe, "ANSWERS_WITHIN", 30)
+    monkeypatch.setattr(next_boot_module, "ANSWERS_WITHIN", 30)
     task = asyncio.Task(next_boot.set())
     assert await asyncio.to_thread(stuck.asked.acquire, timeout=10)
     task.cancel()
     asyncio.get_running_loop().call_later(0.05, stuck.let_go)
     await asyncio.wait([task], timeout=10)
     assert task.cancelled()
-    assert next_boot._link.status() is None
+    assert next_boot._link.is_there() is False
 
 
 async def test_where_no_thread_can_be_had_the_link_goes_all_the_same(next_boot, monkeypatch):
@@ -277,6 +286,6 @@ async def test_where_no_thread_can_be_had_the_link_goes_all_the_same(next_boot, 
     async def none(*_):
         raise GatewayError("this machine cannot do more: can't start new thread")
 
-    monkeypatch.setattr(pxe, "to_an_end", none)
+    monkeypatch.setattr(next_boot_module, "to_an_end", none)
     await next_boot.remove()
-    assert next_boot._link.status() is None
+    assert next_boot._link.is_there() is False

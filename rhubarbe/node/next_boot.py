@@ -1,35 +1,60 @@
-"""Door to the boot server: the nextboot links that make pxelinux boot a node on the ramdisk.
+"""A node's next boot: the link that makes it boot the ramdisk, made and removed in threads.
 
-Their directory may be another machine's, which never answers: so what touches it does so in a
+Its directory may be another machine's, which never answers: so what touches it does so in a
 thread, for a while.
 """
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
+from re import Pattern
 
 from rhubarbe.concurrency.threads import in_passing, to_an_end
+from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError, why
+from rhubarbe.inventory import DEFAULT_NETBOOT, Entry
 from rhubarbe.shared.trust import Distrust
-from rhubarbe.transports.links import Link
+from rhubarbe.transports.netboot import NETBOOTS, Netboot, netboot_of
 
 ANSWERS_WITHIN = 10.0
 
 
-class NextBoot:
-    """The nextboot link of one node, as a command holds it; see `Link`."""
+def link_places(
+    entries: Iterable[Entry], settings: Settings
+) -> Sequence[tuple[Path, Pattern[str]]]:
+    """Return in which directories there may be links of these nodes, and what they are called.
 
-    def __init__(self, config_dir: str | Path, mac: str, entry: str) -> None:
-        self._link = Link(config_dir, mac, entry)
-        self.path = self._link.path
-        self.entry = entry
+    Among them is the one that most nodes have, whether or not these do.
+    """
+    usual = NETBOOTS.named(DEFAULT_NETBOOT.kind)
+    places = [(settings.pxelinux.config_dir, usual.names)]
+    for netboot in (netboot_of(entry, settings) for entry in entries):
+        places.append((netboot.path.parent, netboot.names))
+    return list(dict.fromkeys(places))
+
+
+class NextBoot:
+    """What makes one node boot the ramdisk, as a command holds it."""
+
+    def __init__(self, link: Netboot) -> None:
+        self._link = link
+
+    @property
+    def path(self) -> Path:
+        """The link, be it there or not."""
+        return self._link.path
+
+    @property
+    def entry(self) -> str:
+        """Where it points."""
+        return self._link.entry
 
     async def require_entry(self) -> None:
         """Check that the boot entry exists, before anything is touched; raises GatewayError."""
         entry = self.path.parent / self.entry
-        lacks = f"{entry}: no such boot entry; see frisbee_image and config_dir in [pxelinux]"
+        lacks = f"{entry}: no such boot entry; see {self._link.said_by}"
         try:
             if await in_passing(ANSWERS_WITHIN, self._link.has_entry):
                 return
@@ -102,6 +127,6 @@ class NextBoot:
     async def is_set(self) -> bool:
         """Tell whether there is a link, dangling or not; raises GatewayError."""
         try:
-            return await in_passing(ANSWERS_WITHIN, self._link.status) is not None
+            return await in_passing(ANSWERS_WITHIN, self._link.is_there)
         except TimeoutError as error:
             raise GatewayError(f"{self.path}: {error}") from error

@@ -7,11 +7,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CardError
-from rhubarbe.transports.cmc import Cards
+from rhubarbe.transports.power.cmc import Cmc, Values
 
 IP = "127.0.0.1"
 LIMIT = 0.6
+
+
+def at(port, limit, ip=IP):
+    """Return what talks to a card there."""
+    return Cmc(Values(address=ip, port=port), limit, NetworkingSettings())
 
 
 @contextlib.asynccontextmanager
@@ -28,7 +34,7 @@ async def card(answer, limit=LIMIT):
     application = web.Application()
     application.router.add_route("*", "/{verb}", handle)
     async with TestServer(application, host=IP, shutdown_timeout=0.1) as server:
-        yield Cards(server.port, limit, 2), heard
+        yield at(server.port, limit), heard
 
 
 def text(body, status=200):
@@ -39,15 +45,15 @@ def text(body, status=200):
     ("body", "expected"), [("on", True), ("off\n", False), ("on\r\n", True), (" off ", False)]
 )
 async def test_status(body, expected):
-    async with card(text(body)) as (cards, heard):
-        assert await cards.is_on(IP) is expected
+    async with card(text(body)) as (control, heard):
+        assert await control.is_on() is expected
         assert heard == [("GET", "/status")]
 
 
 @pytest.mark.parametrize("verb", ["on", "off", "reset"])
 async def test_verbs(verb):
-    async with card(text("ok\n")) as (cards, heard):
-        await cards.send(IP, verb)
+    async with card(text("ok\n")) as (control, heard):
+        await control.send(verb)
         assert heard == [("GET", f"/{verb}")]
 
 
@@ -56,37 +62,37 @@ async def test_verbs(verb):
     ["", "On", "error: no connection", "off or on", "<html>on</html>", "ok", "on\0", "\u00e9"],
 )
 async def test_a_status_that_is_neither_on_nor_off_is_an_error(body):
-    async with card(text(body)) as (cards, _):
+    async with card(text(body)) as (control, _):
         with pytest.raises(CardError, match=r"answers status with .*, expected on or off"):
-            await cards.is_on(IP)
+            await control.is_on()
 
 
 @pytest.mark.parametrize("body", ["", "ko", "OK", "ok, but not on", "on"])
 async def test_an_answer_that_is_not_ok_is_an_error(body):
-    async with card(text(body)) as (cards, _):
+    async with card(text(body)) as (control, _):
         with pytest.raises(CardError, match=r"answers reset with .*, expected ok"):
-            await cards.send(IP, "reset")
+            await control.send("reset")
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
 async def test_an_http_error_is_one_whatever_it_says(status):
-    async with card(text("on", status)) as (cards, _):
+    async with card(text("on", status)) as (control, _):
         with pytest.raises(CardError, match=f"answers status with HTTP status {status}"):
-            await cards.is_on(IP)
+            await control.is_on()
 
 
 async def test_a_redirection_is_not_followed():
     answer = web.Response(status=302, headers={"Location": "/on"})
-    async with card(answer) as (cards, heard):
+    async with card(answer) as (control, heard):
         with pytest.raises(CardError, match="HTTP status 302"):
-            await cards.is_on(IP)
+            await control.is_on()
         assert heard == [("GET", "/status")]
 
 
 async def test_bytes_that_are_no_text_are_an_error():
-    async with card(web.Response(body=b"\xff\xfeon")) as (cards, _):
+    async with card(web.Response(body=b"\xff\xfeon")) as (control, _):
         with pytest.raises(CardError, match="expected on or off"):
-            await cards.is_on(IP)
+            await control.is_on()
 
 
 async def test_an_answer_may_come_in_pieces():
@@ -98,8 +104,8 @@ async def test_an_answer_may_come_in_pieces():
             await asyncio.sleep(0.02)
         return answer
 
-    async with card(slowly) as (cards, _):
-        assert await cards.is_on(IP) is False
+    async with card(slowly) as (control, _):
+        assert await control.is_on() is False
 
 
 async def test_an_answer_that_drips_is_bounded():
@@ -112,10 +118,10 @@ async def test_an_answer_that_drips_is_bounded():
                 await asyncio.sleep(0.1)
         return answer
 
-    async with card(dripping) as (cards, _):
+    async with card(dripping) as (control, _):
         async with asyncio.timeout(5):
             with pytest.raises(CardError, match=r"no answer in 0\.6 s to status"):
-                await cards.is_on(IP)
+                await control.is_on()
 
 
 async def test_megabytes_are_not_swallowed():
@@ -131,9 +137,9 @@ async def test_megabytes_are_not_swallowed():
                 sent += 60000
         return answer
 
-    async with card(endless, limit=10) as (cards, _):
+    async with card(endless, limit=10) as (control, _):
         with pytest.raises(CardError, match="more than 65536 bytes"):
-            await cards.is_on(IP)
+            await control.is_on()
     assert sent < 30_000_000
 
 
@@ -143,7 +149,7 @@ async def test_a_silent_card_is_bounded(listening):
 
     async with listening(silent) as port, asyncio.timeout(5):
         with pytest.raises(CardError, match=r"no answer in 0\.2 s to status"):
-            await Cards(port, 0.2, 2).is_on(IP)
+            await at(port, 0.2).is_on()
 
 
 @pytest.mark.parametrize(
@@ -163,14 +169,14 @@ async def test_what_is_no_answer_is_one_clean_line(listening, answer, words):
         await writer.drain()
 
     async with listening(strange) as port, asyncio.timeout(5):
-        says = await _refusal(Cards(port, 2, 2).is_on(IP))
+        says = await _refusal(at(port, 2).is_on())
     assert says.startswith(words)
     assert says.isprintable()
 
 
 async def test_a_card_that_is_not_there_is_an_error(free_port):
     with pytest.raises(CardError, match="cannot be reached for reset: Connection refused"):
-        await Cards(free_port, 2, 2).send(IP, "reset")
+        await at(free_port, 2).send("reset")
 
 
 async def test_one_silent_card_holds_no_other_back():
@@ -182,10 +188,12 @@ async def test_one_silent_card_holds_no_other_back():
     application = web.Application()
     application.router.add_get("/status", handle)
     async with TestServer(application, host="0.0.0.0", shutdown_timeout=0.1) as server:
-        cards = Cards(server.port, 2.0, 2)
         async with asyncio.TaskGroup() as group:
-            silent = group.create_task(_refusal(cards.is_on("127.0.0.2")))
-            others = [group.create_task(cards.is_on(f"127.0.0.{n}")) for n in range(3, 20)]
+            silent = group.create_task(_refusal(at(server.port, 2.0, "127.0.0.2").is_on()))
+            others = [
+                group.create_task(at(server.port, 2.0, f"127.0.0.{n}").is_on())
+                for n in range(3, 20)
+            ]
             async with asyncio.timeout(1.8):
                 assert all([await other for other in others])
             assert not silent.done()
@@ -196,16 +204,3 @@ async def _refusal(asking):
     with pytest.raises(CardError) as caught:
         await asking
     return str(caught.value)
-
-
-async def test_resets_take_turns(monkeypatch):
-    waits = []
-
-    async def sleep(seconds):
-        waits.append(seconds)
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    cards = Cards(80, 1, 2)
-    for _ in range(6):
-        await cards.turn()
-    assert waits == pytest.approx([1, 1, 2, 2], abs=0.1)

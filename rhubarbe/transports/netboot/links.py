@@ -1,29 +1,21 @@
-"""One nextboot link on the disk, by which pxelinux boots a node on a boot entry.
+"""One nextboot link on the disk, which makes a node boot on a boot entry.
 
-It is `<config_dir>/01-<mac with dashes, lower case>` and points to the relative name of a boot
-entry in the same directory. A dangling link is a link. The directory must be root's or ours:
-whoever owns it makes the nodes boot anything. All this waits for the disk.
+It points to the relative name of the entry in the same directory. A dangling link is a link. The
+directory must be root's or ours: whoever owns it makes the nodes boot anything. All this waits for
+the disk.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import leads_to_file
 from rhubarbe.shared.trust import Distrust, is_ours, name_of
+from rhubarbe.transports.netboot.base import Netboot, Seen
 
 
-class Link:
-    """The link of one node, by its control MAC address, towards one boot entry.
-
-    What cannot be done raises Distrust, or another OSError.
-    """
-
-    def __init__(self, config_dir: str | Path, mac: str, entry: str) -> None:
-        self.path = Path(config_dir, f"01-{mac.lower().replace(':', '-')}")
-        self.entry = entry
+class Link(Netboot):
+    """The link of one node, at its `path`, towards one boot entry."""
 
     @contextlib.contextmanager
     def _directory(self) -> Iterator[Directory]:
@@ -52,18 +44,23 @@ class Link:
             if directory.link_at(self.path.name) == self.entry:
                 directory.unlink(self.path.name)
 
-    def target(self) -> str | None:
-        """Return the boot entry that the link points to; None where there is no link."""
+    def seen(self) -> Seen | None:
+        """Return where any link leads, since when and by whom; None where there is none."""
         try:
             with self._directory() as directory:
-                return directory.link_at(self.path.name)
+                entry, status = (
+                    directory.link_at(self.path.name),
+                    directory.status_of(self.path.name),
+                )
         except OSError:
             return None
+        return None if entry is None else Seen(entry, status.st_mtime, status.st_uid)
 
-    def status(self) -> os.stat_result | None:
-        """Return what the kernel says of the link; None where there is none."""
+    def is_there(self) -> bool:
+        """Tell whether there is a link, dangling or not, or anything in its place."""
         try:
             with self._directory() as directory:
-                return directory.status_of(self.path.name)
+                directory.status_of(self.path.name)
         except OSError:
-            return None
+            return False
+        return True

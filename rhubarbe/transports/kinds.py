@@ -1,0 +1,84 @@
+"""Tables of kinds: who does for a node what there are several ways to do.
+
+Which kind a node has, and what that is to know, the inventory says. Each kind declares which keys
+it takes there, as a section of the configuration declares its settings.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from rhubarbe.config.section import Kind, Section
+from rhubarbe.inventory import Driver, is_address
+
+# The default of a key that has none: whoever names the kind has to give it.
+REQUIRED: Any = object()
+
+
+def _address(text: str) -> str:
+    if not is_address(text):
+        raise ValueError(text)
+    return text
+
+
+ADDRESS = Kind("an IPv4 address", _address)
+
+
+class OfAKind(Protocol):
+    """What a class must have to be in a table."""
+
+    takes: ClassVar[type[Section]]
+
+
+Class = TypeVar("Class", bound=OfAKind)
+
+
+class Kinds(Generic[Class]):
+    """A table: the module and class of each kind, imported only where a node has it."""
+
+    def __init__(self, what: str, table: Mapping[str, str]) -> None:
+        """Name with `what` the object in a node's entry of the inventory."""
+        self._what = what
+        self._table = table
+
+    def named(self, kind: str) -> type[Class]:
+        """Return the class of a kind; raises KeyError."""
+        module, _, name = self._table[kind].rpartition(".")
+        found: type[Class] = getattr(importlib.import_module(module), name)
+        return found
+
+    def values(self, driver: Driver) -> Section:
+        """Return what a kind is to know of a node; whatever is wrong with it was told before."""
+        takes = self.named(driver.kind).takes
+        declared = takes.declared()
+        return takes(
+            **{key: declared[key].kind.read(str(said)) for key, said in driver.said.items()}
+        )
+
+    def faults(self, driver: Driver) -> Iterator[str]:
+        """Yield what is wrong with a node's object, each in one line."""
+        if driver.kind not in self._table:
+            known = ", ".join(sorted(self._table))
+            yield f"{self._what}: there is no kind {driver.kind!r}, but {known}"
+            return
+        takes = self.named(driver.kind).takes.declared()
+        for key, value in driver.said.items():
+            if key not in takes:
+                known = ", ".join(takes)
+                yield f"{self._what}: {driver.kind} knows no {key!r}, but {known}"
+            elif fault := _fault(takes[key].kind, value):
+                yield f"{self._what}.{key}: {fault}"
+        for key, setting in takes.items():
+            if setting.default is REQUIRED and key not in driver.said:
+                yield f"{self._what}.{key}: expected {setting.kind.expected}, found nothing"
+
+
+def _fault(kind: Kind, value: object) -> str:
+    """Say what is wrong with a value of JSON; empty where nothing is."""
+    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
+    with contextlib.suppress(ValueError, KeyError, OverflowError):
+        if is_text:
+            kind.read(str(value))
+            return ""
+    return f"expected {kind.expected}, found {value!r}"

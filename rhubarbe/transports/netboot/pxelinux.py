@@ -1,0 +1,31 @@
+"""pxelinux looks for a file called `01-<mac>`, with dashes and in lower case, in `pxelinux.cfg`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhubarbe.config import Settings
+from rhubarbe.config.section import Section, setting
+from rhubarbe.config.settings import PATH_IF_ANY, TEXT
+from rhubarbe.transports.netboot.links import Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values(Section):
+    """What the inventory says of a node; where nothing, [pxelinux] does."""
+
+    config_dir: Path | None = setting(PATH_IF_ANY, None, "where pxelinux looks for the file")
+    entry: str = setting(TEXT, "", "the file there that boots the ramdisk")
+
+
+class Pxelinux(Link):
+    """The link of one node, by its control MAC address."""
+
+    takes = Values
+    names = re.compile(r"01(-[0-9a-f]{2}){6}")
+    said_by = "frisbee_image and config_dir in [pxelinux]"
+
+    def __init__(self, values: Values, mac: str, settings: Settings) -> None:
+        directory = values.config_dir or settings.pxelinux.config_dir
+        self.path = directory / f"01-{mac.lower().replace(':', '-')}"
+        self.entry = values.entry or settings.pxelinux.frisbee_image

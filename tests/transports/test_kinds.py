@@ -1,0 +1,81 @@
+"""Which kind a node has, the inventory says: what is wrong there is told before it is used."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from rhubarbe.config.section import Section, setting
+from rhubarbe.config.settings import COUNT, TEXT
+from rhubarbe.inventory import Driver
+from rhubarbe.transports.kinds import ADDRESS, REQUIRED, Kinds
+from rhubarbe.transports.power import CONTROLS, KINDS, PowerControl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values(Section):
+    """What a kind takes."""
+
+    address: str = setting(ADDRESS, REQUIRED, "where")
+    outlet: int = setting(COUNT, 1, "which")
+    word: str = setting(TEXT, "", "what else")
+
+
+class Strip:
+    takes = Values
+
+
+TABLE = Kinds("power", {"strip": f"{__name__}.Strip", "cmc": KINDS["cmc"]})
+
+
+@pytest.fixture(autouse=True)
+def _is_found(monkeypatch):
+    monkeypatch.setattr(TABLE, "named", {"strip": Strip}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("said", "values"),
+    [
+        ({"address": "192.0.2.1"}, Values(address="192.0.2.1")),
+        ({"address": "192.0.2.1", "outlet": 3}, Values(address="192.0.2.1", outlet=3)),
+        ({"address": "192.0.2.1", "outlet": "3"}, Values(address="192.0.2.1", outlet=3)),
+    ],
+)
+def test_values_are_read_as_those_of_the_configuration_are(said, values):
+    driver = Driver("strip", said)
+    assert list(TABLE.faults(driver)) == []
+    assert TABLE.values(driver) == values
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "faults"),
+    [
+        ("sledge", {}, ["power: there is no kind 'sledge', but cmc, strip"]),
+        ("strip", {}, ["power.address: expected an IPv4 address, found nothing"]),
+        (
+            "strip",
+            {"address": "pdu", "outlets": 3},
+            [
+                "power.address: expected an IPv4 address, found 'pdu'",
+                "power: strip knows no 'outlets', but address, outlet, word",
+            ],
+        ),
+        *(
+            (
+                "strip",
+                {"address": "192.0.2.1", "outlet": value},
+                [f"power.outlet: expected a whole number from 1 on, found {value!r}"],
+            )
+            for value in (0, "", "three", 1.5, True, None, [3], {"is": 3}, float("inf"))
+        ),
+    ],
+)
+def test_whatever_is_wrong_is_one_line(kind, said, faults):
+    assert list(TABLE.faults(Driver(kind, said))) == faults
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_the_table_is_one(kind):
+    control = CONTROLS.named(kind)
+    assert PowerControl in control.__mro__
+    assert not control.__abstractmethods__
+    assert issubclass(control.takes, Section)
