@@ -5,13 +5,13 @@ Only the verb that is asked for is imported, and none of them imports what `--he
 
 import importlib
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rhubarbe.cli.arguments import make_parser
-from rhubarbe.errors import GatewayError, RhubarbeError, shortage
+from rhubarbe.errors import RhubarbeError, shortage
+from rhubarbe.gateway.checks.limits import TO_START, require_addresses
 from rhubarbe.start import UNWRITABLE, lost_complaints, write_no_more
 from rhubarbe.version import version
 
@@ -47,7 +47,6 @@ VERBS = {
 PREFIX = "rhubarbe-"
 MAIN = f"{PREFIX}main.py"
 USAGE_ERROR = 2
-LEAST_ADDRESSES = 128 << 20
 # What this machine's limits may make of an import: even half a file is read as if it were all.
 _NO_MEANS = (MemoryError, ImportError, OSError, RuntimeError, SyntaxError)
 
@@ -119,19 +118,9 @@ def _unknown(name: str, words: list[str]) -> str:
     return f"{sanitise(name)}: {sanitise(repr(asked))} is no verb"
 
 
-def _require_addresses() -> None:
-    """Raise GatewayError where Python may fail at any import, in ways that no program can mend."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY and soft < LEAST_ADDRESSES:
-        raise GatewayError(
-            f"this machine lets a process have less than {LEAST_ADDRESSES >> 20} MiB of addresses:"
-            " raise the limit (ulimit -v, LimitAS= of systemd); nothing was touched"
-        )
-
-
 def _run(verb: str, words: list[str]) -> int:
     try:
-        _require_addresses()
+        require_addresses(TO_START)
         module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
         arguments = make_parser(PREFIX + verb, module).parse_args(words)
         code: int = module.run(arguments)

@@ -5,7 +5,6 @@ They boot the ramdisk again at each reset, until --reset takes them back to thei
 
 import argparse
 import json
-import pwd
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.inventory import Entry
+from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 from rhubarbe.transports.netboot import netboot_of
 
@@ -111,11 +111,4 @@ def _link(entry: Entry, settings: Settings) -> _Link | None:
     if seen is None:
         return None
     since = datetime.fromtimestamp(seen.since).astimezone()
-    return _Link(entry.name, seen.entry, f"{since:%Y-%m-%d %H:%M}", _user(seen.uid))
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
+    return _Link(entry.name, seen.entry, f"{since:%Y-%m-%d %H:%M}", name_of(seen.uid))

@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.gateway.checks.limits import require_room
-    from rhubarbe.gateway.state.locks import user_name
     from rhubarbe.operations.save import SaveRequest, save
+    from rhubarbe.shared.trust import user_name
 
     request = SaveRequest(
         entry=entry,

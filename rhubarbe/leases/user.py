@@ -4,6 +4,8 @@ import os
 import pwd
 from dataclasses import dataclass
 
+from rhubarbe.shared.trust import name_of
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -20,10 +22,7 @@ class User:
 
 def user_of(uid: int) -> User:
     """Return the user of this number, whose name is the number where it has none."""
-    try:
-        return User(uid, pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        return User(uid, f"uid {uid}")
+    return User(uid, name_of(uid))
 
 
 def user_called(name: str) -> User | None:

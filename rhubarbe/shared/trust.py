@@ -24,6 +24,11 @@ def name_of(uid: int) -> str:
         return f"uid {uid}"
 
 
+def user_name() -> str:
+    """Return who we are as the kernel knows it: $USER may lie, and there may be no terminal."""
+    return name_of(os.getuid())
+
+
 def is_ours(status: os.stat_result) -> bool:
     """Whether it is root's or our own."""
     return status.st_uid in {0, os.getuid()}

@@ -14,8 +14,9 @@ import pytest
 from rhubarbe.errors import GatewayError
 from rhubarbe.gateway.state import journal as journal_module
 from rhubarbe.gateway.state.journal import Journal
-from rhubarbe.gateway.state.locks import Locks, user_name
+from rhubarbe.gateway.state.locks import Locks
 from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.trust import user_name
 from rhubarbe.transports.netboot.pxelinux import Pxelinux
 
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -162,3 +164,20 @@ def test_no_thread_and_no_memory_are_said_in_one_line_of_this_machine(place, wor
     assert all(line.startswith(f"rhubarbe-{words[0]}: ") for line in said)
     assert "FAILED" not in done.stdout
     assert not list((place.directory / "boot").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [(96 << 20, "less than 128 MiB of addresses"), (900 << 20, "less than 1 GiB of addresses")],
+)
+def test_too_few_addresses_are_told_with_the_cure(limit, words):
+    code = (
+        "from rhubarbe.gateway.checks.limits import *\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
+        "try:\n    require_addresses(TO_START)\n    require_room(1)\n"
+        "except GatewayError as error:\n    print(error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert words in told.stdout
+    assert "ulimit -v" in told.stdout
+    assert "nothing was touched" in told.stdout

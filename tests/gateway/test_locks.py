@@ -203,7 +203,7 @@ def test_who_we_are_is_known_without_a_terminal_and_whatever_the_environment_say
         [
             sys.executable,
             "-c",
-            "from rhubarbe.gateway.state.locks import user_name; print(user_name())",
+            "from rhubarbe.shared.trust import user_name; print(user_name())",
         ],
         env={"USER": "liar", "LOGNAME": "liar"},
         stdin=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
-from rhubarbe.gateway.state.locks import user_name
+from rhubarbe.shared.trust import user_name
 
 DIRECTORY = Path(__file__).parents[1] / "golden"
 DATE = r"(\d{4}-\d\d-\d\d)[ T]\d\d:\d\d(?::\d\d)?"

@@ -9,7 +9,7 @@ import pytest
 from emulated import start_testbed, wait_for_event, wait_until
 from golden import assert_golden, transcript
 
-from rhubarbe.gateway.state.locks import user_name
+from rhubarbe.shared.trust import user_name
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 

@@ -14,8 +14,8 @@ from rhubarbe.errors import GatewayError
 # something, two while it is waited for, and those and its lock to be worked on.
 OF_A_COMMAND = 24
 TO_ASK, TO_WAIT, TO_WORK = 1, 2, 3
-# Where it is limited at all: each thread reserves much that it never uses.
-ADDRESSES = 1 << 30
+# Of addresses, where they are limited at all: each thread reserves much that it never uses.
+TO_START, TO_SERVE = 128 << 20, 1 << 30
 THREADS = 16
 
 
@@ -31,12 +31,21 @@ def require_room(nodes: int, for_each: int = TO_WORK) -> None:
             f"{needed} open files are needed for {work}, and this machine lets a process have"
             f" {most}: {cure} the limit (ulimit -n, LimitNOFILE= of systemd); nothing was touched"
         )
-    if _limit(resource.RLIMIT_AS) < ADDRESSES:
+    require_addresses(TO_SERVE)
+    _require_threads()
+
+
+def require_addresses(least: int) -> None:
+    """Raise GatewayError where a process may have fewer bytes of addresses.
+
+    Python may then fail at any import, or at any thread, in ways that no program can mend.
+    """
+    if _limit(resource.RLIMIT_AS) < least:
+        size = f"{least >> 30} GiB" if least >= 1 << 30 else f"{least >> 20} MiB"
         raise GatewayError(
-            "this machine lets a process have less than 1 GiB of addresses: raise the limit"
+            f"this machine lets a process have less than {size} of addresses: raise the limit"
             " (ulimit -v, LimitAS= of systemd); nothing was touched"
         )
-    _require_threads()
 
 
 def _limit(kind: int) -> float:

@@ -20,11 +20,11 @@ from rhubarbe.concurrency.threads import to_an_end, to_the_end
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.processes.guardian_program import start_of
-from rhubarbe.gateway.state.locks import LATEST, Holder, Locks, user_name
+from rhubarbe.gateway.state.locks import LATEST, Holder, Locks
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.documents import parse
 from rhubarbe.shared.state import State, Tell
-from rhubarbe.shared.trust import name_of
+from rhubarbe.shared.trust import name_of, user_name
 from rhubarbe.text import sanitise
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -7,7 +7,6 @@ which command it is, since when, and how far it has come; those are only words.
 
 import asyncio
 import contextlib
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -44,11 +43,6 @@ class Holder:
         if 0 < self.since < LATEST:
             since = f", since {datetime.fromtimestamp(self.since).astimezone():%H:%M:%S}"
         return f"{self.user}'s {self.command} (pid {self.pid}{since})"
-
-
-def user_name() -> str:
-    """Return who we are as the kernel knows it: $USER may lie, and there may be no terminal."""
-    return name_of(os.getuid())
 
 
 class Locks:
