@@ -85,7 +85,7 @@ class Layout:
 
 
 def plan(source: Source, choice: Choice) -> Layout:
-    """Decide what of the input to store; raise ImagingError where that cannot be known.
+    """Decide what of the input to store; raise DiskError where that cannot be known.
 
     Reads tables and bitmaps only.
     """

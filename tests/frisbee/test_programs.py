@@ -240,6 +240,19 @@ def test_a_range_gives_the_next_free_port_and_says_which(network, image):
     assert second.returncode == 0, said
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a link away")
+def test_the_address_is_written_through_no_link_of_a_stranger_s(network, image, tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    told = tmp_path / "address"
+    told.symlink_to("precious")
+    os.chown(told, 4001, 4001, follow_symlinks=False)
+    line = [*program("frisbeed"), "-i", network.server, *network.session, "-A", str(told)]
+    done = subprocess.run([*line, str(image)], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 255
+    assert f"Cannot write the address: {told}: is a link that another user made" in done.stderr
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 def test_a_missing_image_is_named(network, tmp_path):
     line = [*program("frisbeed"), "-i", network.server, *network.session, str(tmp_path / "none")]
     done = subprocess.run(line, capture_output=True, text=True, timeout=50)
