@@ -48,6 +48,10 @@ def test_joins_are_answered_with_the_size():
     assert sender.receive(Join(7), NODE, 0.0) == Joined(2930)
     assert sender.receive(Join2(8, blocks=99, size=12345), NODE, 0.0) == Joined2(8, size=3_000_000)
     assert sender.roster.active == 2
+    assert {each: client.address for each, client in sender.roster.clients.items()} == {
+        7: NODE,
+        8: NODE,
+    }
 
 
 def test_chunks_leave_in_the_order_of_the_requests(sender):
@@ -137,7 +141,9 @@ def test_what_a_session_came_to(sender):
 
 
 def test_what_is_under_way_counts_in_the_longest_queue(sender):
+    assert (sender.counters.longest_queue, sender.counters.most_blocks) == (0, 0)
     _ask(sender, Ask(0))
+    assert (sender.counters.longest_queue, sender.counters.most_blocks) == (1, 1024)
     sender.next_train(62, 0.0)
     _ask(sender, Ask(1))
     longest = (2, 1024 - 62 + 1024)

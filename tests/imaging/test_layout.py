@@ -149,6 +149,9 @@ def test_a_filesystem_without_a_table(plan_of):
     stored = ends(0, SECTORS)
     for choice in ({"is_bare": True}, {}):
         assert plan_of(SECTORS, swap(0, SECTORS), **choice) == Layout(0, SECTORS, ranges=stored)
+    layout = plan_of(SECTORS, {SECTORS - 1: b"\xde\x11\xde\x11"})
+    said = "DISK: RAID member: stored raw"
+    assert layout == Layout(0, SECTORS, ranges=[(0, SECTORS)], remarks=[said])
     layout = plan_of(SECTORS, {}, is_bare=True)
     assert layout == Layout(0, SECTORS, ranges=[(0, SECTORS)], remarks=[f"DISK: {RAW}"])
 
@@ -240,6 +243,7 @@ def test_the_size_of_sectors_is_told_or_found(plan_of):
     assert plan_of(SECTORS, nothing_known).sector_size == 512
     layout = plan_of(SECTORS, mbr((FIRST // 8, 1024)), sector_size=4096)
     assert (layout.sector_size, layout.end) == (4096, SECTORS)
+    assert layout.ranges[0] == (0, FIRST + 8192 + FIRST_EDGE)
     assert layout.remarks == [*unused(2, 3, 4), f"P1: {RAW}"]
     assert plan_of(SECTORS, nothing_known | swap(FIRST, 8192)).remarks == unused(2, 3, 4)
     found = plan_of(SECTORS, mbr((FIRST // 8, 1024)) | swap(FIRST, 8192))
@@ -418,3 +422,5 @@ def test_short_free_runs_at_both_ends_are_filled(free):
     else:
         assert ranges == [(free, 1000), (5000, 6000)]
     assert _without_short_gaps([(10, 50)], 40, MIN_FREE) == [(0, 50)]
+    for min_free in (0, 1):
+        assert _without_short_gaps([(0, 9), (10, 20)], 20, min_free) == [(0, 9), (10, 20)]

@@ -11,10 +11,11 @@ import pytest
 
 from rhubarbe.errors import LeaseError
 from rhubarbe.leases import store as stored
-from rhubarbe.leases.lease import Lease
+from rhubarbe.leases.lease import LATEST, Lease
 from rhubarbe.leases.store import Store
 from rhubarbe.leases.user import User, user_of
 from rhubarbe.shared.claims import make_claim
+from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.state import State
 
 ME = user_of(os.getuid())
@@ -174,6 +175,7 @@ def test_a_link_in_the_place_of_ours_is_refused(store, tmp_path):
         "CREATE TABLE other (id)",
         "CREATE TABLE leases (id, begins, ends); INSERT INTO leases VALUES (1, 'x', 'y')",
         "CREATE TABLE leases (id, begins, ends); INSERT INTO leases VALUES (1, 20, 10)",
+        "CREATE TABLE leases (id, begins, ends); INSERT INTO leases VALUES (1, 10, 10)",
         "CREATE TABLE leases (id, begins, ends); INSERT INTO leases VALUES (1, 0, 9e999)",
         "CREATE TABLE leases (id, begins, ends); INSERT INTO leases VALUES (1, NULL, 10)",
         "CREATE TABLE leases (id, begins, ends); INSERT INTO leases VALUES ('x', 1, 10)",
@@ -217,6 +219,72 @@ def test_what_we_cannot_read_of_our_own_is_no_lease_but_a_refusal(store, tmp_pat
         store.read()
     with pytest.raises(LeaseError, match="cannot be written"), store.locked():
         store.add(30, 40, ME)
+
+
+def test_a_lease_may_last_as_long_as_times_go(store):
+    with store.locked():
+        lease = store.add(0, LATEST, ME)
+    assert store.read() == [lease]
+
+
+def test_a_state_that_is_no_directory_is_named(tmp_path):
+    (tmp_path / "state").write_text("in the way")
+    store = Store(tmp_path / "state")
+    words = rf"\A{tmp_path}/state: Not a directory"
+    with pytest.raises(LeaseError, match=words):
+        store.read()
+    with pytest.raises(LeaseError, match=words), store.locked():
+        pass
+
+
+def test_a_directory_that_cannot_be_looked_into_is_told(tmp_path, monkeypatch):
+    told = []
+    store = Store(tmp_path / "state", told.append)
+    with store.locked():
+        store.add(10, 20, ME)
+    opened = Directory.open.__func__
+
+    def open_but_users(cls, path, within=None, **options):
+        if within is not None:
+            raise PermissionError(13, "Permission denied")
+        return opened(cls, path, within, **options)
+
+    monkeypatch.setattr(Directory, "open", classmethod(open_but_users))
+    assert store.read() == []
+    assert told == [f"{tmp_path}/state/{ME.uid}: cannot be looked into: Permission denied"]
+
+
+def test_a_database_that_takes_too_long_is_given_up(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "SECONDS", 0.0)
+    with store.locked():
+        pass
+    database(
+        kept(tmp_path),
+        "CREATE VIEW leases AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)"
+        " SELECT id, 0 AS begins, -1 AS ends FROM n",
+    )
+    with pytest.raises(LeaseError, match=r"your leases cannot be read: .*interrupted"):
+        store.read()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_what_another_has_in_our_directory_is_not_ours(store, tmp_path):
+    with store.locked():
+        store.add(10, 20, ME)
+    os.chown(kept(tmp_path), STRANGER.uid, -1)
+    with pytest.raises(LeaseError, match="your leases cannot be read"):
+        store.read()
+    with pytest.raises(LeaseError, match="cannot be written"), store.locked():
+        store.add(30, 40, ME)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be two users")
+@pytest.mark.parametrize(("holder", "other"), [(ME, STRANGER), (STRANGER, ME)], ids=["we", "they"])
+def test_who_has_no_leases_hides_none_of_the_others(store, tmp_path, holder, other):
+    with store.locked():
+        lease = store.add(10, 20, holder)
+    kept(tmp_path, other.uid)
+    assert store.read() == [lease]
 
 
 def test_too_large_is_no_database(store, tmp_path, monkeypatch):

@@ -299,8 +299,23 @@ async def test_a_resource_that_is_not_there():
 
 
 def test_what_must_be_configured():
-    with pytest.raises(LeaseError, match="needs url and resource_name"):
+    with pytest.raises(LeaseError, match=r"\A\[r2labapi\] needs url and resource_name where"):
         RemoteDesk(settings(""))
+
+
+async def test_who_says_nothing_of_themselves_is_nobody():
+    told = []
+
+    async def look(request):
+        told.append(await request.json())
+        return web.json_response({}, status=401)
+
+    async with serving(answering(look)) as url:
+        with pytest.raises(LeaseError, match="give -e EMAIL"):
+            await RemoteDesk(settings(url, token="")).give_back("1")
+        with pytest.raises(LeaseError, match="wants a valid login"):
+            await RemoteDesk(settings(url, token=""), "ada@example.org").give_back("1")
+    assert told == [{"email": "ada@example.org", "password": ""}]
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 302, 199 + 400])
