@@ -9,7 +9,7 @@ from rhubarbe.events import Event, Finished
 class Bus:
     """A queue of events with an end; `report` never waits, so it may be called on any way out.
 
-    `Finished` is the last word, whoever still has something to say when the nodes are done.
+    `Finished` is the last event, also where others are reported after it.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Bus:
         self._closed = False
 
     def report(self, event: Event) -> None:
-        """Hand an event to every subscriber; the last word once the bus closes."""
+        """Hand an event to every subscriber; `Finished` is held until the bus closes."""
         if isinstance(event, Finished) and not self._closed:
             self.finished = event
             return

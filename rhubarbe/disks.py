@@ -119,7 +119,7 @@ class Choice:
 def _has_link(disk: Disk, link: str) -> bool:
     if link in disk.links:
         return True
-    # In the names by udev a model is whole, and in the kernel's words cut short.
+    # udev's names have the whole model, the kernel's only the beginning of it.
     kind, _, rest = link.removeprefix("by-id/").partition("-")
     return (
         link.startswith("by-id/ata-")

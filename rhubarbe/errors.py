@@ -31,7 +31,7 @@ def shortage(error: BaseException) -> str | None:
 
 
 def require_means(error: OSError) -> None:
-    """Raise GatewayError where this machine is what is lacking: no fault of who was spoken to."""
+    """Raise GatewayError where this machine has run out of something: the other side is not why."""
     if lack := shortage(error):
         raise GatewayError(f"this machine cannot do more: {lack}") from error
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line, whatever it complains about: a name of a file may be a word too."""
+    """Complains in one clean line, whatever words were given: names of files may be among them."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, in a line that no word of the user can garble; exit with 2."""
@@ -25,5 +25,5 @@ class Parser(argparse.ArgumentParser):
         try:
             stream.write(message)
         except OSError:
-            if stream is not sys.stderr:  # where else would the error be told?
+            if stream is not sys.stderr:  # an error of stderr itself cannot be told anywhere
                 raise

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-# Beyond that, programs that first close whatever they may have inherited would take minutes.
+# Programs that first close every descriptor that they may have inherited would take minutes with
+# more.
 MOST_FILES = 1 << 20
 ESCAPED, EXACT = "rhubarbe-escaped", "rhubarbe-exact"
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
@@ -71,7 +72,7 @@ def run(program: Callable[[], int]) -> int:
 
 
 def write_no_more(number: int = 1) -> None:
-    """Turn a standard stream to nowhere, or the interpreter would have its say at its end."""
+    """Turn a standard stream to nowhere, lest the interpreter complain when it flushes at exit."""
     stream = sys.stdout if number == 1 else sys.stderr
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -103,7 +104,7 @@ def _have_standard_streams() -> None:
     """Open those that are closed towards `/dev/null`, in order, so that each has its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            # To be read only, so that whoever writes there, by number too, is told.
+            # For reading only, so that a write fails, also one by number.
             nowhere = os.open(os.devnull, os.O_RDONLY)
             if nowhere == number:
                 os.set_inheritable(number, True)  # noqa: FBT003 - as those of all processes
@@ -113,7 +114,7 @@ def _have_standard_streams() -> None:
 
 
 class _Lost(FileIO):
-    """Standard error that is closed: who complains there goes on, but something was lost."""
+    """A standard error that was closed: what is written to it is lost, and that is remembered."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w")

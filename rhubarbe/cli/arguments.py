@@ -25,7 +25,7 @@ Exit code: 0 when all went well on all the nodes, 1 otherwise, 2 for a wrong com
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Asks the terminal itself for its width: the library imports much for that, help or no help.
+    """Asks the terminal itself for its width: the library imports much for that, even without help.
 
     Each parser makes one of these, to look at its arguments.
     """
@@ -137,7 +137,7 @@ def complain(words: str) -> None:
 
 
 def find_image_here(wanted: str, repository: Path) -> Path:
-    """Find an image that the user named, and say whose it is that lies here and is a stranger's.
+    """Find an image that the user named; if it is here and a stranger's, say whose it is.
 
     Raises ImageError.
     """

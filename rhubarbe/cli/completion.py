@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         words = [str(entry.number) for entry in entries] + [entry.name for entry in entries]
     elif arguments.what == "images":
         names = known_names(read_settings().frisbee.images_dir)
-        words = [name for name in names if name == sanitise(name)]  # the others nobody can type
+        words = [name for name in names if name == sanitise(name)]  # nobody can type the others
     else:
         words = [script(arguments.what)]
     print("\n".join(words))
@@ -134,7 +134,7 @@ def _whole_parser() -> argparse.ArgumentParser:
     verbs = whole.add_subparsers(dest="verb")
     for verb, (module, words) in VERBS.items():
         parser = make_parser(PREFIX + verb, importlib.import_module(f"rhubarbe.cli.{module}"))
-        for action in parser._actions:  # there is no other way to go through them
+        for action in parser._actions:  # the library has no public way to list them
             if kind := KINDS.get(action.dest):
                 _mark(action, kind)
             elif action.dest == "sections":

@@ -47,7 +47,8 @@ VERBS = {
 PREFIX = "rhubarbe-"
 MAIN = f"{PREFIX}main.py"
 USAGE_ERROR = 2
-# What this machine's limits may make of an import: even half a file is read as if it were all.
+# What an import may raise where this machine has run out of something: even SyntaxError, for half
+# a file that is read as if it were all.
 _NO_MEANS = (MemoryError, ImportError, OSError, RuntimeError, SyntaxError)
 
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         write_no_more()  # whoever read our output has had enough
         return 1
-    except KeyboardInterrupt:  # while what the verb had printed was written
+    except KeyboardInterrupt:  # while the verb's output was being written
         return _interrupted(name)
     except OSError as error:
         if error.filename is not None or error.errno not in UNWRITABLE:
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(name: str) -> int:
-    write_no_more()  # whoever reads our output may have held us up
+    write_no_more()  # we may have been waiting for whoever reads our output
     _complain(f"{name}: interrupted")
     write_no_more(2)
     return 1
@@ -85,7 +86,7 @@ def _complain(text: str) -> None:
     """Say it on standard error, which is not waited for: a terminal may be stopped."""
     try:
         from rhubarbe.displays.outlet import say  # most commands have nothing to complain of
-    except _NO_MEANS:  # which may be what we complain of
+    except _NO_MEANS:  # a shortage may also be what we complain of
         os.write(2, f"{text}\n".encode(errors="replace"))
     else:
         say(sys.stderr, text)
@@ -109,7 +110,7 @@ def _main(name: str, words: list[str]) -> int:
 
 
 def _unknown(name: str, words: list[str]) -> str:
-    """Say what of it was taken for the verb, and is none."""
+    """Say which word was taken for the verb, and is none."""
     from rhubarbe.text import sanitise
 
     asked = words[0] if words and name in (MAIN, "__main__.py") else name.removeprefix(PREFIX)

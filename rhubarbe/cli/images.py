@@ -114,7 +114,7 @@ def _without_seal(image: OpenImage) -> str:
 def _seal(image: OpenImage) -> str | None:
     try:
         return image_id(image.file)
-    except (ImageError, OSError):  # no permission to read it: nothing vouches for it
+    except (ImageError, OSError):  # it may not be read: shown as without a seal
         return None
 
 

@@ -72,7 +72,7 @@ def _copy(
 
     code = 0
     width = max((len(sanitise(transfer.image.name)) for transfer in transfers), default=0)
-    width = min(width, WIDEST)  # one that a peer has made up must not blow up the lines of all
+    width = min(width, WIDEST)  # a long name that a peer made up must not widen all the lines
     for transfer in transfers:
         image, verdict = transfer.image, transfer.verdict
         name = sanitise(image.name)

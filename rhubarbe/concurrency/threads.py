@@ -30,7 +30,7 @@ async def to_the_end(work: Callable[[*Arguments], Result], *arguments: *Argument
 async def to_an_end(
     seconds: float, work: Callable[[*Arguments], Result], *arguments: *Arguments
 ) -> Result:
-    """Do work on a disk that may never answer, even when cancelled, for so many seconds.
+    """Do work on a disk that may never answer, for at most so many seconds, even when cancelled.
 
     Raises TimeoutError, GatewayError. Work that is given up may be done later all the same.
     """
@@ -49,7 +49,7 @@ async def in_passing(
 ) -> Result:
     """Do work on a disk that may never answer; raises TimeoutError, GatewayError.
 
-    Without a limit in seconds, until that is cancelled.
+    Without `seconds`, it goes on until the caller is cancelled.
     """
     async with _limited(seconds):
         return await _started(work, *arguments)
@@ -68,12 +68,12 @@ async def _limited(seconds: float | None) -> AsyncIterator[None]:
 
 
 async def _ended(running: asyncio.Future[Result], end: float = math.inf) -> None:
-    """Wait for the end of the work, or until `end`, whoever asks us to hurry."""
+    """Wait for the end of the work, or until `end`, also when cancelled meanwhile."""
     while not running.done() and (left := end - time.monotonic()) > 0:
-        with suppress(asyncio.CancelledError):  # once more does not make it quicker
+        with suppress(asyncio.CancelledError):  # one more cancellation does not end it sooner
             await asyncio.wait([running], timeout=None if end == math.inf else left)
     if running.done() and not running.cancelled():
-        running.exception()  # who is cancelled does not ask for it
+        running.exception()  # retrieve it, or asyncio logs it as never retrieved
 
 
 def _started(
@@ -81,8 +81,8 @@ def _started(
 ) -> asyncio.Future[Result]:
     """Start a thread of its own, which may be left alone; raises GatewayError.
 
-    It keeps this process from its end no more than the loop: those of the loop's own are waited
-    for.
+    Unlike the threads of the loop's own executor, it is not waited for at the end of the loop or of
+    the process.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Result] = loop.create_future()
@@ -94,7 +94,7 @@ def _started(
             ended.set_result(result)  # type: ignore[arg-type]
         else:
             ended.set_exception(error)
-            ended.exception()  # it may have been given up: then nobody asks for it
+            ended.exception()  # retrieve it, or asyncio logs it as never retrieved
 
     def run() -> None:
         result, fault = None, None

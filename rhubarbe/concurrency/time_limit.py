@@ -1,6 +1,6 @@
 """Work on what others own, which may never end: given up after a while."""
 
-import _thread  # `threading` takes its time to import, and knows no thread that may be left alone
+import _thread  # a thread that may be left alone, and `threading` takes its time to import
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 

@@ -28,9 +28,9 @@ from rhubarbe.writers import may_others_write
 
 LARGEST = 4 << 20
 READ_WITHIN = 10.0
-# What other versions of a site's files may still hold: accepted, and of no effect.
+# Sections and keys of other versions, which a site's files may still hold: they have no effect.
 RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
-# Where a file below /etc has a word, a user's file may not have another.
+# In these sections, what a file below /etc sets, a user's file may not set.
 DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
 RETIRED_KEYS = frozenset(
     {
@@ -66,7 +66,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
     read = [_Layer.read(path, personal=personal) for path, personal in configuration_files(environ)]
     layers = [layer for layer in read if layer is not None]
-    _require_the_site_s_word(layers)
+    _refuse_overrides(layers)
     # The parser reads keys in lower case.
     return _merge(layers, os.uname().nodename.partition(".")[0].lower())
 
@@ -92,7 +92,7 @@ def _no_configuration(error: configparser.Error) -> str:
 
 
 def _shown(line: str) -> str:
-    """Return a line in quotes; up to Python 3.12 it comes so, with the quotes of its `repr`."""
+    """Return a line in quotes; up to Python 3.12, errors of the library quote it by its `repr`."""
     if line[:1] + line[-1:] in ("''", '""'):
         line = line[1:-1].removesuffix("\\n")
     return repr(line.strip()[:80])
@@ -142,7 +142,7 @@ class _Layer:
 def _require_trust(path: Path, file: int, *, personal: bool) -> None:
     """Refuse an open file that others could write: it names programs to be run for this user.
 
-    Who is in the group of a file of the site's, that file's owner has seen to.
+    A file of the site's may be writable by its group, which its owner has chosen.
     """
     status = os.fstat(file)
     if not is_ours(status):
@@ -157,8 +157,8 @@ def _require_trust(path: Path, file: int, *, personal: bool) -> None:
         )
 
 
-def _require_the_site_s_word(layers: list[_Layer]) -> None:
-    """Refuse a user's file with a word of its own on what the site has decided for all users."""
+def _refuse_overrides(layers: list[_Layer]) -> None:
+    """Refuse a user's file that sets what the site has decided for all users."""
     decided: dict[tuple[str, str], Path] = {}
     for layer in layers:
         for section, key in layer.values:

@@ -19,8 +19,8 @@ def check_image(
 ) -> "ImageSummary":
     """Read and check a whole image; raises ImageError naming the chunk that is missing or bad.
 
-    `file` is where to read it, if that is not the path that messages shall have; `manifest` makes
-    that on the way.
+    `file` is where to read it, if that is not the path that messages shall have; `manifest`, if
+    any, is made on the way.
     Takes its time and all cores: to be called in a thread. It ends soon once `stop` is set.
     """
     # Most of those who ask about images check none: they need not wait for this.

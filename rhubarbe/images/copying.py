@@ -41,7 +41,7 @@ def copied(source: int, partial: Path) -> Iterator[Partial]:
             yield copy
         except OSError as error:
             raise ImageError(f"{partial}: the copy cannot be made: {why(error)}") from error
-        finally:  # a signal too leaves no part
+        finally:  # interrupted too, no part is left behind
             with contextlib.suppress(OSError):
                 copy.forget()
 

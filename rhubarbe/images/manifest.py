@@ -28,8 +28,8 @@ from rhubarbe.shared.state import State
 
 MOST_KEPT = 32
 PREFIX = "manifest-"
-# A file that was written to this shortly before it was looked at may be written to again without
-# that its times tell.
+# Seconds: a file that was written to since may be written to again within the same tick of its
+# times, which would not tell.
 SETTLED = 2.0
 READ_BY_OTHERS = 0o004
 
@@ -102,7 +102,7 @@ def _kept(state_dir: Path, name: str) -> tuple[bytes, Manifest] | None:
 
 
 def _keep(state_dir: Path, name: str, content: bytes) -> None:
-    """Keep a manifest; where that cannot be, the next load makes it again."""
+    """Keep a manifest; if that fails, the next load makes it again."""
     try:
         with State(state_dir).place_of(os.getuid()) as place:
             place.replace(name, manifest_digest(content).encode() + content, os.getuid())

@@ -93,7 +93,7 @@ def _has_machine_id(files: ExtFilesystem) -> bool:
 
 
 def _count(files: ExtFilesystem, pattern: str) -> int:
-    """Return how many files of some content a pattern fits; what cannot be read counts not."""
+    """Return how many files with content fit a pattern; what cannot be read does not count."""
     directory, _, names = _here(files, pattern).rpartition("/")
     try:
         fitting = fnmatch.filter(files.names(directory), names)

@@ -123,7 +123,7 @@ def _stamp_file(disk: "DiskInside", root: "Root | None", *, certain: bool = Fals
 
 
 def _stamps_on(files: "ExtFilesystem", *, certain: bool) -> str:
-    """Return a filesystem's file of stamps; unless it must be certain, none that is not read."""
+    """Return a filesystem's file of stamps; one that cannot be read is empty, unless `certain`."""
     from rhubarbe.disk.errors import AbsentFile, FilesystemError
 
     if certain and files.is_unclean:

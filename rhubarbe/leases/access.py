@@ -11,8 +11,8 @@ from rhubarbe.leases.lease import Lease
 from rhubarbe.leases.user import User
 from rhubarbe.text import sanitise
 
-# How far ahead to look for a lease that prolongs the present one, at least.
-AHEAD = 86400.0
+# How far ahead to look, at least, for a lease that prolongs the present one.
+AHEAD_S = 86400.0
 
 
 async def require(settings: Settings, command: str, seconds: float, bus: Bus) -> None:
@@ -35,7 +35,7 @@ async def require(settings: Settings, command: str, seconds: float, bus: Bus) ->
     notices: list[str] = []
     try:
         desk = open_desk(settings, user, tell=notices.append)
-        leases = await desk.leases(now, now + max(AHEAD, seconds))
+        leases = await desk.leases(now, now + max(AHEAD_S, seconds))
     except LeaseError as error:
         raise LeaseError(f"{error}; without a lease only root goes on: nothing touched") from error
     for text in notices:

@@ -25,12 +25,12 @@ from rhubarbe.shared.state import State, Tell, keep_quiet
 
 NAME = "leases.sqlite"
 VERSION = 1
-LOCK_PATIENCE = 10.0
+LOCK_WAIT_S = 10.0
 LOOK_AGAIN = 0.02
 READ_WITHIN = 8.0
-# So long the database of one user may take.
+# Reading the database of one user may take so long.
 SECONDS = 0.5
-# Far more than anybody's leases; who makes a database beyond this hides but their own.
+# Bytes, far more than anybody's leases; a larger database hides only its owner's leases.
 LARGEST = 4 << 20
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS leases"
@@ -87,13 +87,13 @@ class Store:
 
     @contextlib.contextmanager
     def _claimed(self, place: str) -> Iterator[None]:
-        deadline = time.monotonic() + LOCK_PATIENCE
+        deadline = time.monotonic() + LOCK_WAIT_S
         try:
             while (claim := make_claim(place, "leases")) is None:
                 if time.monotonic() >= deadline:
                     raise LeaseError(
                         f"{self._directory}: {_who(place)} has kept the leases locked for"
-                        f" {LOCK_PATIENCE:g} s"
+                        f" {LOCK_WAIT_S:g} s"
                     )
                 time.sleep(LOOK_AGAIN)
         except OSError as error:

@@ -90,7 +90,7 @@ class NextBoot:
             self._link.remove()
 
     async def _take_back(self, is_late: threading.Event) -> None:
-        """Remove what was made, now or by who makes it later: one of both sees the link."""
+        """Remove the link; a thread that makes it later removes it itself, as `is_late` tells."""
         is_late.set()
         with contextlib.suppress(GatewayError):
             await self.remove()
@@ -100,7 +100,7 @@ class NextBoot:
         try:
             try:
                 await to_an_end(ANSWERS_WITHIN, self._link.remove)
-            except GatewayError:  # there is no thread to be had, but the link has to go
+            except GatewayError:  # no thread can be started, but the link has to go
                 self._link.remove()
         except FileNotFoundError:
             return

@@ -18,7 +18,7 @@ IMAGE_NAME = "image.ndz"
 # Memory for what is not written yet; imageunzip takes some 15 MiB more, as aria2c does before it.
 UNZIP_MIB = 32
 SPARE_KIB = 64 << 10
-# What udp-receiver says at its end, also where imageunzip has failed meanwhile: no reason.
+# The last line of udp-receiver, also where imageunzip has failed: it never says why.
 RECEIVED = "Transfer complete."
 
 
@@ -46,8 +46,8 @@ def receive_by_udpcast(receiver: str, write: Unzip) -> str:
 def fetch_by_aria2(client: str, url: str, directory: str, size: int, write: Unzip) -> str:
     """Return the commands that fetch a torrent's image of `size` bytes, write it, and remove it.
 
-    `client` has all its options but where and what. Where the directory is in memory, there must be
-    enough of it: else the kernel would end any process.
+    `client` has all its options but directory and URL. Where the directory is in memory, there must
+    be enough of it: else the kernel would end any process.
     """
     where, file = shlex.quote(directory), shlex.quote(f"{directory}/{IMAGE_NAME}")
     kib = -(-size // 1024) + SPARE_KIB
@@ -113,7 +113,7 @@ class AriaTranscript(UnzipTranscript):
 
     _readout = re.compile(r"\[#[0-9a-f]+ [^ /]+/[^ (]+\(([0-9]{1,3})%\).*\]?")
     _other_readout = re.compile(r"\[#[0-9a-f]+ .*")
-    # What it always says in the end tells nothing of what went wrong.
+    # Lines that it always ends with, which do not say what went wrong.
     _farewell = re.compile(
         r"Download Results|gid +\||[=+]+$|[0-9a-f]{6}\|(OK|ERR)|Status Legend|\([A-Z]+\):"
         r"|aria2 will resume|If there are any errors"

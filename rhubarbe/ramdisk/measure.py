@@ -1,14 +1,14 @@
-"""How much a node may say: a stranger has no measure of its own.
+"""How much a node may say: whoever runs a program there could write without end.
 
 No line of it is longer than `text.LONGEST_LINE`; so all this bounds memory, time and the log.
 """
 
-# In one session: more than any program that we run there has to say in days.
+# Bytes and lines of one session: more than any program that we run there has to say in days.
 MOST_SAID = 8 << 20
 MOST_LINES = 100_000
-# Where there is little to say: whether a shell answers.
+# Bytes of a session that only shows whether a shell answers.
 MOST_SAID_TO_A_LOOK = 64 << 10
-# In one command, of what is told of it on displays and in the log, in bytes.
+# Bytes of a node's words that one command shows on displays and writes into the log.
 MOST_TOLD = 1 << 20
 # What stands around a line in the log, at most.
 AROUND = 100

@@ -36,7 +36,7 @@ def other_disk(meant: Disk, answer: str) -> str:
     serial, wwn = identity(block)
     pairs = [(serial, meant.serial), (wwn, meant.wwn)]
     known = [(there, here) for there, here in pairs if there and here]
-    # Kernels do not agree on all names: one that is the same will do.
+    # Kernels do not agree on all names: one that is the same is enough.
     if not known or any(there == here for there, here in known):
         return ""
     return f"{block.name} ({known[0][0]}), not {meant}"

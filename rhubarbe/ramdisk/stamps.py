@@ -27,7 +27,7 @@ def stamp(partition: str, mount_point: str, line: str) -> str:
         f" debugfs -w -R 'write stamp /etc/rhubarbe-image' {device} 2>/dev/null;"
         f" rm -f stamp;"
         f" debugfs -R 'cat /etc/rhubarbe-image' {device} 2>/dev/null | grep -qxF -e \"$1\" ||"
-        # It prints its version first, and why it does not come to anything.
+        # It prints its version first, then why it failed.
         f" {{ debugfs -R 'stat /etc' {device} 2>&1 >/dev/null | grep -v '^debugfs [0-9]'; false; }}"
     )
     # The words are typed once: they may be long.

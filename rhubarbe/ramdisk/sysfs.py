@@ -8,7 +8,7 @@ from rhubarbe.disks import Disk
 from rhubarbe.text import sanitise
 
 SECTOR = 512
-# A node with more has something else to say than its disks.
+# More than the disks of any node take.
 MOST_LINES = 4000
 LONGEST = 100
 
@@ -19,7 +19,7 @@ _VALUE = re.compile(r"([^/:\s]+)/([^:]+):(.*)")
 _PCI = re.compile(r"/([0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f])(?=/)")
 _SCSI = re.compile(r"/host(\d+)/target[\d:]+/\d+:(\d+:\d+:\d+)/block/")
 _MMC = re.compile(r"/([^/]+)/mmc_host/")
-# By a bus whose names are not computed here.
+# Places of disks on buses for which udev's names are not computed here.
 _OTHER_BUS = re.compile(r"/(usb\d|end_device-|rport-|session\d)")
 # What has a device, and is no disk: drives for discs and floppies, and hidden parts of a card.
 _NO_DISK = re.compile(r"sr\d+|fd\d+|mtd.*|mmcblk\d+(boot\d+|rpmb|gp\d+)")

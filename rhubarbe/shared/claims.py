@@ -47,7 +47,7 @@ def make_claim(place: str, thing: str) -> socket.socket | None:
 
 
 def tell(claim: socket.socket, words: str) -> None:
-    """Answer one of those who ask, without ever waiting for them."""
+    """Answer one of those who ask, without waiting for it."""
     with contextlib.suppress(OSError):  # they went away
         asker, _ = claim.accept()
         with asker:

@@ -25,10 +25,9 @@ class Newer(ValueError):
 def in_memory(
     content: bytes, version: int, longest: int = LONGEST_VALUE, seconds: float = SECONDS
 ) -> Iterator[sqlite3.Connection]:
-    """Open a database, whoever wrote it: it can neither run nor swell nor go on and on.
+    """Open a database that anybody may have written: bounded in size and time, and runs no code.
 
-    Of none or of no content, an empty one. Raises sqlite3.Error, and Newer for what is of a later
-    `version`.
+    Without content, an empty one. Raises sqlite3.Error, and Newer for what is of a later `version`.
     """
     with contextlib.closing(sqlite3.connect(":memory:")) as database:
         if content:

@@ -18,7 +18,7 @@ HIDDEN = 0o600
 # More names than this in one directory were made by somebody to hold others up.
 MOST_NAMES = 50_000
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A pipe, which nobody may ever write into, must not be waited for.
+# O_NONBLOCK, since opening a pipe would wait for somebody who writes into it.
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -254,7 +254,7 @@ class Directory:
                 stream.flush()
                 os.fsync(descriptor)
             self.rename(draft, name)
-        except BaseException:  # a signal too leaves no draft
+        except BaseException:  # interrupted too, no draft is left behind
             self.remove(draft)
             raise
 
@@ -284,12 +284,12 @@ class Directory:
         os.unlink(name, dir_fd=self.descriptor)
 
     def remove(self, name: str) -> None:
-        """Remove a name, if that may be: who cannot leaves it."""
+        """Remove a name; where that cannot be, leave it."""
         with contextlib.suppress(OSError):
             self.unlink(name)
 
     def sync(self) -> None:
-        """Make the names in it last; raises OSError."""
+        """Have the names in it written to the disk; raises OSError."""
         try:
             os.fsync(self.descriptor)
         except OSError as error:

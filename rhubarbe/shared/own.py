@@ -51,7 +51,7 @@ def is_there(path: StrPath) -> bool:
 
 
 def _anybody_s(_: int) -> None:
-    """Take a file whoever owns it, and can write it."""
+    """Require nothing: take a file whoever owns it, or can write it."""
 
 
 def read_file(
@@ -66,7 +66,7 @@ def read_file(
 
 
 def read_trusted(path: StrPath, most: int) -> bytes:
-    """Return what is in a file by which all commands of all users go.
+    """Return what is in a file that tells commands of all users what to do.
 
     It must be root's or ours, and not for anybody to write. Raises FileNotFoundError, Distrust,
     or another OSError.

@@ -1,4 +1,4 @@
-"""A file in the making: ours, locked, and hidden, until it is whole and has its name."""
+"""A file in the making: ours, locked, and for nobody else to read, until it has its name."""
 
 import fcntl
 import os

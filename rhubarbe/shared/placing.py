@@ -1,4 +1,4 @@
-"""Giving an open file its name: whatever has its former name meanwhile, this is what is named."""
+"""Giving an open file its name, also where its former name is another file's meanwhile."""
 
 import contextlib
 import os
@@ -14,10 +14,10 @@ def place(
     *,
     replaces: bool = False,
 ) -> None:
-    """Give a file, which is whole, one more name, which lasts; its former one is not taken.
+    """Give a whole file one more name, written to the disk; it keeps its former one.
 
     Raises FileExistsError unless it `replaces` what has the name, or another OSError. Where the
-    file system has no hard links, a rename of the former name, after a look, has to do.
+    file system has no hard links, the former name is renamed, if it is still that file's.
     """
     os.fsync(descriptor)
     try:

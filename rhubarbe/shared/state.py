@@ -128,7 +128,7 @@ def _make(state: Directory, name: str, uid: int) -> Directory | None:
     try:
         os.mkdir(name, 0o700, dir_fd=state.descriptor)
     except FileExistsError:
-        # Perhaps another command of ours made it just now.
+        # It is ours if another command of ours made it just now.
         return _find(state, uid)
     place = Directory.open(name, state)
     try:

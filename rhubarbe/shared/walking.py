@@ -51,7 +51,7 @@ class Walk:
         return stat.S_ISLNK(status.st_mode)
 
     def _enter(self, name: str) -> None:
-        """Enter a directory, by which a file system is mounted that is only then."""
+        """Enter a directory, which also mounts a file system that is mounted on demand."""
         self._move(os.open(name, _PASS | os.O_DIRECTORY, dir_fd=self.descriptor))
         above = os.path.dirname(self.text)
         self.text = above if name == ".." else os.path.join(self.text, name)

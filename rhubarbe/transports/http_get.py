@@ -1,8 +1,8 @@
-"""One GET of a short text, as curl would read it: embedded servers speak HTTP as it comes to them.
+"""One GET of a short text, read as curl would: embedded servers speak HTTP by their own rules.
 
 Libraries for asyncio refuse what such servers say: names with blanks, a length twice or with
-chunks, no header at all, an encoding that is none. Here, only what says where the text ends is
-looked at, and a connection that ends has said so too. Nothing is decoded, nor followed elsewhere.
+chunks, no header at all, an encoding that is none. Here, only what tells where the text ends is
+looked at; the end of the connection tells it too. Nothing is decoded, no redirect is followed.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ async def get(ip: str, port: int, path: str) -> Answer:
     loop = asyncio.get_running_loop()
     with socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
         await loop.sock_connect(connection, (ip, port))
-        with contextlib.suppress(ConnectionError):  # it may have answered, and be gone
+        with contextlib.suppress(ConnectionError):  # it may have answered and closed already
             await loop.sock_sendall(connection, _request(ip, port, path))
         received = b""
         while True:
@@ -122,7 +122,7 @@ def _joined(rest: bytes, *, ended: bool) -> bytes | None:
     """Join chunks, None if more are to come; raises HttpError."""
     pieces: list[bytes] = []
     at = 0
-    # By places, not by what is left: a card that sends a byte a chunk would have us copy it all.
+    # By position, without copying the rest: a card may send chunks of one byte each.
     while (end := rest.find(b"\n", at)) >= 0:
         size = _CHUNK_SIZE.match(rest, at, end)
         if size is None:

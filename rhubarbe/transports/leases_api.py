@@ -204,5 +204,5 @@ def _reservation(told: Mapping[str, Any]) -> Reservation:
 def _epoch(text: str) -> float:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(text)  # whose ten o'clock?
+        raise ValueError(text)  # without a zone, it may be any time
     return moment.timestamp()

@@ -1,7 +1,7 @@
 """Names of hosts into addresses, in a thread that nobody waits for.
 
-The C library may look for a name for half a minute; a command whose patience is over must end, and
-the loop's own threads are waited for at its end.
+The C library may look for a name for half a minute. A command must end at its time limit, but the
+loop waits for its own threads at its end.
 """
 
 import asyncio

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from rhubarbe.config.settings import NetworkingSettings, Shell
 
-# A handshake takes its time where many nodes come at once.
-HANDSHAKE = 10.0
+# A handshake takes long where many nodes come at once.
+HANDSHAKE_S = 10.0
 
 
 class Session(Protocol):
@@ -33,12 +33,12 @@ def open_session(
     `name` is the node's, by which its host key is known.
     """
     port = shell_port(shell, networking)
-    # Only here, since they take a tenth of a second that a power verb has no use for.
+    # Imported here, since each takes a tenth of a second, and power verbs need neither.
     if shell is Shell.SSH:
         from rhubarbe.transports import ssh
         from rhubarbe.transports.known_hosts import Identity
 
-        limit = max(networking.ssh_timeout, HANDSHAKE)
+        limit = max(networking.ssh_timeout, HANDSHAKE_S)
         identity = Identity.of(name, networking, ramdisk=True)
         return ssh.open_shell(ip, port, networking.ssh_key, limit, identity)
     from rhubarbe.transports import telnet

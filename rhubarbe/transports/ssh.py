@@ -29,7 +29,7 @@ TERMINAL = (1000, 50)
 _NOTHING_COMMON = re.compile(r"No matching (.+?) algorithm found, sent .* and received (.*)")
 _NO_ALGORITHM = re.compile("kex-strict-|ext-info-")
 
-# asyncssh tells of each connection at INFO; in the middle of our lines that is noise.
+# asyncssh logs each connection, which would appear among our own lines.
 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
 
 
@@ -114,7 +114,7 @@ async def ask(  # noqa: PLR0913 - as `Host` puts them together
                 answer += piece
                 if len(answer) >= LONGEST_ANSWER:
                     raise CommandFailed(f"{command}: answers without end over ssh")
-            await process.wait_closed()  # while wait() would gather complaints without end
+            await process.wait_closed()  # wait() would gather all of stderr, which may be endless
             status = process.exit_status
             complaint = await process.stderr.read(PIECE) if status != 0 else ""
     if status != 0:

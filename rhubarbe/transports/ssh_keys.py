@@ -21,7 +21,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from rhubarbe.errors import Refused, require_means, why
 from rhubarbe.transports.known_hosts import KnownKeys
 
-# What it thinks of the algorithms of old systems is for its authors: nodes may run any.
+# Its warnings of old algorithms are of no use to users: nodes may run systems of any age.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
 
 # In the order in which they are shown; those in hardware last, since they wait for a finger.
@@ -30,19 +30,19 @@ USUAL_FILES = (
     *("id_ed25519_sk", "id_ecdsa_sk"),
 )
 LONGEST_FILE = 1 << 16
-# An agent on this machine answers at once; one that waits for its owner does so when it signs.
-AGENT_PATIENCE = 2.0
+# An agent on this machine lists its keys at once; only when one signs may it wait for its owner.
+AGENT_LIMIT_S = 2.0
 
 PUTTY = b"PuTTY-User-Key-File"
-# What the libraries raise for bytes that are no key: not all of them have been foreseen there.
+# What the libraries raise for bytes that are no key, also where they did not foresee it.
 NO_KEY = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
     *(struct.error, UnsupportedAlgorithm),
 )
 
-# The library reads an offer of algorithms in a task, and would not come to the end of it where a
-# server that finds nothing common hangs up behind its own offer.
-MOMENT = 0.02
+# The library reads a server's offer of algorithms in a task. A server that finds no common one
+# hangs up right after its offer: the library gets so long to read it to its end.
+MOMENT_S = 0.02
 
 # Which keys let somebody in, in this process: the next node is likely to take the same.
 _welcome: set[bytes] = set()
@@ -84,10 +84,10 @@ async def gathered(key: str) -> AsyncIterator[Keys]:
         held: dict[bytes, asyncssh.SSHKeyPair] = {}
         fault = ""
         try:
-            async with asyncio.timeout(AGENT_PATIENCE):
+            async with asyncio.timeout(AGENT_LIMIT_S):
                 held = {pair.public_data: pair for pair in await agent.get_keys()}
         except TimeoutError:
-            fault = f"the ssh agent does not answer in {AGENT_PATIENCE:g} s"
+            fault = f"the ssh agent does not answer in {AGENT_LIMIT_S:g} s"
         except (OSError, ValueError) as error:
             fault = f"the ssh agent cannot be asked: {why(error)}"
         keys = _in_order(files, held, more=not key)
@@ -236,7 +236,7 @@ class Visit(asyncssh.SSHClient):
         ended = conn.eof_received
 
         def notice() -> bool:
-            asyncio.get_running_loop().call_later(MOMENT, ended)
+            asyncio.get_running_loop().call_later(MOMENT_S, ended)
             return True  # it is closed then
 
         vars(conn)["eof_received"] = notice

@@ -14,12 +14,12 @@ from telnetlib3.telopt import IAC, MCCP2_COMPRESS, MCCP3_COMPRESS
 
 from rhubarbe.errors import Unreachable, require_means, why
 
-# What it thinks of a server is for its authors; in the middle of our lines it is noise.
+# Its remarks on servers would appear among our own lines, and are of no use to users.
 logging.getLogger("telnetlib3").setLevel(logging.CRITICAL)
 
 # Long enough for a server to send its options, short enough not to be noticed.
-NEGOTIATION = 0.05
-NEGOTIATION_AT_MOST = 0.5
+NEGOTIATION_S = 0.05
+NEGOTIATION_AT_MOST_S = 0.5
 PIECE = 4096
 # A server has some dozens of options to speak of, in a few bytes each. The library looks at each
 # byte of them, which a server without end would have it do instead of all the other nodes' work.
@@ -125,7 +125,7 @@ async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Sessio
     try:
         try:
             # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
-            async with asyncio.timeout(limit + NEGOTIATION_AT_MOST):
+            async with asyncio.timeout(limit + NEGOTIATION_AT_MOST_S):
                 reader, writer = await telnetlib3.open_connection(
                     ip,
                     port,
@@ -133,8 +133,8 @@ async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Sessio
                     encoding="utf8",
                     encoding_errors="replace",
                     compression=False,
-                    connect_minwait=NEGOTIATION,
-                    connect_maxwait=NEGOTIATION_AT_MOST,
+                    connect_minwait=NEGOTIATION_S,
+                    connect_maxwait=NEGOTIATION_AT_MOST_S,
                 )
         except TimeoutError as error:
             raise Unreachable(f"no answer on telnet in {limit:g} s") from error

@@ -23,7 +23,7 @@ def partial(tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(collector_module, "LAST_BYTES", 0.2)
+    monkeypatch.setattr(collector_module, "LAST_BYTES_S", 0.2)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ async def test_a_size_that_nobody_announced_is_not_needed(open_collector, image)
 
 @pytest.mark.parametrize("announced", [None, 2 * CHUNK])
 async def test_who_waits_already_is_told_of_the_end(open_collector, monkeypatch, image, announced):
-    monkeypatch.setattr(collector_module, "LAST_BYTES", 600)
+    monkeypatch.setattr(collector_module, "LAST_BYTES_S", 600)
     async with open_collector() as collector, asyncio.timeout(20), asyncio.TaskGroup() as group:
         waiting = group.create_task(collector.complete(announced))
         async with node(collector, image[:CHUNK]) as (_, writer):

@@ -251,7 +251,7 @@ async def test_a_server_that_cannot_be_run_is_named(gateway):
 
 
 async def test_a_server_that_ignores_being_asked_is_killed(gateway, monkeypatch):
-    monkeypatch.setattr(programs, "PATIENCE", 0.2)
+    monkeypatch.setattr(programs, "GRACE_S", 0.2)
     gateway.server("signal.signal(signal.SIGTERM, signal.SIG_IGN)" + textwrap.dedent(READY + STAY))
     async with asyncio.timeout(10):
         async with gateway.serve():

@@ -108,7 +108,7 @@ def test_several_writers_at_once_lose_nothing(tmp_path):
 
 
 def test_a_database_that_is_locked_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("rhubarbe.gateway.state.history.LOCK_PATIENCE", 0.3)
+    monkeypatch.setattr("rhubarbe.gateway.state.history.LOCK_WAIT_S", 0.3)
     history = History(tmp_path)
     history.add(run(good()))
     with (place(tmp_path) / ".history.lock").open() as lock:

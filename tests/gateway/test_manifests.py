@@ -62,7 +62,7 @@ def test_others_are_sent_nothing():
 
 
 async def test_who_reads_nothing_holds_up_nobody_and_is_cut(monkeypatch):
-    monkeypatch.setattr(manifests, "PATIENCE", 0.5)
+    monkeypatch.setattr(manifests, "LIMIT_S", 0.5)
     async with offered(CONTENT, "127.0.0.1", [NODE, OTHER]) as place:
         with stalled(place) as one, stalled(place) as two:
             assert await fetched(place, OTHER) == CONTENT

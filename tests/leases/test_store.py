@@ -80,7 +80,7 @@ def test_processes_that_add_at_once_take_turns(store, tmp_path):
 
 
 def test_a_lock_that_is_kept_is_given_up_and_its_holder_told(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(stored, "LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr(stored, "LOCK_WAIT_S", 0.2)
     with make_claim(State(tmp_path / "state").key(), "leases"):
         told = rf"{ME.name} .pid {os.getpid()}. has kept the leases locked for 0\.2 s"
         with pytest.raises(LeaseError, match=told), store.locked():

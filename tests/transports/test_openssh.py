@@ -225,7 +225,7 @@ async def noise(reader, writer):
 async def test_an_agent_that_is_none_keeps_no_key_back(
     sshd, keys, home, tmp_path, monkeypatch, behaviour
 ):
-    monkeypatch.setattr(ssh_keys, "AGENT_PATIENCE", 0.2)
+    monkeypatch.setattr(ssh_keys, "AGENT_LIMIT_S", 0.2)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "odd"))
     async with sshd.serving() as server, odd_agent(tmp_path / "odd", behaviour):
         assert "the ssh agent" in await refusal(Refused, server)

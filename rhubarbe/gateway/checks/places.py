@@ -12,7 +12,7 @@ from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.state import SHARED, user_in
 from rhubarbe.shared.trust import Distrust, is_ours, name_of, replaceable
 
-# Where users who load may remove each other's dead links; files made there are of its group.
+# For a directory in which a group may remove each other's dead links; it passes its group on.
 FOR_A_GROUP = 0o2775
 LOOKED_AT_WITHIN = 5.0
 _OF_OLD = re.compile(r"locks|links|history|leases\.\d+\.sqlite")

@@ -83,7 +83,7 @@ class Consignment:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one node has to run, how its words are read, and what tells that it is in vain.
+    """What one node has to run, how its words are read, and what ends its work in failure.
 
     `silence` is how many seconds it may say nothing.
     """
@@ -143,7 +143,7 @@ class OnDemand(Generic[S]):
         except GatewayError as error:
             # Every node that waits for the server fails with this reason.
             self._running.set_exception(error)
-            self._running.exception()  # or nobody waits any more
+            self._running.exception()  # retrieve it, or asyncio logs it as never retrieved
 
     async def ready(self) -> S:
         """Ask for the server and return it once it serves; raises GatewayError."""

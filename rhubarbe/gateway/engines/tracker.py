@@ -26,7 +26,7 @@ INTERVAL = 30
 # Who asks needs one connection, for a moment.
 MOST_CONNECTIONS, MOST_OF_AN_ADDRESS = 256, 4
 LONGEST_REQUEST = 8192
-PATIENCE = 5.0
+LIMIT_S = 5.0
 HIGHEST_PORT = 65535
 _PORT = re.compile(rb"[0-9]{1,5}")
 # A connection that is cut or silent, or what is said there is not HTTP.
@@ -90,14 +90,14 @@ class Tracker:
                 await self._serve(reader, writer, ip)
         finally:
             self._asking[ip] -= 1
-            self._asking += Counter()  # without those at zero
+            self._asking += Counter()  # which drops counts of zero
             writer.close()
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ip: str
     ) -> None:
         with contextlib.suppress(*NO_QUESTION):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(LIMIT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target, _ = head.decode("latin-1").split(" ", 2)
                 answer = self.answer(target, ip) if method == "GET" else Answer("400 Bad")

@@ -23,13 +23,13 @@ START_LIMIT = 10.0
 # What the sender says once it has its ports, and where another has them.
 READY = "UDP sender for "
 IN_USE = "Address already in use"
-# From the first receiver on, for the others, which are told to start at the same moment.
+# Seconds from the first receiver on; the others, told to start at the same moment, come within.
 CONNECT_WITHIN = 20
 PORTS_A_SESSION = 2
-# How often one that does not answer is asked before it is dropped, and for how many seconds it
-# holds up all others meanwhile: far fewer, and one whose disk is slow is dropped, too.
+# How often a receiver that does not answer is asked before it is dropped, and how long it holds up
+# all others meanwhile. With far fewer tries, one whose disk is slow would be dropped, too.
 RETRIES = 30
-HELD_UP = 30.0
+HELD_UP_S = 30.0
 
 
 class Sender:
@@ -115,7 +115,7 @@ class Udpcast:
         return Delivery(
             command,
             ramdisk.UnzipTranscript(self._consignment.chunks),
-            self._consignment.silence + HELD_UP,
+            self._consignment.silence + HELD_UP_S,
             sender.alarm,
         )
 
@@ -147,7 +147,7 @@ class Udpcast:
             for guest in guests:
                 if not guest.sender.done():
                     guest.sender.set_exception(error)
-                    guest.sender.exception()  # or it waits no more
+                    guest.sender.exception()  # retrieve it, or asyncio logs it as never retrieved
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.gateway.processes.programs import end_process
 
-# How long words may still come once who wrote them has ended: others may hold the pipe open.
-LAST_WORDS = 1.0
+# How long to read on once a child has ended: its own children may hold the pipe open.
+LAST_WORDS_S = 1.0
 LONGEST_LINE = 2000
 
 
@@ -47,7 +47,7 @@ class _Words(asyncio.Protocol):
     async def over(self) -> None:
         """Wait for the last words, for a moment."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
+            async with asyncio.timeout(LAST_WORDS_S):
                 await self._over.wait()
 
 

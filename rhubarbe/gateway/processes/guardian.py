@@ -1,4 +1,4 @@
-"""The guardian outlives us: it removes nextboot links and ends children if we die without doing it.
+"""The guardian, a process that outlives ours: removes its links and ends its children if it dies.
 
 It is told of each link before the link is made, and of each child once that has a number. When it
 dies itself, it is replaced, and the new one told all that is still to be guarded.
@@ -55,7 +55,7 @@ class Guardian:
 
     async def _start(self) -> None:
         readable, self._pipe = os.pipe()
-        # Inherited: a signal that comes before the guardian ignores it must not end it.
+        # Blocked signals are inherited: so none ends the guardian before it ignores them itself.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, guardian_program.IGNORED)
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -79,7 +79,7 @@ class Guardian:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What children should have in their environment: one is found by it at any moment."""
+        """What to put into a child's environment: it is found by that before its number is told."""
         return {MARK: self._token}
 
     async def watch(self) -> None:
@@ -112,6 +112,6 @@ class Guardian:
             self._tell(opposite, record[1], "-")
 
     def _tell(self, *record: str) -> None:
-        # A guardian that is dead is told again when it was replaced.
+        # Where the guardian has died, the one that replaces it is told all of it.
         with contextlib.suppress(BrokenPipeError):
             os.write(self._pipe, b"".join(os.fsencode(field) + b"\0" for field in record))

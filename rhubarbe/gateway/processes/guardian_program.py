@@ -1,4 +1,4 @@
-"""The guardian as a program: cleans up after a command that ended without saying goodbye.
+"""The guardian as a program: cleans up after a command that ended without cleaning up itself.
 
 It runs by itself (`python -I -S guardian_program.py`), in a session of its own, and imports next to
 nothing, so that it starts in milliseconds. On standard input come records of three fields, each

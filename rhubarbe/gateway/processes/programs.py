@@ -1,4 +1,4 @@
-"""Finding the programs that run on the gateway, and keeping the ones that we started on a leash."""
+"""Finding the programs that run on the gateway, and ending the ones that we started."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rhubarbe.errors import GatewayError
 
-PATIENCE = 2.0
+GRACE_S = 2.0
 
 
 def find_program(name: str, setting: str = "server in [frisbee]") -> str:
@@ -30,7 +30,7 @@ async def end_process(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(GRACE_S):
             await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):

@@ -25,12 +25,12 @@ from rhubarbe.shared.partial import Busy, Partial
 from rhubarbe.shared.trust import Distrust
 
 # How long the last bytes may take to arrive once imagezip has ended on the node.
-LAST_BYTES = 10.0
+LAST_BYTES_S = 10.0
 # More kinds of strangers than this need not be told apart.
 MOST_REFUSALS = 10
 SECRET_BYTES = 16
-# The node sends it at once. Of more connections than this that have not, the oldest is cut: so
-# nobody who holds many open keeps the node out.
+# The node sends the secret at once. Of more connections without it, the oldest is cut, so that
+# nobody keeps the node out by holding many open.
 PRESENTED_WITHIN = 10.0
 MOST_GUESTS = 64
 
@@ -113,7 +113,7 @@ class Collector:
             await self._receive(reader)
         except (OSError, NdzError, NodeError) as error:
             self._end(error)
-        except BaseException:  # cancelled, or a fault of ours: who waits is told, then it goes on
+        except BaseException:  # cancelled, or a fault of ours: whoever waits is told of the end
             self._end(NodeError("the collector was ended"))
             raise
         else:
@@ -164,7 +164,7 @@ class Collector:
             self._ended.set_result(None)
         else:
             self._ended.set_exception(error)
-            self._ended.exception()  # it may never be asked for: the node may fail first
+            self._ended.exception()  # retrieve it: where the node fails first, nobody else does
         self._news.set()
 
     async def _receive(self, reader: asyncio.StreamReader) -> None:
@@ -218,7 +218,7 @@ class Collector:
         once all that was announced is there, we close it. Raises NodeError.
         """
         try:
-            async with asyncio.timeout(LAST_BYTES):
+            async with asyncio.timeout(LAST_BYTES_S):
                 await self._last_bytes(announced)
         except TimeoutError:
             raise NodeError(

@@ -12,8 +12,8 @@ from rhubarbe.errors import GatewayError, why
 
 PIECE = 1 << 16
 # As long as our clients wait for all of it.
-PATIENCE = 30.0
-# Of more connections of one node than this, the oldest is cut: it may be one of before its reset.
+LIMIT_S = 30.0
+# Of more connections of one node, the oldest is cut: it may be left from before its reset.
 MOST_AT_ONCE = 4
 BACKLOG = 1024
 
@@ -54,7 +54,7 @@ class _Service:
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(high=PIECE)
         content = memoryview(self._content)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LIMIT_S):
             for start in range(0, len(content), PIECE):
                 writer.write(content[start : start + PIECE])
                 await writer.drain()

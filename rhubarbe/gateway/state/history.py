@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 NAME, LOCK = "history.sqlite", ".history.lock"
 VERSION = 1
-LOCK_PATIENCE = 2.0
+LOCK_WAIT_S = 2.0
 LOOK_AGAIN = 0.02
 READ_WITHIN = 8.0
-# Of the file; what a user keeps beyond half of it, the oldest first, is forgotten.
+# Bytes of a user's file; the oldest half of the runs is forgotten when it is half full.
 LARGEST = 16 << 20
 KEPT = 20_000  # runs of one user
-# Of what is told by one: no text of ours is longer than its file.
+# Bytes of all texts read from one file: what we write there is no longer than the file itself.
 MOST_TOLD = 2 * LARGEST
 LONGEST_REASON = 4000
 # The end of the times that a date can be made of, whatever the zone.
@@ -138,7 +138,7 @@ def _locked(place: Directory) -> Iterator[None]:
     """Keep our other commands from replacing our file; nobody else can open its lock."""
     descriptor = place.open_own(LOCK, os.O_RDWR, 0o600)
     try:
-        deadline = time.monotonic() + LOCK_PATIENCE
+        deadline = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -33,7 +33,7 @@ LONGEST_RECORD = 8192
 # Far more than a testbed has nodes.
 MOST_RECORDS = 2000
 READ_WITHIN = 5.0
-# What is there may come back with the machine whose disk it is.
+# Errors of a disk of another machine that does not answer now: what is on it may come back.
 SILENT = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
 # More processes than Linux can have.
 PIDS = 1 << 23
@@ -67,11 +67,11 @@ class Record:
         try:
             os.kill(self.pid, 0)
         except PermissionError:
-            # Another user's process, of which /proc does not tell: believed until it is overdue.
+            # A process of another user, of which /proc may not tell: its word counts until overdue.
             return time.time() < self.expires
         except (ProcessLookupError, OverflowError):
             return False
-        return False  # ours, and dead: nobody has taken notice yet
+        return False  # ours, and dead, but not yet reaped by its parent
 
     def __str__(self) -> str:
         holder = Holder(self.user, self.command, self.pid, self.since)

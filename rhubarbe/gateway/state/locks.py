@@ -21,8 +21,8 @@ from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 
 LOOK_AGAIN = 0.5
-# Within this, whoever has just taken a lock has said so.
-INTRODUCTION = 0.5
+# A lock is taken a moment before its holder can answer who it is: it has so long for that.
+INTRODUCTION_S = 0.5
 LONGEST = 200
 UNKNOWN = "another command"
 # The end of the times that a date can be made of, whatever the zone.
@@ -132,9 +132,9 @@ def _program_of(pid: int) -> str:
 
 @contextlib.asynccontextmanager
 async def hold(
-    state_dir: str | Path, command: str, nodes: Sequence[str], patience: float
+    state_dir: str | Path, command: str, nodes: Sequence[str], wait_s: float
 ) -> AsyncIterator[Locks]:
-    """Hold the locks of all the nodes; wait for them for `patience` seconds.
+    """Hold the locks of all the nodes; wait for them for at most `wait_s` seconds.
 
     Raises GatewayError, which says who has one.
     """
@@ -149,7 +149,7 @@ async def hold(
     started = time.monotonic()
     while (taken := locks.take(nodes)) is not None:
         holder, is_told = await asyncio.to_thread(locks.who_has, taken)
-        if time.monotonic() - started >= max(patience, 0.0 if is_told else INTRODUCTION):
+        if time.monotonic() - started >= max(wait_s, 0.0 if is_told else INTRODUCTION_S):
             raise GatewayError(f"{taken} is taken by {holder}: nothing was touched")
         await asyncio.sleep(LOOK_AGAIN if is_told else LOOK_AGAIN / 10)
     try:

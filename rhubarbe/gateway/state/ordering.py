@@ -18,10 +18,10 @@ Note = TypeVar("Note", bound=Dated)
 
 
 def in_order(histories: Iterable[Sequence[Note]], now: float | None = None) -> list[Note]:
-    """Return the notes of all, each user's in the order of noting, put together by their dates.
+    """Merge the notes of all users by their dates; each user's stay in the order of noting.
 
-    Where dates of one user contradict that order, or are yet to come, those of most notes are
-    believed; a note with another one comes right after the one before it.
+    Where dates of one user contradict that order, or are in the future, as many as possible are
+    believed; a note whose date is not comes right after the one before it.
     """
     present = time.time() if now is None else now
     dated = [
