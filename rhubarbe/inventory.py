@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rhubarbe.concurrency.time_limit import within
+from rhubarbe.disks import EXPECTED, read_drive
 from rhubarbe.errors import InventoryError, SelectionError, why
 from rhubarbe.selector import fold, number_in
 from rhubarbe.shared import own
@@ -201,8 +202,6 @@ class _Reader:
     def _disk(self, where: str, item: Mapping[str, Any]) -> str:
         if "disk" not in item:
             return ""
-        from rhubarbe.disks import EXPECTED, read_drive  # few inventories need it
-
         text = item["disk"]
         try:
             return read_drive(text if isinstance(text, str) else "")

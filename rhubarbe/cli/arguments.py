@@ -10,8 +10,10 @@ from types import ModuleType
 from rhubarbe.config import Settings, load_settings
 from rhubarbe.config.settings import NodeValue
 from rhubarbe.errors import ConfigError, SelectionError
-from rhubarbe.inventory import Entry, Inventory
+from rhubarbe.inventory import Entry, Inventory, load_inventory
 from rhubarbe.parser import Parser
+from rhubarbe.selector import fold, select
+from rhubarbe.text import sanitise
 from rhubarbe.version import version
 
 SELECTION = """\
@@ -131,8 +133,6 @@ def natural(text: str) -> int:
 
 def complain(words: str) -> None:
     """Say on standard error what stops nothing; others may have words in it."""
-    from rhubarbe.text import sanitise
-
     print(sanitise(words), file=sys.stderr)
 
 
@@ -156,8 +156,6 @@ def read_settings() -> Settings:
 
 def read_inventory(settings: Settings) -> Inventory:
     """Read the inventory that the configuration names; refuse values for nodes that it lacks."""
-    from rhubarbe.inventory import load_inventory
-
     inventory = load_inventory(settings.testbed.inventory_path, settings.testbed.regularname)
     if faults := node_faults(settings, inventory):
         raise ConfigError(faults[0])
@@ -184,8 +182,6 @@ def _lack(value: NodeValue, inventory: Inventory, source: Path) -> str:
     if not there:
         return f"{value.nodes} is no node of {source}, and not this gateway"
     if lacking := sorted(value.numbers - there):
-        from rhubarbe.selector import fold
-
         are = "are no nodes" if lacking[1:] else "is no node"
         return f"{fold(lacking)} {are} of {source}"
     return ""
@@ -195,8 +191,6 @@ def selected_entries(
     settings: Settings, inventory: Inventory, words: list[str], *, all_nodes: bool
 ) -> list[Entry]:
     """Return the nodes that a command line and the environment select; raises SelectionError."""
-    from rhubarbe.selector import select
-
     names = (settings.testbed.regularname, settings.testbed.rebootname)
     nodes = inventory.numbers()
     start: list[int] = []

@@ -5,10 +5,12 @@ left.
 """
 
 import argparse
+import getpass
 import time
 
 from rhubarbe.cli.arguments import complain, example, read_settings
 from rhubarbe.errors import LeaseError
+from rhubarbe.text import sanitise
 
 EPILOG = example(
     "rhubarbe-book 14:00 +2h",
@@ -55,7 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rhubarbe.leases.desk import open_desk
     from rhubarbe.leases.user import current_user
-    from rhubarbe.text import sanitise
 
     user = current_user()
     password = ""
@@ -81,8 +82,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _password(email: str) -> str:
-    import getpass
-
     try:
         return getpass.getpass(f"password of {email}: ")
     except EOFError as error:

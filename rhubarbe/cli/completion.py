@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 from rhubarbe.cli.arguments import example, make_parser, read_inventory, read_settings
+from rhubarbe.cli.dispatch import VERBS
+from rhubarbe.config import SECTIONS
 from rhubarbe.images import known_names
 from rhubarbe.text import sanitise
 
@@ -116,8 +118,6 @@ def script(shell: str) -> str:
     """Return the script for `bash` or `zsh`."""
     import shtab
 
-    from rhubarbe.cli.dispatch import VERBS
-
     made: str = shtab.complete(_whole_parser(), shell, preamble=PREAMBLES[shell])
     if shell == "zsh":
         # The library lets words that may be repeated be completed once only.
@@ -127,9 +127,6 @@ def script(shell: str) -> str:
 
 def _whole_parser() -> argparse.ArgumentParser:
     """Return a parser of all verbs, with each argument's kind of words."""
-    from rhubarbe.cli.dispatch import VERBS
-    from rhubarbe.config import SECTIONS
-
     whole = argparse.ArgumentParser(prog=MAIN)
     verbs = whole.add_subparsers(dest="verb")
     for verb, (module, words) in VERBS.items():

@@ -6,8 +6,10 @@ from rhubarbe.cli.arguments import example, read_inventory, read_settings
 from rhubarbe.config import SECTIONS, Settings
 from rhubarbe.config.section import text_of
 from rhubarbe.config.settings import SECRET
+from rhubarbe.config.template import template
 from rhubarbe.errors import ConfigError
 from rhubarbe.inventory import is_there
+from rhubarbe.text import sanitise
 
 EPILOG = example("rhubarbe-config frisbee networking")
 
@@ -35,8 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the sections as INI, each value with its origin; or the template; or what is wrong."""
     if arguments.template:
-        from rhubarbe.config.template import template
-
         print(template(), end="")
         return 0
     settings = read_settings()
@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_state(settings: Settings) -> int:
     from rhubarbe.gateway.checks.places import faults
-    from rhubarbe.text import sanitise
 
     found = faults(settings)
     for words in found:

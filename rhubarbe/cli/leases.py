@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rhubarbe.cli.arguments import complain, example, read_settings
+from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:  # the rest of that room brings asyncio
     from rhubarbe.leases.lease import Lease
@@ -66,7 +67,6 @@ def _period(arguments: argparse.Namespace, now: float) -> tuple[float, float]:
 def _check(leases: "Sequence[Lease]", user: "User", now: float) -> int:
     from rhubarbe.leases.lease import end_of_use, holders
     from rhubarbe.leases.times import moment
-    from rhubarbe.text import sanitise
 
     if user.is_root:
         print("root needs no lease")
@@ -101,7 +101,6 @@ def _document(leases: "Sequence[Lease]", user: "User", now: float) -> str:
 
 def _table(leases: "Sequence[Lease]", user: "User", now: float) -> list[str]:
     from rhubarbe.leases.times import duration, moment
-    from rhubarbe.text import sanitise
 
     if not leases:
         return ["no leases"]

@@ -16,6 +16,8 @@ from rhubarbe.cli.arguments import (
     selected_entries,
 )
 from rhubarbe.config import Settings
+from rhubarbe.errors import ImageError
+from rhubarbe.gateway.checks.limits import TO_ASK, require_room
 from rhubarbe.inventory import Entry
 from rhubarbe.selector import fold
 
@@ -68,7 +70,6 @@ def _text(entries: Sequence[Entry], arguments: argparse.Namespace) -> str:
 
 def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[Entry]:
     """Keep the nodes that were last loaded with an image: its name, an alias, or a path."""
-    from rhubarbe.errors import ImageError
     from rhubarbe.gateway.state.history import History
     from rhubarbe.images import find_image, real_path
     from rhubarbe.operations.loaded import last_loaded
@@ -90,7 +91,6 @@ def _living(
     """Keep the nodes that are on, up, or both; also return what to say of silent cards."""
     import asyncio
 
-    from rhubarbe.gateway.checks.limits import TO_ASK, require_room
     from rhubarbe.operations.survey import which_are_on, which_are_up
 
     async def look() -> tuple[list[Entry], list[str]]:

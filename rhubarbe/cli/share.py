@@ -3,7 +3,10 @@
 import argparse
 
 from rhubarbe.cli.arguments import example, find_image_here, read_settings
+from rhubarbe.cli.signals import heed_termination
 from rhubarbe.errors import ImageError
+from rhubarbe.images.share import ShareRequest, plan, receive, received
+from rhubarbe.shared.directory import may_write
 from rhubarbe.text import sanitise
 
 EPILOG = example(
@@ -52,10 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Say and do each step; return the exit code."""
-    from rhubarbe.cli.signals import heed_termination
-    from rhubarbe.images.share import ShareRequest, plan, receive, received
-    from rhubarbe.shared.directory import may_write
-
     repository = read_settings().frisbee.images_dir
     if arguments.receiving:
         receive(arguments.image, repository)

@@ -11,8 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rhubarbe.cli.arguments import example, read_settings
+from rhubarbe.cli.signals import heed_termination
 from rhubarbe.errors import GatewayError, RhubarbeError
-from rhubarbe.images.sync import Remote, Transfer
+from rhubarbe.images.sync import Peer, Remote, Route, Transfer, Verdict, compare, local_images
+from rhubarbe.shared.directory import may_write
+from rhubarbe.text import sanitise
 
 EPILOG = example(
     "rhubarbe-sync --pull root@faraday fedora ubuntu",
@@ -46,10 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Copy what is missing; return the exit code."""
     repository = read_settings().frisbee.images_dir
 
-    from rhubarbe.cli.signals import heed_termination
-    from rhubarbe.images.sync import Peer, Route, compare, local_images
-    from rhubarbe.shared.directory import may_write
-
     heed_termination()
     peer = Peer(arguments.host, arguments.ssh)
     there, remote = peer.repository()
@@ -67,9 +66,6 @@ def _copy(
     copy: "Callable[[Remote], None]",
     arguments: argparse.Namespace,
 ) -> int:
-    from rhubarbe.images.sync import Verdict
-    from rhubarbe.text import sanitise
-
     code = 0
     width = max((len(sanitise(transfer.image.name)) for transfer in transfers), default=0)
     width = min(width, WIDEST)  # a long name that a peer made up must not widen all the lines

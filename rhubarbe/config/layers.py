@@ -22,6 +22,7 @@ from typing import Any, Self
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
 from rhubarbe.errors import ConfigError, SelectionError, why
+from rhubarbe.selector import select
 from rhubarbe.shared.own import is_there, read_file
 from rhubarbe.shared.trust import Distrust, is_ours
 from rhubarbe.writers import may_others_write
@@ -256,8 +257,6 @@ def _digits(text: str) -> bool:
 def _numbers(nodes: str, names: tuple[str, str]) -> frozenset[int]:
     if not _digits(nodes):
         return frozenset()
-    from rhubarbe.selector import select  # few sites need it here
-
     try:
         return frozenset(select(nodes.split(), names))
     except SelectionError:
