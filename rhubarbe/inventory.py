@@ -2,8 +2,10 @@
 
 A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each of these with
 `hostname`, `ip` and `mac`. Perhaps with `disk`, which says which of its disks is meant, as
-`hard_drive` does. A node's number is that of its control hostname, as `number_in` of
-`rhubarbe.selector` finds it; its card may bear another.
+`hard_drive` does; with `power`, where another kind of power control than such a card switches it;
+and with `netboot`, where another kind than pxelinux makes it boot the ramdisk. A node's number is
+that of its control hostname, as `number_in` of `rhubarbe.selector` finds it; its card may bear
+another.
 """
 
 import json
@@ -46,6 +48,11 @@ class Driver:
     kind: str
     said: Mapping[str, Any]
 
+    @property
+    def text(self) -> str:
+        """All of it, the same for two that are the same."""
+        return json.dumps({"kind": self.kind, **self.said}, sort_keys=True)
+
 
 DEFAULT_NETBOOT = Driver("pxelinux", {})
 
@@ -56,9 +63,11 @@ class Entry:
 
     number: int
     control: Interface
-    cmc: Interface
+    cmc: Interface | None
     data: Interface | None
     disk: str = ""
+    power: Driver | None = None
+    netboot: Driver | None = None
 
     @property
     def name(self) -> str:
@@ -67,13 +76,15 @@ class Entry:
 
     @property
     def power_driver(self) -> Driver:
-        """What controls the node's power."""
+        """What controls the node's power: its card, where nothing else is said."""
+        if self.power is not None or self.cmc is None:
+            return self.power or Driver("cmc", {})
         return Driver("cmc", {"address": self.cmc.ip, "name": self.cmc.hostname})
 
     @property
     def netboot_driver(self) -> Driver:
         """What makes the node boot from the network."""
-        return DEFAULT_NETBOOT
+        return self.netboot or DEFAULT_NETBOOT
 
 
 _DISK_WORDS = frozenset({"disk", "disks", "drive", "hard_drive", "harddrive"})
@@ -81,7 +92,8 @@ _UNIQUE: Mapping[str, Callable[[Entry], str]] = {
     "number": lambda entry: str(entry.number),
     "control.mac": lambda entry: entry.control.mac,
     "control.ip": lambda entry: entry.control.ip,
-    "cmc.ip": lambda entry: entry.cmc.ip,
+    "cmc.ip": lambda entry: entry.cmc.ip if entry.cmc else "",
+    "power": lambda entry: entry.power.text if entry.power else "",
 }
 
 
@@ -184,12 +196,14 @@ class _Reader:
         if control.hostname and number is None:
             self.faults.append(f"{where}: control.hostname {control.hostname!r} has no number")
         data = self._interface(where, item, "data", needs_mac=False) if item.get("data") else None
-        cmc = self._interface(where, item, "cmc", needs_mac=False)
+        power, netboot = (self._driver(where, item, part) for part in ("power", "netboot"))
+        has_card = power is None or "cmc" in item
+        cmc = self._interface(where, item, "cmc", needs_mac=False) if has_card else None
         self._misplaced(where, item)
         disk = self._disk(where, item)
         if number is None or len(self.faults) > before:
             return None
-        return Entry(number, control, cmc, data, disk)
+        return Entry(number, control, cmc, data, disk, power, netboot)
 
     def _misplaced(self, where: str, item: Mapping[str, Any]) -> None:
         """Complain of what looks like `disk` and would be passed over."""
@@ -208,6 +222,17 @@ class _Reader:
         except ValueError:
             self.faults.append(f"{where}: disk: expected {EXPECTED}; found {text!r}")
             return ""
+
+    def _driver(self, where: str, item: Mapping[str, Any], part: str) -> Driver | None:
+        """Return who does something for the node; whether there is such a kind, others know."""
+        if part not in item:
+            return None
+        said = item[part]
+        if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
+            found = "none" if isinstance(said, dict) else _kind(said)  # there may be a password
+            self.faults.append(f"{where}: {part}: expected an object with kind, found {found}")
+            return None
+        return Driver(said["kind"], {key: said[key] for key in said if key != "kind"})
 
     def _interface(
         self, where: str, item: Mapping[str, Any], part: str, *, needs_mac: bool
@@ -260,11 +285,13 @@ def _doubles(path: StrPath, entries: Mapping[int, Entry]) -> Iterator[str]:
     for what, value_of in _UNIQUE.items():
         ranks: dict[str, list[int]] = {}
         for rank, entry in entries.items():
-            ranks.setdefault(value_of(entry), []).append(rank)
+            if value := value_of(entry):
+                ranks.setdefault(value, []).append(rank)
         for value, several in ranks.items():
             if len(several) > 1:
                 names = ", ".join(entries[rank].name for rank in several)
-                yield f"{path}: entries {fold(several)} ({names}): the same {what} {value}"
+                same = what if what == "power" else f"{what} {value}"  # which may have a password
+                yield f"{path}: entries {fold(several)} ({names}): the same {same}"
 
 
 def inventory_template(regularname: str, rebootname: str) -> str:

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from rhubarbe.cli.dispatch import main
 from rhubarbe.errors import InventoryError, SelectionError
 from rhubarbe.inventory import inventory_faults, inventory_template, load_inventory
 
@@ -335,3 +336,68 @@ def test_one_that_a_group_keeps_is_read(tmp_path):
     path = _written(tmp_path / "inventory.json")
     path.chmod(0o664)
     assert [entry.name for entry in load_inventory(path)] == ["fit01"]
+
+
+CARD = {"kind": "cmc", "address": "10.0.1.7"}
+
+
+def without_cmc(number, **changes):
+    return {key: value for key, value in node(number, **changes).items() if key != "cmc"}
+
+
+def test_what_switches_a_node_is_its_card_where_nothing_else_is_said(load):
+    first, second, third = load([node(1), without_cmc(2, power=CARD), node(3, power={"kind": "x"})])
+    assert (first.power_driver.kind, first.power_driver.said["address"]) == ("cmc", "10.0.1.1")
+    assert (second.cmc, second.power_driver.said) == (None, {"address": "10.0.1.7"})
+    assert third.power_driver.kind == "x"
+    assert {each.netboot_driver.kind for each in (first, second, third)} == {"pxelinux"}
+
+
+def test_what_makes_a_node_boot_the_ramdisk_may_be_said(load):
+    (first,) = load([node(1, netboot={"kind": "pxelinux", "config_dir": "/srv/tftp/cfg"})])
+    assert first.netboot_driver.said == {"config_dir": "/srv/tftp/cfg"}
+
+
+@pytest.mark.parametrize("part", ["power", "netboot"])
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [("cmc", "a string"), (None, "null"), ([CARD], "a list"), ({"password": "s3cr3t"}, "none")],
+)
+def test_a_kind_has_to_be_named(refusal, part, said, found):
+    words = refusal([node(1, **{part: said})])
+    assert f"entry 1: {part}: expected an object with kind, found {found}" in words
+
+
+def test_no_two_nodes_are_switched_by_the_same(refusal):
+    power = CARD | {"password": "s3cr3t"}
+    words = refusal(
+        [without_cmc(1, power=power), without_cmc(2, power=dict(reversed(power.items())))]
+    )
+    assert words.endswith("entries 1-2 (fit01, fit02): the same power")
+
+
+def test_what_is_said_of_a_kind_is_checked_before_anything_is_done(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "inventory.json"
+    path.write_text(
+        json.dumps(
+            [
+                node(1),
+                without_cmc(2, power={"kind": "sledge"}),
+                without_cmc(3, power={"kind": "cmc", "colour": "red", "address": "10.0.1.3"}),
+                node(4, netboot={"kind": "pxelinux", "entry": ["ramdisk"]}),
+            ]
+        )
+    )
+    conf = tmp_path / "rhubarbe.conf"
+    conf.write_text(f"[testbed]\ninventory_path = {path}\n")
+    conf.chmod(0o600)
+    monkeypatch.setenv("RHUBARBE_CONF", str(conf))
+    assert main(["rhubarbe-inventory", "--check"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        f"{path}: fit02: power: there is no kind 'sledge', but cmc",
+        f"{path}: fit03: power: cmc knows no 'colour', but address, name, port",
+        f"{path}: fit04: netboot.entry: expected text, found ['ramdisk']",
+    ]
+    assert main(["rhubarbe-nodes", "1"]) == 1
+    assert capsys.readouterr().err == f"rhubarbe-nodes: {told[0]}\n"

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from rhubarbe.config import Settings, load_settings
 from rhubarbe.config.settings import NodeValue
-from rhubarbe.errors import ConfigError, SelectionError
+from rhubarbe.errors import ConfigError, InventoryError, SelectionError
 from rhubarbe.inventory import Entry, Inventory, load_inventory
 from rhubarbe.parser import Parser
 from rhubarbe.selector import fold, select
@@ -157,9 +157,21 @@ def read_settings() -> Settings:
 def read_inventory(settings: Settings) -> Inventory:
     """Read the inventory that the configuration names; refuse values for nodes that it lacks."""
     inventory = load_inventory(settings.testbed.inventory_path, settings.testbed.regularname)
+    if faults := driver_faults(settings, inventory):
+        raise InventoryError(faults[0])
     if faults := node_faults(settings, inventory):
         raise ConfigError(faults[0])
     return inventory
+
+
+def driver_faults(settings: Settings, inventory: Inventory) -> list[str]:
+    """Return what is wrong with the kinds that the inventory names for nodes, each in one line."""
+    entries = [entry for entry in inventory if entry.power or entry.netboot]
+    if not entries:
+        return []
+    from rhubarbe.node import kinds  # few inventories need it
+
+    return [f"{settings.testbed.inventory_path}: {fault}" for fault in kinds.driver_faults(entries)]
 
 
 # A node that is away keeps its boot entry for the day on which it comes back.

@@ -2,7 +2,13 @@
 
 import argparse
 
-from rhubarbe.cli.arguments import example, node_faults, read_inventory, read_settings
+from rhubarbe.cli.arguments import (
+    driver_faults,
+    example,
+    node_faults,
+    read_inventory,
+    read_settings,
+)
 from rhubarbe.config import Settings
 from rhubarbe.inventory import (
     Interface,
@@ -38,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         place = (settings.testbed.inventory_path, settings.testbed.regularname)
         faults = inventory_faults(*place)
         if not faults:
-            faults = node_faults(settings, load_inventory(*place))
+            inventory = load_inventory(*place)
+            faults = driver_faults(settings, inventory) or node_faults(settings, inventory)
         print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
         return int(bool(faults))
     _print_table(read_inventory(settings), settings)
@@ -46,17 +53,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_table(inventory: Inventory, settings: Settings) -> None:
-    """Print a row a node; with a column of disks, where these differ."""
+    """Print a row a node; with a column of disks, where these differ, and of kinds likewise."""
     disks = {
         entry.number: settings.for_node(entry.number, entry.name, entry.disk).frisbee.hard_drive
         for entry in inventory
     }
-    tells = len(set(disks.values())) > 1
-    rows = [(*COLUMNS, "disk") if tells else COLUMNS] + [
+    more = {
+        "disk": disks,
+        "power": {entry.number: entry.power_driver.kind for entry in inventory},
+        "netboot": {entry.number: entry.netboot_driver.kind for entry in inventory},
+    }
+    more = {title: cells for title, cells in more.items() if len(set(cells.values())) > 1}
+    rows = [(*COLUMNS, *more)] + [
         (
             str(entry.number),
             *(*_cells(entry.control), *_cells(entry.cmc), *_cells(entry.data)),
-            *([disks[entry.number]] if tells else []),
+            *(cells[entry.number] for cells in more.values()),
         )
         for entry in inventory
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from rhubarbe.config.section import Kind, Section
+from rhubarbe.config.settings import SECRET
 from rhubarbe.inventory import Driver, is_address
 
 # The default of a key that has none: whoever names the kind has to give it.
@@ -81,4 +82,5 @@ def _fault(kind: Kind, value: object) -> str:
         if is_text:
             kind.read(str(value))
             return ""
-    return f"expected {kind.expected}, found {value!r}"
+    found = "another" if kind is SECRET else f"{value!r}"
+    return f"expected {kind.expected}, found {found}"
