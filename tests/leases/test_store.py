@@ -90,7 +90,7 @@ def test_a_lock_that_is_kept_is_given_up_and_its_holder_told(store, tmp_path, mo
 
 
 def test_a_lock_whose_holder_is_just_gone_was_somebody_s(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(stored, "LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr(stored, "LOCK_WAIT_S", 0.0)
     monkeypatch.setattr(stored, "ask", lambda *_: None)
     with make_claim(State(tmp_path / "state").key(), "leases"):
         words = f"{tmp_path / 'state'}: somebody has kept the leases locked for 0 s"
