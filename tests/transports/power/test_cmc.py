@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from conformance import PowerConformance
 
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CardError
+from rhubarbe.testbed.cmc import Card, Cards
+from rhubarbe.testbed.faults import Faults
 from rhubarbe.transports.power.cmc import Cmc, Values
 
 IP = "127.0.0.1"
@@ -204,3 +208,36 @@ async def _refusal(asking):
     with pytest.raises(CardError) as caught:
         await asking
     return str(caught.value)
+
+
+class Switched:
+    """What a card of the testbed needs of a machine."""
+
+    name = "fit01"
+    faults = Faults()
+
+    def __init__(self, machine):
+        self._machine = machine
+
+    @property
+    def has_power(self):
+        return self._machine.seen()
+
+    def press(self, key):
+        self._machine.press(str(key))
+
+
+class TestConformance(PowerConformance):
+    """As every kind, by the card that the testbed has."""
+
+    def control(self, port, within):
+        return at(port, within)
+
+    @contextlib.asynccontextmanager
+    async def serve(self, machine):
+        with socket.socket() as holder:
+            holder.bind((IP, 0))
+            port = holder.getsockname()[1]
+        card = Card("reboot01", Switched(machine), lambda words: None)
+        async with Cards({IP: card}, port):
+            yield port
