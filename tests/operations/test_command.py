@@ -6,37 +6,17 @@ import time
 
 import pytest
 
-from rhubarbe.bus import Bus
-from rhubarbe.config import Settings
-from rhubarbe.config import settings as configured
 from rhubarbe.errors import GatewayError, Unreachable
 from rhubarbe.events import Finished, NodeFailed, Notice, Started
 from rhubarbe.gateway.state.history import History
-from rhubarbe.inventory import Entry, Interface
-from rhubarbe.node import Doors
 from rhubarbe.operations import command as command_module
 from rhubarbe.operations.command import Command
 
 
-def entry(number):
-    interface = Interface(f"fit{number:02}", f"10.0.0.{number}", f"02:00:00:00:00:{number:02x}")
-    return Entry(number, interface, interface, None)
-
-
-class Told(list):
-    """What a command tells the bus."""
-
-    def of(self, kind):
-        return [event for event in self if isinstance(event, kind)]
-
-
 @pytest.fixture
-def commanded(tmp_path):
-    """Return a command on three nodes, which has a second, and what it tells."""
-    bus, told = Bus(), Told()
-    bus.report = told.append
-    settings = Settings(testbed=configured.TestbedSettings(state_dir=str(tmp_path / "state")))
-    return Command("load", [entry(1), entry(2), entry(3)], 1.0, Doors(settings), bus), told
+def command(testbed):
+    """A command on three nodes, which has a second."""
+    return Command("load", testbed.entries, 1.0, testbed.doors, testbed.bus)
 
 
 def history(command):
@@ -44,6 +24,10 @@ def history(command):
         (run.node, run.command, run.ok, run.reason, run.image)
         for run in History(command.state_dir).runs()
     }
+
+
+def outcome(testbed):
+    return testbed.finished.good, testbed.finished.bad, testbed.finished.exit_code
 
 
 async def run(command, job, **options):
@@ -60,20 +44,18 @@ async def third_fails(node):
         raise Unreachable("no answer")
 
 
-def test_the_first_event_names_command_and_nodes(commanded):
-    command, told = commanded
+def test_the_first_event_names_command_and_nodes(command, testbed):
     command.begin()
-    assert told == [Started(command="load", nodes=("fit01", "fit02", "fit03"))]
+    assert testbed.told == [Started(command="load", nodes=("fit01", "fit02", "fit03"))]
 
 
 @pytest.mark.parametrize(
     ("job", "good", "bad", "code"), [(well, "1-3", "", 0), (third_fails, "1-2", "3", 1)]
 )
-async def test_the_last_event_says_how_it_ended(commanded, job, good, bad, code):
-    command, told = commanded
+async def test_the_last_event_says_how_it_ended(command, testbed, job, good, bad, code):
     await run(command, job, image="/images/mine.ndz")
-    (finished,) = told.of(Finished)
-    assert finished is told[-1]
+    (finished,) = testbed.of(Finished)
+    assert finished is testbed.told[-1]
     assert (finished.command, finished.good, finished.bad) == ("load", good, bad)
     assert finished.exit_code == code
     assert [result.node for result in finished.nodes] == ["fit01", "fit02", "fit03"]
@@ -82,22 +64,20 @@ async def test_the_last_event_says_how_it_ended(commanded, job, good, bad, code)
     }
 
 
-async def test_who_is_late_at_the_limit_of_the_command_is_bad(commanded):
-    command, told = commanded
+async def test_who_is_late_at_the_limit_of_the_command_is_bad(command, testbed):
 
     async def job(node):
         if node.name != "fit01":
             await asyncio.Event().wait()
 
     await run(command, job)
-    assert (told[-1].good, told[-1].bad, told[-1].exit_code) == ("1", "2-3", 1)
+    assert outcome(testbed) == ("1", "2-3", 1)
     words = "not done within the time limit of 1 s"
-    assert {event.reason for event in told.of(NodeFailed)} == {words}
+    assert {event.reason for event in testbed.of(NodeFailed)} == {words}
     assert ("fit03", "load", False, words, "") in history(command)
 
 
-async def test_an_interrupted_command_has_its_last_event_and_is_noted(commanded):
-    command, told = commanded
+async def test_an_interrupted_command_has_its_last_event_and_is_noted(command, testbed):
     begun = asyncio.Event()
 
     async def job(node):
@@ -111,13 +91,12 @@ async def test_an_interrupted_command_has_its_last_event_and_is_noted(commanded)
         await begun.wait()
         task.cancel()
     assert task.cancelled()
-    assert (told[-1].good, told[-1].bad, told[-1].exit_code) == ("2", "1,3", 1)
-    assert len(told.of(Finished)) == 1
+    assert outcome(testbed) == ("2", "1,3", 1)
+    assert len(testbed.of(Finished)) == 1
     assert ("fit01", "load", False, "interrupted", "") in history(command)
 
 
-async def test_a_mistake_of_ours_is_not_hidden_and_the_last_event_still_comes(commanded):
-    command, told = commanded
+async def test_a_mistake_of_ours_is_not_hidden_and_the_last_event_still_comes(command, testbed):
 
     async def job(node):
         raise ZeroDivisionError
@@ -125,12 +104,10 @@ async def test_a_mistake_of_ours_is_not_hidden_and_the_last_event_still_comes(co
     with pytest.raises(ExceptionGroup) as caught:
         await run(command, job)
     assert caught.group_contains(ZeroDivisionError)
-    assert isinstance(told[-1], Finished)
-    assert told[-1].exit_code == 1
+    assert testbed.finished.exit_code == 1
 
 
-async def test_when_it_began_and_how_long_it_took_is_noted(commanded, monkeypatch):
-    command, told = commanded
+async def test_when_it_began_and_how_long_it_took_is_noted(command, testbed, monkeypatch):
     noted = []
     monkeypatch.setattr(command_module.History, "add", lambda _, run: noted.append(run))
     begun = time.time()
@@ -142,21 +119,19 @@ async def test_when_it_began_and_how_long_it_took_is_noted(commanded, monkeypatc
     await run(command, job, image="/images/bookworm.ndz")
     (kept,) = noted
     assert begun - 0.09 < kept.started < time.time() - 0.09
-    assert 0.1 <= kept.seconds <= told[-1].seconds
+    assert 0.1 <= kept.seconds <= testbed.finished.seconds
     assert (kept.command, kept.exit_code, kept.image) == ("load", 1, "/images/bookworm.ndz")
-    assert kept.nodes == told[-1].nodes
+    assert kept.nodes == testbed.finished.nodes
 
 
-async def test_what_only_looks_is_not_noted(commanded):
-    command, told = commanded
+async def test_what_only_looks_is_not_noted(command, testbed):
     await run(command, well, is_noted=False)
-    assert told[-1].exit_code == 0
+    assert testbed.finished.exit_code == 0
     assert history(command) == set()
 
 
-def test_a_history_on_a_disk_that_hangs_holds_nobody_up(commanded, monkeypatch):
+def test_a_history_on_a_disk_that_hangs_holds_nobody_up(command, testbed, monkeypatch):
     """Nor does its thread keep the process from its end."""
-    command, told = commanded
     monkeypatch.setattr(command_module, "NOTED_WITHIN", 0.1)
     answers = threading.Event()
     late = threading.Timer(30, answers.set)
@@ -167,18 +142,16 @@ def test_a_history_on_a_disk_that_hangs_holds_nobody_up(commanded, monkeypatch):
     late.cancel()
     answers.set()
     words = "not noted in the history: its disk gives no answer in 0.1 s"
-    assert told.of(Notice) == [Notice(text=words)]
-    assert isinstance(told[-1], Finished)
-    assert told[-1].exit_code == 0
+    assert testbed.of(Notice) == [Notice(text=words)]
+    assert testbed.finished.exit_code == 0
 
 
-async def test_a_history_that_cannot_be_kept_fails_nobody(commanded, monkeypatch):
-    command, told = commanded
+async def test_a_history_that_cannot_be_kept_fails_nobody(command, testbed, monkeypatch):
 
     def add(*_):
         raise GatewayError("not noted in the history: the disk is full")
 
     monkeypatch.setattr(command_module.History, "add", add)
     await run(command, well)
-    assert told.of(Notice) == [Notice(text="not noted in the history: the disk is full")]
-    assert (told[-1].good, told[-1].exit_code) == ("1-3", 0)
+    assert testbed.of(Notice) == [Notice(text="not noted in the history: the disk is full")]
+    assert outcome(testbed) == ("1-3", "", 0)

@@ -10,8 +10,9 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config import settings as configured
 from rhubarbe.config.settings import NetworkingSettings, NodesSettings
-from rhubarbe.errors import CommandFailed, NodeError, Refused, Unreachable
-from rhubarbe.events import NodeNoted, Notice, Phase, PhaseDone
+from rhubarbe.errors import CommandFailed, ImageError, NodeError, Refused, Unreachable
+from rhubarbe.events import NodeNoted, NodeSucceeded, Notice, Phase, PhaseDone, Started
+from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.node import Node
 from rhubarbe.operations.wait import WaitRequest, wait, wait_for_boot
 
@@ -174,3 +175,83 @@ async def test_a_key_file_that_holds_none_is_named(tmp_path, monkeypatch, key, s
     notices = [event.text for event in told if isinstance(event, Notice)]
     words = "passed over: ~/.ssh/id_rsa cannot be used: it is no regular file"
     assert notices.count(words) == said
+
+
+@pytest.fixture
+def waiting(testbed):
+    """Return what waits for all the nodes."""
+
+    def work(**options):
+        request = WaitRequest(
+            entries=testbed.entries, **{"limit": 60.0, "backoff": 0.01, "user": "root"} | options
+        )
+        return wait(request, testbed.settings, testbed.bus, testbed.doors)
+
+    return work
+
+
+async def test_nodes_that_let_us_in_are_ready(testbed, waiting):
+    await testbed.run(waiting())
+    assert testbed.told[0] == Started(command="wait", nodes=("fit01", "fit02", "fit03"))
+    assert testbed.finished.good == "1-3"
+    assert "accepts ssh: SSH-2.0-any" in notes(testbed.told)
+
+
+async def test_one_that_refuses_the_key_has_answered_and_is_bad(testbed, waiting):
+    testbed.second.spoilt[Phase.SSH] = Refused("does not let us in")
+    await testbed.run(waiting())
+    assert testbed.results() == {"fit01": None, "fit02": Phase.SSH, "fit03": None}
+
+
+async def test_who_is_not_up_is_waited_for_and_it_is_told(testbed, waiting):
+    testbed.third.runs = ""
+    words = "nothing listens on the ssh port yet"
+    await testbed.interrupt(
+        waiting(), lambda: words in notes(testbed.told) and len(testbed.of(NodeSucceeded)) == 2
+    )
+    assert testbed.results() == {"fit01": None, "fit02": None, "fit03": Phase.SSH}
+
+
+async def test_an_interrupt_ends_it_and_is_noted(testbed, waiting):
+    testbed.second.spoilt[Phase.SSH] = testbed.hang
+    await testbed.interrupt(waiting())
+    assert testbed.results()["fit02"] is Phase.SSH
+
+
+async def test_nodes_in_the_ramdisk_are_ready_where_that_is_waited_for(testbed, waiting):
+    for node in testbed.nodes:
+        node.runs = "ramdisk"
+    await testbed.run(waiting(telnet=True))
+    assert testbed.finished.good == "1-3"
+    assert all(not node.orders for node in testbed.nodes)
+
+
+async def test_a_node_is_ready_once_it_shows_the_stamp_of_the_image(testbed, waiting):
+    for node in testbed.nodes:
+        node.stamps = "2026-11-25@10:00:00 - node fit04 - image other - by alice\n"
+    testbed.first.stamps += "2026-11-26@10:00:00 - node fit04 - image lost - by alice\n"
+    testbed.second.spoilt[Phase.SSH] = CommandFailed("cat: no such file")
+    said = {
+        "runs image lost (2026-11-26@10:00:00)",
+        "ssh answers, but from a system without a stamp",
+        "ssh answers, but from image other (2026-11-25@10:00:00)",
+    }
+    await testbed.interrupt(waiting(image="lost"), lambda: said <= set(notes(testbed.told)))
+    assert testbed.finished.good == "1"
+
+
+async def test_an_image_without_a_stamp_cannot_be_waited_for(testbed, waiting):
+    with pytest.raises(ImageError, match="has no stamp"):
+        await waiting(image=str(testbed.image))
+
+
+async def test_a_wait_removes_the_links_that_a_dead_command_left(testbed, waiting):
+    """What a crash of this machine leaves, whoever comes next removes."""
+    journal = Journal(testbed.state, "load", 60.0)
+    journal._boot = "an earlier one"
+    link = testbed.first.link
+    async with journal.recorded("fit01", link, "pxefrisbee"):
+        link.symlink_to("pxefrisbee")
+        await testbed.run(waiting())
+    assert testbed.links() == []
+    assert any("removed the nextboot link of fit01" in each.text for each in testbed.of(Notice))
