@@ -37,7 +37,7 @@ def bounded(ranges: Iterable[Range]) -> list[Range]:
 
 
 def gaps(inner: Iterable[Range], outer: Iterable[Range]) -> list[Range]:
-    """Return what of the outer ranges the inner ones, ascending and within them, leave."""
+    """Return what of the outer ranges the inner ones leave, both of them ascending and apart."""
     found: list[Range] = []
     position = iter([*inner, (1 << 62, 1 << 62)])
     start, stop = next(position)
@@ -46,7 +46,9 @@ def gaps(inner: Iterable[Range], outer: Iterable[Range]) -> list[Range]:
         while start < high:
             if start > reach:
                 found.append((reach, start))
-            reach = stop
+            reach = max(reach, stop)
+            if stop > high:  # it takes something of the next one, too
+                break
             start, stop = next(position)
         if reach < high:
             found.append((reach, high))
