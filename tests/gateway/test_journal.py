@@ -1,5 +1,7 @@
 """Links of dead commands go, whatever killed them; links in use or of others stay."""
 
+import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -52,6 +54,20 @@ def holder(tmp_path, link):
         assert process.stdout.readline() == "linked\n"
         yield process
         process.kill()
+
+
+@pytest.fixture
+def left_behind(tmp_path, link):
+    """A link with its record, as they are when this machine has booted after a crash."""
+
+    async def crash():
+        async with Journal(tmp_path, "load", 60).recorded("fit01", link, "pxefrisbee"):
+            link.symlink_to("pxefrisbee")
+            raise ZeroDivisionError
+
+    with contextlib.suppress(ZeroDivisionError):
+        asyncio.run(crash())
+    alter(tmp_path, boot="another")
 
 
 def record_file(state):
@@ -135,15 +151,13 @@ def test_an_invisible_process_is_believed_until_it_is_overdue(tmp_path, link, ho
     assert len(sweep(tmp_path)) == 1
 
 
-def test_a_dangling_link_is_a_link(tmp_path, link, holder):
+def test_a_dangling_link_is_a_link(tmp_path, link, left_behind):
     assert link.is_symlink()
     assert not link.exists()
-    alter(tmp_path, boot="another")
     assert len(sweep(tmp_path)) == 1
 
 
-def test_a_node_that_somebody_works_on_is_left_to_them(tmp_path, link, holder):
-    alter(tmp_path, boot="another")
+def test_a_node_that_somebody_works_on_is_left_to_them(tmp_path, link, left_behind):
     locks = Locks(tmp_path, "load")
     locks.prepare()
     assert locks.take(["fit01"]) is None
@@ -153,8 +167,7 @@ def test_a_node_that_somebody_works_on_is_left_to_them(tmp_path, link, holder):
     assert len(sweep(tmp_path)) == 1
 
 
-def test_another_link_in_its_place_stays(tmp_path, link, holder):
-    alter(tmp_path, boot="another")
+def test_another_link_in_its_place_stays(tmp_path, link, left_behind):
     link.unlink()
     link.symlink_to("memtest")
     assert sweep(tmp_path) == []
@@ -162,8 +175,7 @@ def test_another_link_in_its_place_stays(tmp_path, link, holder):
     assert not record_file(tmp_path).exists()
 
 
-def test_a_link_of_another_user_stays(tmp_path, link, holder, monkeypatch):
-    alter(tmp_path, boot="another")
+def test_a_link_of_another_user_stays(tmp_path, link, left_behind, monkeypatch):
     strange = link.lstat()
     other = os.stat_result([*strange[:4], 54321, *strange[5:10]])
     monkeypatch.setattr(Directory, "status_of", lambda *_: other)
@@ -184,8 +196,8 @@ def test_a_link_of_another_user_stays(tmp_path, link, holder, monkeypatch):
         {"boot": None},
     ],
 )
-def test_a_record_that_makes_no_sense_removes_nothing(tmp_path, link, holder, values):
-    alter(tmp_path, **{"boot": "another"} | values)
+def test_a_record_that_makes_no_sense_removes_nothing(tmp_path, link, left_behind, values):
+    alter(tmp_path, **values)
     assert not any("removed" in words for words in sweep(tmp_path))
     assert link.is_symlink()
 
@@ -220,8 +232,8 @@ def test_what_is_no_file_of_the_user_holds_nobody_up(tmp_path, link, kind):
     assert len(sweep(tmp_path)) == 1
 
 
-def test_words_of_other_users_cannot_garble_the_terminal(tmp_path, link, holder):
-    alter(tmp_path, boot="another", user="\x1b[2Jroot\n")
+def test_words_of_other_users_cannot_garble_the_terminal(tmp_path, link, left_behind):
+    alter(tmp_path, user="\x1b[2Jroot\n")
     assert sweep(tmp_path)[0].isprintable()
 
 
@@ -249,11 +261,10 @@ async def test_a_link_that_could_not_be_removed_keeps_its_record(tmp_path, link)
 
 
 def test_notes_without_number_are_told_and_keep_nobody_s_from_being_swept(
-    tmp_path, link, holder, monkeypatch
+    tmp_path, link, left_behind, monkeypatch
 ):
     if os.getuid():
         pytest.skip("only root can be two users")
-    alter(tmp_path, boot="another")
     hers = tmp_path / "4001"
     hers.mkdir()
     for number in range(30):
@@ -266,9 +277,8 @@ def test_notes_without_number_are_told_and_keep_nobody_s_from_being_swept(
 
 
 def test_a_link_that_cannot_be_swept_is_told_with_the_reason_and_noted_still(
-    tmp_path, link, holder, monkeypatch
+    tmp_path, link, left_behind, monkeypatch
 ):
-    alter(tmp_path, boot="another")
 
     def unlink(directory, name):
         raise OSError(errno.EROFS, "Read-only file system", name)
