@@ -96,8 +96,8 @@ def add_displays(parser: argparse.ArgumentParser, *, curses: bool = True) -> Non
     )
 
 
-def add_lock_patience(parser: argparse.ArgumentParser) -> None:
-    """Add how long to wait for nodes that another command works on."""
+def add_lock_wait(parser: argparse.ArgumentParser) -> None:
+    """Add the option for how long to wait for nodes that another command works on."""
     parser.add_argument(
         "--wait-for-lock",
         type=seconds,

@@ -153,10 +153,10 @@ def _check(image: OpenImage) -> int:
 def _own(image: OpenImage) -> list[str]:
     """Return what an image holds that nodes should not share, as far as it can be looked into."""
     from rhubarbe.images.own import own_things
-    from rhubarbe.images.sectors import Patience
+    from rhubarbe.images.sectors import Deadline
 
     try:
-        return own_things(image.file, Patience())
+        return own_things(image.file, Deadline())
     except ImageError:
         return []
 

@@ -10,7 +10,7 @@ from rhubarbe.cli.arguments import (
     EXIT_CODES,
     SELECTION,
     add_displays,
-    add_lock_patience,
+    add_lock_wait,
     add_nodes,
     add_time_limit,
     example,
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many times a node that failed is tried once more (default: 1)",
     )
-    add_lock_patience(parser)
+    add_lock_wait(parser)
     add_displays(parser)
     add_nodes(parser)
 
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.timeout or settings.nodes.load_default_timeout,
         bandwidth_mibps=arguments.bandwidth or settings.networking.bandwidth,
         resets=not arguments.no_reset,
-        patience=arguments.wait_for_lock,
+        lock_wait_s=arguments.wait_for_lock,
         retries=arguments.retries,
         verifies=arguments.verify or settings.frisbee.verify,
         waits=arguments.wait,

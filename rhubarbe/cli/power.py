@@ -11,7 +11,7 @@ from rhubarbe.cli.arguments import (
     EXIT_CODES,
     SELECTION,
     add_displays,
-    add_lock_patience,
+    add_lock_wait,
     add_nodes,
     example,
     read_inventory,
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="shut the nodes down over ssh first, those that let us in",
         )
     if verb not in ASKING:
-        add_lock_patience(parser)
+        add_lock_wait(parser)
     add_displays(parser, curses=False)
     add_nodes(parser)
 
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             entries=entries,
             limit=arguments.timeout,
             softly=arguments.soft,
-            patience=arguments.wait_for_lock,
+            lock_wait_s=arguments.wait_for_lock,
         )
         operation = partial(power, request, settings)
     require_room(len(entries), TO_ASK if arguments.verb in ASKING else TO_WORK)

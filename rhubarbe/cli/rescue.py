@@ -13,7 +13,7 @@ from rhubarbe.cli.arguments import (
     EXIT_CODES,
     SELECTION,
     add_displays,
-    add_lock_patience,
+    add_lock_wait,
     add_nodes,
     add_time_limit,
     example,
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only tell which nodes (default: of all) boot the ramdisk, since when, and by whom",
     )
     add_time_limit(parser, "load_default_timeout")
-    add_lock_patience(parser)
+    add_lock_wait(parser)
     add_displays(parser)
     add_nodes(parser)
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         entries=entries,
         limit=arguments.timeout or settings.nodes.load_default_timeout,
         releases=arguments.reset,
-        patience=arguments.wait_for_lock,
+        lock_wait_s=arguments.wait_for_lock,
     )
     require_room(len(entries))
     return run_command(

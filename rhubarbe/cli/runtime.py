@@ -20,7 +20,7 @@ from rhubarbe.displays.errors import NoTerminal
 from rhubarbe.displays.logfile import LogFile
 from rhubarbe.displays.outlet import Outlet, say
 from rhubarbe.displays.report import Report
-from rhubarbe.displays.writer import Patience
+from rhubarbe.displays.writer import Grace
 from rhubarbe.errors import GatewayError, RhubarbeError, why
 from rhubarbe.events import Event, Notice
 from rhubarbe.shared.directory import is_directory
@@ -169,9 +169,9 @@ class _Command:
         self._displays = displays
         self._notices = notices
         self._signal: signal.Signals | None = None
-        self._patience = Patience()
+        self._grace = Grace()
         for outlet in _outlets(displays):
-            outlet.patience = self._patience
+            outlet.grace = self._grace
 
     async def run(self, operation: Operation) -> int:
         bus = Bus()
@@ -202,7 +202,7 @@ class _Command:
         def interrupted(number: signal.Signals) -> None:
             if self._signal is None and main is not None:
                 self._signal = number
-                self._patience.shorten(AFTER_SIGNAL)
+                self._grace.shorten(AFTER_SIGNAL)
                 main.cancel()
 
         for number in SIGNALS:
@@ -215,7 +215,7 @@ class _Command:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, lambda *_: self._patience.shorten(AFTER_SIGNAL))
+            signal.signal(number, lambda *_: self._grace.shorten(AFTER_SIGNAL))
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     async def _follow(self, events: Any) -> None:

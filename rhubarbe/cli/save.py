@@ -6,7 +6,7 @@ from datetime import datetime
 from rhubarbe.cli.arguments import (
     EXIT_CODES,
     add_displays,
-    add_lock_patience,
+    add_lock_wait,
     add_time_limit,
     example,
     one_node,
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the node is in the ramdisk already: reset it neither before nor after",
     )
-    add_lock_patience(parser)
+    add_lock_wait(parser)
     add_displays(parser, curses=False)
     parser.add_argument("node", metavar="NODE", help="one node, such as 4 or fit04")
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         now=now,
         limit=arguments.timeout or settings.nodes.save_default_timeout,
         resets=not arguments.no_reset,
-        patience=arguments.wait_for_lock,
+        lock_wait_s=arguments.wait_for_lock,
     )
     require_room(1)
     return run_command(

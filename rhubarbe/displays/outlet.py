@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
-from rhubarbe.displays.writer import MOST, NOBODY_READS, Patience, Writer
+from rhubarbe.displays.writer import MOST, NOBODY_READS, Grace, Writer
 
 # While more bytes than this wait to be written, nothing is redrawn.
 _BEHIND = 1 << 16
@@ -22,7 +22,7 @@ def missing(lines: int, reason: str) -> str:
 class Outlet:
     """Writes to a stream, flushed each time; what cannot be written is dropped, the oldest first.
 
-    Nothing here waits for the stream but `drain` and `end`, which does for as long as `patience`
+    Nothing here waits for the stream but `drain` and `end`, which does for as long as `grace`
     says. `failure` remembers the first error; where lines are lost, the stream is told how many, in
     the words of `tell_missing`. Once the other end is gone for good, the descriptor is turned to
     `/dev/null`, so that the interpreter's own flush at exit does not change the exit code. A stream
@@ -43,7 +43,7 @@ class Outlet:
         self.stream = stream
         self._owned = owned
         self._encoding = stream.encoding or "utf-8"
-        self.patience = Patience()
+        self.grace = Grace()
         self._failure: OSError | ValueError | None = None
         self._tell_missing = tell_missing
         self._writer: Writer | None = None
@@ -84,13 +84,13 @@ class Outlet:
     def drain(self, seconds: float) -> None:
         """Wait until all is written, but no longer than this."""
         if self._writer is not None:
-            self._writer.drain(Patience(seconds, seconds))
+            self._writer.drain(Grace(seconds, seconds))
 
     def end(self) -> None:
-        """Take nothing more, and wait within our patience until all is written, and closed."""
+        """Take nothing more, and wait for at most `grace` until all is written, and close it."""
         if self._writer is not None:
-            if not self._writer.end(self.patience):
-                self.patience.shorten(0)  # the others that share it had as much time
+            if not self._writer.end(self.grace):
+                self.grace.shorten(0)  # the others that share it had as much time
         elif self._owned:
             self.stream.close()
 

@@ -32,17 +32,17 @@ def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
     return thread
 
 
-class Patience:
+class Grace:
     """How long a command that is over waits for who reads its output."""
 
-    def __init__(self, still: float = 5.0, total: float = 30.0) -> None:
-        """Wait `total` seconds at most, and `still` while nothing goes out at all."""
-        self.still = still
-        self.total = total
+    def __init__(self, still_s: float = 5.0, total_s: float = 30.0) -> None:
+        """Wait `total_s` seconds at most, and `still_s` while nothing goes out at all."""
+        self.still_s = still_s
+        self.total_s = total_s
 
     def shorten(self, seconds: float) -> None:
         """Wait no longer than that; for a signal handler, also while somebody waits."""
-        self.still, self.total = min(self.still, seconds), min(self.total, seconds)
+        self.still_s, self.total_s = min(self.still_s, seconds), min(self.total_s, seconds)
 
 
 NOBODY_READS = frozenset({errno.EPIPE, errno.EIO, errno.ENXIO})
@@ -100,11 +100,11 @@ class Writer:
                 self._lose(oldest.lines, OSError("they could not be written in time"))
             self._changed.notify_all()
 
-    def drain(self, patience: Patience) -> bool:
-        """Wait until all is written, within this patience; tell whether it is."""
-        return self._wait(patience, lambda: not self._pieces and not self._is_writing)
+    def drain(self, grace: Grace) -> bool:
+        """Wait until all is written, within this grace; tell whether it is."""
+        return self._wait(grace, lambda: not self._pieces and not self._is_writing)
 
-    def _wait(self, patience: Patience, is_done: Callable[[], bool]) -> bool:
+    def _wait(self, grace: Grace, is_done: Callable[[], bool]) -> bool:
         with self._changed:
             begun = moved = time.monotonic()
             written = self._written
@@ -112,18 +112,18 @@ class Writer:
                 now = time.monotonic()
                 if self._written != written:
                     written, moved = self._written, now
-                if now >= min(moved + patience.still, begun + patience.total):
+                if now >= min(moved + grace.still_s, begun + grace.total_s):
                     return False
                 # Again and again: the limits may be shortened, and a thread's end wakes nobody.
                 self._changed.wait(_LOOK_EVERY_S)
         return True
 
-    def end(self, patience: Patience) -> bool:
-        """Take nothing more, and wait for the end within this patience; tell whether it came."""
+    def end(self, grace: Grace) -> bool:
+        """Take nothing more, and wait for the end within this grace; tell whether it came."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
-        if self._wait(patience, lambda: not self._thread.is_alive()):
+        if self._wait(grace, lambda: not self._thread.is_alive()):
             return True
         self.failure = self.failure or OSError("it is not read, or a disk does not answer")
         return False

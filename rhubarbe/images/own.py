@@ -10,7 +10,7 @@ from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.disk.ext_files import ExtFilesystem
 from rhubarbe.errors import ImageError
 from rhubarbe.images.inside import volumes
-from rhubarbe.images.sectors import DiskInside, Patience
+from rhubarbe.images.sectors import Deadline, DiskInside
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.shared.directory import StrPath
 
@@ -48,13 +48,13 @@ KINDS = {
 }
 
 
-def own_things(image: StrPath, patience: Patience) -> list[str]:
+def own_things(image: StrPath, deadline: Deadline) -> list[str]:
     """Return in words what an image holds of one machine only; none where it holds nothing.
 
     Raises ImageError where there is no root that can be looked at.
     """
     try:
-        with DiskInside(image, patience) as disk:
+        with DiskInside(image, deadline) as disk:
             return _words([volume.files for volume in volumes(disk)])
     except (OSError, NdzError, FilesystemError) as error:
         raise ImageError(f"{image}: {error}") from error

@@ -17,7 +17,7 @@ from rhubarbe.shared.directory import StrPath
 if TYPE_CHECKING:
     from rhubarbe.disk.ext_files import ExtFilesystem
     from rhubarbe.images.inside import Root
-    from rhubarbe.images.sectors import DiskInside, Patience
+    from rhubarbe.images.sectors import Deadline, DiskInside
 
 STAMP = "etc/rhubarbe-image"
 
@@ -81,7 +81,7 @@ def provenance(image: StrPath, root: "Root | None" = None) -> list[Stamp]:
         return []
 
 
-def stamps_of(image: StrPath, root: "Root", patience: "Patience") -> str:
+def stamps_of(image: StrPath, root: "Root", deadline: "Deadline") -> str:
     """Return the stamps that a node must show once its disk is this image; empty where it has none.
 
     Raises ImageError where that cannot be known: no filesystem that is understood, or one whose
@@ -92,7 +92,7 @@ def stamps_of(image: StrPath, root: "Root", patience: "Patience") -> str:
     from rhubarbe.ndz.errors import NdzError
 
     try:
-        with DiskInside(image, patience) as disk:
+        with DiskInside(image, deadline) as disk:
             return _stamp_file(disk, root, certain=True)
     except (OSError, NdzError, FilesystemError) as error:
         raise ImageError(f"{image}: {error}") from error

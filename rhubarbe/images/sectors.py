@@ -14,18 +14,18 @@ from rhubarbe.ndz.rows import ChunkRow
 LARGE_SECTOR = 4096
 
 
-class Patience:
-    """How long an image is looked into: so many seconds, or until another thread ends it."""
+class Deadline:
+    """When looking into an image is given up: after so many seconds, or when a thread says so."""
 
     def __init__(self, seconds: float = 20.0) -> None:
         self._until = time.monotonic() + seconds
 
     def end(self) -> None:
-        """Let whoever reads give up soon."""
+        """Have whoever reads give up at its next check."""
         self._until = 0.0
 
     def check(self) -> None:
-        """Raise TimeoutError once it is over."""
+        """Raise TimeoutError once it has passed."""
         if time.monotonic() > self._until:
             raise TimeoutError("it takes too long to look into")
 
@@ -33,12 +33,12 @@ class Patience:
 class DiskInside:
     """The disk in an image file; what the image leaves out reads as zeros.
 
-    All that reads raises NdzError where a chunk is damaged, and OSError, as where the patience is
-    over: a megabyte of image may inflate to a thousand.
+    All that reads raises NdzError where a chunk is damaged, and OSError, also once the deadline has
+    passed: a megabyte of image may inflate to a thousand.
     """
 
-    def __init__(self, path: str | os.PathLike[str], patience: Patience | None = None) -> None:
-        self._patience = patience or Patience()
+    def __init__(self, path: str | os.PathLike[str], deadline: Deadline | None = None) -> None:
+        self._deadline = deadline or Deadline()
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._row = ChunkRow.of(self._descriptor)
         self._header = functools.lru_cache(maxsize=256)(self._read_header)
@@ -74,7 +74,7 @@ class DiskInside:
         """Return `length` bytes from byte `offset` of the disk on."""
         first, end = offset // SECTOR, -(-(offset + length) // SECTOR)
         found = bytearray((end - first) * SECTOR)
-        self._patience.check()
+        self._deadline.check()
         place = self._first_chunk(first)
         while place < self._row.count and self._header(place).first < end:
             self._copy(place, first, end, found)
@@ -117,6 +117,6 @@ class DiskInside:
                     target = there + low - start
                     found[target : target + high - low] = piece[low - at : high - at]
             at = reach
-            self._patience.check()
+            self._deadline.check()
             if at >= max(start + size for start, size, _ in wanted):
                 return

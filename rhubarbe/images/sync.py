@@ -229,7 +229,7 @@ class Route:
             bounds = self._bounds(image, keeps=[opened.descriptor])
             self._rsync(opened.file, target, ["--copy-links"], bounds)
         received = ("rhubarbe-share", "--received", "--", image.name)
-        self.peer.run(*received, seconds=_patience(image.size))
+        self.peer.run(*received, seconds=_limit_s(image.size))
 
     def _remote(self, name: str) -> str:
         return f"{self.peer.host}:{self.there / name}"
@@ -237,7 +237,7 @@ class Route:
     def _bounds(
         self, image: Remote, written: int | None = None, keeps: Sequence[int] = ()
     ) -> Bounds:
-        return Bounds(_patience(image.size), written, keeps, _draw if self.shows else None)
+        return Bounds(_limit_s(image.size), written, keeps, _draw if self.shows else None)
 
     def _rsync(self, source: str, target: str, options: Sequence[str], bounds: Bounds) -> None:
         progress = ["--info=progress2"] if self.shows else []
@@ -256,7 +256,7 @@ class Route:
                 _draw("\n")
 
 
-def _patience(size: int) -> float:
+def _limit_s(size: int) -> float:
     return TO_DO + size * A_BYTE
 
 

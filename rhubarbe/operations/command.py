@@ -64,12 +64,12 @@ class Command:
         """Return if the user may touch the nodes now; raises LeaseError."""
         await require(self.settings, self.name, self.limit, self.bus)
 
-    def locked(self, patience: float) -> contextlib.AbstractAsyncContextManager[Locks]:
-        """Keep other commands off the nodes; wait for those there for `patience` seconds.
+    def locked(self, lock_wait_s: float) -> contextlib.AbstractAsyncContextManager[Locks]:
+        """Keep other commands off the nodes; wait for those there for `lock_wait_s` seconds.
 
         Raises GatewayError.
         """
-        return hold(self.state_dir, self.name, self.names, patience)
+        return hold(self.state_dir, self.name, self.names, lock_wait_s)
 
     def our_address(self) -> str:
         """Return the address of this machine that nodes reach us by; raises GatewayError."""

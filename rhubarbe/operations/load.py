@@ -35,7 +35,7 @@ from rhubarbe.operations.workplace import Workplace, workplace
 class LoadRequest:
     """What to load, where; `resets` is false where the nodes are in the ramdisk already.
 
-    Nodes that another command works on are waited for `patience` seconds; a node that failed is
+    Nodes that another command works on are waited for `lock_wait_s` seconds; a node that failed is
     tried `retries` times more, while the server runs for the others, or for it alone. With
     `verifies` the nodes read their disks again and compare; with `waits` they are waited for until
     they show that they run what was loaded.
@@ -46,7 +46,7 @@ class LoadRequest:
     limit: float
     bandwidth_mibps: int
     resets: bool = True
-    patience: float = 0.0
+    lock_wait_s: float = 0.0
     retries: int = 1
     verifies: bool = False
     waits: bool = False
@@ -70,7 +70,7 @@ async def load(
         address = command.our_address()
         known = await _look_into(image, request, command)
         async with (
-            workplace(command, resets=request.resets, patience=request.patience) as place,
+            workplace(command, resets=request.resets, lock_wait_s=request.lock_wait_s) as place,
             vouching(image, known.checked.manifest, address, command) as proofs,
         ):
             consignment = Consignment(

@@ -34,14 +34,14 @@ class PowerRequest:
 
     `limit` is for the answer of a card where it is asked a question, else for the whole command.
     With `softly`, nodes are shut down over ssh before they are switched off. Nodes that another
-    command works on are waited for `patience` seconds.
+    command works on are waited for `lock_wait_s` seconds.
     """
 
     verb: str
     entries: Sequence[Entry]
     limit: float | None = None
     softly: bool = False
-    patience: float = 0.0
+    lock_wait_s: float = 0.0
 
 
 async def power(
@@ -61,7 +61,7 @@ async def _order(request: PowerRequest, command: Command) -> None:
     if request.softly:
         await require_files(command.settings.networking)
     await command.require_lease()
-    async with command.locked(request.patience):
+    async with command.locked(request.lock_wait_s):
         await _run(request, command)
 
 

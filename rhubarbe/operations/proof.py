@@ -8,7 +8,7 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import ImageError
 from rhubarbe.images import OpenImage, stamps_of
 from rhubarbe.images.inside import Root
-from rhubarbe.images.sectors import Patience
+from rhubarbe.images.sectors import Deadline
 from rhubarbe.inventory import Entry
 from rhubarbe.operations.command import Command
 
@@ -41,10 +41,10 @@ def _root(settings: Settings, entry: Entry) -> Root:
 
 async def _stamp_to_show(image: OpenImage, root: Root) -> str:
     """Read it; raises ImageError."""
-    patience = Patience()
+    deadline = Deadline()
     try:
-        return ramdisk.last_stamp(await in_passing(None, stamps_of, image.file, root, patience))
+        return ramdisk.last_stamp(await in_passing(None, stamps_of, image.file, root, deadline))
     except ImageError as error:
         raise ImageError(str(error).replace(image.file, str(image.path))) from error
     finally:
-        patience.end()
+        deadline.end()

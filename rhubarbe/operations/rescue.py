@@ -21,13 +21,13 @@ from rhubarbe.operations.workplace import workplace
 class RescueRequest:
     """Which nodes to rescue; or, where it `releases` them, to take back to their disks.
 
-    Nodes that another command works on are waited for `patience` seconds.
+    Nodes that another command works on are waited for `lock_wait_s` seconds.
     """
 
     entries: Sequence[Entry]
     limit: float
     releases: bool = False
-    patience: float = 0.0
+    lock_wait_s: float = 0.0
 
 
 async def rescue(
@@ -40,7 +40,9 @@ async def rescue(
     command = Command("rescue", request.entries, request.limit, doors or Doors(settings), bus)
     command.begin()
     await command.require_lease()
-    async with workplace(command, resets=not request.releases, patience=request.patience) as place:
+    async with workplace(
+        command, resets=not request.releases, lock_wait_s=request.lock_wait_s
+    ) as place:
 
         async def job(node: Node) -> None:
             if request.releases:

@@ -16,7 +16,7 @@ from rhubarbe.events import CollectorReady, ImageSaved, Phase, Progress
 from rhubarbe.gateway.services.collector import Collector, collect
 from rhubarbe.images import partial_path
 from rhubarbe.images.own import own_things
-from rhubarbe.images.sectors import Patience
+from rhubarbe.images.sectors import Deadline
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Doors, Node
 from rhubarbe.operations.command import Command
@@ -42,7 +42,7 @@ class SaveRequest:
     now: datetime
     limit: float
     resets: bool = True
-    patience: float = 0.0
+    lock_wait_s: float = 0.0
 
     @property
     def stamp(self) -> str:
@@ -76,7 +76,7 @@ async def save(
         command.notice(SHORTENED)
     progress = _DiskProgress(request.entry.name, bus)
     async with (
-        workplace(command, resets=request.resets, patience=request.patience) as place,
+        workplace(command, resets=request.resets, lock_wait_s=request.lock_wait_s) as place,
         collect(
             partial_path(request.image),
             address=address,
@@ -178,10 +178,10 @@ class _Save:
 
     async def _tell_own_things(self) -> None:
         """Tell what the image holds of this node alone, which never fails a save."""
-        image, patience = self.request.image, Patience(LOOKS_WITHIN)
+        image, deadline = self.request.image, Deadline(LOOKS_WITHIN)
         file = self.collector.file
         try:
-            found = await asyncio.to_thread(own_things, file, patience)
+            found = await asyncio.to_thread(own_things, file, deadline)
         except ImageError as error:
             said = str(error).replace(file, str(image))
             words = f"what it holds of one machine only was not looked for: {said}"
@@ -193,5 +193,5 @@ class _Save:
             if not found:
                 return
         finally:
-            patience.end()
+            deadline.end()
         self.place.command.notice(sanitise(words))

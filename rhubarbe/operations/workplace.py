@@ -96,8 +96,10 @@ class Workplace:
 
 
 @contextlib.asynccontextmanager
-async def workplace(command: Command, *, resets: bool, patience: float) -> AsyncIterator[Workplace]:
-    """Lock the nodes, for which others are waited for `patience` seconds, and start the guardian.
+async def workplace(
+    command: Command, *, resets: bool, lock_wait_s: float
+) -> AsyncIterator[Workplace]:
+    """Lock the nodes, waiting for other commands `lock_wait_s` seconds, and start the guardian.
 
     Links that others left behind are swept first.
     Raises GatewayError, or ConfigError, before anything is touched.
@@ -105,7 +107,7 @@ async def workplace(command: Command, *, resets: bool, patience: float) -> Async
     settings = command.settings
     await require_files(settings.networking)
     journal = await sweep(command)
-    async with command.locked(patience) as locks, Guardian() as guardian:
+    async with command.locked(lock_wait_s) as locks, Guardian() as guardian:
         nodes = command.nodes()
         if any(node.settings.nodes.ramdisk_shell is Shell.SSH for node in nodes):
             await require_key(settings, command.bus)

@@ -209,7 +209,7 @@ for number in range(3000):
     monitor.show(Notice(text=f"notice {number}"))
     monitor.tick()
 end(0)
-monitor.outlet.patience.shorten(0.2)
+monitor.outlet.grace.shorten(0.2)
 monitor.close()
 """)
     tty.read_until(b"11 waiting")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.displays.outlet import Outlet, say
-from rhubarbe.displays.writer import Patience
+from rhubarbe.displays.writer import Grace
 
 PIPE_SIZE = 4096
 LINE = "x" * 99 + "\n"
@@ -114,7 +114,7 @@ def test_a_stopped_terminal_holds_nobody_up_and_shows_the_rest_when_it_goes_on(t
     outer, stream = terminal
     outlet = Outlet(stream, most=10_000)
     within(SOON, lambda: [outlet.write(LINE) for _ in range(1000)])
-    outlet.patience = Patience(0.1, 0.1)
+    outlet.grace = Grace(0.1, 0.1)
     termios.tcflow(stream.fileno(), termios.TCOON)
     outlet.write("the end\n")
     lines = read_all(outer, "the end")
@@ -125,7 +125,7 @@ def test_a_stopped_terminal_holds_nobody_up_and_shows_the_rest_when_it_goes_on(t
 def test_the_end_waits_within_our_patience_for_who_does_not_read(pipe):
     _, stream = pipe
     outlet = Outlet(stream)
-    outlet.patience = Patience(0.2, 0.4)
+    outlet.grace = Grace(0.2, 0.4)
     outlet.write(LINE * 1000)
     outlet.end()
     assert "it is not read" in str(outlet.failure)
@@ -135,7 +135,7 @@ def test_the_end_waits_within_our_patience_for_who_does_not_read(pipe):
 def test_the_end_waits_as_long_as_something_is_read(pipe):
     out, stream = pipe
     outlet = Outlet(stream)
-    outlet.patience = Patience(still=1.0, total=30.0)
+    outlet.grace = Grace(still_s=1.0, total_s=30.0)
     outlet.write(LINE * 300 + "the end\n")
     slow = threading.Thread(target=read_slowly, args=(out,))
     slow.start()
@@ -154,11 +154,11 @@ def read_slowly(descriptor):
 def test_patience_may_be_shortened_while_somebody_waits(pipe):
     _, stream = pipe
     outlet = Outlet(stream)
-    outlet.patience = Patience(600, 600)
+    outlet.grace = Grace(600, 600)
     outlet.write(LINE * 1000)
     ended = threading.Thread(target=outlet.end, daemon=True)
     ended.start()
-    outlet.patience.shorten(0.1)
+    outlet.grace.shorten(0.1)
     ended.join(SOON)
     assert not ended.is_alive()
 
@@ -216,7 +216,7 @@ import os, sys
 sys.stdout.write("first\\n")
 from rhubarbe.displays.outlet import Outlet
 outlet = Outlet(sys.stdout)
-outlet.patience.shorten(0.3)
+outlet.grace.shorten(0.3)
 outlet.write("x" * 100_000)
 outlet.end()
 print(outlet.is_incomplete, file=sys.stderr)
@@ -271,7 +271,7 @@ def test_a_disk_that_hangs_in_closing_is_given_up(tmp_path, monkeypatch):
         close(descriptor)
 
     outlet = Outlet((tmp_path / "log").open("w"), owned=True)
-    outlet.patience = Patience(0.1, 0.1)
+    outlet.grace = Grace(0.1, 0.1)
     monkeypatch.setattr(os, "close", slow)
     outlet.write(LINE)
     outlet.end()

@@ -6,7 +6,7 @@ import pytest
 
 from rhubarbe.errors import ImageError
 from rhubarbe.images.own import own_things
-from rhubarbe.images.sectors import Patience
+from rhubarbe.images.sectors import Deadline
 
 ID = b"0123456789abcdef0123456789abcdef\n"
 # What `debootstrap`, openssh-server and isc-dhcp-client leave on a machine that was used.
@@ -37,8 +37,8 @@ CLEAN = {
 }
 
 
-def told(image, patience=None):
-    return own_things(image, patience or Patience())
+def told(image, deadline=None):
+    return own_things(image, deadline or Deadline())
 
 
 @pytest.mark.parametrize("label", ["mbr", "gpt"])
@@ -108,7 +108,7 @@ def test_what_cannot_be_looked_at_is_no_clean_image(make_filesystem, make_disk, 
             told(tmp_path / "other.ndz")
     with pytest.raises(ImageError):
         told(tmp_path / "missing.ndz")
-    patience = Patience()
-    patience.end()
+    deadline = Deadline()
+    deadline.end()
     with pytest.raises(ImageError, match="takes too long"):
-        told(image_of(make_disk([data]), "-r"), patience)
+        told(image_of(make_disk([data]), "-r"), deadline)

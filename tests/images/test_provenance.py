@@ -10,7 +10,7 @@ import pytest
 from rhubarbe.errors import ImageError
 from rhubarbe.images import ancestors, parse_stamps, provenance, stamps_of
 from rhubarbe.images.inside import Root
-from rhubarbe.images.sectors import Patience
+from rhubarbe.images.sectors import Deadline
 from rhubarbe.ndz.mark import image_id
 
 MIB = 1 << 20
@@ -123,7 +123,7 @@ def test_listing_imports_no_format():
 def shows(image, root=ROOT):
     """What a node that runs the image must show, or why that is not known."""
     try:
-        return stamps_of(image, root, Patience())
+        return stamps_of(image, root, Deadline())
     except ImageError as error:
         return f"? {error}".replace(str(image), "image")
 
@@ -177,10 +177,10 @@ def test_a_stamp_that_is_a_link_is_not_guessed(make_filesystem, make_disk, image
 
 
 def test_the_search_ends_when_it_is_told_to(make_filesystem, image_of):
-    patience = Patience()
-    patience.end()
+    deadline = Deadline()
+    deadline.end()
     with pytest.raises(ImageError, match="takes too long"):
-        stamps_of(image_of(make_filesystem(STAMPED), "-r"), ROOT, patience)
+        stamps_of(image_of(make_filesystem(STAMPED), "-r"), ROOT, deadline)
 
 
 @pytest.mark.parametrize(
