@@ -1,8 +1,8 @@
 """One command from start to end: loop, signals, displays, log, and the exit code.
 
 Whatever way a command ends (well, by its time limit, by SIGINT, SIGTERM or SIGHUP, by an error),
-the operation is left to clean up, then the displays get the last events and are closed. Whoever
-reads what they write is waited for a moment then, and at no time before.
+the operation is left to clean up, then the displays get the last events and are closed. Only then
+does the command wait, for a moment, until its output is read.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from rhubarbe.shared.own import open_own
 
 LOG = "rhubarbe.log"
 TICKS = 0.25
-# How long whoever reads the output may take for the rest of it, once a signal has come.
+# Seconds to wait until the rest of the output is read, once a signal has come.
 AFTER_SIGNAL = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -49,7 +49,7 @@ def run_command(
     The display is `window` where that is given, and neither a screen nor JSON is asked for. The
     outcome is also written into the file `report`.
     """
-    # Before the loop and its handlers are there, these would kill us with the default action.
+    # Until the loop has its handlers, these signals would kill us by their default action.
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, _interrupt)
     with contextlib.ExitStack() as stack:
@@ -72,7 +72,7 @@ def run_command(
 
 
 def _complain(what: str, displays: Sequence[Display]) -> int:
-    """Say what was lost of it to whoever is still there; return the exit code for that, else 0."""
+    """Say what output was lost, if its reader is still there; return that exit code, or 0."""
     code = 0
     for outlet in _outlets(displays):
         if outlet.is_incomplete and outlet.failure is not None:
@@ -109,7 +109,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _ignore_signals() -> None:
-    """Let no late ^C change what becomes of a command that is over."""
+    """Ignore a late ^C: the command is over, and its result stands."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -157,7 +157,7 @@ def _add_log(displays: list[Display]) -> str | None:
 
 
 def _open_log(path: Path) -> TextIO:
-    # Never what somebody else may have laid there.
+    # Never a file or link that somebody else may have laid there.
     descriptor = open_own(path, os.O_WRONLY | os.O_APPEND, 0o644)
     return os.fdopen(descriptor, "a", encoding="utf-8", errors="replace", buffering=1)
 
@@ -210,7 +210,7 @@ class _Command:
         yield
 
     def _hurry_at_signals(self) -> None:
-        """Let a late signal change nothing, but that nobody waits for who reads the output."""
+        """Have a late signal only shorten the wait until the output is read."""
         loop = asyncio.get_running_loop()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in SIGNALS:

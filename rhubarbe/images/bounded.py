@@ -1,4 +1,4 @@
-"""A program that speaks for another machine: whatever that says or does, it ends within bounds."""
+"""Runs a program that talks to another machine: whatever that says, it ends within bounds."""
 
 import contextlib
 import os
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from rhubarbe.errors import GatewayError
 from rhubarbe.text import sanitise
 
-# Of what it may tell: of some ten thousand images.
+# Bytes that it may write: enough to list some ten thousand images.
 MOST_TOLD = 8 << 20
 PIECE = 1 << 16
-# How long a program that is to end may take before it is killed.
+# Seconds that a program may take to end when it is told to; then it is killed.
 GRACE = 5.0
-# What it draws while it works: no more often, and in no more letters.
+# Its progress is drawn once in so many seconds at most, in so many letters at most.
 DRAWN_EVERY = 0.2
 WIDEST = 100
 
@@ -64,7 +64,7 @@ def run_bounded(words: Sequence[str], who: str, bounds: Bounds) -> str:
 
 
 def _limit(pid: int, written: int) -> None:
-    """Limit the files of a program that has not yet had a word with the other machine.
+    """Limit the size of files that a program can write, before it has read from the other machine.
 
     Its own children inherit that.
     """
@@ -84,7 +84,7 @@ class _Heard:
         self._drawn = 0.0
 
     def to_the_end(self, who: str) -> tuple[bytes, bytes]:
-        """Return its output and its complaints; raises GatewayError where it has no measure."""
+        """Return its output and its complaints; raises GatewayError beyond the bounds."""
         told = {self._child.stdout: bytearray(), self._child.stderr: bytearray()}
         with selectors.DefaultSelector() as selector:
             for stream in filter(None, told):
@@ -127,7 +127,7 @@ class _Heard:
 def _end(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     for stream in filter(None, (child.stdout, child.stderr)):
-        with contextlib.suppress(OSError):  # else it might wait for who reads
+        with contextlib.suppress(OSError):  # closed, so that it does not wait for us to read
             stream.close()
     try:
         child.wait(GRACE)

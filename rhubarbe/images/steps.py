@@ -98,7 +98,7 @@ class Move:
                 raise ImageError(f"{self.target}: exists already") from error
 
     def _is_ours_here(self) -> bool:
-        """Whether another name does: who else may write the file could change it."""
+        """Whether the file is only ours and on that disk, so that a new name is enough."""
         status = self.image.status
         with Directory.open(self.target.parent, follows=True) as directory:
             is_here = status.st_dev == directory.status.st_dev
@@ -121,7 +121,7 @@ class Alias:
         return f"let {self.link} be {self.image.name}{before}"
 
     def do(self) -> None:
-        """Do it at one stroke."""
+        """Do it in one step, without a moment in which there is no such name."""
         name = self.link.name
         try:
             with Directory.open(self.link.parent, follows=True) as directory:

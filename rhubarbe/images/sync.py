@@ -35,17 +35,17 @@ from rhubarbe.shared.documents import parse
 from rhubarbe.text import sanitise
 
 HOST = re.compile(r"(?:[\w.-]+@)?\[?[\w:.][\w:.-]*\]?")
-# How long a peer may take, in seconds: to tell of its images; to do anything with one, and for each
-# byte of it. The slowest link that is of any use, or disk, is faster.
+# How long a peer may take, in seconds: to list its images; to do anything with one, and for each
+# byte of it in addition. Any link or disk that is of use is faster.
 TO_TELL = 120.0
 TO_DO, A_BYTE = 600.0, 1 / (16 << 10)
-# What ssh notes of a peer's key must fit, too.
+# The limit of file sizes also holds for ssh, which may have to add a key to known_hosts.
 LEAST_WRITTEN = 1 << 20
 # No image is larger, in bytes.
 LARGEST = 1 << 50
-# Of what a peer's shell prints beside.
+# Letters quoted of what a peer's shell prints besides.
 LONGEST_STRAY = 60
-# A peer that went away is noticed, also in the middle of a transfer.
+# So that a peer that went away is noticed, also in the middle of a transfer.
 SSH_OPTIONS = ("-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10")
 RSYNC = ("rsync", "--inplace", "--times", "--protect-args", "--timeout=60")
 
@@ -201,7 +201,7 @@ class Route:
                 self._remote(f"{image.name}{SUFFIX}"),
                 f"{path_of(here.descriptor)}/{partial.name}",
                 [f"--max-size={image.size}"],
-                # The sender alone heeds that option.
+                # Only the sender regards this option.
                 self._bounds(
                     image,
                     max(image.size, LEAST_WRITTEN),
@@ -213,7 +213,7 @@ class Route:
                 check_image(partial, file=opened.file)
                 opened.publish(final.name, READABLE)
             except ImageError:
-                opened.forget()  # going on with what is damaged would not mend it
+                opened.forget()  # removed, since going on with it would not repair it
                 raise
             except FileExistsError as error:
                 raise ImageError(f"{final}: exists already") from error
@@ -267,6 +267,6 @@ def _draw(progress: str) -> None:
 
 
 def _mend_time(descriptor: int) -> None:
-    """Take the present for the time of a file where the sender's word makes no sense."""
+    """Give a file the present time where the one that the sender told makes no sense."""
     if not 0 <= os.fstat(descriptor).st_mtime <= time.time():
         os.utime(descriptor)

@@ -11,7 +11,7 @@ from rhubarbe.transports.netboot import Netboot, netboot_of
 from rhubarbe.transports.power import CONTROLS, PowerControl
 from rhubarbe.transports.shell import Session, open_session
 
-# A look at a port: on the control network an answer takes milliseconds.
+# Seconds for a look at a port: on the control network an answer takes milliseconds.
 LOOK = 1.0
 # More handshakes at once than this only make each other late.
 SESSIONS = 16
@@ -77,7 +77,7 @@ class Turns:
         if len(self._taken) < self._window:
             self._taken.append(now)
             return
-        # The time at which the one whose place we take will be a second ago.
+        # One second after the turn whose place in the window we take.
         ours = max(now, self._taken.popleft() + 1.0)
         self._taken.append(ours)
         await asyncio.sleep(ours - now)

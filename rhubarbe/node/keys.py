@@ -14,8 +14,8 @@ __all__ = ["require_files", "require_key", "unusable_keys"]
 async def require_key(settings: Settings, bus: Bus) -> None:
     """Look for a key that nodes can be shown over ssh, before they are touched.
 
-    Raises GatewayError where the one that is configured cannot be used. That a user has none at all
-    is but told: nodes may let anybody in.
+    Raises GatewayError where the one that is configured cannot be used. A user without any key only
+    gets a notice: nodes may let anybody in.
     """
     key = settings.networking.ssh_key
     lack = await lacking_keys(key)

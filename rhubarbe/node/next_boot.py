@@ -1,7 +1,7 @@
 """A node's next boot: the link that makes it boot the ramdisk, made and removed in threads.
 
-Its directory may be another machine's, which never answers: so what touches it does so in a
-thread, for a while.
+Its directory may be on another machine, which may never answer: so what touches it does so in a
+thread, and is given up after a while.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class NextBoot:
     async def set(self) -> None:
         """Make the link, replacing at once whatever link there was; raises GatewayError.
 
-        When cancelled, or given up, it is taken back, be it made only later.
+        When cancelled, or given up, the link is removed, even if the thread makes it only later.
         """
         is_late = threading.Event()
         try:

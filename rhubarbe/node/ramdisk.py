@@ -21,8 +21,8 @@ from rhubarbe.transports.shell import Session, shell_port
 SHELL_ANSWERS = 5.0
 # How long after its shell answers a node's disks may take to show up.
 DISKS_SHOW_UP = 5.0
-# OpenSSH (9.8 and later) holds five seconds against our address for a login that it refuses, and
-# lets in nobody from there at fifteen: a try every so often is forgiven.
+# OpenSSH (9.8 and later) notes a penalty of five seconds against our address for each login that it
+# refuses, and at fifteen refuses all connections. At one try in so many seconds they do not add up.
 FORGIVEN = 10.0
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
@@ -58,8 +58,8 @@ class Ramdisk:
     async def wait(self, limit: float | None = None) -> None:
         """Return once the ramdisk answers on its shell; raises Unreachable.
 
-        It has `limit` seconds, or what it may take from a reset on. Then a wrong host key is an
-        answer, and raises Mistrusted: nobody but who was reset can show it for long.
+        It has `limit` seconds, or what it may take from a reset on. After a reset a wrong host key
+        raises Mistrusted: what showed the old system's key has gone, and cannot show it twice.
         """
         networking = self._settings.networking
         is_reset, self._mistrust = limit is None, ""
@@ -95,7 +95,7 @@ class Ramdisk:
         except NodeError as error:
             words = str(error).removeprefix(f"{shell}: ")
             self._steps.note(f"{shell} not ready: {words}")
-            # The first may be the old system's.
+            # The first wrong key may be that of the old system, which is about to go.
             if ends_by_a_key and isinstance(error, Mistrusted) and words == self._mistrust:
                 raise
             if isinstance(error, Refused):
@@ -244,7 +244,7 @@ class Ramdisk:
                             self._require_success(output.status, transcript)
                             return
                         tell(output)
-                    # A flood is always there already: others want their turn.
+                    # Lines that have come already are read without waiting: let others run, too.
                     await asyncio.sleep(0)
         except TimeoutError as error:
             if not deadline.expired():
@@ -258,7 +258,7 @@ class Ramdisk:
 
     def _tell(self, output: ramdisk.Line | ramdisk.Percent) -> None:
         if isinstance(output, ramdisk.Percent):
-            # Whole percents are all that anybody looks at, and a log keeps them all.
+            # Only when the whole percent has changed: every event is also a line in the log.
             if int(output.value) != int(self._percent):
                 self._steps.report(Progress(node=self._steps.name, percent=output.value))
             self._percent = output.value

@@ -15,7 +15,7 @@ from rhubarbe.text import sanitise, size_of
 class Steps:
     """The steps of a command on one node, as the bus hears of them.
 
-    Who catches an error knows by `phase` in which it was raised.
+    Where an error is caught, `phase` tells in which phase it was raised.
     """
 
     def __init__(self, name: str, bus: Bus) -> None:
@@ -39,7 +39,7 @@ class Steps:
                 self.report(NodeNoted(node=self.name, text=sanitise(text)))
 
     def may_tell(self, words: str) -> bool:
-        """Tell whether there is room for more words of the node, and once that there is not."""
+        """Tell whether more of a node's words may be shown; report once that no more are."""
         if self._told.allows(words):
             return True
         if not self._told.is_used_up:

@@ -12,7 +12,7 @@ from rhubarbe.node.steps import Steps
 from rhubarbe.node.tries import backoff, happens
 
 ROOT = "root"
-# How long a node may take to let us in for a soft shutdown.
+# Seconds that a node may take to let us in for a soft shutdown.
 LETS_IN = 10.0
 # On a gateway that is busy with many nodes the first tries are too short: later ones are longer.
 LONGER = 1.5

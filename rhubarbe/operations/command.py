@@ -1,7 +1,7 @@
 """One command on nodes, from its first event to its last: what all the verbs have in common.
 
 A verb begins, asks for the lease, checks whatever else it needs, locks its nodes, and runs one job
-a node. Whatever way that ends, the history knows, and the bus has `Finished` as its last word.
+a node. However that ends, it is noted in the history, and `Finished` is the last event on the bus.
 """
 
 import contextlib

@@ -13,8 +13,8 @@ from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
 
 Job = Callable[[Node], Coroutine[Any, Any, None]]
-# Whatever failed at once needs a moment before it can go better.
-BREATH = 1.0
+# Before a second try: what failed at once would fail again without a pause.
+PAUSE_S = 1.0
 
 Companion = Callable[[], Coroutine[Any, Any, None]]
 
@@ -76,7 +76,7 @@ class Fleet:
             self._bus.report(NodeSucceeded(node=node.name, seconds=self.elapsed))
 
     async def _insist(self, job: Job, node: Node) -> None:
-        """Do the job, and again where another round may help: a node that said no means it."""
+        """Do the job, and again where that may help: not where the node has refused."""
         for attempt in itertools.count(1):
             self._attempts[node.name] = attempt
             try:
@@ -89,12 +89,12 @@ class Fleet:
                         node=node.name, phase=node.phase, reason=str(error), attempt=attempt + 1
                     )
                 )
-                await asyncio.sleep(BREATH)
+                await asyncio.sleep(PAUSE_S)
             else:
                 return
 
     def _fail(self, node: Node, reason: str) -> None:
-        reason = reason.removeprefix(f"{node.phase}: ")  # which is told with it
+        reason = reason.removeprefix(f"{node.phase}: ")  # since the phase is told with it
         last_line = "" if node.last_line in reason else node.last_line
         self._keep(node, ok=False, reason=reason)
         self._bus.report(

@@ -151,11 +151,11 @@ class _Load:
     ) -> None:
         """Do the work as long as the image is what was checked; raises ImageError.
 
-        That is why a server fails then, and why what a node wrote without proof may be anything.
+        Once it is changed, a server fails, and what a node wrote without proof may be anything.
         """
         try:
             await unless(self.image.alarm(), work)
-        except (GatewayError, ImageError):  # or both at once: the image is the reason then
+        except (GatewayError, ImageError):  # if the image has changed, that is the reason to tell
             await self.image.require()
             raise
         if proof is None:
@@ -164,9 +164,9 @@ class _Load:
     async def _proof(self, node: Node, disk: Disk) -> ramdisk.Proof | None:
         """Return what proves the image to the program on the node that writes it, if it can.
 
-        Refuses, before that is run, a disk that the image cannot be put on; raises Refused. What an
-        image stores for behind the end of the disk, a backup of its partition table, only our
-        clients put elsewhere.
+        Raises Refused for a disk that the image cannot be put on, before the program is run. Where
+        the image has a backup of its partition table behind the end of the disk, only our programs
+        put that elsewhere.
         """
         if lack := self.known.needs.lack_of(disk):
             raise Refused(lack)

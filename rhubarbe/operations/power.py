@@ -22,9 +22,9 @@ from rhubarbe.operations.command import Command
 # What a card may answer to a question; it may say anything to `info`.
 QUESTIONS = {"status": ("on", "off"), "usrpstatus": ("usrpon", "usrpoff"), "info": ()}
 USRP_OFF = "usrpoff"
-# A gateway that is busy may take this much longer than its cards.
-GRACE = 10.0
-# Which question or order a card did not answer makes no difference to a person.
+# Where the gateway is busy, a command may take so much longer than its cards.
+BUSY_S = 10.0
+# The end of a card's complaint, which tells what it was asked: cut, so that equal failures group.
 SILENT = re.compile(r"((?:no answer in|cannot be reached).*?)(?: (?:to|for) \w+)(?=:|$)")
 
 
@@ -50,7 +50,7 @@ async def power(
     """Do what is asked on all the nodes; raises RhubarbeError before any is touched, or never."""
     asks = request.verb in QUESTIONS
     answer = (request.limit if asks else None) or settings.nodes.cmc_default_timeout
-    limit = answer + GRACE if asks else _limit(request, settings)
+    limit = answer + BUSY_S if asks else _limit(request, settings)
     doors = doors or Doors(settings, answer)
     command = Command(request.verb, request.entries, limit, doors, bus)
     command.begin()
@@ -161,5 +161,5 @@ class _Job:
 
 
 def reason_of(error: NodeError) -> str:
-    """Return the words of an error, less which question or order a card did not answer."""
+    """Return the words of an error without what the card was asked: equal failures then group."""
     return SILENT.sub(r"\1", str(error))

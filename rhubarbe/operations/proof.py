@@ -18,7 +18,7 @@ BOOT_ONLY = "what the nodes run is proven by the time of their boot only"
 async def stamps_to_show(image: OpenImage, command: Command) -> Mapping[str, str | None]:
     """Return for each node the last stamp on its root as the image has it, perhaps empty.
 
-    None, which is told, where that cannot be known: the time of the boot has to do.
+    None, with a notice, where that cannot be known: then the time of the boot is the only proof.
     """
     roots = {entry.name: _root(command.settings, entry) for entry in command.entries}
     told: set[str] = set()

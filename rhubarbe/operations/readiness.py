@@ -12,7 +12,7 @@ from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.selector import fold
 
-# Seconds between two words on who is ready, and how many different answers are quoted.
+# Seconds between two notices on who is ready, and how many different answers are quoted.
 TOLD_EVERY = 5.0
 MOST_ANSWERS = 4
 
@@ -92,7 +92,7 @@ class WantedImage:
     def require(self, text: str) -> Stamp:
         """Return the last stamp in /etc/rhubarbe-image of a node; raises Unreachable.
 
-        Not a last word: the node may be about to boot what it was loaded with.
+        It is tried again then, since the node may be about to boot what it was loaded with.
         """
         stamps = parse_stamps(text)
         if not stamps:

@@ -6,7 +6,7 @@ from statistics import median
 
 from rhubarbe.gateway.state.history import NodeRun
 
-# Whoever pressed ^C says nothing about the nodes.
+# The reason of runs that somebody interrupted, which tell nothing about the nodes.
 NOBODYS_FAULT = "interrupted"
 
 

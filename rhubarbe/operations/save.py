@@ -27,7 +27,7 @@ SHORTENED = (
     "the comment is kept without its control characters,"
     f" and no longer than fits a line of {ramdisk.LONGEST_STAMP} characters"
 )
-# The node is reset only after that.
+# Seconds for looking into the image, since the node is reset only after that.
 LOOKS_WITHIN = 10.0
 
 
@@ -149,7 +149,7 @@ class _Save:
         return size
 
     async def _publish(self, name: str) -> None:
-        """Give the image its name; take it back where the save is told to end at that moment."""
+        """Give the image its name; withdraw it where the save is cancelled at that moment."""
         published = False
 
         def work() -> None:
@@ -165,7 +165,7 @@ class _Save:
             raise
 
     async def _stamp(self, node: Node) -> None:
-        """Stamp the disk; an image without a stamp is still an image, so a failure is but told."""
+        """Stamp the disk; a failure is only a notice: an image without a stamp is of use, too."""
         if node.settings.frisbee.root_partition == NONE:
             return
         limit, where = self.place.command.settings.nodes.silence_timeout, ""

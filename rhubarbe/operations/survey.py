@@ -16,7 +16,7 @@ from rhubarbe.node.keys import require_files
 from rhubarbe.node.system import LETS_IN
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.loaded import Loaded, last_loaded
-from rhubarbe.operations.power import GRACE, reason_of
+from rhubarbe.operations.power import BUSY_S, reason_of
 from rhubarbe.text import sanitise
 
 # Connections at once, well below how many files a process may have open.
@@ -68,7 +68,7 @@ async def tell_images(
     A node may take `limit` seconds to let us in.
     """
     limit, turns = limit or LETS_IN, 1 + len(entries) // SESSIONS
-    whole = 2 * limit * turns + GRACE
+    whole = 2 * limit * turns + BUSY_S
     command = Command("status", entries, whole, doors or Doors(settings), bus)
     command.begin()
     await require_files(settings.networking)
@@ -95,7 +95,7 @@ async def _stamp(node: Node, limit: float) -> tuple[bool, str]:
         return False, "not up"
     try:
         lines = (await node.system.look(limit) or "").split("\n")
-    except Mistrusted:  # of whoever answers there, nothing can be told
+    except Mistrusted:  # what answers is not the node, so nothing is known of its disk
         raise
     except NodeError as error:
         return False, f"up, but {error}"

@@ -1,4 +1,4 @@
-"""Notices that the image was written to while it is brought to nodes, be it by who loads it."""
+"""Notices when somebody writes to the image while it is brought to nodes."""
 
 import asyncio
 from typing import NoReturn
@@ -11,7 +11,7 @@ LOOK_EVERY = 1.0
 
 
 class Unchanged:
-    """Watches an image, of which it is known what it was when it was checked."""
+    """Watches an image for changes since it was checked; `edition` is that of then."""
 
     def __init__(self, image: OpenImage, edition: tuple[int, int]) -> None:
         self._image = image
@@ -19,8 +19,8 @@ class Unchanged:
         self._has_changed = asyncio.Event()
 
     async def watch(self) -> None:
-        """Look at it at intervals, until it is another, or until cancelled."""
-        while not await self._look():  # noqa: ASYNC110 - who changes it tells nobody
+        """Look at it at intervals, until it has changed, or until cancelled."""
+        while not await self._look():  # noqa: ASYNC110 - nothing would wake us
             await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self) -> bool:
@@ -29,12 +29,12 @@ class Unchanged:
         return self._has_changed.is_set()
 
     async def require(self) -> None:
-        """Look at it now; raises ImageError where it is another."""
+        """Look at it now; raises ImageError where it has changed."""
         if await self._look():
             raise self._error
 
     async def alarm(self) -> NoReturn:
-        """Wait until it was seen to be another: raises ImageError."""
+        """Wait until it was seen to have changed: raises ImageError."""
         await self._has_changed.wait()
         raise self._error
 

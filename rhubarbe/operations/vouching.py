@@ -1,4 +1,4 @@
-"""Has each node prove that what it writes is the image: by the manifest, where it knows that."""
+"""Has each node prove by the manifest that what it writes is the image, where its program can."""
 
 import asyncio
 import contextlib
@@ -46,9 +46,9 @@ class Vouching:
     async def proof(
         self, node: Node, program: str, version: ramdisk.VersionTranscript
     ) -> ramdisk.Proof | None:
-        """Return what a program on a node takes to prove the image; None, which is told, if none.
+        """Return what a program on a node takes to prove the image; if none, None, with a notice.
 
-        It has said its version. Raises GatewayError, ImageError.
+        `version` is what the program has said of itself. Raises GatewayError, ImageError.
         """
         kinds = [kind for kind in KINDS if kind in version.manifests]
         lack = version.lack or ("" if kinds else "takes none of the digests that are made here")

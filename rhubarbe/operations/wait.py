@@ -19,8 +19,8 @@ from rhubarbe.operations.command import Command
 from rhubarbe.operations.readiness import Readiness, WantedImage
 from rhubarbe.operations.workplace import sweep
 
-# Between the clocks of two machines, and what a reset takes to be sent.
-SLACK = 1.0
+# The clocks of two machines may differ by this, and a reset takes a moment to be sent.
+SLACK_S = 1.0
 UNSTAMPED = "an image without a stamp"
 
 
@@ -95,7 +95,7 @@ async def wait_for_boot(
 
     async def attempt(limit: float) -> None:
         uptime = await node.system.uptime(limit)
-        if time.monotonic() - uptime < since - SLACK:
+        if time.monotonic() - uptime < since - SLACK_S:
             raise Unreachable("ssh answers, but from a system that was up before the image")
         shown = ramdisk.last_stamp(await node.system.stamps(limit) or "")
         if stamp is not None:
@@ -117,7 +117,7 @@ def _require_stamp(shown: str, written: str) -> None:
     if shown == written:
         return
     if not shown:
-        # What serves ssh early in a boot may not see the disk yet.
+        # Unreachable, so that it is tried again: early in a boot, ssh may answer from an initrd.
         raise Unreachable(
             f"ssh answers, but from a system without the stamp of the image: {written}"
         )

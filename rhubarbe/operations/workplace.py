@@ -20,9 +20,9 @@ from rhubarbe.node.next_boot import link_places
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.fleet import Companion, Job
 
-# Seconds between two words on the progress.
+# Seconds between two reports of progress to the locks.
 TOLD_EVERY = 2.0
-# A sweep that is given up holds the lock of the node whose link it removes.
+# Seconds; a sweep that is given up still holds the lock of the node whose link it removes.
 SWEPT_WITHIN = 10.0
 
 
@@ -67,7 +67,7 @@ class Workplace:
         await self.command.run(self.nodes, job, beside, retries=retries, image=image)
 
     async def tell_progress(self) -> None:
-        """Say in the locks how far the command is, for who is refused; run until cancelled."""
+        """Tell in the locks how far the command is, for others to see; run until cancelled."""
         percents = dict.fromkeys((node.name for node in self.nodes), 0.0)
         told = 0.0
         async for event in self.command.bus.subscribe():

@@ -42,7 +42,7 @@ def fleet():
 @pytest.fixture
 def insistent(monkeypatch):
     """A fleet that tries each node three times, without a pause."""
-    monkeypatch.setattr(fleet_module, "BREATH", 0.0)
+    monkeypatch.setattr(fleet_module, "PAUSE_S", 0.0)
     return make_fleet(retries=2)
 
 
@@ -246,7 +246,7 @@ async def test_the_rounds_are_counted_and_a_refusal_is_believed(insistent, error
 
 
 async def test_a_node_is_tried_again_only_after_a_moment(monkeypatch):
-    monkeypatch.setattr(fleet_module, "BREATH", 0.1)
+    monkeypatch.setattr(fleet_module, "PAUSE_S", 0.1)
     nodes, _ = make_fleet(retries=1)
     tries = []
 
