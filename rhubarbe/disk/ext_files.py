@@ -16,8 +16,8 @@ from rhubarbe.disk.reading import ReadAt, from_byte
 
 LARGEST = 4 << 20
 """Most bytes of a directory or a file that are read."""
-PATIENCE = 32 << 20
-"""Most bytes that are read in one filesystem: a tree that was made to be endless ends there."""
+MOST_BYTES_READ = 32 << 20
+"""In one filesystem: of a tree that was made to be endless, no more is read."""
 
 ROOT = 2
 DEEPEST = 5
@@ -54,7 +54,7 @@ class ExtFilesystem:
 
     def __init__(self, read_at: ReadAt, start: int) -> None:
         self._read_at = from_byte(read_at, start)
-        self._left = PATIENCE
+        self._left = MOST_BYTES_READ
         self._superblock = ext.read_superblock(self._read_at)
         if self._superblock.incompat & ~UNDERSTOOD or not self._superblock.has_inodes:
             raise FilesystemError("an ext filesystem of a kind that is not understood")
