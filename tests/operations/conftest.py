@@ -374,7 +374,7 @@ class PretendedTestbed:
 @pytest.fixture
 def testbed(tmp_path, monkeypatch):
     monkeypatch.setattr(power, "READINGS_APART", 0.0)
-    monkeypatch.setattr(fleet, "BREATH", 0.0)
+    monkeypatch.setattr(fleet, "PAUSE_S", 0.0)
     return PretendedTestbed(tmp_path)
 
 
