@@ -254,25 +254,26 @@ class _Reader:
         return Interface(hostname if _is_hostname(hostname) else "", str(ip), address or "")
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     """Say what JSON calls a value."""
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
     return kinds.get(type(value), "null" if value is None else "a number")
 
 
-def _is_hostname(text: Any) -> bool:
-    is_short = isinstance(text, str) and len(text) <= MOST_LETTERS
-    return is_short and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))
+def _is_hostname(text: object) -> bool:
+    if not isinstance(text, str) or len(text) > MOST_LETTERS:
+        return False
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text) is not None
 
 
-def is_address(text: Any) -> bool:
+def is_address(text: object) -> bool:
     """Tell whether this is an IPv4 address."""
     # The library for addresses takes its time to import.
     parts = text.split(".") if isinstance(text, str) else []
     return len(parts) == IPV4_BYTES and all(part in _BYTES for part in parts)
 
 
-def _mac(text: Any) -> str | None:
+def _mac(text: object) -> str | None:
     """Normalise a MAC address in any case and with any separator to `02:00:00:00:00:01`."""
     digits = "".join(filter(str.isalnum, text.lower())) if isinstance(text, str) else ""
     if len(digits) != MAC_DIGITS or not set(digits) <= set("0123456789abcdef"):

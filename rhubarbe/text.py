@@ -8,6 +8,8 @@ LIMIT = 1000
 LONGEST_LINE = 500
 """The longest line that is taken from a node, in characters."""
 
+_KIB = 1024
+
 BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 """How a byte is shown that was no text, by the letter that carries it in Python (PEP 383)."""
 
@@ -37,7 +39,7 @@ def sanitise(text: str, limit: int = LIMIT) -> str:
 def size_of(count: float) -> str:
     """Return a number of bytes as people say it."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:  # noqa: PLR2004
+        if count < _KIB:
             return f"{count:.4g} {unit}"
-        count /= 1024
+        count /= _KIB
     return f"{count:.4g} TiB"

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -218,7 +218,7 @@ class _Command:
             signal.signal(number, lambda *_: self._grace.shorten(AFTER_SIGNAL))
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    async def _follow(self, events: Any) -> None:
+    async def _follow(self, events: AsyncIterator[Event]) -> None:
         ticker = asyncio.get_running_loop().create_task(self._tick(), name="ticks")
         try:
             async for event in events:

@@ -47,7 +47,7 @@ class Section:
 _DECLARED = "setting"
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Return a value as it is written in a configuration."""
     if isinstance(value, bool):
         return "yes" if value else "no"

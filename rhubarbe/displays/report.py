@@ -9,7 +9,6 @@ import os
 import queue
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rhubarbe.displays.display import Clock, local_time
 from rhubarbe.displays.writer import start_thread
@@ -28,7 +27,7 @@ class Report:
     def __init__(self, path: Path, *, clock: Clock = local_time) -> None:
         self._path = path
         self._clock = clock
-        self._document: dict[str, Any] = {"started": self._now(), "exit_code": 1}
+        self._document: dict[str, object] = {"started": self._now(), "exit_code": 1}
 
     def _now(self) -> str:
         return self._clock().isoformat(timespec="milliseconds")

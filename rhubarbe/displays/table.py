@@ -50,7 +50,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= MOST_COLUMNS else " "
     return [
         gap.join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)  # noqa: PLR2004
+            cell.ljust(width) if place in {0, 1} else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows

@@ -17,13 +17,13 @@ _Line = tuple[int, int, int, int]
 
 def attach(to: socket.socket, *, blocks: bool, addresses: Collection[str]) -> None:
     """Have a socket drop what comes from ``addresses``; with ``blocks``, BLOCKs and replies too."""
-    program = b"".join(struct.pack("HBBI", *line) for line in _program(blocks, addresses))
+    program = b"".join(struct.pack("HBBI", *line) for line in _program(addresses, blocks=blocks))
     code = array("B", program)
     attached = struct.pack("@HP", len(program) // 8, code.buffer_info()[0])
     to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
 
 
-def _program(blocks: bool, addresses: Collection[str]) -> list[_Line]:  # noqa: FBT001
+def _program(addresses: Collection[str], *, blocks: bool) -> list[_Line]:
     lines: list[_Line] = [(_LOAD, 0, 0, _SOURCE)]
     for address in addresses:
         lines += [

@@ -38,7 +38,7 @@ def open_target(path: str, *, creates: bool, force: bool = False) -> int:
         return _checked(os.dup(standard_output()), path, force=force)
     place, keeps_links_shut = _without_links(path)
     try:
-        status = os.stat(path)  # noqa: PTH116 - it is text elsewhere, too
+        status = os.stat(path)  # noqa: PTH116 - pathlib would drop a slash at the end
     except FileNotFoundError:
         status = None
     except OSError as error:
@@ -92,7 +92,7 @@ def refuse_same(descriptor: int, name: str, *paths: str) -> None:
     read = os.fstat(descriptor)
     for path in paths:
         try:
-            found = os.fstat(1) if path in STDOUT else os.stat(path)  # noqa: PTH116
+            found = os.fstat(1) if path in STDOUT else os.stat(path)  # noqa: PTH116 - as above
         except OSError:
             continue
         if _is_same(read, found):
@@ -124,26 +124,26 @@ def refuse_no_disk(path: str) -> None:
     """
     real = os.path.realpath(path)
     try:
-        status = os.stat(real)  # noqa: PTH116
+        status = Path(real).stat()
     except OSError:
-        if _is_among_devices(_first_there(os.path.dirname(real)), real):  # noqa: PTH120
+        if _is_among_devices(_first_there(Path(real).parent), real):
             raise TargetError(f"{path}: no such disk; {disks_here()}") from None
         return
     if stat.S_ISBLK(status.st_mode) or status.st_rdev == _NULL:
         return
-    if _is_among_devices(real, real):
+    if _is_among_devices(Path(real), real):
         raise TargetError(f"{path}: is no disk; {disks_here()}")
 
 
-def _first_there(path: str) -> str:
-    return next(str(each) for each in (Path(path), *Path(path).parents) if each.exists())
+def _first_there(path: Path) -> Path:
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
-def _is_among_devices(there: str, path: str) -> bool:
+def _is_among_devices(there: Path, path: str) -> bool:
     """Whether `there`, which exists, is in the filesystem of /dev, and `path` below it."""
-    number = os.stat(there).st_dev  # noqa: PTH116
+    number = there.stat().st_dev
     try:
-        if path.startswith(DEV + "/") and number == os.stat(DEV).st_dev:  # noqa: PTH116
+        if path.startswith(DEV + "/") and number == Path(DEV).stat().st_dev:
             return True
         lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
     except OSError:  # neither is there

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _work(line: CommandLine) -> int:
     is_info = line.has("info")
-    if not 1 <= len(line.arguments) <= 2:  # noqa: PLR2004
+    if len(line.arguments) not in {1, 2}:
         raise UsageError("an input and an output are needed")
     if len(line.arguments) == 1 and not is_info:
         raise UsageError("Must specify an output filename!")

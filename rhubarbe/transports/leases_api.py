@@ -178,7 +178,7 @@ def _parsed(text: bytes) -> Any:
     return json.loads(text) if text.strip() else None
 
 
-def _cut(said: Any) -> str:
+def _cut(said: object) -> str:
     words = " ".join(str(said).split())
     return ascii(words if len(words) <= SHOWN else words[:SHOWN] + "...")
 

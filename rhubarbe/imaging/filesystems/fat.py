@@ -14,12 +14,13 @@ from rhubarbe.imaging.filesystems.usage import Usage, whole
 from rhubarbe.ndz.header import SECTOR
 
 _FAT12_CLUSTERS, _FAT16_CLUSTERS = 4085, 65525
+_FAT12, _FAT16, _FAT32 = 12, 16, 32  # bits of an entry
 _FIRST_CLUSTER = 2
 _TABLE_PART = 1 << 20
 _SECTOR_SIZES = (512, 1024, 2048, 4096)
-_STATE_AT = {16: 0x25, 32: 0x41}
+_STATE_AT = {_FAT16: 0x25, _FAT32: 0x41}
 _DIRTY = 1
-_SOUND = {16: 0xC000, 32: 0x0C000000}
+_SOUND = {_FAT16: 0xC000, _FAT32: 0x0C000000}
 """Bits of the table's second entry: it was unmounted, and without errors."""
 
 
@@ -130,7 +131,7 @@ def _is_dirty(first: bytes, boot: BootSector, table: bytes) -> bool:
 def _used_clusters(read_at: ReadAt, boot: BootSector, table_at: int) -> Iterator[Range]:
     """Yield runs of used clusters, counted from the first one."""
     length = -(-(boot.clusters + _FIRST_CLUSTER) * boot.bits // 8)
-    if boot.bits == 12:  # noqa: PLR2004
+    if boot.bits == _FAT12:
         entries: Iterable[int] = _entries12(read_at(table_at, length + 1), boot.clusters)
         yield from _runs(entries, -_FIRST_CLUSTER)
         return
@@ -140,7 +141,7 @@ def _used_clusters(read_at: ReadAt, boot: BootSector, table_at: int) -> Iterator
         if len(data) % size or not data:
             raise FilesystemError("its FAT cannot be read")
         view = memoryview(data)
-        words = view.cast("H") if size == 2 else view.cast("I")  # noqa: PLR2004
+        words = view.cast("H") if boot.bits == _FAT16 else view.cast("I")
         yield from _runs(words, start // size - _FIRST_CLUSTER, 0x0FFFFFFF)
 
 
