@@ -24,7 +24,7 @@ from rhubarbe.shared.documents import parse
 from rhubarbe.shared.trust import Distrust
 
 LARGEST = 16 << 20
-READ_WITHIN = 10.0
+READ_WITHIN_S = 10.0
 IPV4_BYTES = 4
 MAC_DIGITS = 12
 # Of a host name, as the DNS has it; so no number in it is too long to be read.
@@ -141,7 +141,7 @@ def inventory_faults(path: StrPath, regularname: str = "") -> list[str]:
 def is_there(path: StrPath) -> bool:
     """Tell whether there is an inventory, or something that cannot be read."""
     try:
-        return within(READ_WITHIN, own.is_there, path)
+        return within(READ_WITHIN_S, own.is_there, path)
     except OSError:
         return True
 
@@ -160,7 +160,7 @@ def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
 def _objects(path: StrPath) -> list[Any]:
     """Return the list that the file holds, whatever is in that; raises InventoryError."""
     try:
-        objects = parse(within(READ_WITHIN, own.read_trusted, path, LARGEST).decode("utf-8"))
+        objects = parse(within(READ_WITHIN_S, own.read_trusted, path, LARGEST).decode("utf-8"))
     except json.JSONDecodeError as error:
         fault = f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
     except FileNotFoundError:

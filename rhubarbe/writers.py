@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 
 # Users and groups may be kept by a server in the network, which may be slow, or away.
-_ANSWERS_WITHIN = 3.0
+_ANSWERS_WITHIN_S = 3.0
 
 
 def may_others_write(descriptor: int, owners: Iterable[int] = ()) -> bool:
@@ -75,7 +75,7 @@ def _entries(*query: str) -> list[list[str]]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
-            timeout=_ANSWERS_WITHIN,
+            timeout=_ANSWERS_WITHIN_S,
         )
     except subprocess.SubprocessError as error:
         raise OSError(str(error)) from error

@@ -105,7 +105,7 @@ def test_another_owner_is_no_other_where_that_is_said(file, accounts):
 
 @pytest.mark.parametrize("script", ["exit 1", "sleep 60", "kill -9 $$", None])
 def test_where_nobody_can_be_asked_the_group_is_others(file, accounts, script, monkeypatch):
-    monkeypatch.setattr(writers, "_ANSWERS_WITHIN", 0.2)
+    monkeypatch.setattr(writers, "_ANSWERS_WITHIN_S", 0.2)
     getent = accounts([USER], [f"me:x:{GID}:"])
     getent.write_text(f"#!/bin/sh\n{script}\n")
     if script is None:

@@ -29,7 +29,7 @@ from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 from rhubarbe.transports.netboot import netboot_of
 
-LOOKED_AT_WITHIN = 10.0
+LOOKED_AT_WITHIN_S = 10.0
 EPILOG = example("rhubarbe-rescue 7 && telnet fit07", SELECTION, EXIT_CODES)
 
 
@@ -105,7 +105,7 @@ def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int
 def _link(entry: Entry, settings: Settings) -> _Link | None:
     netboot = netboot_of(entry, settings.for_node(entry.number, entry.name))
     try:
-        seen = within(LOOKED_AT_WITHIN, netboot.seen)
+        seen = within(LOOKED_AT_WITHIN_S, netboot.seen)
     except TimeoutError as error:
         raise GatewayError(f"{netboot.path}: {error}") from error
     if seen is None:

@@ -27,9 +27,9 @@ from rhubarbe.shared.directory import is_directory
 from rhubarbe.shared.own import open_own
 
 LOG = "rhubarbe.log"
-TICKS = 0.25
+TICK_EVERY_S = 0.25
 # Seconds to wait until the rest of the output is read, once a signal has come.
-AFTER_SIGNAL = 0.5
+AFTER_SIGNAL_S = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Operation = Callable[[Bus], Coroutine[Any, Any, None]]
@@ -202,7 +202,7 @@ class _Command:
         def interrupted(number: signal.Signals) -> None:
             if self._signal is None and main is not None:
                 self._signal = number
-                self._grace.shorten(AFTER_SIGNAL)
+                self._grace.shorten(AFTER_SIGNAL_S)
                 main.cancel()
 
         for number in SIGNALS:
@@ -215,7 +215,7 @@ class _Command:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, lambda *_: self._grace.shorten(AFTER_SIGNAL))
+            signal.signal(number, lambda *_: self._grace.shorten(AFTER_SIGNAL_S))
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     async def _follow(self, events: AsyncIterator[Event]) -> None:
@@ -231,6 +231,6 @@ class _Command:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICKS)
+            await asyncio.sleep(TICK_EVERY_S)
             for display in self._displays:
                 display.tick()

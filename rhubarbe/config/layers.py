@@ -28,7 +28,7 @@ from rhubarbe.shared.trust import Distrust, is_ours
 from rhubarbe.writers import may_others_write
 
 LARGEST = 4 << 20
-READ_WITHIN = 10.0
+READ_WITHIN_S = 10.0
 # Sections and keys of other versions, which a site's files may still hold: they have no effect.
 RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
 # In these sections, what a file below /etc sets, a user's file may not set.
@@ -113,7 +113,7 @@ class _Layer:
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
             trusted = partial(_require_trust, path, personal=personal)
-            content = within(READ_WITHIN, read_file, path, LARGEST, trusted)
+            content = within(READ_WITHIN_S, read_file, path, LARGEST, trusted)
             if content is None:
                 return None
             # Comments, and names of files, may be no UTF-8.

@@ -17,7 +17,7 @@ from rhubarbe.events import Event
 
 _GAP = 2  # columns between two nodes on one row
 _PERCENT = 5  # columns of " 100%"
-_PAGE_SECONDS = 4.0
+_PAGE_S = 4.0
 _NOTICES = 3
 _TALL, _MEDIUM, _LOW = 16, 8, 3  # from how many rows: three notices, one notice, a title
 
@@ -145,5 +145,5 @@ def _choose(
     ranked = sorted(nodes, key=lambda node: ranks[node.state])
     live = sum(1 for node in ranked if node.state in (State.FAILED, State.BUSY))
     pages = max(1, -(-live // room)) if room else 1
-    start = int(elapsed // _PAGE_SECONDS) % pages * room
+    start = int(elapsed // _PAGE_S) % pages * room
     return ranked[start : start + room], ranked[:start] + ranked[start + room :]

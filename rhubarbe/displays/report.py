@@ -16,7 +16,7 @@ from rhubarbe.events import Event, Finished, ImageChosen, ImageSaved, Started
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import leads_to_device, open_device, umask
 
-WRITTEN_WITHIN = 10.0
+WRITTEN_WITHIN_S = 10.0
 
 
 class Report:
@@ -70,9 +70,9 @@ class Report:
 
         start_thread(work, "report")
         try:
-            error = ended.get(timeout=WRITTEN_WITHIN)
+            error = ended.get(timeout=WRITTEN_WITHIN_S)
         except queue.Empty:
-            raise OSError(f"no answer in {WRITTEN_WITHIN:g} s") from None
+            raise OSError(f"no answer in {WRITTEN_WITHIN_S:g} s") from None
         if error is not None:
             raise error
 

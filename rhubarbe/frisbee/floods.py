@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from rhubarbe.frisbee.rates import Rates
 
 _MOST_DEAF = 64
-_PAUSE = 5.0
+_PAUSE_S = 5.0
 
 
 class Floods:
@@ -28,7 +28,7 @@ class Floods:
         if self._rates.allow(address, packets, now):
             return True
         if address not in self._until and len(self._until) < _MOST_DEAF:
-            self._until[address] = now + _PAUSE
+            self._until[address] = now + _PAUSE_S
             self._apply()
         return False
 

@@ -12,7 +12,7 @@ from rhubarbe.frisbee.packets import (
     Packet,
 )
 
-JOIN_INTERVAL = 0.5
+JOIN_INTERVAL_S = 0.5
 _MOST_BLOCKS = 1 << 31
 
 
@@ -32,7 +32,7 @@ class Joining:
         """Return what is to be sent now."""
         if now < self.due:
             return []
-        self.due = now + JOIN_INTERVAL
+        self.due = now + JOIN_INTERVAL_S
         return [Join2(self._client) if self._raw else Join(self._client)]
 
     def refuses(self, reply: Joined | Joined2) -> bool:

@@ -9,7 +9,7 @@ from rhubarbe.frisbee.packets import Statistics
 from rhubarbe.frisbee.sending import Counters
 
 _DOTS_PER_LINE = 67
-_PROGRESS_INTERVAL = 0.25
+_PROGRESS_INTERVAL_S = 0.25
 
 
 class Report:
@@ -78,7 +78,7 @@ class Events:
     def progress(self, now: float, left: int, **fields: object) -> None:
         """Write a Progress event: at most four a second, but always the last one."""
         if now >= self._next_progress or not left:
-            self._next_progress = now + _PROGRESS_INTERVAL
+            self._next_progress = now + _PROGRESS_INTERVAL_S
             self.tell("Progress", chunks_left=left, **fields)
 
 

@@ -17,9 +17,9 @@ from rhubarbe.text import sanitise
 MOST_TOLD = 8 << 20
 PIECE = 1 << 16
 # Seconds that a program may take to end when it is told to; then it is killed.
-GRACE = 5.0
+GRACE_S = 5.0
 # Its progress is drawn once in so many seconds at most, in so many letters at most.
-DRAWN_EVERY = 0.2
+DRAWN_EVERY_S = 0.2
 WIDEST = 100
 
 
@@ -112,7 +112,7 @@ class _Heard:
 
     def _draw(self, piece: bytes) -> None:
         now = time.monotonic()
-        if self._bounds.draw and now - self._drawn >= DRAWN_EVERY:
+        if self._bounds.draw and now - self._drawn >= DRAWN_EVERY_S:
             self._drawn = now
             last = piece.replace(b"\n", b"\r").strip(b"\r").rpartition(b"\r")[2]
             self._bounds.draw(sanitise(last.decode(errors="replace"), WIDEST))
@@ -130,7 +130,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):  # closed, so that it does not wait for us to read
             stream.close()
     try:
-        child.wait(GRACE)
+        child.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         child.kill()
 

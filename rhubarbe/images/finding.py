@@ -14,7 +14,7 @@ from rhubarbe.shared.own import find_file
 from rhubarbe.shared.trust import Distrust, name_of
 
 NEAR = 5
-FOUND_WITHIN = 10.0
+FOUND_WITHIN_S = 10.0
 
 
 def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
@@ -54,7 +54,7 @@ def _is_file(path: str) -> bool:
 
 def _real(path: str) -> str | None:
     try:
-        return within(FOUND_WITHIN, _looked_up, path)
+        return within(FOUND_WITHIN_S, _looked_up, path)
     except Distrust as error:
         raise ImageError(str(error)) from error
     except TimeoutError as error:

@@ -12,7 +12,7 @@ from rhubarbe.images.naming import SUFFIX
 from rhubarbe.shared.directory import Directory, StrPath
 from rhubarbe.shared.trust import Distrust
 
-LISTED_WITHIN = 20.0
+LISTED_WITHIN_S = 20.0
 # Files may have times that no date has: the start of the epoch, and some year of the 23rd century.
 LATEST = 2.0**33
 
@@ -39,7 +39,7 @@ def list_images(directory: StrPath) -> list[Image]:
     is a stranger's link, has far too many, or does not answer.
     """
     try:
-        return within(LISTED_WITHIN, _images, Path(directory))
+        return within(LISTED_WITHIN_S, _images, Path(directory))
     except (Distrust, TimeoutError) as error:
         said = str(error)
         raise ImageError(said if isinstance(error, Distrust) else f"{directory}: {said}") from error

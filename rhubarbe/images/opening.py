@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rhubarbe.ndz.check import ImageSummary
     from rhubarbe.ndz.manifest import ManifestMaker
 
-OPENED_WITHIN = 10.0
+OPENED_WITHIN_S = 10.0
 
 
 class OpenImage:
@@ -54,7 +54,7 @@ class OpenImage:
         """The open file; raises ImageError."""
         if self._descriptor < 0:
             try:
-                within(OPENED_WITHIN, self._open)
+                within(OPENED_WITHIN_S, self._open)
             except Distrust as error:
                 raise ImageError(str(error)) from error
             except OSError as error:

@@ -26,8 +26,8 @@ from rhubarbe.shared.state import State, Tell, keep_quiet
 NAME = "leases.sqlite"
 VERSION = 1
 LOCK_WAIT_S = 10.0
-LOOK_AGAIN = 0.02
-READ_WITHIN = 8.0
+LOOK_AGAIN_S = 0.02
+READ_WITHIN_S = 8.0
 # Reading the database of one user may take so long.
 SECONDS = 0.5
 # Bytes, far more than anybody's leases; a larger database hides only its owner's leases.
@@ -53,7 +53,7 @@ class Store:
         It does so also where our own cannot be read; where another's cannot, `tell` is told.
         """
         try:
-            return within(READ_WITHIN, self._read)
+            return within(READ_WITHIN_S, self._read)
         except OSError as error:
             raise LeaseError(_line(self._directory, error)) from error
 
@@ -95,7 +95,7 @@ class Store:
                         f"{self._directory}: {_who(place)} has kept the leases locked for"
                         f" {LOCK_WAIT_S:g} s"
                     )
-                time.sleep(LOOK_AGAIN)
+                time.sleep(LOOK_AGAIN_S)
         except OSError as error:
             raise LeaseError(f"the leases cannot be locked: {why(error)}") from error
         with claim:

@@ -18,7 +18,7 @@ from rhubarbe.inventory import DEFAULT_NETBOOT, Entry
 from rhubarbe.shared.trust import Distrust
 from rhubarbe.transports.netboot import NETBOOTS, Netboot, netboot_of
 
-ANSWERS_WITHIN = 10.0
+ANSWERS_WITHIN_S = 10.0
 
 
 def link_places(
@@ -56,7 +56,7 @@ class NextBoot:
         entry = self.path.parent / self.entry
         lacks = f"{entry}: no such boot entry; see {self._link.said_by}"
         try:
-            if await in_passing(ANSWERS_WITHIN, self._link.has_entry):
+            if await in_passing(ANSWERS_WITHIN_S, self._link.has_entry):
                 return
         except Distrust as error:
             raise GatewayError(str(error)) from error
@@ -73,7 +73,7 @@ class NextBoot:
         """
         is_late = threading.Event()
         try:
-            await to_an_end(ANSWERS_WITHIN, self._set, is_late)
+            await to_an_end(ANSWERS_WITHIN_S, self._set, is_late)
         except OSError as error:
             if isinstance(error, TimeoutError):
                 await self._take_back(is_late)
@@ -99,7 +99,7 @@ class NextBoot:
         """Remove the link, if it is one to our entry; raises GatewayError when it stays."""
         try:
             try:
-                await to_an_end(ANSWERS_WITHIN, self._link.remove)
+                await to_an_end(ANSWERS_WITHIN_S, self._link.remove)
             except GatewayError:  # no thread can be started, but the link has to go
                 self._link.remove()
         except FileNotFoundError:
@@ -127,6 +127,6 @@ class NextBoot:
     async def is_set(self) -> bool:
         """Tell whether there is a link, dangling or not; raises GatewayError."""
         try:
-            return await in_passing(ANSWERS_WITHIN, self._link.is_there)
+            return await in_passing(ANSWERS_WITHIN_S, self._link.is_there)
         except TimeoutError as error:
             raise GatewayError(f"{self.path}: {error}") from error

@@ -17,7 +17,7 @@ from rhubarbe.transports.power import PowerControl
 from rhubarbe.transports.presence import Presence
 
 # A power state is believed once two readings this far apart agree.
-READINGS_APART = 0.2
+READINGS_APART_S = 0.2
 
 
 class Power:
@@ -47,7 +47,7 @@ class Power:
         """Return whether the node is on, once two readings agree; raises CardError."""
         reading = await self._control.is_on()
         while True:
-            await asyncio.sleep(READINGS_APART)
+            await asyncio.sleep(READINGS_APART_S)
             again = await self._control.is_on()
             if again == reading:
                 return reading

@@ -18,12 +18,12 @@ from rhubarbe.node.tries import backoff
 from rhubarbe.transports.shell import Session, shell_port
 
 # A shell that accepts a connection but says nothing for this long is not ready.
-SHELL_ANSWERS = 5.0
+SHELL_ANSWERS_S = 5.0
 # How long after its shell answers a node's disks may take to show up.
-DISKS_SHOW_UP = 5.0
+DISKS_SHOW_UP_S = 5.0
 # OpenSSH (9.8 and later) notes a penalty of five seconds against our address for each login that it
 # refuses, and at fifteen refuses all connections. At one try in so many seconds they do not add up.
-FORGIVEN = 10.0
+FORGIVEN_S = 10.0
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
@@ -91,7 +91,7 @@ class Ramdisk:
         # A system on the disk may offer ssh, too; nobody else offers telnet without a login.
         command = ramdisk.require_ramdisk(self._choice.path) if shell is Shell.SSH else "true"
         try:
-            await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS, heard=False)
+            await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS_S, heard=False)
         except NodeError as error:
             words = str(error).removeprefix(f"{shell}: ")
             self._steps.note(f"{shell} not ready: {words}")
@@ -100,7 +100,7 @@ class Ramdisk:
                 raise
             if isinstance(error, Refused):
                 self._mistrust = words
-                await asyncio.sleep(FORGIVEN)
+                await asyncio.sleep(FORGIVEN_S)
             return False
         return True
 
@@ -110,7 +110,7 @@ class Ramdisk:
         One that is to be written must not be mounted; nor may any where the shell is not proven to
         be the ramdisk's by its port.
         """
-        limit = self._settings.nodes.silence_timeout + DISKS_SHOW_UP
+        limit = self._settings.nodes.silence_timeout + DISKS_SHOW_UP_S
         async with self._steps.enter(Phase.DISK, limit, "the node did not tell its disks"):
             disks, disk = await self._look_for_disk()
             mount = disks.mount_of(disk)
@@ -124,7 +124,7 @@ class Ramdisk:
 
     async def _look_for_disk(self) -> tuple[ramdisk.NodeDisks, Disk]:
         """Ask until the disk has shown up: the shell may answer before all drivers are there."""
-        end = time.monotonic() + DISKS_SHOW_UP
+        end = time.monotonic() + DISKS_SHOW_UP_S
         async for _ in backoff(self._settings.networking.telnet_backoff):
             told = ramdisk.DisksTranscript()
             question = ramdisk.list_disks(self._choice.path)

@@ -13,7 +13,7 @@ from rhubarbe.node.tries import backoff, happens
 
 ROOT = "root"
 # Seconds that a node may take to let us in for a soft shutdown.
-LETS_IN = 10.0
+LETS_IN_S = 10.0
 # On a gateway that is busy with many nodes the first tries are too short: later ones are longer.
 LONGER = 1.5
 LONGEST = 30.0
@@ -96,7 +96,7 @@ class System:
         if not await self.is_up():
             return "no answer on ssh"
         try:
-            await self.ask(LETS_IN, "shutdown -h now")
+            await self.ask(LETS_IN_S, "shutdown -h now")
         except (Refused, CommandFailed) as error:
             return str(error)
         except Unreachable as error:  # perhaps since it is shutting down

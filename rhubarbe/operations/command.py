@@ -24,7 +24,7 @@ from rhubarbe.node import Doors, Node
 from rhubarbe.operations.fleet import Companion, Fleet, Job
 from rhubarbe.operations.outcome import Outcome
 
-NOTED_WITHIN = 3.0
+NOTED_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Command:
             image=image,
         )
         try:
-            await in_passing(NOTED_WITHIN, History(self.state_dir).add, run)
+            await in_passing(NOTED_WITHIN_S, History(self.state_dir).add, run)
         except TimeoutError as error:
             self.notice(f"not noted in the history: its disk gives {error}")
         except GatewayError as error:

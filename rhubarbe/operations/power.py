@@ -16,7 +16,7 @@ from rhubarbe.events import NodeAnswered, Phase
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Doors, Node
 from rhubarbe.node.keys import require_files
-from rhubarbe.node.system import LETS_IN
+from rhubarbe.node.system import LETS_IN_S
 from rhubarbe.operations.command import Command
 
 # What a card may answer to a question; it may say anything to `info`.
@@ -78,7 +78,7 @@ def _limit(request: PowerRequest, settings: Settings) -> float:
     if request.limit is not None:
         return request.limit
     turns = len(request.entries) / settings.nodes.reset_window
-    softly = settings.nodes.soft_off_timeout + LETS_IN if request.softly else 0.0
+    softly = settings.nodes.soft_off_timeout + LETS_IN_S if request.softly else 0.0
     return settings.nodes.cmc_safe_timeout + turns + softly
 
 

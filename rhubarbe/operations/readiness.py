@@ -13,7 +13,7 @@ from rhubarbe.inventory import Entry
 from rhubarbe.selector import fold
 
 # Seconds between two notices on who is ready, and how many different answers are quoted.
-TOLD_EVERY = 5.0
+TOLD_EVERY_S = 5.0
 MOST_ANSWERS = 4
 
 
@@ -43,7 +43,7 @@ class Readiness:
         """Report how it stands, every few seconds in which that changed, until cancelled."""
         told = ""
         while True:
-            await asyncio.sleep(TOLD_EVERY)
+            await asyncio.sleep(TOLD_EVERY_S)
             if (words := self.words()) != told:
                 told = words
                 self._bus.report(Notice(text=words))

@@ -28,7 +28,7 @@ SHORTENED = (
     f" and no longer than fits a line of {ramdisk.LONGEST_STAMP} characters"
 )
 # Seconds for looking into the image, since the node is reset only after that.
-LOOKS_WITHIN = 10.0
+LOOKS_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class _Save:
 
     async def _tell_own_things(self) -> None:
         """Tell what the image holds of this node alone, which never fails a save."""
-        image, deadline = self.request.image, Deadline(LOOKS_WITHIN)
+        image, deadline = self.request.image, Deadline(LOOKS_WITHIN_S)
         file = self.collector.file
         try:
             found = await asyncio.to_thread(own_things, file, deadline)

@@ -13,7 +13,7 @@ from rhubarbe.inventory import Entry
 from rhubarbe.node import Doors, Node
 from rhubarbe.node.doors import LOOK, SESSIONS
 from rhubarbe.node.keys import require_files
-from rhubarbe.node.system import LETS_IN
+from rhubarbe.node.system import LETS_IN_S
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.loaded import Loaded, last_loaded
 from rhubarbe.operations.power import BUSY_S, reason_of
@@ -67,7 +67,7 @@ async def tell_images(
 
     A node may take `limit` seconds to let us in.
     """
-    limit, turns = limit or LETS_IN, 1 + len(entries) // SESSIONS
+    limit, turns = limit or LETS_IN_S, 1 + len(entries) // SESSIONS
     whole = 2 * limit * turns + BUSY_S
     command = Command("status", entries, whole, doors or Doors(settings), bus)
     command.begin()

@@ -7,7 +7,7 @@ from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.errors import ImageError
 from rhubarbe.images import OpenImage
 
-LOOK_EVERY = 1.0
+LOOK_EVERY_S = 1.0
 
 
 class Unchanged:
@@ -21,7 +21,7 @@ class Unchanged:
     async def watch(self) -> None:
         """Look at it at intervals, until it has changed, or until cancelled."""
         while not await self._look():  # noqa: ASYNC110 - nothing would wake us
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> bool:
         if await in_passing(None, lambda: self._image.edition) != self._edition:

@@ -21,9 +21,9 @@ from rhubarbe.operations.command import Command
 from rhubarbe.operations.fleet import Companion, Job
 
 # Seconds between two reports of progress to the locks.
-TOLD_EVERY = 2.0
+TOLD_EVERY_S = 2.0
 # Seconds; a sweep that is given up still holds the lock of the node whose link it removes.
-SWEPT_WITHIN = 10.0
+SWEPT_WITHIN_S = 10.0
 
 
 async def sweep(command: Command) -> Journal:
@@ -43,7 +43,7 @@ async def _swept(journal: Journal, directory: Path, names: Pattern[str]) -> list
         return [*journal.sweep(directory, names), *dangers(directory)]
 
     try:
-        return await in_passing(SWEPT_WITHIN, said)
+        return await in_passing(SWEPT_WITHIN_S, said)
     except TimeoutError as error:
         return [f"{directory}: {error}: links left behind are not looked for"]
 
@@ -73,7 +73,7 @@ class Workplace:
         async for event in self.command.bus.subscribe():
             if isinstance(event, Progress):
                 percents[event.node] = event.percent
-                if time.monotonic() - told >= TOLD_EVERY:
+                if time.monotonic() - told >= TOLD_EVERY_S:
                     told = time.monotonic()
                     mean = sum(percents.values()) / len(percents)
                     self.locks.tell(f"{mean:.0f} % of the image")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 # As long as an abstract name may be, without the zero byte before it.
 LONGEST_NAME = 107
 MOST_WORDS = 1000
-ANSWER_WITHIN = 0.3
+ANSWER_WITHIN_S = 0.3
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -58,7 +58,7 @@ def tell(claim: socket.socket, words: str) -> None:
 def ask(place: str, thing: str) -> Claimant | None:
     """Ask who has a claim, for a moment; None where nobody answers to the name."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
-        asker.settimeout(ANSWER_WITHIN)
+        asker.settimeout(ANSWER_WITHIN_S)
         try:
             asker.connect(_address(place, thing))
         except OSError:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SSH_PORT = 22
 MOST_BYTES = 16 << 20
-READ_WITHIN = 10.0
+READ_WITHIN_S = 10.0
 AUTHORITY = "@cert-authority"
 REVOKED = "@revoked"
 MARKERS = ("", AUTHORITY, REVOKED)
@@ -67,7 +67,7 @@ async def require_files(networking: NetworkingSettings) -> None:
         file = getattr(networking, name)
         try:
             if file:
-                await in_passing(READ_WITHIN, _require_keys, file)
+                await in_passing(READ_WITHIN_S, _require_keys, file)
         except OSError as error:
             raise ConfigError(f"{name} in [networking]: {_fault(file, error)}") from error
 
@@ -211,7 +211,7 @@ async def look_up(identity: Identity, ip: str, port: int) -> KnownKeys | None:
     if not identity.file:
         return None
     try:
-        return await in_passing(READ_WITHIN, known_keys, identity, ip, port)
+        return await in_passing(READ_WITHIN_S, known_keys, identity, ip, port)
     except TimeoutError as error:
         raise Refused(_fault(identity.file, error)) from error
 

@@ -93,7 +93,7 @@ def test_another_s_pipe_is_refused_and_its_reader_not_waited_for(tmp_path, monke
     if is_linked:
         (tmp_path / "link").symlink_to(path)
         path = tmp_path / "link"
-    monkeypatch.setattr(report_module, "WRITTEN_WITHIN", 60)  # beyond what a test may take
+    monkeypatch.setattr(report_module, "WRITTEN_WITHIN_S", 60)  # beyond what a test may take
     with pytest.raises(OSError, match="it belongs to uid 4001, and is no file"):
         Report(path).write()
 

@@ -288,7 +288,7 @@ async def test_silent_strangers_keep_the_node_out_neither_by_number_nor_for_long
 
 
 async def test_who_does_not_present_the_secret_soon_is_cut(open_collector, monkeypatch):
-    monkeypatch.setattr(collector_module, "PRESENTED_WITHIN", 0.1)
+    monkeypatch.setattr(collector_module, "PRESENTED_WITHIN_S", 0.1)
     async with open_collector() as collector, node(collector, secret=b"00") as (reader, _):
         async with asyncio.timeout(10):
             with contextlib.suppress(ConnectionError):

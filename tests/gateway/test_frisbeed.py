@@ -184,7 +184,7 @@ async def test_a_server_that_is_missing_is_named(gateway):
 
 
 async def test_a_server_that_is_never_ready_is_bounded(gateway, monkeypatch):
-    monkeypatch.setattr(frisbeed, "START_LIMIT", 0.5)
+    monkeypatch.setattr(frisbeed, "START_LIMIT_S", 0.5)
     gateway.server(STAY)
     assert "did not say in 0.5 s that it is ready" in await refusal(gateway)
     assert gateway.all_ended()

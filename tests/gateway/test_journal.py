@@ -311,7 +311,7 @@ async def test_a_link_on_a_disk_that_gives_errors_may_be_there_and_keeps_its_rec
 
 async def test_a_link_on_a_disk_that_does_not_answer_keeps_its_record(tmp_path, link, monkeypatch):
     answers = threading.Event()
-    monkeypatch.setattr(journal_module, "READ_WITHIN", 0.1)
+    monkeypatch.setattr(journal_module, "READ_WITHIN_S", 0.1)
     monkeypatch.setattr(Directory, "link_at", lambda *_: answers.wait(30))
     with pytest.raises(GatewayError, match="by hand"):
         async with Journal(tmp_path, "load", 60).recorded("fit01", link, "pxefrisbee"):

@@ -119,7 +119,7 @@ HIDES = "import os, time\nos.close(1); os.close(2)\ntime.sleep(600)"
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("program", [SILENT, DRIPS, DEAF, HIDES])
 def test_a_peer_that_stalls_is_given_up(tmp_path, monkeypatch, program):
-    monkeypatch.setattr(bounded, "GRACE", 0.5)
+    monkeypatch.setattr(bounded, "GRACE_S", 0.5)
     with pytest.raises(GatewayError, match="there: true did not end in 2 s, and was ended"):
         peer(tmp_path, program).run("true", seconds=2)
 

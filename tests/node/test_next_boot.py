@@ -210,7 +210,7 @@ class Stuck:
 @pytest.fixture
 def stuck(monkeypatch):
     made = Stuck(monkeypatch)
-    monkeypatch.setattr(next_boot_module, "ANSWERS_WITHIN", 0.2)
+    monkeypatch.setattr(next_boot_module, "ANSWERS_WITHIN_S", 0.2)
     yield made
     made.let_go()
 
@@ -270,7 +270,7 @@ async def test_what_is_made_too_late_is_taken_back(stuck, next_boot, way, monkey
 
 
 async def test_who_is_cancelled_while_it_is_made_leaves_none(stuck, next_boot, monkeypatch):
-    monkeypatch.setattr(next_boot_module, "ANSWERS_WITHIN", 30)
+    monkeypatch.setattr(next_boot_module, "ANSWERS_WITHIN_S", 30)
     task = asyncio.Task(next_boot.set())
     assert await asyncio.to_thread(stuck.asked.acquire, timeout=10)
     task.cancel()

@@ -53,7 +53,7 @@ def reboot(monkeypatch):
     """Reboot a node with such a card, which leaves at such verbs; return what was sent and said."""
 
     async def run(card, *obeys, answers=True):
-        monkeypatch.setattr(power_module, "READINGS_APART", 0)
+        monkeypatch.setattr(power_module, "READINGS_APART_S", 0)
         bus, told = Bus(), []
         bus.report = told.append
         doors = AbsentDoors(SETTINGS, power=card, presence=Body(card, *obeys, answers=answers))

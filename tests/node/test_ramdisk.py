@@ -96,7 +96,7 @@ async def test_a_wrong_host_key_after_a_reset_is_believed_the_second_time(
         if (words := left.pop(0)) is not None:
             raise Mistrusted(words)
 
-    monkeypatch.setattr(ramdisk_module, "FORGIVEN", 0.01)
+    monkeypatch.setattr(ramdisk_module, "FORGIVEN_S", 0.01)
     settings = Settings(
         nodes=NodesSettings(ramdisk_shell=Shell.SSH, timeout_before_telnet=30),
         networking=NetworkingSettings(telnet_backoff=0.01),

@@ -132,7 +132,7 @@ async def test_what_only_looks_is_not_noted(command, testbed):
 
 def test_a_history_on_a_disk_that_hangs_holds_nobody_up(command, testbed, monkeypatch):
     """Nor does its thread keep the process from its end."""
-    monkeypatch.setattr(command_module, "NOTED_WITHIN", 0.1)
+    monkeypatch.setattr(command_module, "NOTED_WITHIN_S", 0.1)
     answers = threading.Event()
     late = threading.Timer(30, answers.set)
     late.start()

@@ -64,7 +64,7 @@ async def test_few_answers_are_quoted():
 
 
 async def test_it_is_told_only_when_it_has_changed(monkeypatch):
-    monkeypatch.setattr(readiness, "TOLD_EVERY", 0.01)
+    monkeypatch.setattr(readiness, "TOLD_EVERY_S", 0.01)
     bus = Bus()
     counted = Readiness([entry(1), entry(2)], bus)
     heard = bus.subscribe()

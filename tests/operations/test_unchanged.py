@@ -13,7 +13,7 @@ from rhubarbe.operations.unchanged import Unchanged
 
 @pytest.fixture
 def image(tmp_path, monkeypatch):
-    monkeypatch.setattr(unchanged, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(unchanged, "LOOK_EVERY_S", 0.01)
     path = tmp_path / "some.ndz"
     path.write_bytes(bytes(100))
     os.utime(path, (1, 1))

@@ -14,7 +14,7 @@ from rhubarbe.shared.trust import Distrust, is_ours, name_of, replaceable
 
 # For a directory in which a group may remove each other's dead links; it passes its group on.
 FOR_A_GROUP = 0o2775
-LOOKED_AT_WITHIN = 5.0
+LOOKED_AT_WITHIN_S = 5.0
 _OF_OLD = re.compile(r"locks|links|history|leases\.\d+\.sqlite")
 
 
@@ -56,7 +56,7 @@ def _of(path: Path, cure: str, looks: Sequence[Look], *, follows: bool = True) -
             return [fault for look in (_above, *looks) for fault in look(directory)]
 
     try:
-        return within(LOOKED_AT_WITHIN, faults)
+        return within(LOOKED_AT_WITHIN_S, faults)
     except Distrust as error:
         return [str(error)]
     except OSError as error:

@@ -23,7 +23,7 @@ from rhubarbe.gateway.engines.tracker import ANNOUNCE_PATH, TORRENT_PATH, track
 from rhubarbe.gateway.processes.children import Child, run_child
 from rhubarbe.gateway.processes.programs import find_program
 
-START_LIMIT = 15.0
+START_LIMIT_S = 15.0
 # No file of the user, no peers from elsewhere, no questions to anybody but our tracker.
 COMMON = (
     *("--no-conf", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"),
@@ -94,7 +94,7 @@ async def _seed(consignment: Consignment) -> AsyncIterator[_Seeder]:
                 name="the image server",
                 pass_fds=[image, torrent],
             ) as child:
-                if not await child.until(tracker.seeded, START_LIMIT):
+                if not await child.until(tracker.seeded, START_LIMIT_S):
                     raise child.failure(await child.ended())
                 consignment.bus.report(
                     ImageServed(

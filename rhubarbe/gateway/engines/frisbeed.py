@@ -21,7 +21,7 @@ from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.gateway.processes.programs import find_program
 
 PORT_IN_USE = 98
-START_LIMIT = 15.0
+START_LIMIT_S = 15.0
 BITS_PER_MIBIT = 1 << 20
 
 
@@ -127,12 +127,12 @@ async def _started(
 async def _is_ready(child: Child, reader: asyncio.StreamReader, program: str) -> bool:
     """Wait until the server says that it serves; false where its port is taken."""
     try:
-        async with asyncio.timeout(START_LIMIT):
+        async with asyncio.timeout(START_LIMIT_S):
             if await reader.readline():
                 return True
     except TimeoutError as error:
         raise GatewayError(
-            f"the image server did not say in {START_LIMIT:g} s that it is ready"
+            f"the image server did not say in {START_LIMIT_S:g} s that it is ready"
         ) from error
     if (status := await child.ended()) == PORT_IN_USE:
         return False

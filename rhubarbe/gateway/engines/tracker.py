@@ -22,7 +22,7 @@ from rhubarbe.gateway.engines.torrent import Torrent, bencode
 TORRENT_PATH = "/image.torrent"
 ANNOUNCE_PATH = "/announce"
 # Seconds between two questions of a peer.
-INTERVAL = 30
+INTERVAL_S = 30
 # Who asks needs one connection, for a moment.
 MOST_CONNECTIONS, MOST_OF_AN_ADDRESS = 256, 4
 LONGEST_REQUEST = 8192
@@ -79,7 +79,7 @@ class Tracker:
             if self._peers.note(key, where, has_all=given.get("left") == b"0"):
                 self.seeded.set()
         told = self._peers.told(key)
-        return Answer("200 OK", bencode({b"interval": INTERVAL, b"peers": told}))
+        return Answer("200 OK", bencode({b"interval": INTERVAL_S, b"peers": told}))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, for one question; one too many is closed at once."""

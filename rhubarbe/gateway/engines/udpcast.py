@@ -19,12 +19,12 @@ from rhubarbe.gateway.engines.frisbeed import BITS_PER_MIBIT, Session, sessions
 from rhubarbe.gateway.processes.children import Child, run_child
 from rhubarbe.gateway.processes.programs import find_program
 
-START_LIMIT = 10.0
+START_LIMIT_S = 10.0
 # What the sender says once it has its ports, and where another has them.
 READY = "UDP sender for "
 IN_USE = "Address already in use"
 # Seconds from the first receiver on; the others, told to start at the same moment, come within.
-CONNECT_WITHIN = 20
+CONNECT_WITHIN_S = 20
 PORTS_A_SESSION = 2
 # How often a receiver that does not answer is asked before it is dropped, and how long it holds up
 # all others meanwhile. With far fewer tries, one whose disk is slow would be dropped, too.
@@ -105,7 +105,7 @@ class Udpcast:
             [
                 *("--nokbd", "--no-progress", "--portbase", str(session.port)),
                 *("--interface", to.ip, "--mcast-rdv-address", session.group),
-                *("--start-timeout", str(2 * CONNECT_WITHIN)),
+                *("--start-timeout", str(2 * CONNECT_WITHIN_S)),
             ]
         )
         command = ramdisk.receive_by_udpcast(
@@ -192,7 +192,7 @@ async def _started(
         name="the image server",
         pass_fds=[consignment.image.descriptor],
     ) as child:
-        if await child.until(ready, START_LIMIT):
+        if await child.until(ready, START_LIMIT_S):
             yield child
         elif IN_USE in child.last_line:
             yield None
@@ -208,7 +208,7 @@ def _command(consignment: Consignment, session: Session, receivers: int) -> list
         *("--interface", consignment.address, "--portbase", str(session.port)),
         *("--mcast-rdv-address", session.group, "--mcast-data-address", session.group),
         *("--max-bitrate", str(consignment.bandwidth_mibps * BITS_PER_MIBIT)),
-        *("--min-receivers", str(receivers), "--max-wait", str(CONNECT_WITHIN)),
-        *("--start-timeout", str(2 * CONNECT_WITHIN), "--retries-until-drop", str(RETRIES)),
+        *("--min-receivers", str(receivers), "--max-wait", str(CONNECT_WITHIN_S)),
+        *("--start-timeout", str(2 * CONNECT_WITHIN_S), "--retries-until-drop", str(RETRIES)),
         *shlex.split(udpcast.sender_options),
     ]

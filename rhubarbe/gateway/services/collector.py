@@ -31,7 +31,7 @@ MOST_REFUSALS = 10
 SECRET_BYTES = 16
 # The node sends the secret at once. Of more connections without it, the oldest is cut, so that
 # nobody keeps the node out by holding many open.
-PRESENTED_WITHIN = 10.0
+PRESENTED_WITHIN_S = 10.0
 MOST_GUESTS = 64
 
 
@@ -139,7 +139,7 @@ class Collector:
         if len(self._guests) > MOST_GUESTS:
             self._guests.pop(0).transport.abort()
         try:
-            async with asyncio.timeout(PRESENTED_WITHIN):
+            async with asyncio.timeout(PRESENTED_WITHIN_S):
                 sent = await reader.readexactly(len(self.secret))
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return False

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 NAME, LOCK = "history.sqlite", ".history.lock"
 VERSION = 1
 LOCK_WAIT_S = 2.0
-LOOK_AGAIN = 0.02
-READ_WITHIN = 8.0
+LOOK_AGAIN_S = 0.02
+READ_WITHIN_S = 8.0
 # Bytes of a user's file; the oldest half of the runs is forgotten when it is half full.
 LARGEST = 16 << 20
 KEPT = 20_000  # runs of one user
@@ -113,7 +113,7 @@ class History:
         """Return what all users noted, in order; `tell` is told of what cannot be read."""
         found: list[list[NodeRun]] = []
         try:
-            within(READ_WITHIN, self._read_all, found, tell)
+            within(READ_WITHIN_S, self._read_all, found, tell)
         except OSError as error:
             tell(f"{self._state_dir}: not all of the history can be read there: {why(error)}")
         return in_order(found)
@@ -146,7 +146,7 @@ def _locked(place: Directory) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise TimeoutError("another command keeps it locked") from None
-                time.sleep(LOOK_AGAIN)
+                time.sleep(LOOK_AGAIN_S)
         yield
     finally:
         os.close(descriptor)

@@ -32,7 +32,7 @@ PREFIX = "link."
 LONGEST_RECORD = 8192
 # Far more than a testbed has nodes.
 MOST_RECORDS = 2000
-READ_WITHIN = 5.0
+READ_WITHIN_S = 5.0
 # Errors of a disk of another machine that does not answer now: what is on it may come back.
 SILENT = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
 # More processes than Linux can have.
@@ -150,7 +150,7 @@ class Journal:
         """
         said: list[str] = []
         try:
-            for record, owner in within(READ_WITHIN, self._records, said.append):
+            for record, owner in within(READ_WITHIN_S, self._records, said.append):
                 if record.is_live(self._boot):
                     continue
                 if _is_nextboot(record, config_dir, names):
@@ -202,7 +202,7 @@ class Journal:
 async def _may_lead_to(path: Path, target: str) -> bool:
     """Tell whether a link leads there still, or may do so on a disk that does not answer."""
     try:
-        return await to_an_end(READ_WITHIN, _leads_to, path, target)
+        return await to_an_end(READ_WITHIN_S, _leads_to, path, target)
     except (TimeoutError, GatewayError):
         return True
     except OSError as error:

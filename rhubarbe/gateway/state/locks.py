@@ -20,7 +20,7 @@ from rhubarbe.shared.state import State
 from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 
-LOOK_AGAIN = 0.5
+LOOK_AGAIN_S = 0.5
 # A lock is taken a moment before its holder can answer who it is: it has so long for that.
 INTRODUCTION_S = 0.5
 LONGEST = 200
@@ -151,7 +151,7 @@ async def hold(
         holder, is_told = await asyncio.to_thread(locks.who_has, taken)
         if time.monotonic() - started >= max(wait_s, 0.0 if is_told else INTRODUCTION_S):
             raise GatewayError(f"{taken} is taken by {holder}: nothing was touched")
-        await asyncio.sleep(LOOK_AGAIN if is_told else LOOK_AGAIN / 10)
+        await asyncio.sleep(LOOK_AGAIN_S if is_told else LOOK_AGAIN_S / 10)
     try:
         locks.answer()
         yield locks
