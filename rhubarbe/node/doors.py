@@ -49,14 +49,14 @@ class Doors:
         """Return the ssh service of the node's own system, for this user."""
         return ssh.Host.of(entry.name, entry.control.ip, self._networking, user)
 
-    async def accepts(self, entry: Entry, port: int, limit: float) -> bool:
-        """Tell whether the node accepts a connection at this port within `limit` seconds."""
-        return await presence.accepts(entry.control.ip, port, limit)
+    async def accepts(self, entry: Entry, port: int, limit_s: float) -> bool:
+        """Tell whether the node accepts a connection at this port within `limit_s` seconds."""
+        return await presence.accepts(entry.control.ip, port, limit_s)
 
-    async def presence(self, entry: Entry, limit: float) -> presence.Presence:
-        """Look where the node answers now, on telnet and ssh, for `limit` seconds each."""
+    async def presence(self, entry: Entry, limit_s: float) -> presence.Presence:
+        """Look where the node answers now, on telnet and ssh, for `limit_s` seconds each."""
         ports = (self._networking.telnet_port, self._networking.ssh_port)
-        return await presence.Presence.observe(entry.control.ip, ports, limit)
+        return await presence.Presence.observe(entry.control.ip, ports, limit_s)
 
     async def turn(self) -> None:
         """Wait until one more node may be switched on or reset."""

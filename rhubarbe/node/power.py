@@ -92,8 +92,8 @@ class Power:
     async def reboot(self, phase: Phase) -> None:
         """Restart the node, and return once it was seen to go away; raises NodeError."""
         await self._doors.turn()
-        limit = self._limits.reset_timeout
-        async with self._steps.enter(phase, limit, "the node was not seen to restart"):
+        limit_s = self._limits.reset_timeout
+        async with self._steps.enter(phase, limit_s, "the node was not seen to restart"):
             try:
                 await self._restart()
             except CardError as error:

@@ -55,17 +55,17 @@ class Ramdisk:
             raise RuntimeError("the disk was not looked for")
         return self._disk
 
-    async def wait(self, limit: float | None = None) -> None:
+    async def wait(self, limit_s: float | None = None) -> None:
         """Return once the ramdisk answers on its shell; raises Unreachable.
 
-        It has `limit` seconds, or what it may take from a reset on. After a reset a wrong host key
+        It has `limit_s` seconds, or what it may take after a reset. Then a wrong host key
         raises Mistrusted: what showed the old system's key has gone, and cannot show it twice.
         """
         networking = self._settings.networking
-        is_reset, self._mistrust = limit is None, ""
-        limit = limit or self._settings.nodes.timeout_before_telnet
+        is_reset, self._mistrust = limit_s is None, ""
+        limit_s = limit_s or self._settings.nodes.timeout_before_telnet
         try:
-            async with self._steps.enter(Phase.RAMDISK, limit, f"no answer on {self._shell}"):
+            async with self._steps.enter(Phase.RAMDISK, limit_s, f"no answer on {self._shell}"):
                 async for _ in backoff(networking.telnet_backoff):
                     if await self._is_in_ramdisk(ends_by_a_key=is_reset):
                         return
@@ -110,8 +110,8 @@ class Ramdisk:
         One that is to be written must not be mounted; nor may any where the shell is not proven to
         be the ramdisk's by its port.
         """
-        limit = self._settings.nodes.silence_timeout + DISKS_SHOW_UP_S
-        async with self._steps.enter(Phase.DISK, limit, "the node did not tell its disks"):
+        limit_s = self._settings.nodes.silence_timeout + DISKS_SHOW_UP_S
+        async with self._steps.enter(Phase.DISK, limit_s, "the node did not tell its disks"):
             disks, disk = await self._look_for_disk()
             mount = disks.mount_of(disk)
             if mount and (to_write or self._shell is Shell.SSH):
@@ -210,7 +210,7 @@ class Ramdisk:
         await self._run(command, transcript, self._settings.nodes.silence_timeout)
 
     async def _run(
-        self, command: str, transcript: ramdisk.Transcript, limit: float, *, heard: bool = True
+        self, command: str, transcript: ramdisk.Transcript, limit_s: float, *, heard: bool = True
     ) -> None:
         """Run a command in the ramdisk's shell, in a session of its own; raises NodeError.
 
@@ -220,23 +220,23 @@ class Ramdisk:
             tell = self._tell if heard else _to_nobody
             measure = ramdisk.Measure(ramdisk.MOST_SAID if heard else ramdisk.MOST_SAID_TO_A_LOOK)
             await session.send(ramdisk.script(command))
-            await self._hear(session, transcript, limit, measure, tell)
+            await self._hear(session, transcript, limit_s, measure, tell)
 
     async def _hear(
         self,
         session: Session,
         transcript: ramdisk.Transcript,
-        limit: float,
+        limit_s: float,
         measure: ramdisk.Measure,
         tell: Callable[[ramdisk.Line | ramdisk.Percent], None],
     ) -> None:
-        """Hear a command to its end; the node may be silent for at most `limit` seconds."""
-        deadline = asyncio.timeout(limit)
+        """Hear a command to its end; the node may be silent for at most `limit_s` seconds."""
+        deadline = asyncio.timeout(limit_s)
         loop = asyncio.get_running_loop()
         try:
             async with deadline:
                 async for piece in session.pieces():
-                    deadline.reschedule(loop.time() + limit)
+                    deadline.reschedule(loop.time() + limit_s)
                     if not measure.allows(piece):
                         raise Refused("the node floods its shell")
                     for output in transcript.feed(piece):
@@ -249,7 +249,7 @@ class Ramdisk:
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise Unreachable(f"the node said nothing for {limit:g} s") from error
+            raise Unreachable(f"the node said nothing for {limit_s:g} s") from error
         finally:
             self._steps.last_line = transcript.last_line
         raise Unreachable(

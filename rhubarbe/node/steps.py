@@ -50,22 +50,22 @@ class Steps:
 
     @contextlib.asynccontextmanager
     async def enter(
-        self, phase: Phase, limit: float | None = None, what: str = ""
+        self, phase: Phase, limit_s: float | None = None, what: str = ""
     ) -> AsyncIterator[None]:
-        """Go through a phase in at most `limit` seconds; `what` says what did not happen then.
+        """Go through a phase in at most `limit_s` seconds; `what` says what did not happen then.
 
         No limit is for a phase whose steps have their own.
         """
         self.begin(phase)
         started = time.monotonic()
-        deadline = asyncio.timeout(limit)
+        deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
                 yield
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise Unreachable(f"{what} in {limit:g} s") from error
+            raise Unreachable(f"{what} in {limit_s:g} s") from error
         finally:
             seconds = time.monotonic() - started
             self.spent[phase] = self.spent.get(phase, 0.0) + seconds

@@ -29,37 +29,37 @@ class System:
         self._doors = doors
         self._steps = steps
 
-    async def is_up(self, limit: float = LOOK) -> bool:
+    async def is_up(self, limit_s: float = LOOK) -> bool:
         """Tell whether something accepts connections on the ssh port."""
-        return await self._doors.accepts(self._entry, self._networking.ssh_port, limit)
+        return await self._doors.accepts(self._entry, self._networking.ssh_port, limit_s)
 
-    async def log_in(self, limit: float, user: str = ROOT) -> str:
+    async def log_in(self, limit_s: float, user: str = ROOT) -> str:
         """Log in and out; return what the server calls itself; raises Refused, Unreachable."""
-        return await self._doors.system(self._entry, user).log_in(limit)
+        return await self._doors.system(self._entry, user).log_in(limit_s)
 
-    async def ask(self, limit: float, command: str, user: str = ROOT) -> str:
+    async def ask(self, limit_s: float, command: str, user: str = ROOT) -> str:
         """Run a command there, and return what it writes; raises NodeError."""
-        return await self._doors.system(self._entry, user).ask(limit, command)
+        return await self._doors.system(self._entry, user).ask(limit_s, command)
 
-    async def stamps(self, limit: float, user: str = ROOT) -> str | None:
+    async def stamps(self, limit_s: float, user: str = ROOT) -> str | None:
         """Return the stamps of the image that it was loaded with; None where it has none."""
         try:
-            return await self.ask(limit, f"cat {ramdisk.STAMP_FILE}", user)
+            return await self.ask(limit_s, f"cat {ramdisk.STAMP_FILE}", user)
         except CommandFailed:
             return None
 
-    async def uptime(self, limit: float) -> float:
+    async def uptime(self, limit_s: float) -> float:
         """Return for how many seconds it is up; raises NodeError."""
-        answer = await self.ask(limit, "cat /proc/uptime")
+        answer = await self.ask(limit_s, "cat /proc/uptime")
         try:
             return float(answer.split()[0])
         except (ValueError, IndexError) as error:
             raise CommandFailed(f"/proc/uptime over ssh reads {answer[:40]!r}") from error
 
-    async def root_disk(self, limit: float) -> str:
+    async def root_disk(self, limit_s: float) -> str:
         """Return what it tells of the disk that it runs from, empty where it does not."""
         try:
-            return await self.ask(limit, ramdisk.ROOT_DISK)
+            return await self.ask(limit_s, ramdisk.ROOT_DISK)
         except CommandFailed:
             return ""
 
@@ -68,28 +68,28 @@ class System:
 
         An attempt is told how many seconds it has, and raises Unreachable for what may get better.
         """
-        limit = self._networking.ssh_timeout
+        limit_s = self._networking.ssh_timeout
         async for _ in backoff(mean):
             try:
                 # Nodes that are still away must not keep the others from their turns.
-                await self._require_listener(limit)
+                await self._require_listener(limit_s)
                 async with self._doors.sessions:
-                    await attempt(limit)
+                    await attempt(limit_s)
             except Unreachable as error:
                 self._steps.last_line = str(error)
                 self._steps.note(self._steps.last_line)
-                limit = min(LONGEST, limit * LONGER)
+                limit_s = min(LONGEST, limit_s * LONGER)
             else:
                 return
 
-    async def _require_listener(self, limit: float) -> None:
-        if not await self.is_up(limit):
+    async def _require_listener(self, limit_s: float) -> None:
+        if not await self.is_up(limit_s):
             raise Unreachable("nothing listens on the ssh port yet")
 
-    async def look(self, limit: float) -> str | None:
+    async def look(self, limit_s: float) -> str | None:
         """Return the stamps in our turn, as `stamps` does; raises NodeError."""
         async with self._doors.sessions:
-            return await self.stamps(limit)
+            return await self.stamps(limit_s)
 
     async def shut_down(self, power: Power) -> str:
         """Have it shut down until its power is off; return why it is not, empty where it is."""
@@ -101,7 +101,7 @@ class System:
             return str(error)
         except Unreachable as error:  # perhaps since it is shutting down
             self._steps.note(f"shutdown: {error}")
-        limit = self._limits.soft_off_timeout
-        if not await happens(power.is_off, limit, self._limits.probe_interval):
-            return f"not done in {limit:g} s"
+        limit_s = self._limits.soft_off_timeout
+        if not await happens(power.is_off, limit_s, self._limits.probe_interval):
+            return f"not done in {limit_s:g} s"
         return ""

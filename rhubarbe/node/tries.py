@@ -14,12 +14,14 @@ async def backoff(mean: float) -> AsyncIterator[int]:
         await asyncio.sleep(mean * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
 
-async def happens(is_done: Callable[[], Awaitable[bool]], limit: float, interval: float) -> bool:
-    """Tell whether something is done within `limit` seconds; look every `interval` seconds."""
+async def happens(
+    is_done: Callable[[], Awaitable[bool]], limit_s: float, interval_s: float
+) -> bool:
+    """Tell whether something is done within `limit_s` seconds; look every `interval_s` seconds."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(limit_s):
             while True:
                 if await is_done():
                     return True
-                await asyncio.sleep(interval)
+                await asyncio.sleep(interval_s)
     return False

@@ -47,17 +47,17 @@ class Resource:
 class Reservations:
     """The service at one address, for one resource; an async context manager."""
 
-    def __init__(self, url: str, resource_name: str, token: str, limit: float) -> None:
-        """Talk to the service at `url`; each request takes at most `limit` seconds."""
+    def __init__(self, url: str, resource_name: str, token: str, limit_s: float) -> None:
+        """Talk to the service at `url`; each request takes at most `limit_s` seconds."""
         self._url = url.rstrip("/")
         self._resource_name = resource_name
         self._token = token
-        self._limit = limit
+        self._limit_s = limit_s
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._limit),
+            timeout=aiohttp.ClientTimeout(total=self._limit_s),
             connector=aiohttp.TCPConnector(force_close=True, resolver=PatientResolver()),
             trust_env=False,
         )
@@ -136,7 +136,7 @@ class Reservations:
                 self._require_success(answer.status, text)
                 return _parsed(text)
         except TimeoutError as error:
-            raise self._error(f"no answer in {self._limit:g} s") from error
+            raise self._error(f"no answer in {self._limit_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._error(f"cannot be reached: {error}") from error
         except (ValueError, RecursionError) as error:

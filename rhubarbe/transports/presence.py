@@ -18,13 +18,13 @@ from rhubarbe.errors import require_means
 CLOSE_WITH_RESET = struct.pack("ii", 1, 0)
 
 
-async def accepts(ip: str, port: int, limit: float) -> bool:
-    """Tell whether a TCP connection could be made within `limit` seconds."""
+async def accepts(ip: str, port: int, limit_s: float) -> bool:
+    """Tell whether a TCP connection could be made within `limit_s` seconds."""
     try:
         with socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_WITH_RESET)
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit_s):
                 await asyncio.get_running_loop().sock_connect(probe, (ip, port))
     except OSError as error:  # TimeoutError is one
         require_means(error)  # or we would take a node that was not asked for one that has left
@@ -35,17 +35,19 @@ async def accepts(ip: str, port: int, limit: float) -> bool:
 class Presence:
     """What a node answered on before it was told to leave; made with `Presence.observe`."""
 
-    def __init__(self, ip: str, ports: Iterable[int], limit: float) -> None:
+    def __init__(self, ip: str, ports: Iterable[int], limit_s: float) -> None:
         self._ip = ip
         self._ports = tuple(ports)
-        self._limit = limit
+        self._limit_s = limit_s
 
     @classmethod
-    async def observe(cls, ip: str, ports: Iterable[int], limit: float) -> "Presence":
-        """Look which of `ports` accept a connection now, with `limit` seconds for each look."""
+    async def observe(cls, ip: str, ports: Iterable[int], limit_s: float) -> "Presence":
+        """Look which of `ports` accept a connection now, with `limit_s` seconds for each look."""
         candidates = tuple(ports)
-        answers = await asyncio.gather(*(accepts(ip, port, limit) for port in candidates))
-        return cls(ip, [port for port, yes in zip(candidates, answers, strict=True) if yes], limit)
+        answers = await asyncio.gather(*(accepts(ip, port, limit_s) for port in candidates))
+        return cls(
+            ip, [port for port, yes in zip(candidates, answers, strict=True) if yes], limit_s
+        )
 
     def __bool__(self) -> bool:
         return bool(self._ports)
@@ -53,6 +55,6 @@ class Presence:
     async def has_left(self) -> bool:
         """Tell whether nothing of what answered does so any more."""
         answers = await asyncio.gather(
-            *(accepts(self._ip, port, self._limit) for port in self._ports)
+            *(accepts(self._ip, port, self._limit_s) for port in self._ports)
         )
         return not any(answers)

@@ -38,9 +38,9 @@ def open_session(
         from rhubarbe.transports import ssh
         from rhubarbe.transports.known_hosts import Identity
 
-        limit = max(networking.ssh_timeout, HANDSHAKE_S)
+        limit_s = max(networking.ssh_timeout, HANDSHAKE_S)
         identity = Identity.of(name, networking, ramdisk=True)
-        return ssh.open_shell(ip, port, networking.ssh_key, limit, identity)
+        return ssh.open_shell(ip, port, networking.ssh_key, limit_s, identity)
     from rhubarbe.transports import telnet
 
     return telnet.open_session(ip, port, networking.telnet_timeout)

@@ -56,14 +56,14 @@ class Host:
         identity = Identity.of(name, networking)
         return cls(ip, networking.ssh_port, user, networking.ssh_key, identity)
 
-    async def log_in(self, limit: float) -> str:
+    async def log_in(self, limit_s: float) -> str:
         """Log in, as the function of this name does."""
-        return await log_in(self.ip, self.port, self.user, self.key, limit, self.identity)
+        return await log_in(self.ip, self.port, self.user, self.key, limit_s, self.identity)
 
-    async def ask(self, limit: float, command: str) -> str:
+    async def ask(self, limit_s: float, command: str) -> str:
         """Run a command, as the function of this name does."""
         where = (self.ip, self.port, self.user, self.key)
-        return await ask(*where, limit, command, identity=self.identity)
+        return await ask(*where, limit_s, command, identity=self.identity)
 
 
 async def lacking_keys(key: str) -> list[str] | None:
@@ -78,15 +78,15 @@ async def lacking_keys(key: str) -> list[str] | None:
 
 
 async def log_in(
-    ip: str, port: int, user: str, key: str, limit: float, identity: Identity = ANYBODY
+    ip: str, port: int, user: str, key: str, limit_s: float, identity: Identity = ANYBODY
 ) -> str:
     """Open and close an ssh session; return the server's version banner.
 
     `key` is the path of a private key, or empty for the user's own keys and agent. Raises Refused
     when the server will not let `user` in, or is not the node of this identity; and Unreachable
-    when nothing answers within `limit` seconds.
+    when nothing answers within `limit_s` seconds.
     """
-    async with _session(ip, port, user, key, limit, identity) as connection:
+    async with _session(ip, port, user, key, limit_s, identity) as connection:
         return str(connection.get_extra_info("server_version"))
 
 
@@ -95,18 +95,18 @@ async def ask(  # noqa: PLR0913 - as `Host` puts them together
     port: int,
     user: str,
     key: str,
-    limit: float,
+    limit_s: float,
     command: str,
     *,
     identity: Identity = ANYBODY,
 ) -> str:
     """Run a command of ours, which has no input; return what it writes, a few lines at most.
 
-    Raises as `log_in`, where the command has `limit` seconds too, and CommandFailed when it ends
+    Raises as `log_in`, where the command has `limit_s` seconds too, and CommandFailed when it ends
     with another status than 0.
     """
-    session = _session(ip, port, user, key, limit, identity)
-    async with session as connection, asyncio.timeout(limit):
+    session = _session(ip, port, user, key, limit_s, identity)
+    async with session as connection, asyncio.timeout(limit_s):
         process = await connection.create_process(command, encoding="utf-8", errors="replace")
         async with process:
             answer = ""
@@ -154,7 +154,7 @@ def _cut() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def open_shell(
-    ip: str, port: int, key: str, limit: float, identity: Identity = ANYBODY
+    ip: str, port: int, key: str, limit_s: float, identity: Identity = ANYBODY
 ) -> AsyncIterator[Shell]:
     """Open root's shell on a terminal; raises as `log_in`.
 
@@ -162,12 +162,12 @@ async def open_shell(
     runs on the terminal is hung up.
     """
     async with contextlib.AsyncExitStack() as stack:
-        with _translated(limit):
+        with _translated(limit_s):
             connection = await stack.enter_async_context(
-                _entered(ip, port, USER, key, limit, identity)
+                _entered(ip, port, USER, key, limit_s, identity)
             )
             stack.callback(connection.abort)
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit_s):
                 process = await connection.create_process(
                     term_type="dumb", term_size=TERMINAL, encoding="utf-8", errors="replace"
                 )
@@ -176,24 +176,24 @@ async def open_shell(
 
 @contextlib.asynccontextmanager
 async def _session(
-    ip: str, port: int, user: str, key: str, limit: float, identity: Identity
+    ip: str, port: int, user: str, key: str, limit_s: float, identity: Identity
 ) -> AsyncIterator["asyncssh.SSHClientConnection"]:
     """Hold a session; what the library raises within the context is translated too."""
-    with _translated(limit):
-        async with _entered(ip, port, user, key, limit, identity) as connection:
+    with _translated(limit_s):
+        async with _entered(ip, port, user, key, limit_s, identity) as connection:
             yield connection
 
 
 def _entered(
-    ip: str, port: int, user: str, key: str, limit: float, identity: Identity
+    ip: str, port: int, user: str, key: str, limit_s: float, identity: Identity
 ) -> contextlib.AbstractAsyncContextManager["asyncssh.SSHClientConnection"]:
     from rhubarbe.transports.ssh_door import entered  # who logs in nowhere need not wait for it
 
-    return entered(ip, port, user, key, limit, identity)
+    return entered(ip, port, user, key, limit_s, identity)
 
 
 @contextlib.contextmanager
-def _translated(limit: float) -> Iterator[None]:
+def _translated(limit_s: float) -> Iterator[None]:
     """Raise NodeError, in our words, for what the library raises."""
     import asyncssh
 
@@ -204,7 +204,7 @@ def _translated(limit: float) -> Iterator[None]:
     except asyncssh.ProtocolNotSupported as error:
         raise Refused(f"ssh: {why(error)}") from error
     except TimeoutError as error:
-        raise Unreachable(f"no answer on ssh in {limit:g} s") from error
+        raise Unreachable(f"no answer on ssh in {limit_s:g} s") from error
     except (OSError, asyncssh.Error, ValueError) as error:
         if isinstance(error, OSError):
             require_means(error)

@@ -28,9 +28,9 @@ LONGEST_GREETING = 255
 
 @contextlib.asynccontextmanager
 async def entered(
-    ip: str, port: int, user: str, key: str, limit: float, identity: Identity = ANYBODY
+    ip: str, port: int, user: str, key: str, limit_s: float, identity: Identity = ANYBODY
 ) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """Hold a connection in which the node has let us in; each that it takes has `limit` seconds.
+    """Hold a connection in which the node has let us in; each that it takes has `limit_s` seconds.
 
     It must be the node of this identity.
     """
@@ -38,7 +38,7 @@ async def entered(
     async with ssh_keys.gathered(key) as keys, contextlib.AsyncExitStack() as stack:
         if key and not keys.pairs:
             raise Refused(f"the ssh key {'; '.join(keys.faults)}")
-        door = _Door(ip, port, user, keys, limit, known)
+        door = _Door(ip, port, user, keys, limit_s, known)
         for _ in range(MOST_VISITS):
             if (connection := await door.enter(stack)) is not None:
                 break
@@ -56,13 +56,13 @@ class _Door:
         port: int,
         user: str,
         keys: ssh_keys.Keys,
-        limit: float,
+        limit_s: float,
         known: KnownKeys | None,
     ) -> None:
         self._place = (ip, port)
         self._user = user
         self._keys = keys
-        self._limit = limit
+        self._limit_s = limit_s
         self._known = known
         self._turn = iter(keys.pairs)
         self._last_words = ""
@@ -80,7 +80,7 @@ class _Door:
         visit = ssh_keys.Visit(self._turn, self._known)
         try:
             # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
-            async with asyncio.timeout(self._limit):
+            async with asyncio.timeout(self._limit_s):
                 return await self._connect(stack, visit)
         except asyncssh.PermissionDenied as error:
             self.shown += visit.shown
@@ -90,7 +90,7 @@ class _Door:
         except TimeoutError as error:
             if not visit.waits_for_agent:
                 raise
-            raise Unreachable(f"the ssh agent has not signed in {self._limit:g} s") from error
+            raise Unreachable(f"the ssh agent has not signed in {self._limit_s:g} s") from error
         except (asyncssh.ProtocolError, asyncssh.ConnectionLost, ConnectionError) as error:
             if not visit.shown:
                 raise
@@ -136,7 +136,7 @@ class _Door:
                     utf8_decode_errors="replace",
                     config=None,
                     preferred_auth="publickey",
-                    login_timeout=self._limit,
+                    login_timeout=self._limit_s,
                 )
             )
         except (asyncssh.ConnectionLost, ConnectionError) as error:

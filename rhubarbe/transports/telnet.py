@@ -110,8 +110,8 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Session]:
-    """Open a session within `limit` seconds; raises Unreachable when nothing answers there.
+async def open_session(ip: str, port: int, limit_s: float) -> AsyncIterator[Session]:
+    """Open a session within `limit_s` seconds; raises Unreachable when nothing answers there.
 
     The session is closed on every way out, also when cancelled in the middle of the negotiation,
     where the library would leave its socket open.
@@ -125,7 +125,7 @@ async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Sessio
     try:
         try:
             # The library's own connect_timeout may swallow a cancellation (asyncio.wait_for).
-            async with asyncio.timeout(limit + NEGOTIATION_AT_MOST_S):
+            async with asyncio.timeout(limit_s + NEGOTIATION_AT_MOST_S):
                 reader, writer = await telnetlib3.open_connection(
                     ip,
                     port,
@@ -137,7 +137,7 @@ async def open_session(ip: str, port: int, limit: float) -> AsyncIterator[Sessio
                     connect_maxwait=NEGOTIATION_AT_MOST_S,
                 )
         except TimeoutError as error:
-            raise Unreachable(f"no answer on telnet in {limit:g} s") from error
+            raise Unreachable(f"no answer on telnet in {limit_s:g} s") from error
         except (OSError, asyncio.InvalidStateError) as error:
             if isinstance(error, OSError):
                 require_means(error)

@@ -75,20 +75,20 @@ class Child:
         await self._words.over()
         return status
 
-    async def until(self, ready: asyncio.Event, limit: float) -> bool:
+    async def until(self, ready: asyncio.Event, limit_s: float) -> bool:
         """Wait for what tells that it is ready; false where it ended before.
 
-        Raises GatewayError after `limit` seconds.
+        Raises GatewayError after `limit_s` seconds.
         """
         try:
-            async with asyncio.timeout(limit), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
                 either = {group.create_task(self.ended()), group.create_task(ready.wait())}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 for task in either:
                     task.cancel()
         except TimeoutError as error:
             raise GatewayError(
-                f"{self._name} did not say in {limit:g} s that it is ready"
+                f"{self._name} did not say in {limit_s:g} s that it is ready"
             ) from error
         return ready.is_set()
 
