@@ -58,8 +58,8 @@ class Ramdisk:
     async def wait(self, limit_s: float | None = None) -> None:
         """Return once the ramdisk answers on its shell; raises Unreachable.
 
-        It has `limit_s` seconds, or what it may take after a reset. Then a wrong host key
-        raises Mistrusted: what showed the old system's key has gone, and cannot show it twice.
+        It has `limit_s` seconds, or what it may take after a reset. Then a host key that is wrong
+        twice raises Mistrusted: the old system, which may show its own once, has gone by then.
         """
         networking = self._settings.networking
         is_reset, self._mistrust = limit_s is None, ""
