@@ -6,13 +6,14 @@ from rhubarbe.config import Settings
 from rhubarbe.inventory import Entry, Interface
 
 
-def entry(number=1):
+def entry(number=1, **said):
     """Return a node of an inventory; its addresses are of networks that nobody has."""
     return Entry(
         number,
         Interface(f"fit{number:02}", f"192.0.2.{number}", f"02:00:00:00:00:{number:02x}"),
         Interface(f"reboot{number:02}", f"198.51.100.{number}", ""),
         None,
+        **said,
     )
 
 
