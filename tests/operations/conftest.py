@@ -373,7 +373,7 @@ class PretendedTestbed:
 
 @pytest.fixture
 def testbed(tmp_path, monkeypatch):
-    monkeypatch.setattr(power, "READINGS_APART", 0.0)
+    monkeypatch.setattr(power, "READINGS_APART_S", 0.0)
     monkeypatch.setattr(fleet, "PAUSE_S", 0.0)
     return PretendedTestbed(tmp_path)
 
