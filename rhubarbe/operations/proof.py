@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from rhubarbe import ramdisk
 from rhubarbe.concurrency.threads import in_passing
-from rhubarbe.config import Settings
 from rhubarbe.errors import ImageError
 from rhubarbe.images import OpenImage, stamps_of
 from rhubarbe.images.inside import Root
@@ -20,7 +19,7 @@ async def stamps_to_show(image: OpenImage, command: Command) -> Mapping[str, str
 
     None, with a notice, where that cannot be known: then the time of the boot is the only proof.
     """
-    roots = {entry.name: _root(command.settings, entry) for entry in command.entries}
+    roots = {entry.name: _root(command, entry) for entry in command.entries}
     told: set[str] = set()
     stamps: dict[Root, str | None] = {}
     for root in set(roots.values()):
@@ -34,8 +33,8 @@ async def stamps_to_show(image: OpenImage, command: Command) -> Mapping[str, str
     return {name: stamps[root] for name, root in roots.items()}
 
 
-def _root(settings: Settings, entry: Entry) -> Root:
-    frisbee = settings.for_node(entry.number, entry.name, entry.disk).frisbee
+def _root(command: Command, entry: Entry) -> Root:
+    frisbee = command.settings.for_node(entry.number, entry.name, entry.disk).frisbee
     return Root.of(frisbee.root_partition, frisbee.hard_drive)
 
 
