@@ -31,6 +31,7 @@ NOT_PLAIN = 0x800 | 0x10000000  # encrypted, inline data
 EXTENTS_MAGIC = 0xF30A
 UNWRITTEN = 0x8000  # extents longer than that read as zeros
 DIRECT = 12
+ENTRY_HEAD = 8  # bytes of a directory entry before its name
 
 _INODE = struct.Struct("<H2xI24xI4x60s8xI")
 _ENTRY = struct.Struct("<IHB")
@@ -194,11 +195,11 @@ def _entries_of(block: bytes) -> Iterator[tuple[bytes, int]]:
     at = 0
     while at + _ENTRY.size < len(block):
         number, length, name_length = _ENTRY.unpack_from(block, at)
-        name = block[at + 8 : at + 8 + name_length]
+        name = block[at + ENTRY_HEAD : at + ENTRY_HEAD + name_length]
         if number and name not in (b".", b".."):
             yield name, number
         if length in (0, ext.LARGEST_BLOCK - 1) and len(block) == ext.LARGEST_BLOCK:
             return
-        if length < 8:  # noqa: PLR2004 - the head of an entry
+        if length < ENTRY_HEAD:
             raise FilesystemError("a directory that is none")
         at += length

@@ -237,7 +237,7 @@ def _fetch(
     figures = disk.finish()
     if settings.given.has("verify"):
         compared, from_disk = disk.verify()
-        doubt = "" if from_disk else " (perhaps of the page cache)"
+        doubt = "" if from_disk else " (perhaps from the page cache)"
         log.line(f"Verified {compared} bytes{doubt}")
         teller.verified(compared, from_disk=from_disk)
     if settings.slice_type:

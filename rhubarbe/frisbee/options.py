@@ -6,6 +6,7 @@ from rhubarbe.annexe import options
 from rhubarbe.frisbee.errors import NotOffered, UsageError
 from rhubarbe.version import version
 
+_IPV4_BYTES = 4
 _WORDING = options.Wording(
     unknown="invalid option -- '{name}'",
     unknown_long="unrecognized option '--{word}'",
@@ -35,7 +36,9 @@ class Given(options.Given):
 
 def _is_address(text: str) -> bool:
     parts = text.split(".")
-    return len(parts) == 4 and all(part.isdecimal() and int(part) < 256 for part in parts)  # noqa: PLR2004
+    return len(parts) == _IPV4_BYTES and all(
+        part.isdecimal() and int(part) in range(256) for part in parts
+    )
 
 
 def number(letter: str, text: str, lowest: int, highest: int) -> int:

@@ -42,6 +42,7 @@ SECTORS_MAX = (1 << 32) - 1
 
 MAGIC = 0x69696969
 VERSIONS = (1, 2, 3, 4)
+_WITH_SECURITY = 4  # the version whose header has it
 V4_SIZE = 344
 SIGNED = 0x8000
 
@@ -136,7 +137,7 @@ class ChunkHeader:
         ]
         if self.version > 1:
             parts.append(_COVERED.pack(self.first, self.last, len(self.relocations)))
-        if self.version == 4:  # noqa: PLR2004
+        if self.version == _WITH_SECURITY:
             s = self.security
             parts.append(_SECURITY.pack(s.cipher, s.checksum_type, s.iv, s.checksum, s.image_id))
         parts.extend(_REGION.pack(*region) for region in self.regions)
@@ -194,7 +195,7 @@ def parse_header(area: Buffer, place: int) -> ChunkHeader:
         last=last if version > 1 or not regions else regions[-1].end,
         regions=regions,
         relocations=tuple(map(Relocation._make, _RELOCATION.iter_unpack(area[relocations_at:end]))),
-        security=_parse_security(area) if version == 4 else Security(),  # noqa: PLR2004
+        security=_parse_security(area) if version == _WITH_SECURITY else Security(),
     )
     _check_regions(header, place)
     return header

@@ -32,6 +32,7 @@ _DIGESTS = 2 * DIGEST_BYTES
 # zlib may add some bytes to what it cannot deflate
 _ROOM = MANIFEST_MOST_BYTES - _HEADER.size - (1 << 16)
 _LEAST = 4  # numbers of a chunk without regions
+_MORE = 0x80  # the top bit of a byte, where more bytes of a number follow
 _UNIT_MAX_LOG = 7
 _SHIFTS_END = 35  # a number has five bytes of seven bits at most
 
@@ -204,8 +205,8 @@ def _pack(vouched: Vouched, reach: int) -> bytes:
 
 
 def _put(packed: bytearray, number: int) -> None:
-    while number > 0x7F:  # noqa: PLR2004
-        packed.append(number & 0x7F | 0x80)
+    while number >= _MORE:
+        packed.append(number & 0x7F | _MORE)
         number >>= 7
     packed.append(number)
 
@@ -250,7 +251,7 @@ class _Cursor:
         for byte in memoryview(self._records)[self.at :]:
             self.at += 1
             number |= (byte & 0x7F) << shift
-            if byte < 0x80:  # noqa: PLR2004
+            if byte < _MORE:
                 yield number
                 shift = number = 0
             elif (shift := shift + 7) >= _SHIFTS_END:
