@@ -12,8 +12,8 @@ T = TypeVar("T")
 async def unless(alarm: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`; where `alarm` raises first, cancel the work and raise that.
 
-    `alarm` never returns. One error comes out as it is, not in a group; several that are expected
-    as one, with all their words. Only where one of several is a fault of ours, the group comes out.
+    `alarm` never returns. A single error is raised as it is, not in a group; several RhubarbeErrors
+    as one, with all their words; a group only where another error is among them.
     """
     try:
         async with asyncio.TaskGroup() as group:

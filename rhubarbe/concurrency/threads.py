@@ -1,4 +1,4 @@
-"""Blocking work in threads: never left alone by who is cancelled, or given up after a while."""
+"""Blocking work in threads: waited for even when cancelled, or given up after a while."""
 
 import _thread  # `threading` waits for a thread's start: for ever, where it has no memory for one
 import asyncio

@@ -48,7 +48,7 @@ class _Inode:
 class ExtFilesystem:
     """The filesystem at byte `start` of a disk; raises FilesystemError where there is none.
 
-    `is_unclean` says that its journal was not replayed: what is read may not be the last word.
+    `is_unclean` says that its journal was not replayed: what is read may be out of date.
     Whatever is asked for raises FilesystemError, AbsentFile of what is not there, and what reading
     the disk raises.
     """

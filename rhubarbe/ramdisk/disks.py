@@ -172,7 +172,7 @@ class NodeDisks:
         for disk in self._disks:
             if self._number(disk) == number:
                 return disk if self._has_node(disk) else replace(disk, path=path)
-        for block in self._blocks.values():  # a partition, RAID, a volume: whoever means it
+        for block in self._blocks.values():  # a partition, RAID or volume, if a path names one
             sectors = block.partitions.get(number) if number else None
             if block.device == number:
                 sectors = block.number("size")
