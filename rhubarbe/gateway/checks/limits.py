@@ -14,7 +14,7 @@ from rhubarbe.errors import GatewayError
 # something, two while it is waited for, and those and its lock to be worked on.
 OF_A_COMMAND = 24
 TO_ASK, TO_WAIT, TO_WORK = 1, 2, 3
-# Of addresses, where they are limited at all: each thread reserves much that it never uses.
+# Bytes of address space, where that is limited: each thread reserves far more than it uses.
 TO_START, TO_SERVE = 128 << 20, 1 << 30
 THREADS = 16
 
