@@ -63,6 +63,7 @@ def test_more_ranges_than_memory_holds_are_refused(monkeypatch):
 def test_clusters_and_blocks_become_sectors():
     assert to_sectors([(0, 1), (3, 5)], 4096) == [(0, 8), (24, 40)]
     assert to_sectors([(0, 1), (3, 5)], 512, 100) == [(100, 101), (103, 105)]
+    assert repr(to_sectors([(1, 2)], 1024)) == "[(2, 4)]", "whole numbers"
 
 
 @given(st.lists(st.booleans(), max_size=40), st.integers(0, 3))

@@ -18,6 +18,7 @@ from rhubarbe.gateway.state import journal as journal_module
 from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks
 from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.state import State
 from rhubarbe.shared.trust import user_name
 from rhubarbe.transports.netboot.pxelinux import Pxelinux
 
@@ -142,12 +143,15 @@ def test_a_process_that_is_dead_but_not_yet_waited_for_keeps_no_link(tmp_path, l
 
 def test_an_invisible_process_is_believed_until_it_is_overdue(tmp_path, link, holder, monkeypatch):
     def not_yours(pid, number):
+        assert (pid, number) == (holder.pid, 0), "it is asked for, and told nothing"
         raise PermissionError
 
     monkeypatch.setattr("rhubarbe.gateway.state.journal.start_of", lambda _: "")
     monkeypatch.setattr(os, "kill", not_yours)
     assert sweep(tmp_path) == []
-    alter(tmp_path, expires=time.time() - 1)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    alter(tmp_path, expires=now)
     assert len(sweep(tmp_path)) == 1
 
 
@@ -194,6 +198,13 @@ def test_a_link_of_another_user_stays(tmp_path, link, left_behind, monkeypatch):
         {"pid": "1"},
         {"since": "then"},
         {"boot": None},
+        {"pid": 0},
+        {"pid": 1 << 23},
+        {"since": -1},
+        {"since": 2.0**33},
+        {"expires": "never"},
+        {"node": ".fit01"},
+        {"node": ""},
     ],
 )
 def test_a_record_that_makes_no_sense_removes_nothing(tmp_path, link, left_behind, values):
@@ -339,3 +350,87 @@ def test_a_process_of_ours_that_is_dead_keeps_no_link(tmp_path, link, holder, mo
     holder.kill()
     os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
     assert len(sweep(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"since": 0}, {"since": 0.5}, {"pid": (1 << 23) - 1}, {"pid": 1}, {"node": "PC-3.a_b"}],
+)
+def test_a_record_that_makes_sense_has_its_link_removed(tmp_path, link, left_behind, values):
+    alter(tmp_path, **values)
+    assert len(sweep(tmp_path)) == 1
+    assert not link.is_symlink()
+
+
+async def test_links_in_use_keep_none_from_being_swept(tmp_path, link, left_behind):
+    async with contextlib.AsyncExitStack() as stack:
+        for number in (0, 2, 3, 4, 5):
+            other = link.with_name(f"01-02-00-00-00-01-0{number}")
+            recorded = Journal(tmp_path, "load", 60).recorded(f"fit0{number}", other, "pxefrisbee")
+            await stack.enter_async_context(recorded)
+        assert len(sweep(tmp_path)) == 1
+    assert not link.is_symlink()
+
+
+def test_a_link_elsewhere_or_of_another_kind_of_name_stays(tmp_path, link, left_behind):
+    (tmp_path / "elsewhere").mkdir()
+    for other in (tmp_path / "elsewhere" / NAME, link.with_name("default")):
+        other.symlink_to("pxefrisbee")
+        alter(tmp_path, path=str(other))
+        assert sweep(tmp_path) == []
+        assert other.is_symlink()
+
+
+def test_where_links_are_not_looked_for_is_told_with_the_reason(tmp_path, link, left_behind):
+    tmp_path.chmod(0o777)
+    (said,) = sweep(tmp_path)
+    assert said.startswith(f"{tmp_path}: links left behind are not looked for: {tmp_path}: ")
+    assert "anybody" in said
+
+
+def test_a_directory_of_notes_that_cannot_be_read_is_told_and_holds_none_up(
+    tmp_path, link, left_behind, monkeypatch
+):
+    class Broken:
+        def names(self):
+            raise OSError(errno.EIO, "Input/output error")
+
+    places = State.places
+
+    def with_a_broken_one(state, tell):
+        tell("state/4002: cannot be looked into")
+        yield Broken(), 4001
+        yield from places(state, tell)
+
+    monkeypatch.setattr(State, "places", with_a_broken_one)
+    first, second, removed = sweep(tmp_path)
+    assert (first, second) == ("state/4002: cannot be looked into", "Input/output error")
+    assert removed.startswith("removed")
+
+
+def test_a_note_that_is_forgotten_meanwhile_holds_none_up(tmp_path, link, left_behind, monkeypatch):
+    names = Directory.names
+    monkeypatch.setattr(Directory, "names", lambda place: ["link.fit00", *names(place)])
+    (said,) = sweep(tmp_path)
+    assert said.startswith("removed")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_notes_that_make_no_sense_are_told_once_a_user(tmp_path, link, count):
+    place = record_file(tmp_path).parent
+    place.mkdir()
+    files = [place / f"link.fit0{number}" for number in range(count)]
+    for file in files:
+        file.write_text("{}")
+    (said,) = sweep(tmp_path)
+    more = f", and {count - 1} more" if count > 1 else ""
+    words = f": a note of {user_name()}'s that makes no sense{more}"
+    assert said == f"{files[0]}{words}"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_note_of_another_in_our_place_makes_no_sense(tmp_path, link, left_behind):
+    os.chown(record_file(tmp_path), 4001, -1)
+    (said,) = sweep(tmp_path)
+    assert "makes no sense" in said
+    assert link.is_symlink()
