@@ -62,7 +62,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["rhubarbe", "rhubarbe.*"]),
-    package_data={"rhubarbe": ["VERSION", "py.typed"], "rhubarbe.netboot": ["files/*"]},
+    package_data={"rhubarbe": ["VERSION", "py.typed"], "rhubarbe.ramdisk_builder": ["files/*"]},
     options=elsewhere(),
     cmdclass={"build": Build, "build_man": BuildMan},
     scripts=sorted(str(path.relative_to(HERE)) for path in (HERE / "bin").iterdir()),

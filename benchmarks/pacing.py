@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rhubarbe.frisbee.multicast import Channel, Session
+from rhubarbe.frisbee.multicast import Channel, SessionAddress
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK
 from rhubarbe.frisbee.packets import BLOCK_BYTES
 
@@ -29,7 +29,7 @@ def run(megabits: int, directory: Path) -> None:
     session = ["-m", GROUP, "-p", str(PORT)]
     rate = ["-W", str(megabits * 10**6)]
     command = [sys.executable, BIN / "rhubarbe-frisbeed", "-T", "-1", "-i", "127.77.1.1"]
-    with Channel(Session(GROUP, PORT, "127.77.1.9"), exclusive=False) as channel:
+    with Channel(SessionAddress(GROUP, PORT, "127.77.1.9"), exclusive=False) as channel:
         server = subprocess.Popen([*command, *session, *rate, image], stderr=subprocess.DEVNULL)
         time.sleep(0.6)
         receive = [sys.executable, BIN / "rhubarbe-frisbee", "-N", "-i", "127.77.1.2"]

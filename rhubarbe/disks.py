@@ -31,7 +31,7 @@ _TEXTS = ("serial", "wwn", "model")
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class NodeDisk:
     """One disk of a node, as the node tells it; what is not known is None, or empty.
 
     `links` are names below /dev/disk that udev would give it.
@@ -70,7 +70,7 @@ def _suffix(disk: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class DiskChoice:
     """What a configuration says of a node's disk: a path, or else hints.
 
     `setting` is what it says it in.
@@ -99,7 +99,7 @@ class Choice:
             raise ValueError(text)
         return cls(text, "", hints, setting)
 
-    def of(self, disks: Iterable[Disk]) -> list[Disk]:
+    def of(self, disks: Iterable[NodeDisk]) -> list[NodeDisk]:
         """Return the disks that the hints, or a path below /dev/disk, name."""
         left = list(disks)
         if self.path:
@@ -116,7 +116,7 @@ class Choice:
         return left
 
 
-def _has_link(disk: Disk, link: str) -> bool:
+def _has_link(disk: NodeDisk, link: str) -> bool:
     if link in disk.links:
         return True
     # udev's names have the whole model, the kernel's only the beginning of it.
@@ -130,7 +130,7 @@ def _has_link(disk: Disk, link: str) -> bool:
     )
 
 
-def _filter(hint: str) -> Callable[[Disk], bool]:
+def _filter(hint: str) -> Callable[[NodeDisk], bool]:
     """Return what tells whether a disk is so; raises ValueError for what is no hint."""
     match = re.fullmatch(r"([a-z]+)\s*(>=|<=|=)\s*(\S.*)", hint)
     if match is None:
@@ -167,7 +167,7 @@ def _bytes(text: str) -> int:
 
 def read_drive(text: str) -> str:
     """Return a text that says which disk is meant; raises ValueError."""
-    Choice.read(text)
+    DiskChoice.read(text)
     return text
 
 
@@ -179,7 +179,7 @@ def read_partition(text: str) -> str:
     return text
 
 
-def partition_of(disk: Disk, said: str, general: str) -> str:
+def partition_of(disk: NodeDisk, said: str, general: str) -> str:
     """Return the path of the partition of `disk` that a configuration names; empty for `none`.
 
     A number is that of the disk. A path that is a partition of the `general` disk, that of all

@@ -2,11 +2,11 @@
 
 import pytest
 
-from rhubarbe.disks import Choice, Disk, partition_of, read_drive, read_partition
+from rhubarbe.disks import DiskChoice, NodeDisk, partition_of, read_drive, read_partition
 
 GB = 10**9
 DISKS = [
-    Disk(name, f"/dev/{name}", size * GB, 512, model, serial, wwn, rotational=turns)
+    NodeDisk(name, f"/dev/{name}", size * GB, 512, model, serial, wwn, rotational=turns)
     for name, size, model, serial, wwn, turns in (
         ("sda", 500, "ST500DM002-1BD14", "Z3T1", "0x5000c5005", True),
         ("sdb", 2000, "ST2000NM0008", "ZC12", "0x5000c5006", True),
@@ -39,7 +39,7 @@ DISKS = [
     ],
 )
 def test_hints(hints, names):
-    found = Choice.read(hints).of(DISKS)
+    found = DiskChoice.read(hints).of(DISKS)
     assert [disk.name for disk in found] == names.split()
 
 
@@ -54,8 +54,8 @@ def test_what_is_neither_path_nor_hint(text):
 
 
 def test_a_model_may_have_a_slash():
-    assert Choice.read("model=Disk A/B").path == ""
-    assert Choice.read("/dev/disk/by-path/pci-0000:00:1f.2-ata-1").path
+    assert DiskChoice.read("model=Disk A/B").path == ""
+    assert DiskChoice.read("/dev/disk/by-path/pci-0000:00:1f.2-ata-1").path
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_model_may_have_a_slash():
     ],
 )
 def test_partitions_follow_the_disk(path, partition):
-    disk = Disk(path.rpartition("/")[2], path)
+    disk = NodeDisk(path.rpartition("/")[2], path)
     assert partition_of(disk, "1", "/dev/sda") == partition
     assert partition_of(disk, "/dev/sda1", "/dev/sda") == partition
     assert partition_of(disk, partition, "/dev/sdz") == partition
@@ -81,7 +81,7 @@ def test_partitions_follow_the_disk(path, partition):
 )
 def test_a_partition_of_another_disk_is_refused(said):
     with pytest.raises(ValueError):
-        partition_of(Disk("nvme0n1", "/dev/nvme0n1"), said, "/dev/sda")
+        partition_of(NodeDisk("nvme0n1", "/dev/nvme0n1"), said, "/dev/sda")
 
 
 @pytest.mark.parametrize("text", ["0", "129", "sda1", "-1", "", "first"])
@@ -92,4 +92,4 @@ def test_what_is_no_partition(text):
 
 def test_disks_are_named_as_people_know_them():
     assert str(DISKS[2]) == "nvme0n1 (465.7 GiB, Samsung SSD 980 500GB, serial S64DNX0R)"
-    assert str(Disk("sda", "/dev/sda")) == "sda"
+    assert str(NodeDisk("sda", "/dev/sda")) == "sda"

@@ -141,7 +141,7 @@ def find_image_here(wanted: str, repository: Path) -> Path:
 
     Raises ImageError.
     """
-    from rhubarbe.images import find_image, stranger_of
+    from rhubarbe.repository import find_image, stranger_of
 
     found = find_image(wanted, repository)
     if stranger := stranger_of(wanted, found):

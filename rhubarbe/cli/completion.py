@@ -8,7 +8,7 @@ from typing import Any
 from rhubarbe.cli.arguments import example, make_parser, read_inventory, read_settings
 from rhubarbe.cli.dispatch import VERBS
 from rhubarbe.config import SECTIONS
-from rhubarbe.images import known_names
+from rhubarbe.repository import known_names
 from rhubarbe.text import sanitise
 
 EPILOG = example(

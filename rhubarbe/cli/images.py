@@ -13,8 +13,8 @@ from typing import Any
 
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.errors import ImageError
-from rhubarbe.images import Image, OpenImage, Stamp, ancestors, list_images, provenance
 from rhubarbe.ndz.mark import image_id
+from rhubarbe.repository import Image, OpenImage, Stamp, ancestors, list_images, provenance
 from rhubarbe.shared.directory import are_same
 from rhubarbe.text import sanitise
 
@@ -152,8 +152,8 @@ def _check(image: OpenImage) -> int:
 
 def _own(image: OpenImage) -> list[str]:
     """Return what an image holds that nodes should not share, as far as it can be looked into."""
-    from rhubarbe.images.own import own_things
-    from rhubarbe.images.sectors import Deadline
+    from rhubarbe.repository.own import own_things
+    from rhubarbe.repository.sectors import Deadline
 
     try:
         return own_things(image.file, Deadline())

@@ -23,7 +23,7 @@ from rhubarbe.cli.arguments import (
 )
 from rhubarbe.config.settings import FrisbeeSettings
 from rhubarbe.errors import SelectionError
-from rhubarbe.images import find_image
+from rhubarbe.repository import find_image
 
 EPILOG = example("rhubarbe-load -i fedora 1-12 '~4'", SELECTION, EXIT_CODES)
 

@@ -71,8 +71,8 @@ def _text(entries: Sequence[Entry], arguments: argparse.Namespace) -> str:
 def _loaded(entries: Sequence[Entry], wanted: str, settings: Settings) -> list[Entry]:
     """Keep the nodes that were last loaded with an image: its name, an alias, or a path."""
     from rhubarbe.gateway.state.history import History
-    from rhubarbe.images import find_image, real_path
     from rhubarbe.operations.loaded import last_loaded
+    from rhubarbe.repository import find_image, real_path
 
     names = {wanted}
     with contextlib.suppress(ImageError):  # it may be gone, and still be on nodes

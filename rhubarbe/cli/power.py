@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     from rhubarbe.cli.runtime import run_command
-    from rhubarbe.displays.roster import Roster
+    from rhubarbe.displays.roster import AnswerWriter
     from rhubarbe.gateway.checks.limits import TO_ASK, TO_WORK, require_room
     from rhubarbe.operations.power import PowerRequest, power
 
@@ -113,5 +113,5 @@ def run(arguments: argparse.Namespace) -> int:
         curses=False,
         json=arguments.json,
         report=arguments.report,
-        window=lambda: Roster(sys.stdout, sys.stderr, verbose=arguments.verbose),
+        window=lambda: AnswerWriter(sys.stdout, sys.stderr, verbose=arguments.verbose),
     )

@@ -3,7 +3,7 @@
 import argparse
 
 from rhubarbe.cli.arguments import example, find_image_here, read_settings
-from rhubarbe.images import real_path
+from rhubarbe.repository import real_path
 
 EPILOG = example("ls -l $(rhubarbe-resolve fedora)")
 

@@ -13,7 +13,7 @@ from rhubarbe.cli.arguments import (
     read_inventory,
     read_settings,
 )
-from rhubarbe.images import new_image_path
+from rhubarbe.repository import new_image_path
 
 EPILOG = example("rhubarbe-save 4 -o mywork -c 'with my tools'", EXIT_CODES)
 

@@ -5,7 +5,7 @@ import argparse
 from rhubarbe.cli.arguments import example, find_image_here, read_settings
 from rhubarbe.cli.signals import heed_termination
 from rhubarbe.errors import ImageError
-from rhubarbe.images.share import ShareRequest, plan, receive, received
+from rhubarbe.repository.share import ShareRequest, plan, receive, received
 from rhubarbe.shared.directory import may_write
 from rhubarbe.text import sanitise
 

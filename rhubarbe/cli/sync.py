@@ -13,7 +13,7 @@ from pathlib import Path
 from rhubarbe.cli.arguments import example, read_settings
 from rhubarbe.cli.signals import heed_termination
 from rhubarbe.errors import GatewayError, RhubarbeError
-from rhubarbe.images.sync import Peer, Remote, Route, Transfer, Verdict, compare, local_images
+from rhubarbe.repository.sync import Peer, Remote, Route, Transfer, Verdict, compare, local_images
 from rhubarbe.shared.directory import may_write
 from rhubarbe.text import sanitise
 

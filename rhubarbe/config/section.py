@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """How the text of a value is read; `expected` completes the sentence "expected ..."."""
 
     expected: str
@@ -19,13 +19,13 @@ class Kind:
 class Setting:
     """What is declared of one setting; `per_node` where a node may have another value."""
 
-    kind: Kind
+    kind: ValueKind
     default: Any
     help: str
     per_node: bool = False
 
 
-def setting(kind: Kind, default: Any, words: str, *, per_node: bool = False) -> Any:
+def setting(kind: ValueKind, default: Any, words: str, *, per_node: bool = False) -> Any:
     """Return the field of a section, declared with what it takes and the words that explain it."""
     declared = Setting(kind, default, words, per_node)
     return field(default=default, metadata={_DECLARED: declared})

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from rhubarbe.config.section import Kind, Section, setting
+from rhubarbe.config.section import Section, ValueKind, setting
 from rhubarbe.disks import EXPECTED, PARTITION_EXPECTED, read_drive, read_partition
 
 HIGHEST_PORT = 65535
@@ -21,7 +21,7 @@ CHECKINGS = ("accept-new", "yes")
 FLAGS = {"yes": True, "true": True, "no": False, "false": False}
 
 
-class Shell(StrEnum):
+class RamdiskShell(StrEnum):
     """How the ramdisk offers its shell."""
 
     TELNET = "telnet"
@@ -112,25 +112,25 @@ def _url(text: str) -> str:
     return text
 
 
-TEXT = Kind("text", str)
-OPTIONS = Kind("words as in a shell, with quotes in pairs", _options)
-WORD = Kind("a text that is not empty", _non_empty)
-PATH = Kind("a path", _path)
-PATH_IF_ANY = Kind("a path, or nothing", _path_if_any)
-CHECKING = Kind(" or ".join(CHECKINGS), _checking)
-FLAG = Kind("yes or no", _flag)
-COUNT = Kind("a whole number from 1 on", _at_least(1, int))
-SECONDS = Kind("a number of seconds from 0 on", _at_least(0, float))
-PORT = Kind("a port from 1 to 65535", _port)
-GROUPS = Kind("a multicast address with one *, such as 234.5.6.*", _with_star)
-ENGINE = Kind(f"one of {', '.join(EngineName)}", EngineName)
-SHELL = Kind(" or ".join(Shell), Shell)
-BACKEND = Kind(f"one of {', '.join(BACKENDS)}", _backend)
-URL = Kind("an address that begins with https:// or http://", _url)
-SECRET = Kind("text", str)
-DISK = Kind(EXPECTED, read_drive)
-PARTITION = Kind(PARTITION_EXPECTED, read_partition)
-PORTS = Kind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
+TEXT = ValueKind("text", str)
+OPTIONS = ValueKind("words as in a shell, with quotes in pairs", _options)
+WORD = ValueKind("a text that is not empty", _non_empty)
+PATH = ValueKind("a path", _path)
+PATH_IF_ANY = ValueKind("a path, or nothing", _path_if_any)
+CHECKING = ValueKind(" or ".join(CHECKINGS), _checking)
+FLAG = ValueKind("yes or no", _flag)
+COUNT = ValueKind("a whole number from 1 on", _at_least(1, int))
+SECONDS = ValueKind("a number of seconds from 0 on", _at_least(0, float))
+PORT = ValueKind("a port from 1 to 65535", _port)
+GROUPS = ValueKind("a multicast address with one *, such as 234.5.6.*", _with_star)
+ENGINE = ValueKind(f"one of {', '.join(EngineName)}", EngineName)
+SHELL = ValueKind(" or ".join(RamdiskShell), RamdiskShell)
+BACKEND = ValueKind(f"one of {', '.join(BACKENDS)}", _backend)
+URL = ValueKind("an address that begins with https:// or http://", _url)
+SECRET = ValueKind("text", str)
+DISK = ValueKind(EXPECTED, read_drive)
+PARTITION = ValueKind(PARTITION_EXPECTED, read_partition)
+PORTS = ValueKind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +175,9 @@ class NodesSettings(Section):
     reset_timeout: float = setting(
         SECONDS, 60.0, "the whole reset, off and on included", per_node=True
     )
-    ramdisk_shell: Shell = setting(
+    ramdisk_shell: RamdiskShell = setting(
         SHELL,
-        Shell.TELNET,
+        RamdiskShell.TELNET,
         "how the ramdisk offers its shell: `telnet` without a login, or `ssh` to root with ssh_key",
         per_node=True,
     )

@@ -18,7 +18,7 @@ _MAX_ENTRY = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class ReadableDisk:
     """A disk to be read, `size` bytes of logical sectors of `sector_size` bytes."""
 
     read_at: ReadAt
@@ -79,7 +79,7 @@ class GptHeader:
                 yield at // entry_size + 1, name, start, last + 1
 
 
-def read_copy(disk: Disk, at: int) -> GptHeader | None:
+def read_copy(disk: ReadableDisk, at: int) -> GptHeader | None:
     """Return one copy of the table, if its header and entries are what their checksums say."""
     if not 0 < at < disk.size // disk.sector_size:
         return None

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from rhubarbe.disk.errors import PartitionError
-from rhubarbe.disk.gpt import Disk, GptHeader, read_copy
+from rhubarbe.disk.gpt import GptHeader, ReadableDisk, read_copy
 from rhubarbe.disk.ranges import merge
 from rhubarbe.disk.reading import SECTOR, ReadAt
 
@@ -85,7 +85,7 @@ def read_partitions(read_at: ReadAt, size: int, sector_size: int = SECTOR) -> Pa
 
 def read_table(read_at: ReadAt, size: int, sector_size: int = SECTOR) -> PartitionTable:
     """Read the table as it is, whatever its partitions say; raise PartitionError if none."""
-    disk = Disk(read_at, size, sector_size)
+    disk = ReadableDisk(read_at, size, sector_size)
     first = read_at(0, SECTOR)
     return _read_gpt(disk, first) or _read_mbr(disk, first)
 
@@ -95,7 +95,7 @@ def gpt_sector_size(read_at: ReadAt) -> int | None:
     if not _may_have_gpt(read_at(0, SECTOR)):
         return None
     for sector_size in SECTOR_SIZES:
-        if read_copy(Disk(read_at, 1 << 63, sector_size), 1):
+        if read_copy(ReadableDisk(read_at, 1 << 63, sector_size), 1):
             return sector_size
     return None
 
@@ -126,7 +126,7 @@ def _check_overlaps(table: PartitionTable) -> None:
             )
 
 
-def _read_mbr(disk: Disk, first: bytes) -> PartitionTable:
+def _read_mbr(disk: ReadableDisk, first: bytes) -> PartitionTable:
     entries = _mbr_entries(first)
     if entries is None:
         raise PartitionError("No GPT or MBR partition table found!")
@@ -162,7 +162,7 @@ def _mbr_entries(sector: bytes) -> list[tuple[int, int, int]] | None:
     return entries if any(kind for kind, _, _ in entries) else None
 
 
-def _follow_chain(disk: Disk, extended: Partition) -> tuple[list[Partition], list[int]]:
+def _follow_chain(disk: ReadableDisk, extended: Partition) -> tuple[list[Partition], list[int]]:
     """Return the logical partitions, numbered from 5, and the sectors of their boot records."""
     logicals: list[Partition] = []
     boot_records: list[int] = []
@@ -200,7 +200,7 @@ def _may_have_gpt(first: bytes) -> bool:
     return protective_entry(first) is not None or not _mbr_entries(first)
 
 
-def _read_gpt(disk: Disk, first: bytes) -> PartitionTable | None:
+def _read_gpt(disk: ReadableDisk, first: bytes) -> PartitionTable | None:
     if not _may_have_gpt(first):
         return None
     if primary := read_copy(disk, 1):
@@ -210,7 +210,7 @@ def _read_gpt(disk: Disk, first: bytes) -> PartitionTable | None:
     return None
 
 
-def _gpt_table(scheme: str, disk: Disk, header: GptHeader) -> PartitionTable:
+def _gpt_table(scheme: str, disk: ReadableDisk, header: GptHeader) -> PartitionTable:
     """Make the table of one copy; in use are what is before the first usable sector, both tables.
 
     The other table is where its header says, which need not be the end of the disk.

@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from rhubarbe import events
 from rhubarbe.displays import cells, wording
-from rhubarbe.displays.tally import NodeRecord, State, Tally
+from rhubarbe.displays.tally import NodeRecord, NodeState, Tally
 from rhubarbe.events import Event
 
 _GAP = 2  # columns between two nodes on one row
@@ -134,16 +134,16 @@ def _is_notice(event: Event) -> bool:
 
 def _states(nodes: Iterable[NodeRecord]) -> str:
     counts = Counter(node.state for node in nodes)
-    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+    return ", ".join(f"{counts[state]} {state}" for state in NodeState if counts[state])
 
 
 def _choose(
     nodes: list[NodeRecord], room: int, elapsed: float
 ) -> tuple[list[NodeRecord], list[NodeRecord]]:
     """Split `nodes` into those shown now and the others."""
-    ranks = {state: rank for rank, state in enumerate(State)}
+    ranks = {state: rank for rank, state in enumerate(NodeState)}
     ranked = sorted(nodes, key=lambda node: ranks[node.state])
-    live = sum(1 for node in ranked if node.state in (State.FAILED, State.BUSY))
+    live = sum(1 for node in ranked if node.state in (NodeState.FAILED, NodeState.BUSY))
     pages = max(1, -(-live // room)) if room else 1
     start = int(elapsed // _PAGE_S) % pages * room
     return ranked[start : start + room], ranked[:start] + ranked[start + room :]

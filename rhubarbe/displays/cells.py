@@ -3,10 +3,10 @@
 import unicodedata
 from itertools import accumulate
 
-from rhubarbe.displays.tally import NodeRecord, State
+from rhubarbe.displays.tally import NodeRecord, NodeState
 from rhubarbe.events import Phase
 
-SIGNS = {State.FAILED: "x", State.BUSY: ">", State.WAITING: ".", State.DONE: "+"}
+SIGNS = {NodeState.FAILED: "x", NodeState.BUSY: ">", NodeState.WAITING: ".", NodeState.DONE: "+"}
 """The sign of each state, so that no state is told by its colour alone."""
 
 _WORD = 7  # columns of the longest phase or state: ramdisk, waiting
@@ -61,7 +61,7 @@ def node(record: NodeRecord, width: int, name: int, *, bars: bool) -> str:
     if bars and room < _PERCENT:
         return fit(text + _least(record), width)
     text += fit(_word(record), _WORD)
-    if bars and record.percent is not None and record.state is not State.FAILED:
+    if bars and record.percent is not None and record.state is not NodeState.FAILED:
         text += _gauge(record.percent, room)
     if width - columns(text) - 2 >= _WORDS_LEAST:
         text += f"  {record.last_word}"
@@ -75,9 +75,9 @@ def _least(record: NodeRecord) -> str:
 
 
 def _word(record: NodeRecord) -> str:
-    if record.state is State.FAILED:
+    if record.state is NodeState.FAILED:
         return "FAILED"
-    return record.phase if record.state is State.BUSY and record.phase else record.state
+    return record.phase if record.state is NodeState.BUSY and record.phase else record.state
 
 
 def _gauge(percent: float, room: int) -> str:

@@ -11,7 +11,7 @@ from rhubarbe.events import Event, Finished, NodeAnswered, NodeResult, Notice
 from rhubarbe.selector import fold, number_in
 
 
-class Roster:
+class AnswerWriter:
     """Writes the answers on one stream, what else a person should read on another."""
 
     def __init__(self, answers: TextIO, asides: TextIO, *, verbose: bool = False) -> None:

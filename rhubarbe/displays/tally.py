@@ -10,7 +10,7 @@ from rhubarbe.displays import wording
 from rhubarbe.events import Event
 
 
-class State(StrEnum):
+class NodeState(StrEnum):
     """What a node is doing, in the word that users see; in the order of interest."""
 
     FAILED = "failed"
@@ -24,7 +24,7 @@ class NodeRecord:
     """One node: its state, its phase (empty before the first), its percentage if it has one."""
 
     name: str
-    state: State = State.WAITING
+    state: NodeState = NodeState.WAITING
     phase: str = ""
     percent: float | None = None
     last_word: str = ""
@@ -32,7 +32,7 @@ class NodeRecord:
     @property
     def over(self) -> bool:
         """Nothing more is awaited from this node."""
-        return self.state in (State.DONE, State.FAILED)
+        return self.state in (NodeState.DONE, NodeState.FAILED)
 
 
 class Tally:
@@ -46,13 +46,13 @@ class Tally:
         """Take one event into account."""
         self._take(event)
 
-    def counts(self) -> Counter[State]:
+    def counts(self) -> Counter[NodeState]:
         """Count the nodes in each state."""
         return Counter(record.state for record in self.nodes.values())
 
     def percent(self) -> float:
         """Tell how far the nodes that may still succeed are, on average, from 0.0 to 100.0."""
-        awaited = [r.percent or 0.0 for r in self.nodes.values() if r.state is not State.FAILED]
+        awaited = [r.percent or 0.0 for r in self.nodes.values() if r.state is not NodeState.FAILED]
         return min(100.0, sum(awaited) / len(awaited)) if awaited else 0.0
 
     @singledispatchmethod
@@ -76,7 +76,7 @@ class Tally:
     def _(self, event: events.PhaseStarted) -> None:
         record = self._record(event.node)
         if not record.over:
-            record.state, record.phase = State.BUSY, event.phase
+            record.state, record.phase = NodeState.BUSY, event.phase
             record.last_word = ""
 
     @_take.register
@@ -96,25 +96,25 @@ class Tally:
         self.has_progress = True
         record = self._record(event.node)
         if not record.over:
-            record.state = State.BUSY
+            record.state = NodeState.BUSY
             record.percent = min(100.0, max(0.0, event.percent))
 
     @_take.register
     def _(self, event: events.NodeSucceeded) -> None:
         record = self._record(event.node)
-        record.state, record.percent = State.DONE, 100.0
+        record.state, record.percent = NodeState.DONE, 100.0
         record.last_word = f"ok in {event.seconds:.1f} s"
 
     @_take.register
     def _(self, event: events.NodeRetried) -> None:
         record = self._record(event.node)
-        record.state, record.percent = State.BUSY, None
+        record.state, record.percent = NodeState.BUSY, None
         record.last_word = wording.retry(event)
 
     @_take.register
     def _(self, event: events.NodeFailed) -> None:
         record = self._record(event.node)
-        record.state, record.phase = State.FAILED, event.phase
+        record.state, record.phase = NodeState.FAILED, event.phase
         record.last_word = wording.failure(event)
 
     def _hear(self, name: str, words: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rhubarbe.frisbee.errors import TransferFailed, UsageError
-from rhubarbe.imaging.fitting import Extent
+from rhubarbe.imaging.fitting import ImageExtent
 from rhubarbe.imaging.relocations import data_end
 from rhubarbe.imaging.signature import PublicKey
 from rhubarbe.imaging.target import Target
@@ -73,7 +73,7 @@ class Gate:
     """
 
     def __init__(
-        self, target: Target, last: int, begin: Callable[[memoryview, Extent], object]
+        self, target: Target, last: int, begin: Callable[[memoryview, ImageExtent], object]
     ) -> None:
         self._last = last
         self._begin = begin
@@ -97,7 +97,7 @@ class Gate:
         if {0, self._last} - self._ends.keys():
             return []
         header = parse_header(self._ends[self._last], self._last)
-        self._begin(self._ends[0], Extent(data_end(header), header.last))
+        self._begin(self._ends[0], ImageExtent(data_end(header), header.last))
         self.is_open = True
         admitted, self._held = self._held, []
         return admitted

@@ -11,18 +11,18 @@ from dataclasses import asdict
 from rhubarbe.disk.errors import DiskError
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.disks import (
-    Disk,
+    ChunkSink,
     Figures,
     ImageDisk,
+    ManifestCheck,
     RawDisk,
-    Vouching,
     refuse_slice_type,
     set_slice_type,
 )
 from rhubarbe.frisbee.errors import FrisbeeError, NotOffered, UsageError
 from rhubarbe.frisbee.fetching import Fetching
-from rhubarbe.frisbee.multicast import Channel, Session, own_address
-from rhubarbe.frisbee.settings import USAGE, Settings, read_settings
+from rhubarbe.frisbee.multicast import Channel, SessionAddress, own_address
+from rhubarbe.frisbee.settings import USAGE, ClientSettings, read_settings
 from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.restore import Target
 from rhubarbe.ndz.errors import NdzError, NotAnImage
@@ -129,9 +129,9 @@ class _Teller:
         return {"server": peers.server, **rejected, "ignored": ignored}
 
 
-def _receive(settings: Settings, log: report.Report, teller: _Teller) -> None:
+def _receive(settings: ClientSettings, log: report.LineReport, teller: _Teller) -> None:
     interface = settings.interface or own_address(settings.group)
-    session = Session(settings.group, settings.port, interface, settings.given.has("b"))
+    session = SessionAddress(settings.group, settings.port, interface, settings.given.has("b"))
     delay = random.random() * settings.delay  # noqa: S311 - spreads the joins
     with Channel(session, exclusive=False, buffer_bytes=settings.buffer_bytes) as channel:
         _announce(settings, channel, log)
@@ -147,7 +147,7 @@ def _receive(settings: Settings, log: report.Report, teller: _Teller) -> None:
                 teller.finished(figures)
 
 
-def _announce(settings: Settings, channel: Channel, log: report.Report) -> None:
+def _announce(settings: ClientSettings, channel: Channel, log: report.LineReport) -> None:
     log.line(f"Maximum socket buffer size of {channel.buffer_bytes} bytes")
     if channel.session.is_multicast:
         log.line(f"Using Multicast {settings.group}")
@@ -159,7 +159,7 @@ def _announce(settings: Settings, channel: Channel, log: report.Report) -> None:
         log.line(f"Enabling MC keepalive at {settings.keep_alive} seconds")
 
 
-def _open_target(settings: Settings) -> Target:
+def _open_target(settings: ClientSettings) -> Target:
     if settings.slice_type:
         refuse_slice_type(settings.disk, settings.slice_number or 0)
     return Target.open(
@@ -173,7 +173,7 @@ def _open_target(settings: Settings) -> Target:
     )
 
 
-def _tuning(settings: Settings, target: Target | None) -> Tuning:
+def _tuning(settings: ClientSettings, target: Target | None) -> Tuning:
     if target is None or not target.is_ordered:
         return settings.tuning
     # What other clients have asked for comes in any order, and waits in buffers for its turn.
@@ -181,7 +181,11 @@ def _tuning(settings: Settings, target: Target | None) -> Tuning:
 
 
 def _fetching(
-    settings: Settings, channel: Channel, log: report.Report, target: Target | None, chunks: int
+    settings: ClientSettings,
+    channel: Channel,
+    log: report.LineReport,
+    target: Target | None,
+    chunks: int,
 ) -> Fetching:
     return Fetching(
         channel,
@@ -197,14 +201,14 @@ def _fetching(
 
 
 def _disk(
-    settings: Settings,
+    settings: ClientSettings,
     target: Target | None,
     teller: _Teller,
-    log: report.Report,
+    log: report.LineReport,
     manifest: "Manifest | None",
-) -> Disk:
+) -> ChunkSink:
     given = settings.given
-    vouching = Vouching(manifest, teller.chunk_rejected) if manifest else None
+    vouching = ManifestCheck(manifest, teller.chunk_rejected) if manifest else None
     verify = given.has("verify")
     if target is None:
         return RawDisk(
@@ -227,7 +231,11 @@ def _disk(
 
 
 def _fetch(
-    settings: Settings, fetching: Fetching, disk: Disk, log: report.Report, teller: _Teller
+    settings: ClientSettings,
+    fetching: Fetching,
+    disk: ChunkSink,
+    log: report.LineReport,
+    teller: _Teller,
 ) -> Figures:
     """Receive all of it onto the disk, and do with it what else was asked for."""
     fetching.join()
@@ -267,7 +275,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the client; return its exit status. Signals end it as they end the original: at once."""
     for number in (signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    log = report.Report(2, time.monotonic())
+    log = report.LineReport(2, time.monotonic())
     words = sys.argv[1:] if argv is None else argv
     if text := options.explanation(words, "rhubarbe-frisbee", USAGE, _manifests):
         sys.stdout.write(text)
@@ -283,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     return _run(settings, log, report.Events(1 if settings.given.has("json") else None))
 
 
-def _run(settings: Settings, log: report.Report, events: report.Events) -> int:
+def _run(settings: ClientSettings, log: report.LineReport, events: report.Events) -> int:
     teller = _Teller(events)
     try:
         _receive(settings, log, teller)

@@ -9,7 +9,7 @@ from rhubarbe.disk.errors import PartitionError
 from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.packets import CHUNK_SIZE
 from rhubarbe.frisbee.rawdisk import RawWriter
-from rhubarbe.imaging.fitting import LOST, Extent
+from rhubarbe.imaging.fitting import LOST, ImageExtent
 from rhubarbe.imaging.restore import Restorer, Target, Written
 from rhubarbe.ndz.manifest import Manifest
 
@@ -19,7 +19,7 @@ OnChunk = Callable[[int, int, str], None]
 OnReject = Callable[[int], None]
 
 
-class Vouching(NamedTuple):
+class ManifestCheck(NamedTuple):
     """A manifest, which says what each chunk must be, and who is told of one that is not."""
 
     manifest: "Manifest"
@@ -41,7 +41,7 @@ class Figures(NamedTuple):
     writes: int
 
 
-class Disk(Protocol):
+class ChunkSink(Protocol):
     """Where full chunks go; ``submit``, ``check`` and ``finish`` raise what went wrong."""
 
     def __enter__(self) -> Self:
@@ -77,7 +77,7 @@ class ImageDisk:
         *,
         memory_mib: int,
         verify: bool = False,
-        vouching: Vouching | None = None,
+        vouching: ManifestCheck | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._say = say
@@ -115,7 +115,7 @@ class ImageDisk:
         self._last = -(-size // CHUNK_SIZE) - 1
         self._gate = Gate(self._target, self._last, self._begin)
 
-    def _begin(self, first: memoryview, extent: Extent) -> None:
+    def _begin(self, first: memoryview, extent: ImageExtent) -> None:
         for remark in self._running.begin(first, extent):
             self._say(remark)
 
@@ -184,7 +184,7 @@ class RawDisk:
         keep_size: bool = False,
         verify: bool = False,
         force: bool = False,
-        vouching: Vouching | None = None,
+        vouching: ManifestCheck | None = None,
     ) -> None:
         self._path = path
         self._force = force

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 from rhubarbe.frisbee import report
 from rhubarbe.frisbee.chunks import ChunkBuffers
-from rhubarbe.frisbee.disks import Disk, Figures
+from rhubarbe.frisbee.disks import ChunkSink, Figures
 from rhubarbe.frisbee.intake import Intake
 from rhubarbe.frisbee.multicast import Channel
 from rhubarbe.frisbee.packets import BLOCK_SIZE, Leave2, Statistics, encode
@@ -36,7 +36,7 @@ class Fetching:
         self,
         channel: Channel,
         tuning: Tuning,
-        log: report.Report,
+        log: report.LineReport,
         *,
         raw: bool = False,
         server: str = "",
@@ -65,7 +65,7 @@ class Fetching:
         self.intake = Intake(
             channel, self.receiver, self._buffers, self.peers, self._submit, self._debug
         )
-        self._disk: Disk | None = None
+        self._disk: ChunkSink | None = None
         self._early: list[int] = []  # chunks that are full before there is a disk to write them to
         self._senders: dict[int, str] = {}
         self._rejected: set[int] = set()
@@ -117,7 +117,7 @@ class Fetching:
             f"File is {self.receiver.chunks} chunks ({self.receiver.size} bytes)"
         )
 
-    def fetch(self, disk: Disk) -> None:
+    def fetch(self, disk: ChunkSink) -> None:
         """Receive all the chunks and give them to ``disk``, until it has taken them."""
         self._disk = disk
         for chunk in self._early:

@@ -10,7 +10,7 @@ from rhubarbe.ndz.mark import edition
 from rhubarbe.ndz.rows import fill
 
 
-class Image:
+class ServedImage:
     """The file that is served: read right into the packets that bear it."""
 
     def __init__(self, path: str) -> None:

@@ -51,7 +51,7 @@ class Arrival(NamedTuple):
         return max(1, -(-len(self.data) // self.segment))
 
 
-class Session(NamedTuple):
+class SessionAddress(NamedTuple):
     """Where a session takes place: ``group`` may also be the other end's own address."""
 
     group: str
@@ -88,7 +88,7 @@ class Channel:
     """
 
     def __init__(
-        self, session: Session, *, exclusive: bool, buffer_bytes: int = RECEIVE_BUFFER
+        self, session: SessionAddress, *, exclusive: bool, buffer_bytes: int = RECEIVE_BUFFER
     ) -> None:
         self.session = session
         self.source = socket.inet_aton(session.interface)

@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["blocks", "replies", "others"]
+PacketKind = Literal["blocks", "replies", "others"]
 _MOST_ADDRESSES = 16
 _MOST_CANDIDATES = 8
 _BEYOND = f"other than these {_MOST_ADDRESSES} addresses"
@@ -68,7 +68,7 @@ class Peers:
         self.choose(self._candidates.pop(0))
         return True
 
-    def ignore(self, address: str, kind: Kind, count: int = 1) -> None:
+    def ignore(self, address: str, kind: PacketKind, count: int = 1) -> None:
         """Count what was dropped."""
         if address not in self._ignored and len(self._ignored) >= _MOST_ADDRESSES:
             address = _BEYOND

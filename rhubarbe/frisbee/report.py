@@ -12,7 +12,7 @@ _DOTS_PER_LINE = 67
 _PROGRESS_INTERVAL_S = 0.25
 
 
-class Report:
+class LineReport:
     """Writes lines and dots of several threads to a file: none held back, none inside another."""
 
     def __init__(self, descriptor: int, start: float) -> None:

@@ -17,7 +17,7 @@ class Client(NamedTuple):
     statistics: Statistics | None = None
 
 
-class Roster:
+class ClientRoster:
     """Who takes part. A client is known by its id, which belongs to the address that joined."""
 
     def __init__(self) -> None:

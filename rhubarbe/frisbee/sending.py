@@ -23,7 +23,7 @@ from rhubarbe.frisbee.packets import (
     Leave2,
     Packet,
 )
-from rhubarbe.frisbee.roster import Roster
+from rhubarbe.frisbee.roster import ClientRoster
 from rhubarbe.frisbee.wishes import Accounts, Wishes
 
 _REPAIRS_IN_A_ROW = 4
@@ -61,7 +61,7 @@ class Sender:
         self.size = size
         self.blocks = -(-size // BLOCK_SIZE)
         self.chunks = -(-self.blocks // BLOCKS_PER_CHUNK)
-        self.roster = Roster()
+        self.roster = ClientRoster()
         self.counters = Counters()
         self.idle_since = now
         self._accounts = Accounts(self.blocks)

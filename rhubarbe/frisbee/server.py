@@ -12,12 +12,12 @@ from rhubarbe.annexe.errors import NotOurs
 from rhubarbe.annexe.places import open_to_tell
 from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.errors import FrisbeeError, PortInUse, UsageError
-from rhubarbe.frisbee.image import Image
+from rhubarbe.frisbee.image import ServedImage
 from rhubarbe.frisbee.multicast import (
     LONGEST_TRAIN,
     RECEIVE_BUFFER,
     Channel,
-    Session,
+    SessionAddress,
     own_address,
 )
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
@@ -47,7 +47,7 @@ Example: rhubarbe-frisbeed -i 192.168.3.1 -W 500000000 -m 234.5.6.1 -p 10001-100
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """The command line, understood; ``bandwidth`` is 0 when bursts and gaps were given instead."""
 
     image: str
@@ -72,7 +72,7 @@ class Settings:
         return Pacer.of_bursts(self.burst, self.gap_us, LONGEST_TRAIN)
 
 
-def read_settings(words: list[str]) -> Settings:
+def read_settings(words: list[str]) -> ServerSettings:
     """Read the command line.
 
     Raises:
@@ -86,7 +86,7 @@ def read_settings(words: list[str]) -> Settings:
         raise UsageError(f"one image is needed, not {len(given.arguments)}")
     if not given.has("m") or not given.has("p"):
         raise UsageError("-m GROUP and -p PORT are needed")
-    return Settings(
+    return ServerSettings(
         image=given.arguments[0],
         group=given.address("m"),
         ports=_port_range(given.text("p")),
@@ -118,13 +118,13 @@ def _hang_up(_number: int, _frame: FrameType | None) -> None:
     raise _HungUp
 
 
-def _open_channel(settings: Settings) -> Channel:
+def _open_channel(settings: ServerSettings) -> Channel:
     """Open the session on the first port of the range that is free."""
     interface = settings.interface or own_address(settings.group)
     problem: FrisbeeError = PortInUse("no port")
     low, high = settings.ports
     for port in range(low, high + 1):
-        session = Session(settings.group, port, interface, settings.broadcast)
+        session = SessionAddress(settings.group, port, interface, settings.broadcast)
         try:
             return Channel(session, exclusive=True, buffer_bytes=settings.buffer_bytes)
         except PortInUse as error:
@@ -146,8 +146,8 @@ def _tell_address(path: str, text: str) -> None:
         raise FrisbeeError(f"Cannot write the address to {path}: {error.strerror}") from error
 
 
-def _serve(settings: Settings, log: report.Report) -> None:
-    image = Image(settings.image)
+def _serve(settings: ServerSettings, log: report.LineReport) -> None:
+    image = ServedImage(settings.image)
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     try:
@@ -183,7 +183,7 @@ def _serve(settings: Settings, log: report.Report) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the server; return its exit status."""
-    log = report.Report(2, time.monotonic())
+    log = report.LineReport(2, time.monotonic())
     words = sys.argv[1:] if argv is None else argv
     if text := options.explanation(words, "rhubarbe-frisbeed", USAGE):
         sys.stdout.write(text)

@@ -7,7 +7,7 @@ import time
 from rhubarbe.frisbee import report
 from rhubarbe.frisbee.errors import FrisbeeError, MalformedPacket
 from rhubarbe.frisbee.floods import Floods
-from rhubarbe.frisbee.image import Image
+from rhubarbe.frisbee.image import ServedImage
 from rhubarbe.frisbee.multicast import Arrival, Channel
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
 from rhubarbe.frisbee.packets import (
@@ -43,10 +43,10 @@ class Serving:
 
     def __init__(  # noqa: PLR0913 - one argument an option
         self,
-        image: Image,
+        image: ServedImage,
         channel: Channel,
         pacer: Pacer,
-        log: report.Report,
+        log: report.LineReport,
         *,
         debug: int = 0,
         idle_limit: int = 0,

@@ -58,7 +58,7 @@ _SILENCE = 60
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClientSettings:
     """The command line, understood; memory in MiB, times in seconds."""
 
     disk: str
@@ -88,7 +88,7 @@ class Settings:
         return read_manifest(self.manifest_place, self.manifest_digest, limit_s)
 
 
-def read_settings(words: list[str]) -> Settings:
+def read_settings(words: list[str]) -> ClientSettings:
     """Read the command line.
 
     Raises:
@@ -107,7 +107,7 @@ def read_settings(words: list[str]) -> Settings:
         raise UsageError
     _check_together(given)
     half = given.number("M", 128, 2, 262144) // 2
-    return Settings(
+    return ClientSettings(
         disk=given.arguments[0],
         group=given.address("m"),
         port=given.number("p", 0, 1, 65535),

@@ -26,7 +26,7 @@ _MBR_MAX = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class ImageExtent:
     """How far an image reaches: the byte past its last data, the sector past what it covers."""
 
     data_bytes: int
@@ -34,7 +34,7 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class TargetDisk:
     """The disk to be written: its size in bytes, and that of its logical sectors if it has any."""
 
     name: str
@@ -119,7 +119,7 @@ def _cut(pieces: list[tuple[Region, Fate]], cut: Range, fate: Fate) -> list[tupl
     return [(Region(low, high - low), each) for low, high, each in parts if low < high]
 
 
-def fit(first: FirstChunk, extent: Extent | None, disk: Disk) -> Fit:
+def fit(first: FirstChunk, extent: ImageExtent | None, disk: TargetDisk) -> Fit:
     """Decide how an image goes onto a whole disk; `extent` is None where it is not known yet.
 
     Raises:
@@ -136,7 +136,7 @@ def fit(first: FirstChunk, extent: Extent | None, disk: Disk) -> Fit:
     return _fit_table(first, first.table, extent, disk)
 
 
-def refuse_sector_size(first: FirstChunk, disk: Disk) -> None:
+def refuse_sector_size(first: FirstChunk, disk: TargetDisk) -> None:
     """Raise WrongSectorSize where what is in the image needs sectors of another size."""
     there, needed = disk.sector_size, first.sector_size
     if there is None or there == needed:
@@ -153,7 +153,7 @@ def refuse_sector_size(first: FirstChunk, disk: Disk) -> None:
     )
 
 
-def _refuse_too_small(first: FirstChunk, extent: Extent, disk: Disk) -> None:
+def _refuse_too_small(first: FirstChunk, extent: ImageExtent, disk: TargetDisk) -> None:
     if extent.data_bytes > disk.size:
         raise TargetTooSmall(
             f"{disk.name}: too small, nothing was written: write error: No space left on device "
@@ -168,7 +168,7 @@ def _refuse_too_small(first: FirstChunk, extent: Extent, disk: Disk) -> None:
         )
 
 
-def _refuse_partitions_beyond(table: PartitionTable, disk: Disk) -> None:
+def _refuse_partitions_beyond(table: PartitionTable, disk: TargetDisk) -> None:
     last = max(table.partitions, key=lambda p: p.end, default=None)
     what = f"the image's partition {last.number}" if last else "the image's partition table"
     ends = "ends"
@@ -186,7 +186,9 @@ def _refuse_partitions_beyond(table: PartitionTable, disk: Disk) -> None:
         )
 
 
-def _fit_table(first: FirstChunk, table: PartitionTable, extent: Extent | None, disk: Disk) -> Fit:
+def _fit_table(
+    first: FirstChunk, table: PartitionTable, extent: ImageExtent | None, disk: TargetDisk
+) -> Fit:
     end = _end_of_table(table, extent)
     if end == disk.sectors and _has_backup(table, extent):
         return AS_IT_IS
@@ -200,7 +202,7 @@ def _fit_table(first: FirstChunk, table: PartitionTable, extent: Extent | None, 
     )
 
 
-def _end_of_table(table: PartitionTable, extent: Extent | None) -> int:
+def _end_of_table(table: PartitionTable, extent: ImageExtent | None) -> int:
     """Return the sector past the disk that the image is of, as far as is known."""
     if extent and extent.covered < SECTORS_MAX:
         return extent.covered
@@ -209,7 +211,7 @@ def _end_of_table(table: PartitionTable, extent: Extent | None) -> int:
     return table.end
 
 
-def _has_backup(table: PartitionTable, extent: Extent | None) -> bool:
+def _has_backup(table: PartitionTable, extent: ImageExtent | None) -> bool:
     """Whether the image can hold the backup of a GPT: it does not where it cannot count so far."""
     if table.gpt is None:
         return True
@@ -223,7 +225,7 @@ def _old_backup(table: PartitionTable, gpt: GptHeader) -> Range:
     return max(start, table.end), (gpt.alternate + 1) * factor
 
 
-def _moved_gpt(first: FirstChunk, table: PartitionTable, gpt: GptHeader, disk: Disk) -> Fit:
+def _moved_gpt(first: FirstChunk, table: PartitionTable, gpt: GptHeader, disk: TargetDisk) -> Fit:
     """Return the table's changes for a disk of another size: its backup is at the end of that."""
     size = table.sector_size
     last = disk.size // size - 1

@@ -4,9 +4,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from rhubarbe.imaging.fitting import Extent
+from rhubarbe.imaging.fitting import ImageExtent
 from rhubarbe.imaging.relocations import data_end
-from rhubarbe.ndz.check import Bounds, CheckedChunk, check_kind, open_chunk, read_header
+from rhubarbe.ndz.check import CheckedChunk, ChunkBounds, check_kind, open_chunk, read_header
 from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage, UnsupportedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
 from rhubarbe.ndz.inflate import inflate
@@ -38,7 +38,7 @@ class ImageFile:
         """Return the first bytes of one chunk of a file."""
         return self._row.read(place, count)
 
-    def extent(self) -> Extent | None:
+    def extent(self) -> ImageExtent | None:
         """Return how far the image reaches, by its headers; None for a stream, or without any.
 
         Raises NdzError where these are not the headers of one image, in its order.
@@ -58,7 +58,7 @@ class ImageFile:
                 )
             data = max(data, data_end(header))
             covered, before = max(covered, header.last), header
-        return Extent(data, covered) if self.count else None
+        return ImageExtent(data, covered) if self.count else None
 
     def _check_order(self, header: ChunkHeader, before: ChunkHeader, first: ChunkHeader) -> None:
         """Raise DamagedChunk where a header is not of the image of those before it.
@@ -67,7 +67,7 @@ class ImageFile:
         """
         try:
             check_kind(CheckedChunk(header, None), CheckedChunk(first, None))
-            Bounds.of(header).check_follows(Bounds.of(before))
+            ChunkBounds.of(header).check_follows(ChunkBounds.of(before))
         except DamagedChunk:
             for place in sorted({0, before.index, header.index}):
                 open_chunk(self.read(place), place)

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import TargetTooSmall, UsageError
-from rhubarbe.imaging.fitting import LOST, Extent
+from rhubarbe.imaging.fitting import LOST, ImageExtent
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
-from rhubarbe.imaging.progress import Bar, Progress, Silence, UnzipDots, has_bars, shown
+from rhubarbe.imaging.progress import (
+    NoDisplay,
+    ProgressBar,
+    ProgressDisplay,
+    UnzipDots,
+    has_bars,
+    shown,
+)
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.signature import PublicKey
 from rhubarbe.imaging.slicetype import set_mbr_type
@@ -57,7 +64,7 @@ PROGRAM = Program(
 class _Pace:
     """Turns written chunks into progress; called from the threads of the restorer."""
 
-    progress: Progress
+    progress: ProgressDisplay
     total: int
     chunks: int = 0
     effective: int = 0
@@ -155,7 +162,7 @@ def _restore(
     line: CommandLine,
     image: ImageFile,
     target: Target,
-    extent: Extent | None,
+    extent: ImageExtent | None,
     manifest: Manifest | None,
 ) -> None:
     started = time.monotonic()
@@ -185,7 +192,7 @@ def _restore(
 
 
 def _submit_all(
-    restorer: Restorer, line: CommandLine, image: ImageFile, extent: Extent | None
+    restorer: Restorer, line: CommandLine, image: ImageFile, extent: ImageExtent | None
 ) -> Totals:
     try:
         key = _load_key(line)
@@ -228,14 +235,14 @@ def _set_type(line: CommandLine, target: Target) -> None:
     say(f"Set partition {number} type to 0x{kind:04X}")
 
 
-def _choose_progress(line: CommandLine, image: ImageFile) -> Progress:
+def _choose_progress(line: CommandLine, image: ImageFile) -> ProgressDisplay:
     if line.has("dots") or line.has("gigabyte-dots"):
         return UnzipDots(chunks=line.has("dots"), gigabytes=line.has("gigabyte-dots"))
     if sys.stderr.isatty() and image.count:
         if has_bars():
-            return Bar(_covered_bytes(image))
+            return ProgressBar(_covered_bytes(image))
         return UnzipDots(chunks=True, gigabytes=False)
-    return Silence()
+    return NoDisplay()
 
 
 def _covered_bytes(image: ImageFile) -> int:

@@ -10,9 +10,16 @@ from rhubarbe.disk.partitions import SECTOR_SIZES
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import UsageError
-from rhubarbe.imaging.layout import MIN_FREE, Choice, Layout, plan
+from rhubarbe.imaging.layout import MIN_FREE, Layout, PartitionChoice, plan
 from rhubarbe.imaging.output import PARTIAL, Output, open_output
-from rhubarbe.imaging.progress import Bar, Progress, Silence, ZipDots, has_bars, shown
+from rhubarbe.imaging.progress import (
+    NoDisplay,
+    ProgressBar,
+    ProgressDisplay,
+    ZipDots,
+    has_bars,
+    shown,
+)
 from rhubarbe.imaging.source import STDIN, Source
 from rhubarbe.imaging.zipper import Zipper
 from rhubarbe.ndz.deflate import LEVEL, LEVEL_MAX, Batch, Packer
@@ -88,8 +95,8 @@ def _work(line: CommandLine) -> int:
     return 0
 
 
-def _choose(line: CommandLine) -> Choice:
-    return Choice(
+def _choose(line: CommandLine) -> PartitionChoice:
+    return PartitionChoice(
         ignored=_numbers(line, "ignore"),
         raw=_numbers(line, "raw-slice"),
         slice_number=line.number("slice", 0, 1, 128) or None,
@@ -169,18 +176,18 @@ def _short_sector(source: Source) -> Relocation | None:
     return Relocation(SHORT_SECTOR, source.size // SECTOR, 0, rest) if rest else None
 
 
-def _choose_progress(line: CommandLine, layout: Layout, path: str) -> Progress:
+def _choose_progress(line: CommandLine, layout: Layout, path: str) -> ProgressDisplay:
     if line.has("dots"):
         return ZipDots()
     if sys.stderr.isatty() and layout.ranges and path not in STDOUT:
-        return Bar(layout.ranges[-1][1] * SECTOR) if has_bars() else ZipDots()
-    return Silence()
+        return ProgressBar(layout.ranges[-1][1] * SECTOR) if has_bars() else ZipDots()
+    return NoDisplay()
 
 
 class _Packing:
     """Packs the batches into chunks, and writes them."""
 
-    def __init__(self, packer: Packer, output: Output, progress: Progress) -> None:
+    def __init__(self, packer: Packer, output: Output, progress: ProgressDisplay) -> None:
         self.read_bytes = self.untrue_sectors = 0
         self.input_end = 0
         self.output = output

@@ -10,7 +10,7 @@ from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.errors import SourceError
 from rhubarbe.imaging.filesystems.identify import find_usage
 from rhubarbe.imaging.filesystems.marks import identify
-from rhubarbe.imaging.filesystems.usage import Place, Usage, whole
+from rhubarbe.imaging.filesystems.usage import PartitionPlace, Usage, whole
 from rhubarbe.imaging.sectorsize import of_device, of_table, refuse_foreign_table
 from rhubarbe.imaging.source import Source
 from rhubarbe.ndz.header import SECTOR, SECTORS_MAX
@@ -41,7 +41,7 @@ LONG_TAIL = (1 << 30) // SECTOR
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PartitionChoice:
     """What the user asked for; numbers are those of partitions."""
 
     ignored: frozenset[int] = frozenset()
@@ -84,7 +84,7 @@ class Layout:
         return sum(end - start for start, end in self.ranges)
 
 
-def plan(source: Source, choice: Choice) -> Layout:
+def plan(source: Source, choice: PartitionChoice) -> Layout:
     """Decide what of the input to store; raise DiskError where that cannot be known.
 
     Reads tables and bitmaps only.
@@ -131,7 +131,9 @@ def _without_short_gaps(exact: list[Range], end: int, min_free: int) -> list[Ran
     return ranges
 
 
-def _survey(source: Source, choice: Choice, sector_size: int) -> tuple[Layout, list[Range]]:
+def _survey(
+    source: Source, choice: PartitionChoice, sector_size: int
+) -> tuple[Layout, list[Range]]:
     if choice.is_raw:
         return Layout(0, source.sectors), [(0, source.sectors)]
     if choice.is_bare:
@@ -150,14 +152,14 @@ def _survey(source: Source, choice: Choice, sector_size: int) -> tuple[Layout, l
     return _survey_disk(source, choice, table)
 
 
-def _survey_bare(source: Source, choice: Choice) -> tuple[Layout, list[Range]]:
+def _survey_bare(source: Source, choice: PartitionChoice) -> tuple[Layout, list[Range]]:
     layout = Layout(0, source.sectors)
     partition = Partition(0, 0, source.sectors, "")
     return layout, list(_used(source, choice, partition, layout.remarks))
 
 
 def _survey_slice(
-    source: Source, choice: Choice, partition: Partition
+    source: Source, choice: PartitionChoice, partition: Partition
 ) -> tuple[Layout, list[Range]]:
     layout = Layout(partition.start, partition.size)
     used = _used(source, choice, partition, layout.remarks)
@@ -165,7 +167,7 @@ def _survey_slice(
 
 
 def _survey_disk(
-    source: Source, choice: Choice, table: PartitionTable
+    source: Source, choice: PartitionChoice, table: PartitionTable
 ) -> tuple[Layout, list[Range]]:
     layout = Layout(0, table.disk_sectors, has_mbr=table.scheme == "mbr")
     if table.scheme == "gpt-backup":
@@ -200,7 +202,7 @@ def _countable(source: Source, table: PartitionTable, used: list[Range]) -> list
 
 
 def _used(
-    source: Source, choice: Choice, partition: Partition, remarks: list[str]
+    source: Source, choice: PartitionChoice, partition: Partition, remarks: list[str]
 ) -> Iterator[Range]:
     """Yield the used ranges of one partition, in sectors of the disk."""
     usage = _find_usage(source, choice, partition)
@@ -227,11 +229,11 @@ def _tail(source: Source, start: int, end: int) -> Range:
     return (start, end) if end - start <= LONG_TAIL else _data_of_gap(source, start, end)
 
 
-def _find_usage(source: Source, choice: Choice, partition: Partition) -> Usage:
+def _find_usage(source: Source, choice: PartitionChoice, partition: Partition) -> Usage:
     if partition.number in choice.raw:
         return whole("raw", partition.size, "forcing raw compression.")
     is_all = partition.start == 0 and partition.size == source.sectors
-    place = Place(source.name, partition.start * SECTOR, partition.size * SECTOR, is_all)
+    place = PartitionPlace(source.name, partition.start * SECTOR, partition.size * SECTOR, is_all)
     return find_usage(_reader(source, partition), place)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.fitting import AS_IT_IS, Fate
-from rhubarbe.imaging.relocations import Place, relocated, unknown_kinds
+from rhubarbe.imaging.relocations import Slice, relocated, unknown_kinds
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, Region
 from rhubarbe.ndz.inflate import engine, inflate
@@ -76,7 +76,7 @@ class ChunkPlacer:
             pieces = self._wait_for_turn(pieces, header.index)
         if header.relocations and self._target.is_slice:
             self.unknown_relocations.update(unknown_kinds(header))
-            place = Place(self._target.base // SECTOR, self._target.size)
+            place = Slice(self._target.base // SECTOR, self._target.size)
             pieces = relocated(pieces, header, place)
         placed = self._write(pieces, header)
         if self._target.zero_free:

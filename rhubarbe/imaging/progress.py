@@ -13,7 +13,7 @@ _UNZIP_COLUMNS = 67
 _ZIP_COLUMNS = 61
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """What a long piece of work tells of itself, from any thread; `done` of `total` bytes."""
 
     def advance(self, done: int, *, remaining: int = 0, kind: str = ".") -> None:
@@ -27,7 +27,7 @@ class Progress(Protocol):
 
 
 @contextmanager
-def shown(progress: Progress) -> Iterator[None]:
+def shown(progress: ProgressDisplay) -> Iterator[None]:
     """Finish the progress after work that ends well, stop it before an error is told."""
     try:
         yield
@@ -37,7 +37,7 @@ def shown(progress: Progress) -> Iterator[None]:
     progress.finish()
 
 
-class Silence:
+class NoDisplay:
     """Says nothing."""
 
     def advance(self, done: int, *, remaining: int = 0, kind: str = ".") -> None:
@@ -115,7 +115,7 @@ class UnzipDots:
             tell(f"{int(time.monotonic() - self._started):4d} {remaining:6d}\n")
 
 
-class Bar:
+class ProgressBar:
     """A bar with percent, rate and time to go, for a person at a terminal."""
 
     def __init__(self, total: int) -> None:

@@ -44,7 +44,7 @@ def data_end(header: ChunkHeader) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Slice:
     """The slice: its first sector, and its size in bytes, None where nothing bounds it."""
 
     start: int
@@ -56,7 +56,7 @@ def unknown_kinds(header: ChunkHeader) -> set[int]:
     return {each.kind for each in header.relocations} - {NONE, SHORT_SECTOR, *_CHANGES}
 
 
-def relocated(pieces: Iterator[Buffer], header: ChunkHeader, place: Place) -> Iterator[Buffer]:
+def relocated(pieces: Iterator[Buffer], header: ChunkHeader, place: Slice) -> Iterator[Buffer]:
     """Yield the inflated data of a chunk as it is true for a slice, in pieces of any length.
 
     No more of it is held than the relocations that overlap are about: at most 1024 bytes of each.
@@ -103,7 +103,7 @@ def _clusters(header: ChunkHeader) -> list[_Cluster]:
     return clusters
 
 
-def _relocate_label(data: bytearray, at: int, place: Place, *, is_openbsd: bool = False) -> None:
+def _relocate_label(data: bytearray, at: int, place: Slice, *, is_openbsd: bool = False) -> None:
     limit = None if place.size is None else place.size // SECTOR
     (count,) = struct.unpack_from("<H", data, at + _LABEL_COUNT)
     for number in range(min(count, 16)):
@@ -128,7 +128,7 @@ def _xor_words(data: bytearray, seed: int) -> int:
     return seed
 
 
-def _relocate_address(data: bytearray, at: int, place: Place) -> None:
+def _relocate_address(data: bytearray, at: int, place: Slice) -> None:
     """Move one LILO address: bytes sector, track, device, head, and a count of sectors.
 
     Sector, track and head are the lower 24 bits of a linear address; where the flags in the
@@ -142,21 +142,21 @@ def _relocate_address(data: bytearray, at: int, place: Place) -> None:
     data[at : at + 5] = bytes((sector, track, device, head, top if is_wide else count))
 
 
-def _relocate_map(data: bytearray, at: int, place: Place) -> None:
+def _relocate_map(data: bytearray, at: int, place: Slice) -> None:
     for entry in range(at, at + _LILO_MAP_ENTRIES * 5, 5):
         if not any(data[entry : entry + 5]):
             return
         _relocate_address(data, entry, place)
 
 
-def _sum_lilo_table(data: bytearray, at: int, _: Place) -> None:
+def _sum_lilo_table(data: bytearray, at: int, _: Slice) -> None:
     end = at + LILO_TABLE
     struct.pack_into("<H", data, at + LILO_TABLE_BEFORE_CHECKSUM, 0)
     check = _xor_words(data[at:end], _LILO_SEED)
     struct.pack_into("<H", data, at + LILO_TABLE_BEFORE_CHECKSUM, check)
 
 
-_CHANGES: dict[int, Callable[[bytearray, int, Place], None]] = {
+_CHANGES: dict[int, Callable[[bytearray, int, Slice], None]] = {
     FREEBSD_LABEL: _relocate_label,
     OPENBSD_LABEL: functools.partial(_relocate_label, is_openbsd=True),
     LILO_ADDRESS: _relocate_address,

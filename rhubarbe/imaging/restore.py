@@ -12,7 +12,7 @@ from queue import SimpleQueue
 
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.firstchunk import FirstChunk
-from rhubarbe.imaging.fitting import Disk, Extent, fit, refuse_sector_size
+from rhubarbe.imaging.fitting import ImageExtent, TargetDisk, fit, refuse_sector_size
 from rhubarbe.imaging.formerlife import refuse_former_life
 from rhubarbe.imaging.placing import ChunkPlacer
 from rhubarbe.imaging.target import Target
@@ -97,7 +97,7 @@ class Restorer:
         for thread in self._threads:
             thread.start()
 
-    def begin(self, first: Chunk, extent: Extent | None) -> tuple[str, ...]:
+    def begin(self, first: Chunk, extent: ImageExtent | None) -> tuple[str, ...]:
         """Look at the image's first chunk, and make the target ready for the image.
 
         To be called before any chunk is submitted; `extent` is None where it is not known. Returns
@@ -110,7 +110,7 @@ class Restorer:
             extent = extent or extent_of(self._manifest)
         if target.is_fresh or target.is_ordered or target.size is None:
             return ()
-        disk = Disk(target.name, target.size, target.sector_size)
+        disk = TargetDisk(target.name, target.size, target.sector_size)
         chunk = FirstChunk(first)
         if target.is_slice:
             refuse_sector_size(chunk, disk)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from rhubarbe.imaging.errors import UsageError
-from rhubarbe.imaging.fitting import Extent
+from rhubarbe.imaging.fitting import ImageExtent
 from rhubarbe.imaging.imagefile import STDIN
 from rhubarbe.ndz.errors import BadManifest
 from rhubarbe.ndz.header import SECTOR
@@ -64,10 +64,10 @@ def _address(place: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found and not os.path.lexists(place) else None
 
 
-def extent_of(manifest: Manifest) -> Extent:
+def extent_of(manifest: Manifest) -> ImageExtent:
     """Return how far an image reaches, or a few bytes less, where it ends inside a sector."""
     last = manifest.data_end - 1
-    return Extent(last * SECTOR + 1 if manifest.data_end else 0, manifest.covered)
+    return ImageExtent(last * SECTOR + 1 if manifest.data_end else 0, manifest.covered)
 
 
 def _from_host(host: str, port: int, deadline: float) -> bytes:

@@ -21,7 +21,7 @@ from rhubarbe.leases.user import User, user_of
 from rhubarbe.shared.claims import ask, make_claim
 from rhubarbe.shared.database import in_memory, rows
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.state import State, Tell, keep_quiet
+from rhubarbe.shared.state import StateDirectory, Tell, keep_quiet
 
 NAME = "leases.sqlite"
 VERSION = 1
@@ -44,7 +44,7 @@ class Store:
     def __init__(self, state_dir: str | Path, tell: Tell = keep_quiet) -> None:
         """Keep leases below `state_dir`; `tell` is told of what of other users cannot be read."""
         self._directory = Path(state_dir)
-        self._state = State(state_dir)
+        self._state = StateDirectory(state_dir)
         self._tell = tell
 
     def read(self) -> list[Lease]:

@@ -115,7 +115,7 @@ def check_seal(checked: CheckedChunk, first: CheckedChunk) -> None:
         raise DamagedChunk(place, f"was sealed as the last of {seal.total} chunks")
 
 
-class Bounds(NamedTuple):
+class ChunkBounds(NamedTuple):
     """What a chunk covers of the disk, and whether the image ends inside its last sector."""
 
     place: int
@@ -124,11 +124,11 @@ class Bounds(NamedTuple):
     is_short: bool
 
     @classmethod
-    def of(cls, header: ChunkHeader) -> "Bounds":
+    def of(cls, header: ChunkHeader) -> "ChunkBounds":
         """Return those of a chunk."""
         return cls(header.index, header.first, header.last, short_end(header) is not None)
 
-    def check_follows(self, before: "Bounds") -> None:
+    def check_follows(self, before: "ChunkBounds") -> None:
         """Raise DamagedChunk where this is not all behind a chunk of a lower number."""
         if self.first < before.last:
             raise DamagedChunk(
@@ -187,7 +187,7 @@ class ImageChecker:
         if self._latest and self._latest.seal and self._latest.seal.is_last:
             raise DamagedChunk(header.index, "follows the last chunk of the image")
         if self._latest:
-            Bounds.of(header).check_follows(Bounds.of(self._latest.header))
+            ChunkBounds.of(header).check_follows(ChunkBounds.of(self._latest.header))
 
     def _count(self, checked: CheckedChunk) -> None:
         header, seal, before = checked.header, checked.seal, self._summary

@@ -4,7 +4,14 @@ import bisect
 import threading
 from typing import Protocol
 
-from rhubarbe.ndz.check import Bounds, CheckedChunk, check_kind, check_seal, open_chunk, read_header
+from rhubarbe.ndz.check import (
+    CheckedChunk,
+    ChunkBounds,
+    check_kind,
+    check_seal,
+    open_chunk,
+    read_header,
+)
 from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage, UnvouchedChunk
 from rhubarbe.ndz.header import Buffer, ChunkHeader
 from rhubarbe.ndz.manifest import Manifest
@@ -60,7 +67,7 @@ class ChunkSet:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: list[int] = []  # ascending, and what each of them covers
-        self._bounds: list[Bounds] = []
+        self._bounds: list[ChunkBounds] = []
         self._first: CheckedChunk | None = None
         self._total: int | None = None
 
@@ -95,7 +102,7 @@ class ChunkSet:
 
     def _insert(self, place: int, header: ChunkHeader) -> None:
         at = bisect.bisect_left(self._seen, place)
-        bounds = Bounds.of(header)
+        bounds = ChunkBounds.of(header)
         if at < len(self._seen):
             if self._seen[at] == place:
                 raise DamagedChunk(place, "is there twice")

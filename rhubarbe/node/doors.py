@@ -9,7 +9,7 @@ from rhubarbe.inventory import Entry
 from rhubarbe.transports import presence, ssh
 from rhubarbe.transports.netboot import Netboot, netboot_of
 from rhubarbe.transports.power import CONTROLS, PowerControl
-from rhubarbe.transports.shell import Session, open_session
+from rhubarbe.transports.shell import ShellSession, open_session
 
 # Seconds for a look at a port: on the control network an answer takes milliseconds.
 LOOK = 1.0
@@ -40,14 +40,14 @@ class Doors:
         """Return what makes the node boot the ramdisk, by the settings of the node."""
         return netboot_of(entry, settings)
 
-    def shell(self, entry: Entry, settings: Settings) -> AbstractAsyncContextManager[Session]:
+    def shell(self, entry: Entry, settings: Settings) -> AbstractAsyncContextManager[ShellSession]:
         """Open a session with the ramdisk's shell; raises Unreachable, and Refused by ssh."""
         shell = settings.nodes.ramdisk_shell
         return open_session(shell, entry.control.ip, settings.networking, entry.name)
 
-    def system(self, entry: Entry, user: str) -> ssh.Host:
+    def system(self, entry: Entry, user: str) -> ssh.SshHost:
         """Return the ssh service of the node's own system, for this user."""
-        return ssh.Host.of(entry.name, entry.control.ip, self._networking, user)
+        return ssh.SshHost.of(entry.name, entry.control.ip, self._networking, user)
 
     async def accepts(self, entry: Entry, port: int, limit_s: float) -> bool:
         """Tell whether the node accepts a connection at this port within `limit_s` seconds."""

@@ -5,17 +5,17 @@ import re
 import time
 from collections.abc import Callable
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.config import Settings
-from rhubarbe.config.settings import Shell
-from rhubarbe.disks import Choice, Disk, partition_of
+from rhubarbe.config.settings import RamdiskShell
+from rhubarbe.disks import DiskChoice, NodeDisk, partition_of
 from rhubarbe.errors import CommandFailed, Mistrusted, NodeError, Refused, Unreachable
 from rhubarbe.events import NodeSaid, Phase, Progress, StrangersSeen
 from rhubarbe.inventory import Entry
 from rhubarbe.node.doors import LOOK, Doors
 from rhubarbe.node.steps import Steps
 from rhubarbe.node.tries import backoff
-from rhubarbe.transports.shell import Session, shell_port
+from rhubarbe.transports.shell import ShellSession, shell_port
 
 # A shell that accepts a connection but says nothing for this long is not ready.
 SHELL_ANSWERS_S = 5.0
@@ -27,7 +27,7 @@ FORGIVEN_S = 10.0
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
-def _to_nobody(output: ramdisk.Line | ramdisk.Percent) -> None:
+def _to_nobody(output: dialogue.Line | dialogue.Percent) -> None:
     """Pass over what a node says."""
 
 
@@ -42,14 +42,14 @@ class Ramdisk:
         self._doors = doors
         self._steps = steps
         self._shell = settings.nodes.ramdisk_shell
-        self._choice = Choice.read(settings.frisbee.hard_drive, settings.disk_setting)
-        self._disk: Disk | None = None
+        self._choice = DiskChoice.read(settings.frisbee.hard_drive, settings.disk_setting)
+        self._disk: NodeDisk | None = None
         self._mistrust = ""
         self._percent = -1.0
         self._saw_strangers = False
 
     @property
-    def disk(self) -> Disk:
+    def disk(self) -> NodeDisk:
         """The disk that is meant, once it was found."""
         if self._disk is None:
             raise RuntimeError("the disk was not looked for")
@@ -75,7 +75,7 @@ class Ramdisk:
     async def _instead(self) -> str:
         """Say what a node does that is not in the ramdisk, as far as that is known."""
         networking = self._settings.networking
-        if self._shell is Shell.SSH:
+        if self._shell is RamdiskShell.SSH:
             note = self._steps.last_note
             return f" ({note})" if note.startswith("ssh not ready") else ""
         if await self._doors.accepts(self._entry, networking.ssh_port, LOOK):
@@ -89,9 +89,11 @@ class Ramdisk:
         if not await self._doors.accepts(self._entry, port, networking.telnet_timeout):
             return False
         # A system on the disk may offer ssh, too; nobody else offers telnet without a login.
-        command = ramdisk.require_ramdisk(self._choice.path) if shell is Shell.SSH else "true"
+        command = (
+            dialogue.require_ramdisk(self._choice.path) if shell is RamdiskShell.SSH else "true"
+        )
         try:
-            await self._run(command, ramdisk.Transcript(), SHELL_ANSWERS_S, heard=False)
+            await self._run(command, dialogue.Transcript(), SHELL_ANSWERS_S, heard=False)
         except NodeError as error:
             words = str(error).removeprefix(f"{shell}: ")
             self._steps.note(f"{shell} not ready: {words}")
@@ -104,7 +106,7 @@ class Ramdisk:
             return False
         return True
 
-    async def find_disk(self, *, to_write: bool) -> Disk:
+    async def find_disk(self, *, to_write: bool) -> NodeDisk:
         """Return the disk that is meant on this node; raises Refused, which names all of them.
 
         One that is to be written must not be mounted; nor may any where the shell is not proven to
@@ -114,7 +116,7 @@ class Ramdisk:
         async with self._steps.enter(Phase.DISK, limit_s, "the node did not tell its disks"):
             disks, disk = await self._look_for_disk()
             mount = disks.mount_of(disk)
-            if mount and (to_write or self._shell is Shell.SSH):
+            if mount and (to_write or self._shell is RamdiskShell.SSH):
                 raise Refused(f"{disk} is in use: {mount}")
             if to_write and disk.is_read_only:
                 raise Refused(f"{disk} cannot be written: it is read-only")
@@ -122,14 +124,14 @@ class Ramdisk:
         self._disk = disk
         return disk
 
-    async def _look_for_disk(self) -> tuple[ramdisk.NodeDisks, Disk]:
+    async def _look_for_disk(self) -> tuple[dialogue.NodeDisks, NodeDisk]:
         """Ask until the disk has shown up: the shell may answer before all drivers are there."""
         end = time.monotonic() + DISKS_SHOW_UP_S
         async for _ in backoff(self._settings.networking.telnet_backoff):
-            told = ramdisk.DisksTranscript()
-            question = ramdisk.list_disks(self._choice.path)
+            told = dialogue.DisksTranscript()
+            question = dialogue.list_disks(self._choice.path)
             await self._run(question, told, self._settings.nodes.silence_timeout)
-            disks = ramdisk.NodeDisks(told)
+            disks = dialogue.NodeDisks(told)
             try:
                 return disks, disks.choose(self._choice)
             except Refused as error:
@@ -138,10 +140,10 @@ class Ramdisk:
                 self._steps.note(str(error))
         raise AssertionError("it has no end")
 
-    async def version_of(self, program: str) -> ramdisk.VersionTranscript:
+    async def version_of(self, program: str) -> dialogue.VersionTranscript:
         """Have a program on the node tell its version, whatever its options; raises NodeError."""
-        told = ramdisk.VersionTranscript()
-        command = ramdisk.ask_version(program)
+        told = dialogue.VersionTranscript()
+        command = dialogue.ask_version(program)
         await self._run(command, told, self._settings.nodes.silence_timeout, heard=False)
         return told
 
@@ -157,7 +159,7 @@ class Ramdisk:
     async def write_image(
         self,
         command: str,
-        transcript: ramdisk.ImageTranscript,
+        transcript: dialogue.ImageTranscript,
         silence: float,
         *,
         verify: bool,
@@ -187,11 +189,11 @@ class Ramdisk:
 
     async def stamp(self, line: str) -> None:
         """Add a line to /etc/rhubarbe-image on the node's disk; raises NodeError."""
-        command = ramdisk.stamp(self.root_partition, self._settings.frisbee.mount_point, line)
-        await self._run(command, ramdisk.Transcript(), self._settings.nodes.silence_timeout)
+        command = dialogue.stamp(self.root_partition, self._settings.frisbee.mount_point, line)
+        await self._run(command, dialogue.Transcript(), self._settings.nodes.silence_timeout)
 
     async def read_image(
-        self, address: str, port: int, secret: str, transcript: ramdisk.ImagezipTranscript
+        self, address: str, port: int, secret: str, transcript: dialogue.ImagezipTranscript
     ) -> None:
         """Run imagezip on the node, towards our address and port, to its end; raises NodeError.
 
@@ -199,7 +201,7 @@ class Ramdisk:
         """
         transcript.secret = secret
         frisbee = self._settings.frisbee
-        command = ramdisk.read_image(
+        command = dialogue.read_image(
             frisbee.imagezip,
             self.disk.path,
             frisbee.netcat,
@@ -210,7 +212,7 @@ class Ramdisk:
         await self._run(command, transcript, self._settings.nodes.silence_timeout)
 
     async def _run(
-        self, command: str, transcript: ramdisk.Transcript, limit_s: float, *, heard: bool = True
+        self, command: str, transcript: dialogue.Transcript, limit_s: float, *, heard: bool = True
     ) -> None:
         """Run a command in the ramdisk's shell, in a session of its own; raises NodeError.
 
@@ -218,17 +220,19 @@ class Ramdisk:
         """
         async with self._doors.shell(self._entry, self._settings) as session:
             tell = self._tell if heard else _to_nobody
-            measure = ramdisk.Measure(ramdisk.MOST_SAID if heard else ramdisk.MOST_SAID_TO_A_LOOK)
-            await session.send(ramdisk.script(command))
+            measure = dialogue.Measure(
+                dialogue.MOST_SAID if heard else dialogue.MOST_SAID_TO_A_LOOK
+            )
+            await session.send(dialogue.script(command))
             await self._hear(session, transcript, limit_s, measure, tell)
 
     async def _hear(
         self,
-        session: Session,
-        transcript: ramdisk.Transcript,
+        session: ShellSession,
+        transcript: dialogue.Transcript,
         limit_s: float,
-        measure: ramdisk.Measure,
-        tell: Callable[[ramdisk.Line | ramdisk.Percent], None],
+        measure: dialogue.Measure,
+        tell: Callable[[dialogue.Line | dialogue.Percent], None],
     ) -> None:
         """Hear a command to its end; the node may be silent for at most `limit_s` seconds."""
         deadline = asyncio.timeout(limit_s)
@@ -240,7 +244,7 @@ class Ramdisk:
                     if not measure.allows(piece):
                         raise Refused("the node floods its shell")
                     for output in transcript.feed(piece):
-                        if isinstance(output, ramdisk.Ended):
+                        if isinstance(output, dialogue.Ended):
                             self._require_success(output.status, transcript)
                             return
                         tell(output)
@@ -256,21 +260,21 @@ class Ramdisk:
             f"the {self._shell} session was cut before the program on the node had ended"
         )
 
-    def _tell(self, output: ramdisk.Line | ramdisk.Percent) -> None:
-        if isinstance(output, ramdisk.Percent):
+    def _tell(self, output: dialogue.Line | dialogue.Percent) -> None:
+        if isinstance(output, dialogue.Percent):
             # Only when the whole percent has changed: every event is also a line in the log.
             if int(output.value) != int(self._percent):
                 self._steps.report(Progress(node=self._steps.name, percent=output.value))
             self._percent = output.value
-        elif not output.text.endswith(ramdisk.BEGIN_MARK) and self._steps.may_tell(output.text):
+        elif not output.text.endswith(dialogue.BEGIN_MARK) and self._steps.may_tell(output.text):
             self._steps.report(NodeSaid(node=self._steps.name, line=output.text))
 
     @staticmethod
-    def _require_success(status: int, transcript: ramdisk.Transcript) -> None:
+    def _require_success(status: int, transcript: dialogue.Transcript) -> None:
         if not status:
             return
         words = f"the program on the node ended with status {status}"
         reason = transcript.refusal or transcript.last_line or "it said nothing"
-        if transcript.refusal or status in ramdisk.NO_PROGRAM:
+        if transcript.refusal or status in dialogue.NO_PROGRAM:
             raise Refused(f"{words}: {reason}")
         raise CommandFailed(f"{words}: {reason}")

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.bus import Bus
 from rhubarbe.errors import Unreachable
 from rhubarbe.events import Event, NodeNoted, Phase, PhaseDone, PhaseStarted
@@ -24,7 +24,7 @@ class Steps:
         self.last_line = ""
         self.spent: dict[Phase, float] = {}
         self.last_note = ""
-        self._told = ramdisk.Share()
+        self._told = dialogue.Share()
         self._bus = bus
 
     def report(self, event: Event) -> None:
@@ -44,7 +44,7 @@ class Steps:
             return True
         if not self._told.is_used_up:
             self._told.is_used_up = True
-            text = f"says more than {size_of(ramdisk.MOST_TOLD)}: the rest is not told"
+            text = f"says more than {size_of(dialogue.MOST_TOLD)}: the rest is not told"
             self.report(NodeNoted(node=self.name, text=text))
         return False
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.config import Settings
 from rhubarbe.errors import CommandFailed, Refused, Unreachable
 from rhubarbe.inventory import Entry
@@ -44,7 +44,7 @@ class System:
     async def stamps(self, limit_s: float, user: str = ROOT) -> str | None:
         """Return the stamps of the image that it was loaded with; None where it has none."""
         try:
-            return await self.ask(limit_s, f"cat {ramdisk.STAMP_FILE}", user)
+            return await self.ask(limit_s, f"cat {dialogue.STAMP_FILE}", user)
         except CommandFailed:
             return None
 
@@ -59,7 +59,7 @@ class System:
     async def root_disk(self, limit_s: float) -> str:
         """Return what it tells of the disk that it runs from, empty where it does not."""
         try:
-            return await self.ask(limit_s, ramdisk.ROOT_DISK)
+            return await self.ask(limit_s, dialogue.ROOT_DISK)
         except CommandFailed:
             return ""
 

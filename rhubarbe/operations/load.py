@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.bus import Bus
 from rhubarbe.concurrency.alarm import unless
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import EngineName
-from rhubarbe.disks import Disk
+from rhubarbe.disks import NodeDisk
 from rhubarbe.errors import GatewayError, ImageError, Refused
 from rhubarbe.events import ImageChosen, Phase
 from rhubarbe.gateway.engines import Consignment, Engine, Recipient, make_engine, require_program
-from rhubarbe.images import OpenImage
-from rhubarbe.images.manifest import CheckedImage
-from rhubarbe.images.needs import Needs, read_needs
 from rhubarbe.inventory import Entry
 from rhubarbe.ndz.header import CHUNK, SECTOR
 from rhubarbe.node import Doors, Node
@@ -29,6 +26,9 @@ from rhubarbe.operations.unchanged import Unchanged
 from rhubarbe.operations.vouching import Vouching, check_image, vouching
 from rhubarbe.operations.wait import wait_for_boot
 from rhubarbe.operations.workplace import Workplace, workplace
+from rhubarbe.repository import OpenImage
+from rhubarbe.repository.manifest import CheckedImage
+from rhubarbe.repository.needs import Needs, read_needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ class _Load:
             if self.request.waits:
                 await wait_for_boot(node, since, self.known.stamps[node.name], disk)
 
-    async def _write(self, node: Node, disk: Disk, proof: ramdisk.Proof | None) -> None:
+    async def _write(self, node: Node, disk: NodeDisk, proof: dialogue.Proof | None) -> None:
         recipient = Recipient(node.name, node.entry.control.ip, disk.path, node.settings, proof)
         async with (
             node.enter(Phase.IMAGE, self.engine.limit, "the image was not written"),
@@ -147,7 +147,7 @@ class _Load:
             await self._while_unchanged(unless(delivery.alarm(), work), proof)
 
     async def _while_unchanged(
-        self, work: Coroutine[Any, Any, None], proof: ramdisk.Proof | None
+        self, work: Coroutine[Any, Any, None], proof: dialogue.Proof | None
     ) -> None:
         """Do the work as long as the image is what was checked; raises ImageError.
 
@@ -161,7 +161,7 @@ class _Load:
         if proof is None:
             await self.image.require()
 
-    async def _proof(self, node: Node, disk: Disk) -> ramdisk.Proof | None:
+    async def _proof(self, node: Node, disk: NodeDisk) -> dialogue.Proof | None:
         """Return what proves the image to the program on the node that writes it, if it can.
 
         Raises Refused for a disk that the image cannot be put on, before the program is run. Where

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.errors import ImageError
-from rhubarbe.images import OpenImage, stamps_of
-from rhubarbe.images.inside import Root
-from rhubarbe.images.sectors import Deadline
 from rhubarbe.inventory import Entry
 from rhubarbe.operations.command import Command
+from rhubarbe.repository import OpenImage, stamps_of
+from rhubarbe.repository.inside import RootPartition
+from rhubarbe.repository.sectors import Deadline
 
 BOOT_ONLY = "what the nodes run is proven by the time of their boot only"
 
@@ -21,7 +21,7 @@ async def stamps_to_show(image: OpenImage, command: Command) -> Mapping[str, str
     """
     roots = {entry.name: _root(command, entry) for entry in command.entries}
     told: set[str] = set()
-    stamps: dict[Root, str | None] = {}
+    stamps: dict[RootPartition, str | None] = {}
     for root in set(roots.values()):
         try:
             stamps[root] = await _stamp_to_show(image, root)
@@ -33,16 +33,16 @@ async def stamps_to_show(image: OpenImage, command: Command) -> Mapping[str, str
     return {name: stamps[root] for name, root in roots.items()}
 
 
-def _root(command: Command, entry: Entry) -> Root:
+def _root(command: Command, entry: Entry) -> RootPartition:
     frisbee = command.settings.for_node(entry.number, entry.name, entry.disk).frisbee
-    return Root.of(frisbee.root_partition, frisbee.hard_drive)
+    return RootPartition.of(frisbee.root_partition, frisbee.hard_drive)
 
 
-async def _stamp_to_show(image: OpenImage, root: Root) -> str:
+async def _stamp_to_show(image: OpenImage, root: RootPartition) -> str:
     """Read it; raises ImageError."""
     deadline = Deadline()
     try:
-        return ramdisk.last_stamp(await in_passing(None, stamps_of, image.file, root, deadline))
+        return dialogue.last_stamp(await in_passing(None, stamps_of, image.file, root, deadline))
     except ImageError as error:
         raise ImageError(str(error).replace(image.file, str(image.path))) from error
     finally:

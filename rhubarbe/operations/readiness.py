@@ -7,9 +7,9 @@ from pathlib import Path
 from rhubarbe.bus import Bus
 from rhubarbe.errors import ImageError, Unreachable
 from rhubarbe.events import NodeFailed, NodeNoted, NodeSucceeded, Notice
-from rhubarbe.images import OpenImage, Stamp, find_image, parse_stamps, provenance
-from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
+from rhubarbe.repository import OpenImage, Stamp, find_image, parse_stamps, provenance
+from rhubarbe.repository.inside import RootPartition
 from rhubarbe.selector import fold
 
 # Seconds between two notices on who is ready, and how many different answers are quoted.
@@ -69,7 +69,7 @@ class WantedImage:
 
     @classmethod
     def look_up(
-        cls, wanted: str, repository: str | Path, root: Root | None = None
+        cls, wanted: str, repository: str | Path, root: RootPartition | None = None
     ) -> "WantedImage":
         """Read the stamp of an image, on its `root`; one that is not here is known by its name.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.bus import Bus
 from rhubarbe.concurrency.alarm import unless
 from rhubarbe.concurrency.threads import to_the_end
@@ -14,18 +14,18 @@ from rhubarbe.disks import NONE
 from rhubarbe.errors import ImageError, NodeError, why
 from rhubarbe.events import CollectorReady, ImageSaved, Phase, Progress
 from rhubarbe.gateway.services.collector import Collector, collect
-from rhubarbe.images import partial_path
-from rhubarbe.images.own import own_things
-from rhubarbe.images.sectors import Deadline
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Doors, Node
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.workplace import Workplace, workplace
+from rhubarbe.repository import partial_path
+from rhubarbe.repository.own import own_things
+from rhubarbe.repository.sectors import Deadline
 from rhubarbe.text import BYTES, sanitise
 
 SHORTENED = (
     "the comment is kept without its control characters,"
-    f" and no longer than fits a line of {ramdisk.LONGEST_STAMP} characters"
+    f" and no longer than fits a line of {dialogue.LONGEST_STAMP} characters"
 )
 # Seconds for looking into the image, since the node is reset only after that.
 LOOKS_WITHIN_S = 10.0
@@ -52,7 +52,7 @@ class SaveRequest:
             f" - image {self.image.name.removesuffix('.ndz')} - by {self.author}"
         )
         line = f"{words} - {self.comment}" if self.comment else words
-        return sanitise(line, 4 * len(line) + 1)[: ramdisk.LONGEST_STAMP]
+        return sanitise(line, 4 * len(line) + 1)[: dialogue.LONGEST_STAMP]
 
     @property
     def is_comment_whole(self) -> bool:
@@ -94,7 +94,7 @@ class _DiskProgress:
     """How far the image has come through the node's disk, as percents."""
 
     def __init__(self, node: str, bus: Bus) -> None:
-        self.transcript = ramdisk.ImagezipTranscript()
+        self.transcript = dialogue.ImagezipTranscript()
         self._node = node
         self._bus = bus
 

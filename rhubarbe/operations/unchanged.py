@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.errors import ImageError
-from rhubarbe.images import OpenImage
+from rhubarbe.repository import OpenImage
 
 LOOK_EVERY_S = 1.0
 

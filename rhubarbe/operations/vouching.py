@@ -6,13 +6,13 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.gateway.services.manifests import offered
-from rhubarbe.images.manifest import KINDS, CheckedImage, ImageManifest, check
-from rhubarbe.images.opening import OpenImage
 from rhubarbe.node import Node
 from rhubarbe.operations.command import Command
+from rhubarbe.repository.manifest import KINDS, CheckedImage, ImageManifest, check
+from rhubarbe.repository.opening import OpenImage
 from rhubarbe.text import sanitise
 
 
@@ -39,13 +39,13 @@ class Vouching:
         self._command = command
         self._readers = [entry.control.ip for entry in command.entries]
         self._stack = contextlib.AsyncExitStack()
-        self._proofs: dict[str, ramdisk.Proof] = {}
+        self._proofs: dict[str, dialogue.Proof] = {}
         self._lock = asyncio.Lock()
         self._told: set[str] = set()
 
     async def proof(
-        self, node: Node, program: str, version: ramdisk.VersionTranscript
-    ) -> ramdisk.Proof | None:
+        self, node: Node, program: str, version: dialogue.VersionTranscript
+    ) -> dialogue.Proof | None:
         """Return what a program on a node takes to prove the image; if none, None, with a notice.
 
         `version` is what the program has said of itself. Raises GatewayError, ImageError.
@@ -69,7 +69,7 @@ class Vouching:
         place = await self._stack.enter_async_context(
             offered(manifest.content, self._address, self._readers)
         )
-        self._proofs[manifest.kind] = ramdisk.Proof(place, manifest.digest)
+        self._proofs[manifest.kind] = dialogue.Proof(place, manifest.digest)
 
     def _tell(self, node: Node, program: str, lack: str) -> None:
         node.note(f"cannot prove what it writes: {program} there {lack}")

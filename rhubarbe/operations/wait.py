@@ -5,19 +5,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.disks import Disk
+from rhubarbe.disks import NodeDisk
 from rhubarbe.errors import NodeError, Unreachable
 from rhubarbe.events import Phase
-from rhubarbe.images.inside import Root
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Doors, Node
 from rhubarbe.node.keys import require_files, unusable_keys
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.readiness import Readiness, WantedImage
 from rhubarbe.operations.workplace import sweep
+from rhubarbe.repository.inside import RootPartition
 
 # The clocks of two machines may differ by this, and a reset takes a moment to be sent.
 SLACK_S = 1.0
@@ -53,7 +53,7 @@ async def wait(
     wanted = None
     if request.image is not None:
         frisbee = settings.frisbee
-        root = Root.of(frisbee.root_partition, frisbee.hard_drive)
+        root = RootPartition.of(frisbee.root_partition, frisbee.hard_drive)
         wanted = await asyncio.to_thread(
             WantedImage.look_up, request.image, frisbee.images_dir, root
         )
@@ -84,7 +84,7 @@ async def _wait_for_ssh(node: Node, request: WaitRequest, wanted: WantedImage | 
 
 
 async def wait_for_boot(
-    node: Node, since: float, stamp: str | None, disk: Disk | None = None
+    node: Node, since: float, stamp: str | None, disk: NodeDisk | None = None
 ) -> None:
     """Return once ssh answers from the system that a load has just written.
 
@@ -97,10 +97,10 @@ async def wait_for_boot(
         uptime = await node.system.uptime(limit)
         if time.monotonic() - uptime < since - SLACK_S:
             raise Unreachable("ssh answers, but from a system that was up before the image")
-        shown = ramdisk.last_stamp(await node.system.stamps(limit) or "")
+        shown = dialogue.last_stamp(await node.system.stamps(limit) or "")
         if stamp is not None:
             _require_stamp(shown, stamp)
-        if disk is not None and ramdisk.can_be_told(disk):
+        if disk is not None and dialogue.can_be_told(disk):
             _require_disk(await node.system.root_disk(limit), disk)
         node.note(f"up for {uptime:.0f} s, runs: {shown or UNSTAMPED}")
 
@@ -126,7 +126,7 @@ def _require_stamp(shown: str, written: str) -> None:
     )
 
 
-def _require_disk(answer: str, disk: Disk) -> None:
+def _require_disk(answer: str, disk: NodeDisk) -> None:
     """Refuse a system that runs from another disk; raises NodeError."""
-    if other := ramdisk.other_disk(disk, answer):
+    if other := dialogue.other_disk(disk, answer):
         raise NodeError(f"it runs from another disk than was loaded: {other}")

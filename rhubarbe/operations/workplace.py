@@ -8,7 +8,7 @@ from pathlib import Path
 from re import Pattern
 
 from rhubarbe.concurrency.threads import in_passing
-from rhubarbe.config.settings import Shell
+from rhubarbe.config.settings import RamdiskShell
 from rhubarbe.events import Phase, Progress
 from rhubarbe.gateway.checks.places import dangers
 from rhubarbe.gateway.processes.guardian import Guardian
@@ -109,7 +109,7 @@ async def workplace(
     journal = await sweep(command)
     async with command.locked(lock_wait_s) as locks, Guardian() as guardian:
         nodes = command.nodes()
-        if any(node.settings.nodes.ramdisk_shell is Shell.SSH for node in nodes):
+        if any(node.settings.nodes.ramdisk_shell is RamdiskShell.SSH for node in nodes):
             await require_key(settings, command.bus)
         if resets:
             for node in nodes:

@@ -28,7 +28,7 @@ def keep_quiet(_: str) -> None:
     """Tell nobody."""
 
 
-class State:
+class StateDirectory:
     """The directory that the configuration names; its methods touch the disk: for a thread."""
 
     def __init__(self, path: str | Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 
-class State(StrEnum):
+class MachineState(StrEnum):
     """What a machine is doing."""
 
     OFF = "off"
@@ -16,7 +16,7 @@ class State(StrEnum):
     @property
     def has_power(self) -> bool:
         """Whether the power card says `on`."""
-        return self is not State.OFF
+        return self is not MachineState.OFF
 
 
 class Key(StrEnum):
@@ -36,23 +36,23 @@ class Found(StrEnum):
 
 
 AFTER_BOOT = {
-    Found.RAMDISK: State.RAMDISK,
-    Found.DISK: State.DISK,
-    Found.NOTHING: State.DEAD,
+    Found.RAMDISK: MachineState.RAMDISK,
+    Found.DISK: MachineState.DISK,
+    Found.NOTHING: MachineState.DEAD,
 }
 
 
-def after_key(state: State, key: Key) -> State:
+def after_key(state: MachineState, key: Key) -> MachineState:
     """Return the state that a key leads to.
 
     `on` does nothing to a machine that is on, nor the others to one that is off.
     """
     if state.has_power:
-        return {Key.ON: state, Key.OFF: State.OFF, Key.RESET: State.BOOTING}[key]
-    return State.BOOTING if key is Key.ON else State.OFF
+        return {Key.ON: state, Key.OFF: MachineState.OFF, Key.RESET: MachineState.BOOTING}[key]
+    return MachineState.BOOTING if key is Key.ON else MachineState.OFF
 
 
-def restarts(state: State, key: Key) -> bool:
+def restarts(state: MachineState, key: Key) -> bool:
     """Whether the key ends whatever the machine was doing: a reset while booting counts too."""
     return after_key(state, key) is not state or (state.has_power and key is Key.RESET)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from rhubarbe.testbed import keys, programs
 from rhubarbe.version import version
 
-ROOMS = ("annexe", "disk", "ndz", "imaging", "frisbee", "netboot")
+ROOMS = ("annexe", "disk", "ndz", "imaging", "frisbee", "ramdisk_builder")
 BUILD_LIMIT_S = 900.0  # packages come from far away
 LOOK_EVERY_S = 0.2
 
@@ -128,5 +128,5 @@ async def _build(there: Built, system_options: Sequence[str], kernel: str, *, by
 
 async def _ramdisk(*words: str) -> None:
     name = "rhubarbe-ramdisk"
-    program = programs.python_program("rhubarbe.netboot.command", name)
+    program = programs.python_program("rhubarbe.ramdisk_builder.command", name)
     await programs.run([*program, *words], limit=BUILD_LIMIT_S, name=name)

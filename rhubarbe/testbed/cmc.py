@@ -103,7 +103,7 @@ def _page(text: str) -> web.Response:
     return web.Response(body=f"{text}\n".encode(), headers={"Content-Type": "text/plain"})
 
 
-class Cards:
+class CardServer:
     """All the cards of a testbed behind one HTTP server; knows a card by its address."""
 
     def __init__(self, cards: Mapping[str, Card], port: int) -> None:

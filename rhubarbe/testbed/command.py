@@ -20,7 +20,7 @@ from rhubarbe.text import sanitise
 from rhubarbe.version import version
 
 if TYPE_CHECKING:  # --help, of which the manual pages are made, needs no library
-    from rhubarbe.testbed.farm import Kind
+    from rhubarbe.testbed.farm import MachineKind
     from rhubarbe.testbed.site import Plan
 
 NAME = "rhubarbe-testbed"
@@ -220,16 +220,16 @@ def _watch_children_without_threads() -> None:
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
 
 
-def _kind(arguments: argparse.Namespace) -> "Kind":
+def _kind(arguments: argparse.Namespace) -> "MachineKind":
     if arguments.hosts:
         from rhubarbe.testbed.hosts import Hosts
 
         return Hosts()
     if arguments.machines:
-        from rhubarbe.testbed.machines import Machines
+        from rhubarbe.testbed.qemu_machines import QemuMachines
 
         cache = {"cache": arguments.cache} if arguments.cache else {}
-        return Machines(
+        return QemuMachines(
             debian=arguments.debian,
             keep_disks=arguments.keep_disks,
             memory_mib=arguments.memory,

@@ -19,7 +19,7 @@ FORBIDDEN = frozenset('"\\\n\0')
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class DiskFile:
     """The disk in a file; `readers` bounds how many programs read disks at once."""
 
     path: Path

@@ -16,7 +16,7 @@ MOST = 4  # as many as there are places on IDE's cables, and ports of a USB cont
 SERIAL = re.compile(r"[A-Za-z0-9_.-]{1,20}")  # as many characters as virtio and NVMe have room for
 
 
-class Kind(NamedTuple):
+class DriveKind(NamedTuple):
     """A way to plug in a disk: QEMU's device for it, and that of the controller it sits on, if any.
 
     `name` is what Linux calls the first one.
@@ -28,13 +28,13 @@ class Kind(NamedTuple):
 
 
 _SD = "/dev/sda"
-KINDS: Mapping[str, Kind] = {
-    "virtio": Kind("virtio-blk-pci", "", "/dev/vda"),
-    "nvme": Kind("nvme", "", "/dev/nvme0n1"),
-    "scsi": Kind("scsi-hd,bus=scsi.0,scsi-id={place}", "virtio-scsi-pci,id=scsi", _SD),
-    "ide": Kind("ide-hd", "", _SD),
-    "sata": Kind("ide-hd,bus=sata.{place}", "ich9-ahci,id=sata", _SD),
-    "usb": Kind("usb-storage,bus=usb.0", "qemu-xhci,id=usb", _SD),
+KINDS: Mapping[str, DriveKind] = {
+    "virtio": DriveKind("virtio-blk-pci", "", "/dev/vda"),
+    "nvme": DriveKind("nvme", "", "/dev/nvme0n1"),
+    "scsi": DriveKind("scsi-hd,bus=scsi.0,scsi-id={place}", "virtio-scsi-pci,id=scsi", _SD),
+    "ide": DriveKind("ide-hd", "", _SD),
+    "sata": DriveKind("ide-hd,bus=sata.{place}", "ich9-ahci,id=sata", _SD),
+    "usb": DriveKind("usb-storage,bus=usb.0", "qemu-xhci,id=usb", _SD),
 }
 IN_CLOUDS = frozenset({"virtio", "nvme", "scsi", "ide"})
 """Those that Debian's kernel for clouds has drivers for."""
@@ -42,7 +42,7 @@ SMALL_SECTORS_ONLY = frozenset({"ide", "sata"})
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DriveWish:
     """One `--disk [NODE:]KIND[:SIZE][,serial=S][,sector=4096][,meant]`; no node is all others.
 
     `size` is in bytes, 0 for what the sample needs and a bit; the disk that is meant is what images
@@ -57,10 +57,10 @@ class Wish:
     is_meant: bool = False
 
 
-USUAL = Wish("", "virtio", is_meant=True)
+USUAL = DriveWish("", "virtio", is_meant=True)
 
 
-def parse(text: str) -> Wish:
+def parse(text: str) -> DriveWish:
     """Read a wish for a disk; raises Misused."""
     where, *options = text.split(",")
     match = re.fullmatch(
@@ -72,7 +72,7 @@ def parse(text: str) -> Wish:
             f" such as fit02:nvme:2G; a kind is one of {', '.join(KINDS)}"
         )
     node, kind, number, unit = match.groups()
-    wish = Wish(node or "", kind, int(number) * UNITS[unit] if number else 0)
+    wish = DriveWish(node or "", kind, int(number) * UNITS[unit] if number else 0)
     for option in options:
         wish = _with(wish, option)
     if wish.sector != SECTORS[0] and kind in SMALL_SECTORS_ONLY:
@@ -80,7 +80,7 @@ def parse(text: str) -> Wish:
     return wish
 
 
-def _with(wish: Wish, option: str) -> Wish:
+def _with(wish: DriveWish, option: str) -> DriveWish:
     name, _, value = option.partition("=")
     if option == "meant":
         return replace(wish, is_meant=True)
@@ -91,7 +91,7 @@ def _with(wish: Wish, option: str) -> Wish:
     raise Misused(f"disk option {option!r}: one of serial=S, sector=512, sector=4096, meant")
 
 
-def by_node(wishes: Iterable[Wish], nodes: Iterable[str]) -> dict[str, list[Wish]]:
+def by_node(wishes: Iterable[DriveWish], nodes: Iterable[str]) -> dict[str, list[DriveWish]]:
     """Return the disks of each node, one of which is meant; raises Misused.
 
     Without any wish a node has one virtio disk; where none is said to be meant, the first is.
@@ -108,7 +108,7 @@ def by_node(wishes: Iterable[Wish], nodes: Iterable[str]) -> dict[str, list[Wish
     }
 
 
-def _checked(node: str, wishes: list[Wish]) -> list[Wish]:
+def _checked(node: str, wishes: list[DriveWish]) -> list[DriveWish]:
     meant = sum(wish.is_meant for wish in wishes)
     if meant > 1:
         raise Misused(f"{node} has {meant} disks that are meant: one can be")
@@ -126,7 +126,7 @@ def _checked(node: str, wishes: list[Wish]) -> list[Wish]:
     ]
 
 
-def meant(wishes: Sequence[Wish]) -> str:
+def meant(wishes: Sequence[DriveWish]) -> str:
     """Return what names the disk that is meant: its path, where the kernel's order leaves one."""
     wish = next(wish for wish in wishes if wish.is_meant)
     alike = [other for other in wishes if KINDS[other.kind].name == KINDS[wish.kind].name]

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import asyncssh
 
-from rhubarbe.testbed import configuration, keys, programs, ramdisk, sample, sysfs
+from rhubarbe.testbed import configuration, keys, node_programs, programs, sample, sysfs
 from rhubarbe.testbed.addresses import Addresses, Network, Ports
 from rhubarbe.testbed.configuration import Names, Sections
-from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.disk import DiskFile
+from rhubarbe.testbed.emulated_machine import EmulatedMachine, Hardware, Service, Services
 from rhubarbe.testbed.errors import NoRoom
 from rhubarbe.testbed.faults import OF_PROGRAMS
-from rhubarbe.testbed.machine import Hardware, Machine, Service, Services
-from rhubarbe.testbed.secure_shell import Lock, SecureShellService
+from rhubarbe.testbed.ramdisk_ssh import Lock, RamdiskSsh
 from rhubarbe.testbed.shell import Bash, TelnetService
 from rhubarbe.testbed.site import Plan, Site
-from rhubarbe.testbed.sshd import SshService
 from rhubarbe.testbed.system import System
+from rhubarbe.testbed.system_ssh import SystemSsh
 
 READERS = 4  # programs that read disks at once
 FAIL_BEYOND = 12 * sample.MIB
@@ -43,14 +43,14 @@ class LoopbackServices:
         if self.authorized is not None:
             lock = Lock(self.host_key, self.authorized)
             place = (self.address, self.ports.ssh)
-            return SecureShellService(place, self.bash, lock, self.tasks, drops)
+            return RamdiskSsh(place, self.bash, lock, self.tasks, drops)
         place = (self.address, self.ports.telnet)
         return TelnetService(place, self.bash, self.tasks, drops)
 
-    def system(self, disk: Disk, halt: Callable[[], None]) -> SshService:
+    def system(self, disk: DiskFile, halt: Callable[[], None]) -> SystemSsh:
         """Make the system on a disk."""
         place = (self.address, self.ports.ssh)
-        return SshService(place, System(disk, halt), self.host_key)
+        return SystemSsh(place, System(disk, halt), self.host_key)
 
 
 class Emulated:
@@ -70,7 +70,7 @@ class Emulated:
         _require_programs_can_run(site.directory)
         for names in site.names:
             _furnish_home(site, names.node)
-        ramdisk.write(site.directory / "ramdisk", fail_beyond=FAIL_BEYOND)
+        node_programs.write(site.directory / "ramdisk", fail_beyond=FAIL_BEYOND)
         authorized_keys = keys.write_pair(site.key)
         recipe = sample.sample(site.plan.sample_mib)
         if not _given_image(site):
@@ -100,7 +100,7 @@ class Emulated:
 
     def machine(
         self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
-    ) -> Machine:
+    ) -> EmulatedMachine:
         """Make one machine, without power."""
         directory = site.directory.resolve()
         hardware = Hardware(
@@ -108,14 +108,14 @@ class Emulated:
             mac=addresses.mac(names.number, 1),
             address=addresses.control(names.number),
             ports=addresses.ports,
-            disk=Disk(directory / "disks" / f"{names.node}.img", self._readers),
-            other_disk=Disk(directory / "run" / "old.img", self._readers),
+            disk=DiskFile(directory / "disks" / f"{names.node}.img", self._readers),
+            other_disk=DiskFile(directory / "run" / "old.img", self._readers),
             boot_entries=directory / "pxelinux.cfg",
             services=self.services(site, names, addresses, tasks),
             boot_time=site.plan.boot_time,
             slow_boot=site.plan.slow_boot,
         )
-        return Machine(hardware, site.faults[names.node], tasks, site.log)
+        return EmulatedMachine(hardware, site.faults[names.node], tasks, site.log)
 
     def services(
         self, site: Site, names: Names, addresses: Addresses, tasks: asyncio.TaskGroup
@@ -173,7 +173,7 @@ def _given_image(site: Site) -> bool:
     return site.plan.image is not None
 
 
-async def _sample_image(site: Site, recipe: sample.Recipe, authorized_keys: str) -> None:
+async def _sample_image(site: Site, recipe: sample.SampleRecipe, authorized_keys: str) -> None:
     disk = site.run / "sample.img"
     with tempfile.TemporaryDirectory(dir=site.run) as workroom:
         await sample.build(recipe, disk, Path(workroom), authorized_keys)

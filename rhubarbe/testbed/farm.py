@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from rhubarbe.testbed import configuration
 from rhubarbe.testbed.addresses import Addresses
-from rhubarbe.testbed.cmc import Card, Cards, Powered
+from rhubarbe.testbed.cmc import Card, CardServer, Powered
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.emulated import Emulated
 from rhubarbe.testbed.faults import by_node
@@ -34,7 +34,7 @@ class Machine(Powered, Protocol):
         """Lose power; tasks given to the machine end by themselves then."""
 
 
-class Kind(Protocol):
+class MachineKind(Protocol):
     """What the machines of a testbed are; called in this order, in a directory that is laid out."""
 
     noun: str  # what a user calls several of them
@@ -64,9 +64,9 @@ class Farm:
     Its directory is left as it is.
     """
 
-    def __init__(self, plan: Plan, kind: Kind | None = None) -> None:
+    def __init__(self, plan: Plan, kind: MachineKind | None = None) -> None:
         self.plan = plan
-        self.kind: Kind = kind or Emulated()
+        self.kind: MachineKind = kind or Emulated()
         self.directory = plan.directory.absolute()
         self.machines: dict[str, Machine] = {}
         names = plan.names()
@@ -138,7 +138,7 @@ class Farm:
             self.machines[names.node] = machine
             self._ends.callback(machine.stop)
             cards[addresses.card(names.number)] = Card(names.card, machine, self.log)
-        await self._ends.enter_async_context(Cards(cards, addresses.ports.cmc))
+        await self._ends.enter_async_context(CardServer(cards, addresses.ports.cmc))
         for machine in self.machines.values():
             machine.power_up()
         for machine in self.machines.values():

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.disk import DiskFile
 from rhubarbe.testbed.system import Boot, System
 
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _answer(disk: Path, boot: Boot) -> int:
-    system = System(Disk(disk, asyncio.Semaphore(1)), _halt, boot)
+    system = System(DiskFile(disk, asyncio.Semaphore(1)), _halt, boot)
     status, output = await system.run(os.environ.get("SSH_ORIGINAL_COMMAND"))
     stream = sys.stderr if status else sys.stdout
     stream.write(output)

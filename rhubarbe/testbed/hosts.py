@@ -23,7 +23,7 @@ from rhubarbe.annexe.errors import MissingProgram, Misused, ProgramFailed
 from rhubarbe.testbed import namespace, programs
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.disk import DiskFile
 from rhubarbe.testbed.emulated import Emulated, shell
 from rhubarbe.testbed.shell import Bash
 from rhubarbe.testbed.site import Plan, Site
@@ -73,7 +73,7 @@ AllowTcpForwarding no
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HostPlace:
     """Where a host is: what it is called, how it is plugged in, and its files."""
 
     node: str
@@ -92,7 +92,7 @@ class Host:
 
     def __init__(
         self,
-        place: Place,
+        place: HostPlace,
         port: int,
         command: Callable[[], Awaitable[list[str]]],
         tasks: asyncio.TaskGroup,
@@ -179,7 +179,7 @@ def _only_child(process: int) -> int:
 class HostServices:
     """Real daemons for one host."""
 
-    place: Place
+    place: HostPlace
     ports: tuple[int, int]  # telnet, ssh
     bash: Bash
     host_key: Path
@@ -192,7 +192,7 @@ class HostServices:
             return Host(self.place, self.ports[1], self._sshd_of_ramdisk, self.tasks)
         return Host(self.place, self.ports[0], self._telnetd, self.tasks)
 
-    def system(self, disk: Disk, halt: Callable[[], None]) -> Host:
+    def system(self, disk: DiskFile, halt: Callable[[], None]) -> Host:
         """Make OpenSSH's sshd, which lets in the keys that are on the disk."""
 
         async def command() -> list[str]:
@@ -218,7 +218,7 @@ class HostServices:
     async def _sshd_of_ramdisk(self) -> list[str]:
         return self._serve_ssh(str(self.authorized), str(self._login()), "yes")
 
-    async def _sshd(self, disk: Disk) -> list[str]:
+    async def _sshd(self, disk: DiskFile) -> list[str]:
         run = self.place.run
         run.mkdir(exist_ok=True)
         (run / "keys").write_bytes(await disk.read(KEYS) or b"")
@@ -272,7 +272,7 @@ class Hosts(Emulated):
         """Make what serves on one host."""
         address = addresses.control(names.number)
         run = site.directory.resolve() / "run"
-        place = Place(
+        place = HostPlace(
             names.node,
             address,
             addresses.mac(names.number, 1),

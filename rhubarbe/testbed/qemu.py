@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.testbed import boot, drives, namespace, programs, sample
-from rhubarbe.testbed.boot import Key, State
+from rhubarbe.testbed.boot import Key, MachineState
 from rhubarbe.testbed.drives import Drive
 from rhubarbe.testbed.faults import Faults
 
@@ -73,7 +73,7 @@ class QemuMachine:
 
     def press(self, key: Key) -> None:
         """Switch as the power card does; returns at once."""
-        state = State.DISK if self.has_power else State.OFF
+        state = MachineState.DISK if self.has_power else MachineState.OFF
         if not boot.restarts(state, key):
             return
         self.stop()

@@ -29,7 +29,7 @@ CHS_UNUSED = b"\xfe\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SampleRecipe:
     """What a system is made of; sizes in bytes.
 
     `payload` bytes do not compress; half as many more are text, and an eighth is written and
@@ -45,18 +45,20 @@ class Recipe:
     features: tuple[str, ...] = ()
 
 
-def sample(payload_mib: int) -> Recipe:
+def sample(payload_mib: int) -> SampleRecipe:
     """Describe the system of the sample image: Debian's default ext4, with room to spare."""
     disk = max(96, 2 * payload_mib + 32) * MIB
     stamp = "an emulated node - image sample - by rhubarbe-testbed"
-    return Recipe("sample", stamp, disk, disk - PARTITION_SECTOR * SECTOR, MIB, payload_mib * MIB)
+    return SampleRecipe(
+        "sample", stamp, disk, disk - PARTITION_SECTOR * SECTOR, MIB, payload_mib * MIB
+    )
 
 
-def old(disk: int) -> Recipe:
+def old(disk: int) -> SampleRecipe:
     """Describe what is on a node's disk before anything is loaded: as little as boots."""
     stamp = "an emulated node - image old - by rhubarbe-testbed"
     few = ("-O", "^has_journal,^resize_inode", "-N", "64")
-    return Recipe("old", stamp, disk, 4 * MIB, 64 << 10, 64 << 10, few)
+    return SampleRecipe("old", stamp, disk, 4 * MIB, 64 << 10, 64 << 10, few)
 
 
 def sealed(content: bytes) -> bytes:
@@ -92,7 +94,7 @@ def _write(root: Path, path: str, content: bytes) -> None:
     target.write_bytes(content)
 
 
-def fill(root: Path, recipe: Recipe, authorized_keys: str) -> list[str]:
+def fill(root: Path, recipe: SampleRecipe, authorized_keys: str) -> list[str]:
     """Write the files of a system below `root`; returns the paths to be deleted again."""
     _write(root, "boot/vmlinuz", sealed(os.urandom(recipe.kernel)))
     _write(root, "sbin/init", sealed(_text(recipe.kernel // 4, 1)))
@@ -121,7 +123,7 @@ async def to_the_end(work: Callable[[*Arguments], Result], *arguments: *Argument
         raise
 
 
-async def build(recipe: Recipe, disk: Path, workroom: Path, authorized_keys: str) -> None:
+async def build(recipe: SampleRecipe, disk: Path, workroom: Path, authorized_keys: str) -> None:
     """Make the disk of a system as a sparse file; `workroom` is an empty directory to work in.
 
     Raises MissingProgram or ProgramFailed.

@@ -89,7 +89,7 @@ class Wire(Protocol):
         """End as a machine that loses its power."""
 
 
-class Session:
+class ServedShell:
     """One connection and its shell; `drops` says whether the fault of that name is due."""
 
     def __init__(self, wire: Wire, drops: Callable[[], bool]) -> None:
@@ -243,7 +243,7 @@ class TelnetService:
         self._bash = bash
         self._tasks = tasks
         self._drops = drops
-        self._sessions: set[Session] = set()
+        self._sessions: set[ServedShell] = set()
         self._server: telnetlib3.server.Server | None = None
 
     async def open(self) -> None:
@@ -267,7 +267,7 @@ class TelnetService:
             session.abort()
 
     def _begin(self, reader: Any, writer: Any) -> Any:  # a coroutine's place, but none is needed
-        session = Session(TelnetWire(reader, writer), self._drops)
+        session = ServedShell(TelnetWire(reader, writer), self._drops)
         self._sessions.add(session)
         task = self._tasks.create_task(session.run(self._bash))
         task.add_done_callback(lambda _: self._sessions.discard(session))

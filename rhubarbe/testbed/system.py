@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.disk import DiskFile
 
 KEYS = "/root/.ssh/authorized_keys"
-Answer = tuple[int, str]
+CommandResult = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,13 @@ class Boot:
 class System:
     """A running system: answers a few commands from its disk; `halt` switches its machine off."""
 
-    def __init__(self, disk: Disk, halt: "Callable[[], None]", boot: Boot | None = None) -> None:
+    def __init__(
+        self, disk: DiskFile, halt: "Callable[[], None]", boot: Boot | None = None
+    ) -> None:
         self.disk = disk
         self._halt = halt
         self._boot = boot or Boot()
-        self._commands: dict[str, Callable[[list[str]], Awaitable[Answer]]] = {
+        self._commands: dict[str, Callable[[list[str]], Awaitable[CommandResult]]] = {
             "cat": self._cat,
             "echo": self._echo,
             "false": self._false,
@@ -40,7 +42,7 @@ class System:
             "whoami": self._whoami,
         }
 
-    async def run(self, command: str | None) -> Answer:
+    async def run(self, command: str | None) -> CommandResult:
         """Run a command line: its exit status, and its output with the errors in it."""
         try:
             words = shlex.split(command or "")
@@ -60,7 +62,7 @@ class System:
             return f"{time.monotonic() - self._boot.started:.2f} 0.00\n".encode()
         return await self.disk.read(path)
 
-    async def _cat(self, words: list[str]) -> Answer:
+    async def _cat(self, words: list[str]) -> CommandResult:
         status, output = 0, ""
         for path in words:
             content = await self._content(path)
@@ -71,7 +73,7 @@ class System:
                 output += content.decode(errors="replace")
         return status, output
 
-    async def _ls(self, words: list[str]) -> Answer:
+    async def _ls(self, words: list[str]) -> CommandResult:
         status, output = 0, ""
         for path in [word for word in words if not word.startswith("-")] or ["/root"]:
             names = await self.disk.names(path)
@@ -82,27 +84,27 @@ class System:
                 output += "".join(f"{name}\n" for name in names)
         return status, output
 
-    async def _hostname(self, _: list[str]) -> Answer:
+    async def _hostname(self, _: list[str]) -> CommandResult:
         return await self._cat(["/etc/hostname"])
 
-    async def _uname(self, words: list[str]) -> Answer:
+    async def _uname(self, words: list[str]) -> CommandResult:
         return 0, "Linux emulated #1 x86_64\n" if "-a" in words else "Linux\n"
 
-    async def _uptime(self, _: list[str]) -> Answer:
+    async def _uptime(self, _: list[str]) -> CommandResult:
         return 0, f"up {time.monotonic() - self._boot.started:.0f} seconds\n"
 
-    async def _echo(self, words: list[str]) -> Answer:
+    async def _echo(self, words: list[str]) -> CommandResult:
         return 0, " ".join(words) + "\n"
 
-    async def _whoami(self, _: list[str]) -> Answer:
+    async def _whoami(self, _: list[str]) -> CommandResult:
         return 0, "root\n"
 
-    async def _shutdown(self, _: list[str]) -> Answer:
+    async def _shutdown(self, _: list[str]) -> CommandResult:
         self._halt()
         return 0, ""
 
-    async def _true(self, _: list[str]) -> Answer:
+    async def _true(self, _: list[str]) -> CommandResult:
         return 0, ""
 
-    async def _false(self, _: list[str]) -> Answer:
+    async def _false(self, _: list[str]) -> CommandResult:
         return 1, ""

@@ -30,14 +30,14 @@ class HttpError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """The status, 200 where the server speaks HTTP/0.9 and tells none; and the text, as bytes."""
 
     status: int
     body: bytes
 
 
-async def get(ip: str, port: int, path: str) -> Answer:
+async def get(ip: str, port: int, path: str) -> HttpAnswer:
     """Ask for `path`; raises OSError, and HttpError. How long it may take is the caller's."""
     loop = asyncio.get_running_loop()
     with socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
@@ -70,7 +70,7 @@ def _request(ip: str, port: int, path: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
-def parse(received: bytes, *, ended: bool) -> Answer | None:
+def parse(received: bytes, *, ended: bool) -> HttpAnswer | None:
     """Read what was received, None if more is to come; raises HttpError.
 
     `ended` says that the server hung up.
@@ -89,10 +89,10 @@ def parse(received: bytes, *, ended: bool) -> Answer | None:
         raise HttpError("with nothing")
     if start is not None or _BEGINS.startswith(rest.upper()):
         raise HttpError("with half a head")
-    return Answer(HTTPStatus.OK, rest)
+    return HttpAnswer(HTTPStatus.OK, rest)
 
 
-def _whole(status: int, lines: Iterable[bytes], rest: bytes, *, ended: bool) -> Answer | None:
+def _whole(status: int, lines: Iterable[bytes], rest: bytes, *, ended: bool) -> HttpAnswer | None:
     """Return the answer once its text is whole; a server that hangs up has said all of it."""
     body: bytes | None
     if status in _BODILESS:
@@ -103,7 +103,7 @@ def _whole(status: int, lines: Iterable[bytes], rest: bytes, *, ended: bool) -> 
         length = _length(_values(lines, b"content-length"))
         complete = ended or (length is not None and len(rest) >= length)
         body = rest[:length] if complete else None
-    return None if body is None else Answer(status, body)
+    return None if body is None else HttpAnswer(status, body)
 
 
 def _values(lines: Iterable[bytes], name: bytes) -> list[bytes]:

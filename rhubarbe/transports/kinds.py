@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from rhubarbe.config.section import Kind, Section
+from rhubarbe.config.section import Section, ValueKind
 from rhubarbe.config.settings import SECRET
 from rhubarbe.inventory import Driver, is_address
 
@@ -23,7 +23,7 @@ def _address(text: str) -> str:
     return text
 
 
-ADDRESS = Kind("an IPv4 address", _address)
+ADDRESS = ValueKind("an IPv4 address", _address)
 
 
 class OfAKind(Protocol):
@@ -75,7 +75,7 @@ class Kinds(Generic[Class]):
                 yield f"{self._what}.{key}: expected {setting.kind.expected}, found nothing"
 
 
-def _fault(kind: Kind, value: object) -> str:
+def _fault(kind: ValueKind, value: object) -> str:
     """Say what is wrong with a value of JSON; empty where nothing is."""
     is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
     with contextlib.suppress(ValueError, KeyError, OverflowError):

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from rhubarbe.config.settings import NetworkingSettings, Shell
+from rhubarbe.config.settings import NetworkingSettings, RamdiskShell
 
 # A handshake takes long where many nodes come at once.
 HANDSHAKE_S = 10.0
 
 
-class Session(Protocol):
+class ShellSession(Protocol):
     """An open session with a shell on a terminal."""
 
     async def send(self, text: str) -> None:
@@ -20,21 +20,21 @@ class Session(Protocol):
         """Yield what the node says, in pieces of any length, until it closes the session."""
 
 
-def shell_port(shell: Shell, networking: NetworkingSettings) -> int:
+def shell_port(shell: RamdiskShell, networking: NetworkingSettings) -> int:
     """Return the TCP port where the ramdisk offers its shell."""
-    return networking.ssh_port if shell is Shell.SSH else networking.telnet_port
+    return networking.ssh_port if shell is RamdiskShell.SSH else networking.telnet_port
 
 
 def open_session(
-    shell: Shell, ip: str, networking: NetworkingSettings, name: str = ""
-) -> AbstractAsyncContextManager[Session]:
+    shell: RamdiskShell, ip: str, networking: NetworkingSettings, name: str = ""
+) -> AbstractAsyncContextManager[ShellSession]:
     """Open a session, which is closed on every way out; raises Unreachable, and Refused by ssh.
 
     `name` is the node's, by which its host key is known.
     """
     port = shell_port(shell, networking)
     # Imported here, since each takes a tenth of a second, and power verbs need neither.
-    if shell is Shell.SSH:
+    if shell is RamdiskShell.SSH:
         from rhubarbe.transports import ssh
         from rhubarbe.transports.known_hosts import Identity
 

@@ -41,7 +41,7 @@ async def unusable_keys() -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class SshHost:
     """A node's ssh service, where `user` logs in with a key; `identity` is who has to answer."""
 
     ip: str
@@ -51,7 +51,9 @@ class Host:
     identity: Identity
 
     @classmethod
-    def of(cls, name: str, ip: str, networking: "NetworkingSettings", user: str = USER) -> "Host":
+    def of(
+        cls, name: str, ip: str, networking: "NetworkingSettings", user: str = USER
+    ) -> "SshHost":
         """Return that of a node's own system."""
         identity = Identity.of(name, networking)
         return cls(ip, networking.ssh_port, user, networking.ssh_key, identity)
@@ -90,7 +92,7 @@ async def log_in(
         return str(connection.get_extra_info("server_version"))
 
 
-async def ask(  # noqa: PLR0913 - as `Host` puts them together
+async def ask(  # noqa: PLR0913 - as `SshHost` puts them together
     ip: str,
     port: int,
     user: str,
@@ -123,7 +125,7 @@ async def ask(  # noqa: PLR0913 - as `Host` puts them together
     return answer
 
 
-class Shell:
+class SshSession:
     """An open shell on a terminal: `send` text, read `pieces` of what comes back as it comes."""
 
     def __init__(self, process: "asyncssh.SSHClientProcess[str]") -> None:
@@ -155,7 +157,7 @@ def _cut() -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def open_shell(
     ip: str, port: int, key: str, limit_s: float, identity: Identity = ANYBODY
-) -> AsyncIterator[Shell]:
+) -> AsyncIterator[SshSession]:
     """Open root's shell on a terminal; raises as `log_in`.
 
     It is closed on every way out, at once, also where the node does not answer any more: whatever
@@ -171,7 +173,7 @@ async def open_shell(
                 process = await connection.create_process(
                     term_type="dumb", term_size=TERMINAL, encoding="utf-8", errors="replace"
                 )
-        yield Shell(process)
+        yield SshSession(process)
 
 
 @contextlib.asynccontextmanager

@@ -85,7 +85,7 @@ class _Client(telnetlib3.TelnetClient):
             self.connected.abort()
 
 
-class Session:
+class TelnetSession:
     """An open telnet session: `send` text, read `pieces` of what comes back as it comes."""
 
     def __init__(self, reader: TelnetReaderUnicode, writer: TelnetWriterUnicode) -> None:
@@ -110,7 +110,7 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def open_session(ip: str, port: int, limit_s: float) -> AsyncIterator[Session]:
+async def open_session(ip: str, port: int, limit_s: float) -> AsyncIterator[TelnetSession]:
     """Open a session within `limit_s` seconds; raises Unreachable when nothing answers there.
 
     The session is closed on every way out, also when cancelled in the middle of the negotiation,
@@ -142,7 +142,9 @@ async def open_session(ip: str, port: int, limit_s: float) -> AsyncIterator[Sess
             if isinstance(error, OSError):
                 require_means(error)
             raise Unreachable(f"no answer on telnet: {why(error)}") from error
-        yield Session(cast("TelnetReaderUnicode", reader), cast("TelnetWriterUnicode", writer))
+        yield TelnetSession(
+            cast("TelnetReaderUnicode", reader), cast("TelnetWriterUnicode", writer)
+        )
     finally:
         for each in clients:
             each.hang_up()

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from rhubarbe.frisbee import packets
 from rhubarbe.shared.claims import make_claim
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 
 ALICE = 4001
 SECRET = "precious"
@@ -122,7 +122,7 @@ class User:
         self._choose = choose
         self._held = []
         state = top / "state"
-        self._key = State(state).key()
+        self._key = StateDirectory(state).key()
         hers = state / str(ALICE)
         hers.mkdir(exist_ok=True)
         os.chown(hers, ALICE, ALICE)

@@ -25,7 +25,7 @@ from emulated import differing_blocks, start_testbed
 from schedule import NODES, trial
 
 from rhubarbe.shared.claims import make_claim
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 
 MARK = "RHUBARBE_CHAOS"
 SIGNALS = {"int": signal.SIGINT, "term": signal.SIGTERM, "hup": signal.SIGHUP}
@@ -268,7 +268,7 @@ def check_gateway(testbed, say):
         say(f"links left: {links}")
     for path in (*state.glob(f"{os.getuid()}*/link.*"), *state.glob(f"{os.getuid()}*/.link.*")):
         say(f"left: {path.name}")
-    key = State(state).key()
+    key = StateDirectory(state).key()
     for number in range(1, NODES + 1):
         claim = make_claim(key, f"node/{(node := f'fit{number:02}')}")
         if claim is None:
@@ -322,8 +322,8 @@ def is_still(disk, old):
 def boots(testbed, number):
     """Ask the testbed itself whether it finds a system on the disk."""
     code = (
-        "import asyncio, sys; from pathlib import Path; from rhubarbe.testbed.disk import Disk;"
-        "sys.exit(not asyncio.run(Disk(Path(sys.argv[1]), asyncio.Semaphore(1)).boots()))"
+        "import asyncio, sys; from pathlib import Path; from rhubarbe.testbed.disk import DiskFile;"
+        "sys.exit(not asyncio.run(DiskFile(Path(sys.argv[1]), asyncio.Semaphore(1)).boots()))"
     )
     python = shutil.which("python3", path=testbed.environ()["PATH"])
     return testbed.run(python, "-c", code, str(testbed.disk(f"fit{number:02}"))).returncode == 0

@@ -4,9 +4,9 @@ from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
-from rhubarbe.config.section import Kind, Section, Setting, setting, text_of
+from rhubarbe.config.section import Section, Setting, ValueKind, setting, text_of
 
-COUNT = Kind("a number", int)
+COUNT = ValueKind("a number", int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class Networks(Section):
     """[networks]: a section."""
 
     ports: int = setting(COUNT, 80, "a setting")
-    name: str = setting(Kind("text", str), "fit", "another")
+    name: str = setting(ValueKind("text", str), "fit", "another")
 
 
 def test_what_is_not_given_has_its_default():

@@ -106,7 +106,7 @@ def test_any_gpt_gives_a_table_or_an_error(fields, content, seed):
     check_table(disk, 512)
     assert gpt_sector_size(disk.read_at) in {None, 512}
     assert disk.was_read < 64 * MIB
-    if copy := gpt.read_copy(gpt.Disk(disk.read_at, len(disk), 512), 1):
+    if copy := gpt.read_copy(gpt.ReadableDisk(disk.read_at, len(disk), 512), 1):
         assert len(copy.placed(1, 2, 3, 4)) == 512
 
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from rhubarbe.displays.roster import Roster
+from rhubarbe.displays.roster import AnswerWriter
 from rhubarbe.events import Finished, NodeAnswered, NodeResult, Notice, Started
 from rhubarbe.selector import fold
 
@@ -23,7 +23,7 @@ def shown():
 
     def show(answers, results, *, verbose=False):
         out, err = io.StringIO(), io.StringIO()
-        roster = Roster(out, err, verbose=verbose)
+        roster = AnswerWriter(out, err, verbose=verbose)
         for event in (Started(command="status", nodes=()), *answers):
             roster.show(event)
         assert out.getvalue() == ""
@@ -89,5 +89,5 @@ def test_several_lines_and_no_escape_sequences(shown):
 
 def test_what_else_is_to_be_read_is_not_among_the_answers():
     out, err = io.StringIO(), io.StringIO()
-    Roster(out, err).show(Notice(text="no log"))
+    AnswerWriter(out, err).show(Notice(text="no log"))
     assert (out.getvalue(), err.getvalue()) == ("", "no log\n")

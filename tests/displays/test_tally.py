@@ -3,7 +3,7 @@ import math
 import pytest
 
 from rhubarbe import events
-from rhubarbe.displays.tally import State, Tally
+from rhubarbe.displays.tally import NodeState, Tally
 from rhubarbe.events import Phase
 
 
@@ -19,7 +19,7 @@ def fail(node):
 
 
 def test_all_wait_at_first(tally):
-    assert tally.counts() == {State.WAITING: 4}
+    assert tally.counts() == {NodeState.WAITING: 4}
     assert tally.percent() == 0.0
 
 
@@ -43,7 +43,7 @@ def test_failure_and_success_are_final(tally):
         tally.take(events.PhaseStarted(node=node, phase=Phase.LINK))
         tally.take(events.Progress(node=node, percent=1.0))
         tally.take(events.NodeSaid(node=node, line="late"))
-    assert tally.counts() == {State.FAILED: 1, State.DONE: 1, State.WAITING: 2}
+    assert tally.counts() == {NodeState.FAILED: 1, NodeState.DONE: 1, NodeState.WAITING: 2}
     assert tally.nodes["fit01"].last_word == "image: exit code 1"
     assert tally.nodes["fit02"].last_word == "ok in 9.0 s"
     assert tally.nodes["fit02"].percent == 100.0
@@ -53,7 +53,7 @@ def test_a_node_that_is_tried_again_begins_at_nothing(tally):
     tally.take(events.Progress(node="fit01", percent=80.0))
     tally.take(events.NodeRetried(node="fit01", phase=Phase.IMAGE, reason="exit code 1", attempt=2))
     assert tally.percent() == 0.0
-    assert tally.nodes["fit01"].state is State.BUSY
+    assert tally.nodes["fit01"].state is NodeState.BUSY
     assert tally.nodes["fit01"].last_word == "round 2 begins, after image: exit code 1"
 
 

@@ -6,7 +6,7 @@ from images import KEY, UUID, signed_image
 from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.errors import TransferFailed, UsageError
 from rhubarbe.imaging.errors import TargetTooSmall
-from rhubarbe.imaging.fitting import Extent
+from rhubarbe.imaging.fitting import ImageExtent
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.errors import DamagedChunk, NotAnImage
 
@@ -55,7 +55,7 @@ def test_chunks_wait_for_the_first_and_the_last_one(gate, order):
         assert gate.admit(index, CHUNKS[index]) == []
     assert gate.begun == []
     assert _numbers(gate.admit(order[-1], CHUNKS[order[-1]])) == list(order)
-    assert gate.begun == [(CHUNKS[0], Extent(len(DISK), len(DISK) // 512))]
+    assert gate.begun == [(CHUNKS[0], ImageExtent(len(DISK), len(DISK) // 512))]
     assert _numbers(gate.admit(7, CHUNKS[2])) == [7]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rhubarbe.frisbee.chunks import ChunkBuffers, store_train
 from rhubarbe.frisbee.errors import MalformedPacket
 from rhubarbe.frisbee.fetching import Fetching
-from rhubarbe.frisbee.multicast import Arrival, Channel, Session
+from rhubarbe.frisbee.multicast import Arrival, Channel, SessionAddress
 from rhubarbe.frisbee.packets import (
     BLOCK_SIZE,
     Ask,
@@ -25,7 +25,7 @@ from rhubarbe.frisbee.packets import (
     encode,
 )
 from rhubarbe.frisbee.receiving import Receiver
-from rhubarbe.frisbee.report import Report
+from rhubarbe.frisbee.report import LineReport
 from rhubarbe.frisbee.sending import Sender
 from rhubarbe.frisbee.trains import BlockHeaders
 from rhubarbe.frisbee.tuning import Tuning
@@ -76,7 +76,7 @@ def channel():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.6.6.5", 0))
         port = probe.getsockname()[1]
-    with Channel(Session("239.6.6.6", port, "127.6.6.5"), exclusive=False) as channel:
+    with Channel(SessionAddress("239.6.6.6", port, "127.6.6.5"), exclusive=False) as channel:
         yield channel
 
 
@@ -115,7 +115,7 @@ def test_no_hostile_packet_writes_a_byte(channel, datagrams, seed):
     chance = random.Random(seed)
     image = chance.randbytes(1 << 20)
     disk = Store()
-    with Fetching(channel, Tuning(), Report(2, 0.0)) as fetching:
+    with Fetching(channel, Tuning(), LineReport(2, 0.0)) as fetching:
         fetching._disk = disk
         _arrive(fetching, channel, encode(Joined(1024), socket.inet_aton(SERVER)), segment=0)
         evil = bytes(1 << 20)

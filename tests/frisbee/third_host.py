@@ -24,7 +24,7 @@ from rhubarbe.frisbee.packets import (
     decode,
     encode,
 )
-from rhubarbe.frisbee.report import Report
+from rhubarbe.frisbee.report import LineReport
 from rhubarbe.frisbee.sending import Sender
 from rhubarbe.frisbee.trains import BlockPackets
 from rhubarbe.frisbee.tuning import Tuning
@@ -79,7 +79,7 @@ class Host:
         self.fetching = Fetching(
             channel,
             Tuning(silence=world.silence, buffers=4, ends_first=True),
-            Report(world.sink, 0.0),
+            LineReport(world.sink, 0.0),
             server=server,
             chunks=CHUNKS,
             quiet=True,

@@ -18,7 +18,7 @@ from rhubarbe.gateway.state import journal as journal_module
 from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 from rhubarbe.shared.trust import user_name
 from rhubarbe.transports.netboot.pxelinux import Pxelinux
 
@@ -395,14 +395,14 @@ def test_a_directory_of_notes_that_cannot_be_read_is_told_and_holds_none_up(
         def names(self):
             raise OSError(errno.EIO, "Input/output error")
 
-    places = State.places
+    places = StateDirectory.places
 
     def with_a_broken_one(state, tell):
         tell("state/4002: cannot be looked into")
         yield Broken(), 4001
         yield from places(state, tell)
 
-    monkeypatch.setattr(State, "places", with_a_broken_one)
+    monkeypatch.setattr(StateDirectory, "places", with_a_broken_one)
     first, second, removed = sweep(tmp_path)
     assert (first, second) == ("state/4002: cannot be looked into", "Input/output error")
     assert removed.startswith("removed")

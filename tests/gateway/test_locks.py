@@ -14,7 +14,7 @@ import pytest
 from rhubarbe.errors import GatewayError
 from rhubarbe.gateway.state.locks import hold
 from rhubarbe.shared.claims import make_claim
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 
 HOLDER = """
 import asyncio, sys
@@ -97,7 +97,7 @@ def squat(tmp_path):
     running = []
 
     def begin(manner, words=b""):
-        with make_claim(State(tmp_path).key(), "node/fit01") as ours:
+        with make_claim(StateDirectory(tmp_path).key(), "node/fit01") as ours:
             name = ours.getsockname().hex()
         other = [] if os.getuid() else ["setpriv", "--reuid=4001", "--regid=4001", "--clear-groups"]
         process = subprocess.Popen(
@@ -169,7 +169,7 @@ async def test_a_holder_that_is_stopped_is_named(tmp_path):
 
 async def test_who_asks_and_goes_away_does_not_disturb_the_holder(tmp_path):
     async with hold(tmp_path, "load", ["fit01"], 0):
-        with make_claim(State(tmp_path).key(), "node/fit02") as other:
+        with make_claim(StateDirectory(tmp_path).key(), "node/fit02") as other:
             address = other.getsockname().replace(b"fit02", b"fit01")
         for _ in range(300):
             with socket.socket(socket.AF_UNIX) as asker:

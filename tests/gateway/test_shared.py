@@ -9,10 +9,10 @@ import pytest
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.state.history import History, Run
 from rhubarbe.gateway.state.journal import Journal
-from rhubarbe.images import OpenImage
-from rhubarbe.images.copying import copied
+from rhubarbe.repository import OpenImage
+from rhubarbe.repository.copying import copied
 from rhubarbe.shared.directory import READABLE
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 
 
 @pytest.fixture(autouse=True, params=[0o077, 0o027])
@@ -30,7 +30,7 @@ def modes(directory):
 
 
 def test_a_shared_directory_is_reached_by_all(tmp_path):
-    with State(tmp_path / "var" / "lib" / "state").make():
+    with StateDirectory(tmp_path / "var" / "lib" / "state").make():
         pass
     last = 0o1777 if os.getuid() == 0 else 0o755
     assert modes(tmp_path) == {"var": 0o755, "var/lib": 0o755, "var/lib/state": last}
@@ -38,7 +38,7 @@ def test_a_shared_directory_is_reached_by_all(tmp_path):
 
 def test_one_that_is_there_stays_as_it_is(tmp_path):
     (tmp_path / "mine").mkdir(0o700)
-    with State(tmp_path / "mine").make():
+    with StateDirectory(tmp_path / "mine").make():
         pass
     assert modes(tmp_path) == {"mine": 0o700}
 

@@ -13,7 +13,7 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, NodeFailed, Phase
 from rhubarbe.gateway.engines.base import Consignment, Recipient
 from rhubarbe.gateway.engines.udpcast import Udpcast
-from rhubarbe.images import OpenImage
+from rhubarbe.repository import OpenImage
 
 SENDER = """\
 #!{python} -ISu

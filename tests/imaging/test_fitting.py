@@ -9,7 +9,7 @@ import pytest
 
 from rhubarbe.imaging.errors import TargetTooSmall, WrongSectorSize
 from rhubarbe.imaging.firstchunk import FirstChunk
-from rhubarbe.imaging.fitting import Disk, Extent, Fate, Fit, fit
+from rhubarbe.imaging.fitting import Fate, Fit, ImageExtent, TargetDisk, fit
 from rhubarbe.ndz.check import check_file
 from rhubarbe.ndz.header import CHUNK, Region
 
@@ -201,13 +201,13 @@ def first_of(image):
 def test_sectors_of_another_size(make_gpt, programs, tools, tmp_path):
     disk, image = make_gpt(32)
     programs.zip(disk, image)
-    extent = Extent(32 * MIB, 65536)
+    extent = ImageExtent(32 * MIB, 65536)
     for sector_size in (None, 512):
-        assert fit(first_of(image), extent, Disk("/dev/x", 32 * MIB, sector_size)) == Fit()
+        assert fit(first_of(image), extent, TargetDisk("/dev/x", 32 * MIB, sector_size)) == Fit()
     with pytest.raises(
         WrongSectorSize, match=r"have 4096 bytes, the image is of .* sectors of 512"
     ):
-        fit(first_of(image), extent, Disk("/dev/x", 32 * MIB, 4096))
+        fit(first_of(image), extent, TargetDisk("/dev/x", 32 * MIB, 4096))
 
 
 @pytest.mark.parametrize(("block", "fits"), [(1024, False), (4096, True)])
@@ -219,7 +219,7 @@ def test_a_filesystem_without_a_table_needs_blocks_that_are_large_enough(
     tools.junk(disk, 16 * MIB)
     tools.run("mke2fs", "-q", "-F", "-b", block, disk)
     programs.zip(disk, image)
-    target, extent = Disk("/dev/x", 16 * MIB, 4096), Extent(16 * MIB, 32768)
+    target, extent = TargetDisk("/dev/x", 16 * MIB, 4096), ImageExtent(16 * MIB, 32768)
     if fits:
         assert fit(first_of(image), extent, target) == Fit()
         return
@@ -227,14 +227,14 @@ def test_a_filesystem_without_a_table_needs_blocks_that_are_large_enough(
         fit(first_of(image), extent, target)
     programs.zip("-r", "--sector-size", "4096", disk, image)
     for sector_size in (512, 4096):
-        assert fit(first_of(image), extent, Disk("/dev/x", 16 * MIB, sector_size)) == Fit()
+        assert fit(first_of(image), extent, TargetDisk("/dev/x", 16 * MIB, sector_size)) == Fit()
 
 
 def test_data_beyond_the_end_is_refused_where_there_is_no_table(programs, tools, tmp_path):
     disk, image = tools.junk(tmp_path / "disk.img", MIB), tmp_path / "image.ndz"
     programs.zip("-r", disk, image)
     with pytest.raises(TargetTooSmall, match="data up to byte 1048576, the disk ends at 1048064"):
-        fit(first_of(image), Extent(MIB, 2048), Disk("/dev/x", MIB - 512, 512))
+        fit(first_of(image), ImageExtent(MIB, 2048), TargetDisk("/dev/x", MIB - 512, 512))
 
 
 def test_what_is_dropped_and_what_is_changed():

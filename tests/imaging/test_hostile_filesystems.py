@@ -9,7 +9,7 @@ from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.disk.ranges import merge
 from rhubarbe.imaging.filesystems import identify as identifying
 from rhubarbe.imaging.filesystems import partclone, superblocks
-from rhubarbe.imaging.filesystems.usage import Place
+from rhubarbe.imaging.filesystems.usage import PartitionPlace
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -55,7 +55,7 @@ def test_any_bytes_give_an_answer(disks, data, kind):
         whole = altered if offset + count <= MIB else disk
         return bytes(whole[offset : min(offset + count, cut)])
 
-    place = Place("disk", 0, cut, is_all=True)
+    place = PartitionPlace("disk", 0, cut, is_all=True)
     found = identifying.find_usage(read_at, place)
     assert found.end <= place.sectors
     assert all(0 <= low < high <= found.end for low, high in found.used)

@@ -16,8 +16,8 @@ from rhubarbe.imaging.layout import (
     LAST_EDGE,
     LONG_TAIL,
     MIN_FREE,
-    Choice,
     Layout,
+    PartitionChoice,
     plan,
 )
 from rhubarbe.imaging.source import Source
@@ -78,7 +78,7 @@ def plan_of(tmp_path):
                 file.write(content)
             file.truncate(sectors * 512)
         with Source(str(disk)) as source:
-            layout = plan(source, Choice(**choice))
+            layout = plan(source, PartitionChoice(**choice))
         layout.remarks = [words.replace(str(disk), "DISK") for words in layout.remarks]
         return layout
 
@@ -96,7 +96,7 @@ def planned(tmp_path):
         with disk.open("r+b") as file:
             file.truncate(SECTORS * 512)
         with Source(str(disk)) as source:
-            return plan(source, Choice())
+            return plan(source, PartitionChoice())
 
     return planned
 

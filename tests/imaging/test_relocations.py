@@ -8,7 +8,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhubarbe.imaging.relocations import Place, relocated, unknown_kinds
+from rhubarbe.imaging.relocations import Slice, relocated, unknown_kinds
 from rhubarbe.ndz.header import ChunkHeader, Region, Relocation, parse_header
 from rhubarbe.ndz.relocations import check_relocations
 
@@ -23,7 +23,7 @@ def header(*relocations):
 def relocate(data, header, start, size, step=64):
     """Relocate in place, from pieces of any length."""
     pieces = (bytes(data[at : at + step]) for at in range(0, len(data), step))
-    data[:] = b"".join(relocated(pieces, header, Place(start, size)))
+    data[:] = b"".join(relocated(pieces, header, Slice(start, size)))
 
 
 def label(partitions):

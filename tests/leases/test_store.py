@@ -16,7 +16,7 @@ from rhubarbe.leases.store import Store
 from rhubarbe.leases.user import User, user_of
 from rhubarbe.shared.claims import make_claim
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 
 ME = user_of(os.getuid())
 STRANGER = User(12345, "uid 12345")
@@ -81,7 +81,7 @@ def test_processes_that_add_at_once_take_turns(store, tmp_path):
 
 def test_a_lock_that_is_kept_is_given_up_and_its_holder_told(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "LOCK_WAIT_S", 0.2)
-    with make_claim(State(tmp_path / "state").key(), "leases"):
+    with make_claim(StateDirectory(tmp_path / "state").key(), "leases"):
         told = rf"{ME.name} .pid {os.getpid()}. has kept the leases locked for 0\.2 s"
         with pytest.raises(LeaseError, match=told), store.locked():
             pass
@@ -92,7 +92,7 @@ def test_a_lock_that_is_kept_is_given_up_and_its_holder_told(store, tmp_path, mo
 def test_a_lock_whose_holder_is_just_gone_was_somebody_s(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "LOCK_WAIT_S", 0.0)
     monkeypatch.setattr(stored, "ask", lambda *_: None)
-    with make_claim(State(tmp_path / "state").key(), "leases"):
+    with make_claim(StateDirectory(tmp_path / "state").key(), "leases"):
         words = f"{tmp_path / 'state'}: somebody has kept the leases locked for 0 s"
         with pytest.raises(LeaseError) as caught, store.locked():
             pass

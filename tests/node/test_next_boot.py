@@ -15,7 +15,7 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.node import next_boot as next_boot_module
 from rhubarbe.node.next_boot import NextBoot
 from rhubarbe.shared.directory import Directory
-from rhubarbe.transports.netboot.pxelinux import Pxelinux, Values
+from rhubarbe.transports.netboot.pxelinux import Pxelinux, PxelinuxValues
 
 MAC = "02:00:00:00:00:0A"
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
@@ -24,7 +24,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a dire
 def make(directory, mac=MAC, entry="pxefrisbee"):
     """Return what makes a node boot the ramdisk by a link in this directory."""
     pxelinux = PxelinuxSettings(config_dir=directory, frisbee_image=entry)
-    return NextBoot(Pxelinux(Values(), mac, Settings(pxelinux=pxelinux)))
+    return NextBoot(Pxelinux(PxelinuxValues(), mac, Settings(pxelinux=pxelinux)))
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from absent import AbsentDoors, entry
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.config.settings import NetworkingSettings, NodesSettings, Shell
+from rhubarbe.config.settings import NetworkingSettings, NodesSettings, RamdiskShell
+from rhubarbe.dialogue import MOST_TOLD
 from rhubarbe.displays import wording
 from rhubarbe.errors import Mistrusted, Refused, Unreachable
 from rhubarbe.events import NodeSaid, Progress
 from rhubarbe.inventory import Interface
 from rhubarbe.node import Doors, Node
 from rhubarbe.node import ramdisk as ramdisk_module
-from rhubarbe.ramdisk import MOST_TOLD
 
 HERE = replace(entry(), control=Interface("fit01", "127.0.0.1", "02:00:00:00:00:01"))
 
@@ -98,7 +98,7 @@ async def test_a_wrong_host_key_after_a_reset_is_believed_the_second_time(
 
     monkeypatch.setattr(ramdisk_module, "FORGIVEN_S", 0.01)
     settings = Settings(
-        nodes=NodesSettings(ramdisk_shell=Shell.SSH, timeout_before_telnet=30),
+        nodes=NodesSettings(ramdisk_shell=RamdiskShell.SSH, timeout_before_telnet=30),
         networking=NetworkingSettings(telnet_backoff=0.01),
     )
     node = Node(entry(), AbsentDoors(settings), Bus())

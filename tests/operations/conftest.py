@@ -16,6 +16,9 @@ import pytest
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.config import settings as configured
+from rhubarbe.dialogue import BEGIN_MARK
+from rhubarbe.dialogue.images import DISK_MARK
+from rhubarbe.dialogue.session import STATUS_MARK
 from rhubarbe.errors import CardError, CommandFailed, Unreachable
 from rhubarbe.events import Finished, Phase
 from rhubarbe.gateway.state.history import History
@@ -23,9 +26,6 @@ from rhubarbe.gateway.state.locks import hold
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Doors, power
 from rhubarbe.operations import fleet
-from rhubarbe.ramdisk import BEGIN_MARK
-from rhubarbe.ramdisk.images import DISK_MARK
-from rhubarbe.ramdisk.session import STATUS_MARK
 
 DATA = Path(__file__).parents[1] / "data" / "ndz"
 IMAGE = lzma.decompress((DATA / "d4-raw.ndz.xz").read_bytes())

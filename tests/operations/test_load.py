@@ -10,9 +10,9 @@ import pytest
 from rhubarbe.errors import GatewayError, ImageError, Unreachable
 from rhubarbe.events import ImageChosen, NodeFailed, NodeNoted, NodeRetried, Notice, Phase, Started
 from rhubarbe.gateway.state.locks import hold
-from rhubarbe.images import OpenImage, opening
 from rhubarbe.operations import vouching
 from rhubarbe.operations.load import LoadRequest, load
+from rhubarbe.repository import OpenImage, opening
 
 
 @pytest.fixture

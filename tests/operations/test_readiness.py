@@ -7,10 +7,10 @@ import pytest
 from rhubarbe.bus import Bus
 from rhubarbe.errors import ImageError, Unreachable
 from rhubarbe.events import NodeFailed, NodeNoted, NodeSucceeded, Notice, Phase
-from rhubarbe.images import parse_stamps
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.operations import readiness
 from rhubarbe.operations.readiness import Readiness, WantedImage
+from rhubarbe.repository import parse_stamps
 
 OLD = "2026-11-24@10:00:00 - node fit01 - image old - by alice"
 NEW = "2026-11-25@10:00:00 - node fit01 - image mine - by alice - a comment"

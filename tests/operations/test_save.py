@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rhubarbe.dialogue import LONGEST_STAMP
 from rhubarbe.errors import CommandFailed, GatewayError
 from rhubarbe.events import (
     CollectorReady,
@@ -23,7 +24,6 @@ from rhubarbe.gateway.state.locks import hold
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.operations import save as save_module
 from rhubarbe.operations.save import SHORTENED, SaveRequest, save
-from rhubarbe.ramdisk import LONGEST_STAMP
 
 INTERFACE = Interface("fit01", "10.0.0.1", "02:00:00:00:00:01")
 

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from rhubarbe.errors import ImageError
-from rhubarbe.images import OpenImage
 from rhubarbe.operations import unchanged
 from rhubarbe.operations.unchanged import Unchanged
+from rhubarbe.repository import OpenImage
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from emulated import differing_blocks, start_testbed
 from hostile_nodes import CARDS, SSH, TELNET, HostileNode, ssh_server
 
-from rhubarbe.ramdisk import MOST_TOLD
+from rhubarbe.dialogue import MOST_TOLD
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(300)]
 

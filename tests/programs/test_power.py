@@ -13,7 +13,7 @@ from emulated import events, start_testbed, wait_for_event
 from golden import assert_golden, transcript
 
 from rhubarbe.shared.claims import make_claim
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
 
@@ -170,7 +170,7 @@ def test_events_for_programs(site):
 def test_a_node_that_another_command_works_on_is_left_alone(site):
     site.run("rhubarbe-usrpoff", "9")
     before = site.log()
-    with make_claim(State(site.directory / "state").key(), "node/fit09"):
+    with make_claim(StateDirectory(site.directory / "state").key(), "node/fit09"):
         for verb in ("on", "off", "reset", "usrpon", "usrpoff", "bothoff", "bye"):
             done = site.run(f"rhubarbe-{verb}", "9", "10")
             assert (done.returncode, done.stdout) == (1, ""), verb

@@ -5,7 +5,7 @@ import pytest
 from rhubarbe.testbed.boot import (
     Found,
     Key,
-    State,
+    MachineState,
     after_key,
     boot_order,
     link_name,
@@ -13,27 +13,27 @@ from rhubarbe.testbed.boot import (
     restarts,
 )
 
-ON = [State.BOOTING, State.RAMDISK, State.DISK, State.DEAD]
+ON = [MachineState.BOOTING, MachineState.RAMDISK, MachineState.DISK, MachineState.DEAD]
 
 
 @pytest.mark.parametrize("state", ON)
 def test_keys_of_a_machine_that_is_on(state):
     assert after_key(state, Key.ON) is state
-    assert after_key(state, Key.OFF) is State.OFF
-    assert after_key(state, Key.RESET) is State.BOOTING
+    assert after_key(state, Key.OFF) is MachineState.OFF
+    assert after_key(state, Key.RESET) is MachineState.BOOTING
     assert restarts(state, Key.RESET)
     assert not restarts(state, Key.ON)
 
 
 def test_only_on_wakes_a_machine_that_is_off():
-    assert after_key(State.OFF, Key.ON) is State.BOOTING
+    assert after_key(MachineState.OFF, Key.ON) is MachineState.BOOTING
     for key in (Key.OFF, Key.RESET):
-        assert after_key(State.OFF, key) is State.OFF
-        assert not restarts(State.OFF, key)
+        assert after_key(MachineState.OFF, key) is MachineState.OFF
+        assert not restarts(MachineState.OFF, key)
 
 
 def test_what_the_card_says_of_each_state():
-    assert [state for state in State if not state.has_power] == [State.OFF]
+    assert [state for state in MachineState if not state.has_power] == [MachineState.OFF]
 
 
 def test_the_link_has_the_address_in_lower_case():

@@ -7,7 +7,7 @@ import pytest
 
 from rhubarbe.annexe.errors import Misused
 from rhubarbe.testbed import drives
-from rhubarbe.testbed.drives import Drive, Wish
+from rhubarbe.testbed.drives import Drive, DriveWish
 
 GIB = 1 << 30
 
@@ -20,11 +20,14 @@ def meant_by(*texts, node="fit02"):
 @pytest.mark.parametrize(
     ("text", "wish"),
     [
-        ("nvme", Wish("", "nvme")),
-        ("fit02:scsi", Wish("fit02", "scsi")),
-        ("sata:3T", Wish("", "sata", 3 << 40)),
-        ("fit02:nvme:2G,serial=A-1,meant", Wish("fit02", "nvme", 2 * GIB, "A-1", is_meant=True)),
-        ("virtio:64M,sector=4096", Wish("", "virtio", 64 << 20, sector=4096)),
+        ("nvme", DriveWish("", "nvme")),
+        ("fit02:scsi", DriveWish("fit02", "scsi")),
+        ("sata:3T", DriveWish("", "sata", 3 << 40)),
+        (
+            "fit02:nvme:2G,serial=A-1,meant",
+            DriveWish("fit02", "nvme", 2 * GIB, "A-1", is_meant=True),
+        ),
+        ("virtio:64M,sector=4096", DriveWish("", "virtio", 64 << 20, sector=4096)),
     ],
 )
 def test_a_wish_is_read(text, wish):

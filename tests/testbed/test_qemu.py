@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.annexe.errors import Misused, ProgramFailed
+from rhubarbe.testbed import bootserver, qemu, qemu_machines
 from rhubarbe.testbed import built as building
-from rhubarbe.testbed import machines, netboot, qemu
 from rhubarbe.testbed.boot import Key
-from rhubarbe.testbed.drives import Drive, Wish
+from rhubarbe.testbed.drives import Drive, DriveWish
 from rhubarbe.testbed.faults import Faults, by_node, parse
 from rhubarbe.testbed.namespace import PrivateNetwork
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
@@ -152,11 +152,11 @@ def test_commas_in_paths_are_told_apart_from_those_of_options(place):
 def test_what_machines_cannot_do_is_refused(tmp_path, options, said):
     plan = Plan(directory=tmp_path, numbers=[1], **options)
     with pytest.raises(Misused, match=said):
-        machines.Machines().check(plan)
+        qemu_machines.QemuMachines().check(plan)
 
 
 def test_a_disk_of_no_machine_is_refused(tmp_path):
-    kind = machines.Machines(wishes=[Wish("fit02", "nvme")])
+    kind = qemu_machines.QemuMachines(wishes=[DriveWish("fit02", "nvme")])
     with pytest.raises(Misused, match="fit02, which is not in this testbed"):
         kind.check(Plan(directory=tmp_path, numbers=[1]))
 
@@ -170,41 +170,41 @@ def site_of(directory, *numbers):
 
 def test_the_configuration_says_which_disk_is_meant(tmp_path):
     wishes = [
-        Wish("", "nvme"),
-        Wish("fit02", "scsi"),
-        Wish("fit03", "virtio"),
-        Wish("fit03", "virtio", is_meant=True),
+        DriveWish("", "nvme"),
+        DriveWish("fit02", "scsi"),
+        DriveWish("fit03", "virtio"),
+        DriveWish("fit03", "virtio", is_meant=True),
     ]
-    kind = machines.Machines(wishes=wishes)
+    kind = qemu_machines.QemuMachines(wishes=wishes)
     assert kind.settings(site_of(tmp_path, 1, 2, 3, 4))["frisbee"] == {
         "hard_drive": "/dev/nvme0n1",
         "root_partition": "/dev/nvme0n1p1",
         "hard_drive.fit02": "/dev/sda",
         "hard_drive.fit03": "serial=fit03-2",
     }
-    usual = machines.Machines().settings(site_of(tmp_path, 1))["frisbee"]
+    usual = qemu_machines.QemuMachines().settings(site_of(tmp_path, 1))["frisbee"]
     assert usual == {"hard_drive": "/dev/vda", "root_partition": "/dev/vda1"}
 
 
 async def test_a_machine_boots_what_is_meant_of_its_disks(tmp_path):
     site = site_of(tmp_path, 1)
-    wishes = [Wish("", "virtio"), Wish("", "usb", serial="S", is_meant=True)]
+    wishes = [DriveWish("", "virtio"), DriveWish("", "usb", serial="S", is_meant=True)]
     async with asyncio.TaskGroup() as tasks:
-        kind = machines.Machines(wishes=wishes)
+        kind = qemu_machines.QemuMachines(wishes=wishes)
         made = kind.machine(site, site.names[0], PrivateNetwork(), tasks).chassis
     assert made.disk == site.disk("fit01")
     assert made.drives == [
         Drive(site.disk("fit01-1"), "virtio", "fit01-1", boot_order=3),
         Drive(site.disk("fit01"), "usb", "S", boot_order=2),
     ]
-    assert made.memory_mib == machines.MEMORY_OF_ALL_DRIVERS
+    assert made.memory_mib == qemu_machines.MEMORY_OF_ALL_DRIVERS
 
 
 def test_a_ramdisk_of_one_s_own_is_looked_at_first(tmp_path):
     ramdisk = tmp_path / "mine"
     (ramdisk / "pxelinux.cfg").mkdir(parents=True)
     (ramdisk / "vmlinuz").touch()
-    kind = machines.Machines(ramdisk=ramdisk)
+    kind = qemu_machines.QemuMachines(ramdisk=ramdisk)
     with pytest.raises(Misused, match=r"no initrd, pxelinux.cfg/pxefrisbee there; do: rhubarbe-ra"):
         kind.check(Plan(directory=tmp_path, numbers=[1]))
     with pytest.raises(Misused, match="which key opens it"):
@@ -261,7 +261,7 @@ async def test_a_build_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_each_machine_has_its_address_from_dnsmasq(tmp_path):
-    words = netboot._options(tmp_path / "tree", tmp_path, {"02:AB:00:01:00:01": "10.77.1.2"})
+    words = bootserver._options(tmp_path / "tree", tmp_path, {"02:AB:00:01:00:01": "10.77.1.2"})
     assert "--dhcp-host=02:ab:00:01:00:01,10.77.1.2" in words
     assert f"--tftp-root={tmp_path}/tree" in words
 

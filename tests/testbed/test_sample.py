@@ -8,7 +8,7 @@ import pytest
 
 from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
 from rhubarbe.testbed import programs, sample
-from rhubarbe.testbed.disk import Disk
+from rhubarbe.testbed.disk import DiskFile
 
 OFFSET = sample.PARTITION_SECTOR * sample.SECTOR
 
@@ -19,7 +19,7 @@ async def disk(tmp_path):
     workroom.mkdir()
     path = tmp_path / "disk.img"
     await sample.build(sample.sample(2), path, workroom, "ssh-ed25519 AAAA somebody\n")
-    return Disk(path, asyncio.Semaphore(2))
+    return DiskFile(path, asyncio.Semaphore(2))
 
 
 def overwrite(path, position, content):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from rhubarbe.transports.http_get import LONGEST_ANSWER, Answer, HttpError, get, parse
+from rhubarbe.transports.http_get import LONGEST_ANSWER, HttpAnswer, HttpError, get, parse
 
 IP = "127.0.0.1"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -127,7 +127,7 @@ async def test_it_is_read_in_whatever_pieces_it_comes(name):
 
 @pytest.mark.parametrize("name", ["as it should be", "chunks", "a length and chunks"])
 async def test_who_says_where_it_ends_need_not_hang_up(name):
-    assert parse(READ[name], ended=False) == Answer(200, b"on\n")
+    assert parse(READ[name], ended=False) == HttpAnswer(200, b"on\n")
 
 
 @pytest.mark.parametrize(("said", "words"), UNREADABLE.values(), ids=UNREADABLE.keys())
@@ -140,12 +140,12 @@ async def test_it_is_refused(saying, said, words):
 async def test_nothing_is_unpacked():
     """A bomb stays as small as it was sent."""
     said = OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"
-    assert parse(said, ended=True) == Answer(200, b"\x1f\x8b\x08\x00")
+    assert parse(said, ended=True) == HttpAnswer(200, b"\x1f\x8b\x08\x00")
 
 
 @pytest.mark.parametrize("status", [204, 304])
 async def test_what_has_no_text_is_not_waited_for(status):
-    assert parse(b"HTTP/1.1 %d x\r\n\r\n" % status, ended=False) == Answer(status, b"")
+    assert parse(b"HTTP/1.1 %d x\r\n\r\n" % status, ended=False) == HttpAnswer(status, b"")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_who_answers_before_the_question_and_hangs_up_by_a_reset_is_read(l
 
     async with listening(hasty) as port, asyncio.timeout(10):
         for _ in range(5):
-            assert await get(IP, port, "/status") == Answer(200, b"on\n")
+            assert await get(IP, port, "/status") == HttpAnswer(200, b"on\n")
 
 
 async def test_the_question_is_one_that_all_understand(listening):

@@ -6,7 +6,7 @@ import contextlib
 import asyncssh
 import pytest
 
-from rhubarbe.config.settings import NetworkingSettings, Shell
+from rhubarbe.config.settings import NetworkingSettings, RamdiskShell
 from rhubarbe.errors import Refused, Unreachable
 from rhubarbe.transports.shell import open_session, shell_port
 from rhubarbe.transports.ssh import open_shell
@@ -82,7 +82,7 @@ async def test_what_is_sent_and_said_passes(keys):
     node = Node(keys, shell)
     async with node.serving() as port, asyncio.timeout(10):
         networking = NetworkingSettings(ssh_port=port, ssh_key=str(keys / "known"))
-        async with open_session(Shell.SSH, IP, networking) as session:
+        async with open_session(RamdiskShell.SSH, IP, networking) as session:
             await session.send("frisbee; exit\n")
             assert await gather(session) == "/ # FRISBEE; EXIT\r\nété"
     assert node.terminals == [("dumb", None)]
@@ -90,8 +90,8 @@ async def test_what_is_sent_and_said_passes(keys):
 
 def test_each_shell_has_its_port():
     networking = NetworkingSettings(ssh_port=2222, telnet_port=2323)
-    assert shell_port(Shell.SSH, networking) == 2222
-    assert shell_port(Shell.TELNET, networking) == 2323
+    assert shell_port(RamdiskShell.SSH, networking) == 2222
+    assert shell_port(RamdiskShell.TELNET, networking) == 2323
 
 
 async def test_who_has_another_key_is_refused(keys):

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed
 from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
@@ -61,7 +61,7 @@ class Aria2:
                 f"--bt-stop-timeout={stalled}",
             ]
         )
-        command = ramdisk.fetch_by_aria2(
+        command = dialogue.fetch_by_aria2(
             f"{aria2.client} {options} {aria2.client_options}".strip(),
             seeder.url,
             aria2.directory,
@@ -70,7 +70,7 @@ class Aria2:
         )
         yield Delivery(
             command,
-            ramdisk.AriaTranscript(consignment.chunks),
+            dialogue.AriaTranscript(consignment.chunks),
             consignment.silence,
             seeder.child.alarm,
         )
@@ -110,7 +110,7 @@ async def _torrent(image: Path, announce: str) -> Torrent:
     """Make the torrent in a thread, which stops soon when we are cancelled."""
     stop = threading.Event()
     try:
-        return await asyncio.to_thread(make_torrent, image, ramdisk.IMAGE_NAME, announce, stop)
+        return await asyncio.to_thread(make_torrent, image, dialogue.IMAGE_NAME, announce, stop)
     except OSError as error:
         raise GatewayError(f"{image}: cannot be read: {error.strerror}") from error
     finally:

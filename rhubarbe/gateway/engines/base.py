@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
@@ -20,7 +20,7 @@ S = TypeVar("S")
 SILENT_CHUNKS = 10
 
 
-class Image(Protocol):
+class HeldImage(Protocol):
     """An image that is open: what is served is what was checked, whatever has its name by now."""
 
     @property
@@ -40,7 +40,7 @@ class Image(Protocol):
 class Consignment:
     """What is to be brought where: an image of `size` bytes, from our `address` to the nodes."""
 
-    image: Image
+    image: HeldImage
     size: int
     nodes: tuple[str, ...]
     address: str
@@ -89,7 +89,7 @@ class Delivery:
     """
 
     command: str
-    transcript: ramdisk.ImageTranscript
+    transcript: dialogue.ImageTranscript
     silence: float
     alarm: Callable[[], Coroutine[Any, Any, NoReturn]]
 
@@ -102,11 +102,11 @@ class Recipient:
     ip: str
     disk: str
     settings: Settings
-    proof: ramdisk.Proof | None = None
+    proof: dialogue.Proof | None = None
 
-    def unzip(self, *, verify: bool) -> ramdisk.Unzip:
+    def unzip(self, *, verify: bool) -> dialogue.Unzip:
         """Return how imageunzip writes the image there."""
-        return ramdisk.Unzip(self.settings.frisbee.imageunzip, self.disk, self.proof, verify)
+        return dialogue.Unzip(self.settings.frisbee.imageunzip, self.disk, self.proof, verify)
 
 
 class Engine(Protocol):

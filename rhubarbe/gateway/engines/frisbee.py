@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
 from rhubarbe.gateway.engines.frisbeed import serve
 
@@ -34,7 +34,7 @@ class Frisbee:
         """Wait for the server; raises GatewayError."""
         server = await self._server.ready()
         session = server.session
-        command = ramdisk.write_image(
+        command = dialogue.write_image(
             to.settings.frisbee.client,
             to.ip,
             session.group,
@@ -45,5 +45,5 @@ class Frisbee:
             verify=self._consignment.verifies,
         )
         yield Delivery(
-            command, ramdisk.FrisbeeTranscript(), self._consignment.silence, server.alarm
+            command, dialogue.FrisbeeTranscript(), self._consignment.silence, server.alarm
         )

@@ -14,26 +14,26 @@ TOLD = 50
 PEER_ID = 20
 
 # The address that a peer speaks from, and what it calls itself: so nobody speaks for another.
-Key = tuple[str, bytes]
+PeerKey = tuple[str, bytes]
 
 
-class Peers:
+class TorrentPeers:
     """Where the peers of a torrent can be reached, in the compact form of BEP 23."""
 
     def __init__(self, home: str) -> None:
         self._home = home
-        self._seeders: dict[Key, bytes] = {}
-        self._others: dict[Key, bytes] = {}
+        self._seeders: dict[PeerKey, bytes] = {}
+        self._others: dict[PeerKey, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._seeders) + len(self._others)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: PeerKey) -> None:
         """Forget a peer that has stopped."""
         self._seeders.pop(key, None)
         self._others.pop(key, None)
 
-    def note(self, key: Key, where: bytes, *, has_all: bool) -> bool:
+    def note(self, key: PeerKey, where: bytes, *, has_all: bool) -> bool:
         """Note a peer; tell whether it is a seeder of ours."""
         self.forget(key)
         if has_all and key[0] == self._home and len(self._seeders) < MOST_SEEDERS:
@@ -47,12 +47,12 @@ class Peers:
         self._others[key] = where
         return False
 
-    def told(self, key: Key) -> bytes:
+    def told(self, key: PeerKey) -> bytes:
         """Return of whom a peer is told: our seeders, and some of the others by chance."""
         seeders = list(_all_but(key, self._seeders))
         others = list(_all_but(key, self._others))
         return b"".join(seeders + random.sample(others, min(TOLD - len(seeders), len(others))))
 
 
-def _all_but(key: Key, peers: dict[Key, bytes]) -> Iterator[bytes]:
+def _all_but(key: PeerKey, peers: dict[PeerKey, bytes]) -> Iterator[bytes]:
     return (where for other, where in peers.items() if other != key)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from rhubarbe.errors import GatewayError
-from rhubarbe.gateway.engines.peers import PEER_ID, Peers
+from rhubarbe.gateway.engines.peers import PEER_ID, TorrentPeers
 from rhubarbe.gateway.engines.torrent import Torrent, bencode
 
 TORRENT_PATH = "/image.torrent"
@@ -37,7 +37,7 @@ NO_QUESTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TrackerAnswer:
     """What is answered: an HTTP status with its reason, and a body."""
 
     status: str
@@ -53,24 +53,24 @@ class Tracker:
     def __init__(self, home: str) -> None:
         self.torrent: Torrent | None = None
         self.seeded = asyncio.Event()
-        self._peers = Peers(home)
+        self._peers = TorrentPeers(home)
         self._asking: Counter[str] = Counter()
 
-    def answer(self, target: str, ip: str) -> Answer:
+    def answer(self, target: str, ip: str) -> TrackerAnswer:
         """Answer a question for a path with its query, from an address."""
         path, _, query = target.partition("?")
         if self.torrent is None or path not in (TORRENT_PATH, ANNOUNCE_PATH):
-            return Answer("404 Not Found")
+            return TrackerAnswer("404 Not Found")
         if path == TORRENT_PATH:
-            return Answer("200 OK", self.torrent.content)
+            return TrackerAnswer("200 OK", self.torrent.content)
         return self._announce(_parameters(query), ip, self.torrent.info_hash)
 
-    def _announce(self, given: Mapping[str, bytes], ip: str, info_hash: bytes) -> Answer:
+    def _announce(self, given: Mapping[str, bytes], ip: str, info_hash: bytes) -> TrackerAnswer:
         peer, port = given.get("peer_id", b""), given.get("port", b"")
         if given.get("info_hash") != info_hash or len(peer) != PEER_ID:
-            return Answer("200 OK", bencode({b"failure reason": b"no such torrent here"}))
+            return TrackerAnswer("200 OK", bencode({b"failure reason": b"no such torrent here"}))
         if not _PORT.fullmatch(port) or not 0 < int(port) <= HIGHEST_PORT:
-            return Answer("200 OK", bencode({b"failure reason": b"no port"}))
+            return TrackerAnswer("200 OK", bencode({b"failure reason": b"no port"}))
         key = (ip, peer)
         if given.get("event") == b"stopped":
             self._peers.forget(key)
@@ -79,7 +79,7 @@ class Tracker:
             if self._peers.note(key, where, has_all=given.get("left") == b"0"):
                 self.seeded.set()
         told = self._peers.told(key)
-        return Answer("200 OK", bencode({b"interval": INTERVAL_S, b"peers": told}))
+        return TrackerAnswer("200 OK", bencode({b"interval": INTERVAL_S, b"peers": told}))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, for one question; one too many is closed at once."""
@@ -100,7 +100,7 @@ class Tracker:
             async with asyncio.timeout(LIMIT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target, _ = head.decode("latin-1").split(" ", 2)
-                answer = self.answer(target, ip) if method == "GET" else Answer("400 Bad")
+                answer = self.answer(target, ip) if method == "GET" else TrackerAnswer("400 Bad")
                 writer.write(_response(answer))
                 await writer.drain()
 
@@ -110,7 +110,7 @@ def _parameters(query: str) -> dict[str, bytes]:
     return {name: unquote_to_bytes(value) for name, _, value in pairs}
 
 
-def _response(answer: Answer) -> bytes:
+def _response(answer: TrackerAnswer) -> bytes:
     head = (
         f"HTTP/1.1 {answer.status}\r\nContent-Type: application/x-bittorrent\r\n"
         f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"

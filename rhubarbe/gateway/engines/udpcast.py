@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
-from rhubarbe import ramdisk
+from rhubarbe import dialogue
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed, NodeFailed
 from rhubarbe.gateway.engines.base import Consignment, Delivery, Recipient
@@ -108,13 +108,13 @@ class Udpcast:
                 *("--start-timeout", str(2 * CONNECT_WITHIN_S)),
             ]
         )
-        command = ramdisk.receive_by_udpcast(
+        command = dialogue.receive_by_udpcast(
             f"{udpcast.receiver} {receiver} {udpcast.receiver_options}".strip(),
             to.unzip(verify=self._consignment.verifies),
         )
         return Delivery(
             command,
-            ramdisk.UnzipTranscript(self._consignment.chunks),
+            dialogue.UnzipTranscript(self._consignment.chunks),
             self._consignment.silence + HELD_UP_S,
             sender.alarm,
         )

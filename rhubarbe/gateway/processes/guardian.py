@@ -21,7 +21,7 @@ from rhubarbe.gateway.processes.programs import end_process
 
 MARK = "RHUBARBE_GUARDED"
 
-Record = tuple[str, str, str]
+GuardedThing = tuple[str, str, str]
 
 
 class Guardian:
@@ -30,7 +30,7 @@ class Guardian:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._pipe = -1
-        self._guarded: dict[str, Record] = {}
+        self._guarded: dict[str, GuardedThing] = {}
         self._token = secrets.token_hex(16)
 
     async def __aenter__(self) -> Self:
@@ -102,7 +102,7 @@ class Guardian:
             yield
 
     @contextlib.contextmanager
-    def _guarding(self, record: Record, opposite: str) -> Iterator[None]:
+    def _guarding(self, record: GuardedThing, opposite: str) -> Iterator[None]:
         self._guarded[record[1]] = record
         self._tell(*record)
         try:

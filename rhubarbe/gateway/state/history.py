@@ -20,7 +20,7 @@ from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import NodeResult
 from rhubarbe.gateway.state.ordering import in_order
 from rhubarbe.shared.directory import Directory
-from rhubarbe.shared.state import State, Tell, keep_quiet
+from rhubarbe.shared.state import StateDirectory, Tell, keep_quiet
 from rhubarbe.shared.trust import name_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class History:
     """The databases below `state_dir`."""
 
     def __init__(self, state_dir: "str | Path") -> None:
-        self._state = State(state_dir)
+        self._state = StateDirectory(state_dir)
         self._state_dir = state_dir
 
     def add(self, run: Run) -> None:

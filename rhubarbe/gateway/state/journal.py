@@ -23,7 +23,7 @@ from rhubarbe.gateway.processes.guardian_program import start_of
 from rhubarbe.gateway.state.locks import LATEST, Holder, Locks
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.documents import parse
-from rhubarbe.shared.state import State, Tell
+from rhubarbe.shared.state import StateDirectory, Tell
 from rhubarbe.shared.trust import name_of, user_name
 from rhubarbe.text import sanitise
 
@@ -40,7 +40,7 @@ PIDS = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LinkRecord:
     """One link: towards `target`, made by `user`; times in seconds since the epoch.
 
     `start` is when the process `pid` began, in ticks, by which it is told from a later one of the
@@ -84,7 +84,7 @@ class Journal:
     def __init__(self, state_dir: str | Path, command: str, lifetime: float) -> None:
         """Record links as made by `command`, which should be over in `lifetime` seconds."""
         self._state_dir = state_dir
-        self._state = State(state_dir)
+        self._state = StateDirectory(state_dir)
         self.command = command
         self._lifetime = lifetime
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
@@ -106,7 +106,7 @@ class Journal:
             if not stays:
                 await to_the_end(self._forget, os.getuid(), node)
 
-    async def _note(self, record: Record) -> None:
+    async def _note(self, record: LinkRecord) -> None:
         try:
             await to_the_end(self._write, record)
         except OSError as error:
@@ -114,7 +114,7 @@ class Journal:
                 f"{self._state_dir}: the link of {record.node} cannot be noted there: {why(error)}"
             ) from error
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: LinkRecord) -> None:
         """Write a record that survives a loss of power."""
         content = json.dumps(asdict(record)).encode("ascii")
         with self._state.place_of(os.getuid()) as place:
@@ -127,9 +127,9 @@ class Journal:
                 if owner == uid:
                     place.remove(PREFIX + node)
 
-    def _record(self, node: str, path: Path, target: str) -> Record:
+    def _record(self, node: str, path: Path, target: str) -> LinkRecord:
         now = time.time()
-        return Record(
+        return LinkRecord(
             node=node,
             path=os.fspath(path.absolute()),
             target=target,
@@ -159,9 +159,9 @@ class Journal:
             said.append(f"{self._state_dir}: links left behind are not looked for: {why(error)}")
         return [sanitise(words) for words in said]
 
-    def _records(self, tell: Tell) -> list[tuple[Record, int]]:
+    def _records(self, tell: Tell) -> list[tuple[LinkRecord, int]]:
         """Return each record that makes sense, with the user id of who wrote it."""
-        found: list[tuple[Record, int]] = []
+        found: list[tuple[LinkRecord, int]] = []
         for place, owner in self._state.places(tell):
             wrong: list[str] = []
             try:
@@ -183,7 +183,7 @@ class Journal:
                 )
         return found
 
-    def _sweep_one(self, record: Record, owner: int) -> list[str]:
+    def _sweep_one(self, record: LinkRecord, owner: int) -> list[str]:
         """Remove a stale link and its record, unless somebody works on the node meanwhile."""
         locks = Locks(self._state_dir, "sweep")
         locks.prepare()
@@ -214,26 +214,26 @@ def _leads_to(path: Path, target: str) -> bool:
         return directory.link_at(path.name) == target
 
 
-def _parse(content: bytes) -> Record:
+def _parse(content: bytes) -> LinkRecord:
     """Read what any user may have written; raises ValueError, TypeError or KeyError."""
     values = parse(content.decode())
-    for name in Record.__annotations__:
+    for name in LinkRecord.__annotations__:
         kind = {"pid": int, "since": int | float, "expires": int | float}.get(name, str)
         if not isinstance(values[name], kind):
             raise TypeError(name)
-    record = Record(**values)
+    record = LinkRecord(**values)
     is_possible = 0 < record.pid < PIDS and 0 <= record.since < LATEST
     if not is_possible or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", record.node):
         raise ValueError("impossible")
     return record
 
 
-def _is_nextboot(record: Record, config_dir: Path, names: re.Pattern[str]) -> bool:
+def _is_nextboot(record: LinkRecord, config_dir: Path, names: re.Pattern[str]) -> bool:
     path = Path(record.path)
     return names.fullmatch(path.name) is not None and path.parent == config_dir.absolute()
 
 
-def _remove(record: Record, owner: int) -> list[str]:
+def _remove(record: LinkRecord, owner: int) -> list[str]:
     """Remove the link if it is still the one that was recorded, of the user who recorded it."""
     link = Path(record.path)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.shared.claims import Claimant, ask, make_claim, tell
-from rhubarbe.shared.state import State
+from rhubarbe.shared.state import StateDirectory
 from rhubarbe.shared.trust import name_of
 from rhubarbe.text import sanitise
 
@@ -49,7 +49,7 @@ class Locks:
     """The locks of one command on its nodes; made with `hold`."""
 
     def __init__(self, state_dir: str | Path, command: str) -> None:
-        self._state = State(state_dir)
+        self._state = StateDirectory(state_dir)
         self._place = ""
         self._command = command
         self._since = time.time()

@@ -11,7 +11,7 @@ from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.disk.ranges import Range, merge
 from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.filesystems import checksums
-from rhubarbe.imaging.filesystems.btrfs_trees import CHUNK_ITEM, KEY, ChunkMap, Root, Trees
+from rhubarbe.imaging.filesystems.btrfs_trees import CHUNK_ITEM, KEY, ChunkMap, TreeRoot, Trees
 from rhubarbe.imaging.filesystems.usage import Usage
 from rhubarbe.ndz.header import SECTOR
 
@@ -44,8 +44,8 @@ _ROOT = struct.Struct("<160xQ8xQ54xB")
 class _Superblock:
     filesystem_id: bytes
     flags: int
-    roots: Root
-    chunks: Root
+    roots: TreeRoot
+    chunks: TreeRoot
     log_root: int
     bytes_used: int
     devices: int
@@ -95,8 +95,8 @@ def _parse(data: bytes) -> _Superblock:
     return _Superblock(
         filesystem_id=identity,
         flags=flags,
-        roots=Root(root, level, generation),
-        chunks=Root(chunk_root, chunk_level, chunk_generation),
+        roots=TreeRoot(root, level, generation),
+        chunks=TreeRoot(chunk_root, chunk_level, chunk_generation),
         log_root=log_root,
         bytes_used=bytes_used,
         devices=devices,
@@ -141,11 +141,11 @@ def _read_chunks(trees: Trees, superblock: _Superblock) -> None:
         trees.chunks.add(item.offset, item.data)
 
 
-def _extent_root(trees: Trees, superblock: _Superblock) -> Root:
+def _extent_root(trees: Trees, superblock: _Superblock) -> TreeRoot:
     for item in trees.items(superblock.roots, [_ROOT_ITEM]):
         if item.object_id == _EXTENT_TREE and len(item.data) >= _ROOT.size:
             generation, address, level = _ROOT.unpack_from(item.data)
-            return Root(address, level, generation)
+            return TreeRoot(address, level, generation)
     raise FilesystemError("its btrfs filesystem has no extent tree")
 
 

@@ -54,7 +54,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
+class TreeRoot:
     """Where a tree begins."""
 
     address: int
@@ -118,7 +118,7 @@ class Trees:
     checksum: Callable[[bytes], bytes]
     filesystem_id: bytes
 
-    def items(self, root: Root, kinds: Iterable[int]) -> Iterator[Item]:
+    def items(self, root: TreeRoot, kinds: Iterable[int]) -> Iterator[Item]:
         """Yield the items of those kinds, in the order of the tree."""
         wanted = frozenset(kinds)
         for leaf, count in self._leaves(root):
@@ -129,7 +129,7 @@ class Trees:
                         raise FilesystemError("an item of its btrfs filesystem is cut short")
                     yield Item(object_id, kind, offset, area[at : at + size])
 
-    def _leaves(self, root: Root) -> Iterator[tuple[bytes, int]]:
+    def _leaves(self, root: TreeRoot) -> Iterator[tuple[bytes, int]]:
         """Yield the leaves from the left to the right, with the number of their items."""
         seen: set[int] = set()
         waiting = [root]
@@ -146,10 +146,10 @@ class Trees:
                 yield node, count
                 continue
             pointers = memoryview(node)[_HEADER_END : _HEADER_END + count * size]
-            below = [Root(at, place.level - 1, g) for at, g in _POINTER.iter_unpack(pointers)]
+            below = [TreeRoot(at, place.level - 1, g) for at, g in _POINTER.iter_unpack(pointers)]
             waiting += reversed(below)
 
-    def _node(self, place: Root) -> tuple[bytes, int]:
+    def _node(self, place: TreeRoot) -> tuple[bytes, int]:
         for at in self.chunks.places(place.address, self.node_bytes):
             node = self.read_at(at, self.node_bytes)
             if len(node) < self.node_bytes:
@@ -157,7 +157,7 @@ class Trees:
             filesystem_id, address, generation, count, level = _HEADER.unpack_from(
                 node, CHECKSUM_ROOM
             )
-            found = (Root(address, level, generation), filesystem_id)
+            found = (TreeRoot(address, level, generation), filesystem_id)
             if found == (place, self.filesystem_id) and self.is_sound(node):
                 return node, count
         raise FilesystemError(f"its btrfs node at {place.address} is damaged")

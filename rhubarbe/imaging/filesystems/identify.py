@@ -6,7 +6,7 @@ from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.filesystems import btrfs, ext, fat, swap
 from rhubarbe.imaging.filesystems.marks import identify
-from rhubarbe.imaging.filesystems.usage import Place, Usage, whole
+from rhubarbe.imaging.filesystems.usage import PartitionPlace, Usage, whole
 
 _READERS: dict[str, Callable[[ReadAt, int], Usage]] = {
     "ext": ext.find_usage,
@@ -19,7 +19,7 @@ _BY_PARTCLONE = frozenset({"xfs", "ntfs", "exfat", "f2fs"})
 """Kinds whose used map the installed partclone knows, not this room."""
 
 
-def find_usage(read_at: ReadAt, place: Place) -> Usage:
+def find_usage(read_at: ReadAt, place: PartitionPlace) -> Usage:
     """Return which sectors of a partition are in use: all of them where that is not known.
 
     The remark then says why.

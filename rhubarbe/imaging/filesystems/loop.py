@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rhubarbe.disk.errors import FilesystemError
-from rhubarbe.imaging.filesystems.usage import Place
+from rhubarbe.imaging.filesystems.usage import PartitionPlace
 
 _CONTROL = "/dev/loop-control"
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
@@ -25,7 +25,7 @@ _TRIES = 20
 
 
 @contextmanager
-def device_of(place: Place) -> Iterator[str]:
+def device_of(place: PartitionPlace) -> Iterator[str]:
     """Give the partition a path of its own: a loop device, unless it is all of its file."""
     if place.is_all:
         yield place.path
@@ -41,7 +41,7 @@ def device_of(place: Place) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _attach(place: Place) -> tuple[str, int]:
+def _attach(place: PartitionPlace) -> tuple[str, int]:
     """Return a loop device, and what keeps it; others may take the one that was free: try again."""
     flags = os.O_RDONLY | os.O_CLOEXEC
     control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)

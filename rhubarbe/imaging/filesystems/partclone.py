@@ -18,7 +18,7 @@ from rhubarbe.disk.reading import ReadAt
 from rhubarbe.imaging.filesystems.loop import device_of
 from rhubarbe.imaging.filesystems.programs import find, run
 from rhubarbe.imaging.filesystems.superblocks import find_extent
-from rhubarbe.imaging.filesystems.usage import Place, Usage
+from rhubarbe.imaging.filesystems.usage import PartitionPlace, Usage
 from rhubarbe.ndz.header import SECTOR
 
 _REACH = re.compile(rb"0x([0-9A-F]{1,16})\s+\?\n")
@@ -27,7 +27,7 @@ _ROUNDING = 2 << 20
 """Bytes after the last whole cluster, of the largest size that there is; no map tells of them."""
 
 
-def find_usage(kind: str, read_at: ReadAt, place: Place) -> Usage:
+def find_usage(kind: str, read_at: ReadAt, place: PartitionPlace) -> Usage:
     """Return the used ranges of a filesystem of that kind; raise FilesystemError saying why not."""
     program = find(f"partclone.{kind}")
     extent = find_extent(kind, read_at)

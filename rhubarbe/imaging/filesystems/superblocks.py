@@ -22,19 +22,19 @@ _SECTOR_BYTES = (512, 1024, 2048, 4096)
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class FilesystemExtent:
     """Where a filesystem ends, in sectors, and how many of them it says are in use, at least."""
 
     end: int
     used: int = 0
 
 
-def find_extent(kind: str, read_at: ReadAt) -> Extent:
+def find_extent(kind: str, read_at: ReadAt) -> FilesystemExtent:
     """Return how far the filesystem reaches; raise FilesystemError where that is not all of it."""
     return {"xfs": _xfs, "ntfs": _ntfs, "exfat": _exfat, "f2fs": _f2fs}[kind](read_at)
 
 
-def _xfs(read_at: ReadAt) -> Extent:
+def _xfs(read_at: ReadAt) -> FilesystemExtent:
     head = read_at(0, SECTOR).ljust(SECTOR, b"\0")
     _, block_bytes, blocks, realtime, log = _XFS.unpack_from(head)
     (free,) = struct.unpack_from(">Q", head, _XFS_FREE_AT)
@@ -43,36 +43,40 @@ def _xfs(read_at: ReadAt) -> Extent:
     if not log:
         raise FilesystemError("its log is on another device")
     factor = block_bytes // SECTOR
-    return Extent(blocks * factor, max(blocks - free, 0) * factor)
+    return FilesystemExtent(blocks * factor, max(blocks - free, 0) * factor)
 
 
-def _ntfs(read_at: ReadAt) -> Extent:
+def _ntfs(read_at: ReadAt) -> FilesystemExtent:
     """Its second boot sector comes after the sectors that it counts."""
     head = read_at(0, SECTOR).ljust(SECTOR, b"\0")
     (sector_bytes,) = struct.unpack_from("<H", head, _NTFS_SECTOR_BYTES)
     (count,) = struct.unpack_from("<Q", head, _NTFS_SECTORS)
     if sector_bytes not in _SECTOR_BYTES:
         raise FilesystemError("its boot sector makes no sense")
-    return Extent((count + 1) * sector_bytes // SECTOR)
+    return FilesystemExtent((count + 1) * sector_bytes // SECTOR)
 
 
-def _exfat(read_at: ReadAt) -> Extent:
+def _exfat(read_at: ReadAt) -> FilesystemExtent:
     head = read_at(0, SECTOR).ljust(SECTOR, b"\0")
     if int.from_bytes(head[_EXFAT_FLAGS:][:2], "little") & _EXFAT_UNSOUND:
         raise FilesystemError("its exfat filesystem was not unmounted, or has errors")
     sector_bytes = 1 << min(head[_EXFAT_SECTOR_SHIFT], 16)
     if sector_bytes not in _SECTOR_BYTES:
         raise FilesystemError("its boot sector makes no sense")
-    return Extent(int.from_bytes(head[_EXFAT_LENGTH:][:8], "little") * sector_bytes // SECTOR)
+    return FilesystemExtent(
+        int.from_bytes(head[_EXFAT_LENGTH:][:8], "little") * sector_bytes // SECTOR
+    )
 
 
-def _f2fs(read_at: ReadAt) -> Extent:
+def _f2fs(read_at: ReadAt) -> FilesystemExtent:
     head = read_at(_F2FS_SUPERBLOCK, 3072).ljust(3072, b"\0")
     if head[_F2FS_DEVICES]:
         raise FilesystemError("it spreads over several devices")
     if not _is_f2fs_unmounted(read_at, head):
         raise FilesystemError("its f2fs filesystem was not unmounted")
-    return Extent(int.from_bytes(head[_F2FS_BLOCKS:][:8], "little") * _F2FS_BLOCK // SECTOR)
+    return FilesystemExtent(
+        int.from_bytes(head[_F2FS_BLOCKS:][:8], "little") * _F2FS_BLOCK // SECTOR
+    )
 
 
 def _is_f2fs_unmounted(read_at: ReadAt, superblock: bytes) -> bool:

@@ -7,7 +7,7 @@ from rhubarbe.disk.reading import SECTOR
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PartitionPlace:
     """Where a partition is: `size` bytes from `offset` of a file or device; `is_all` of it."""
 
     path: str

@@ -11,7 +11,7 @@ from rhubarbe.transports.netboot.links import Link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Values(Section):
+class PxelinuxValues(Section):
     """What the inventory says of a node; where nothing, [pxelinux] does."""
 
     config_dir: Path | None = setting(PATH_IF_ANY, None, "where pxelinux looks for the file")
@@ -21,11 +21,11 @@ class Values(Section):
 class Pxelinux(Link):
     """The link of one node, by its control MAC address."""
 
-    takes = Values
+    takes = PxelinuxValues
     names = re.compile(r"01(-[0-9a-f]{2}){6}")
     said_by = "frisbee_image and config_dir in [pxelinux]"
 
-    def __init__(self, values: Values, mac: str, settings: Settings) -> None:
+    def __init__(self, values: PxelinuxValues, mac: str, settings: Settings) -> None:
         directory = values.config_dir or settings.pxelinux.config_dir
         self.path = directory / f"01-{mac.lower().replace(':', '-')}"
         self.entry = values.entry or settings.pxelinux.frisbee_image

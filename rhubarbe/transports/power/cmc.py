@@ -16,7 +16,7 @@ from rhubarbe.transports.power.base import PowerControl, answering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Values(Section):
+class CmcValues(Section):
     """What the inventory says of a card."""
 
     address: str = setting(ADDRESS, REQUIRED, "the card's")
@@ -27,10 +27,10 @@ class Values(Section):
 class Cmc(PowerControl):
     """The power card of one node."""
 
-    takes = Values
+    takes = CmcValues
 
     def __init__(
-        self, values: Values, answers_within: float, networking: NetworkingSettings
+        self, values: CmcValues, answers_within: float, networking: NetworkingSettings
     ) -> None:
         self.name = values.name or values.address
         self._ip = values.address

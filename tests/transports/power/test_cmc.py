@@ -11,9 +11,9 @@ from conformance import PowerConformance
 
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CardError
-from rhubarbe.testbed.cmc import Card, Cards
+from rhubarbe.testbed.cmc import Card, CardServer
 from rhubarbe.testbed.faults import Faults
-from rhubarbe.transports.power.cmc import Cmc, Values
+from rhubarbe.transports.power.cmc import Cmc, CmcValues
 
 IP = "127.0.0.1"
 LIMIT = 0.6
@@ -21,7 +21,7 @@ LIMIT = 0.6
 
 def at(port, limit, ip=IP):
     """Return what talks to a card there."""
-    return Cmc(Values(address=ip, port=port), limit, NetworkingSettings())
+    return Cmc(CmcValues(address=ip, port=port), limit, NetworkingSettings())
 
 
 @contextlib.asynccontextmanager
@@ -239,5 +239,5 @@ class TestConformance(PowerConformance):
             holder.bind((IP, 0))
             port = holder.getsockname()[1]
         card = Card("reboot01", Switched(machine), lambda words: None)
-        async with Cards({IP: card}, port):
+        async with CardServer({IP: card}, port):
             yield port
