@@ -201,7 +201,7 @@ def described(key: asyncssh.SSHKey) -> str:
 
 
 def _imported(text: str) -> asyncssh.SSHKey | None:
-    from rhubarbe.transports.ssh_keys import import_public
+    from rhubarbe.transports.public_keys import import_public  # with it comes asyncssh
 
     return import_public(text.encode())
 

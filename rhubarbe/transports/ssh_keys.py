@@ -8,21 +8,15 @@ import contextlib
 import functools
 import os
 import stat
-import struct
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.utils import CryptographyDeprecationWarning
 
 from rhubarbe.errors import Refused, require_means, why
 from rhubarbe.transports.known_hosts import KnownKeys
-
-# Its warnings of old algorithms are of no use to users: nodes may run systems of any age.
-warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+from rhubarbe.transports.public_keys import NO_KEY, import_public
 
 # In the order in which they are shown; those in hardware last, since they wait for a finger.
 USUAL_FILES = (
@@ -34,11 +28,6 @@ LONGEST_FILE = 1 << 16
 AGENT_LIMIT_S = 2.0
 
 PUTTY = b"PuTTY-User-Key-File"
-# What the libraries raise for bytes that are no key, also where they did not foresee it.
-NO_KEY = (
-    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
-    *(struct.error, UnsupportedAlgorithm),
-)
 
 # The library reads a server's offer of algorithms in a task. A server that finds no common one
 # hangs up right after its offer: the library gets so long to read it to its end.
@@ -203,14 +192,6 @@ def _public(data: bytes, path: Path) -> bytes:
         with contextlib.suppress(OSError):
             key = import_public(_read(path.with_name(f"{path.name}.pub")))
     return key.public_data if key else b""
-
-
-def import_public(data: bytes) -> asyncssh.SSHKey | None:
-    """Read a public key; None where it is none."""
-    try:
-        return asyncssh.import_public_key(data)
-    except NO_KEY:
-        return None
 
 
 class Visit(asyncssh.SSHClient):
