@@ -88,7 +88,7 @@ async def refusal(gateway, **options):
 async def test_it_serves_once_it_says_so(gateway):
     gateway.server(textwrap.dedent(READY + STAY))
     async with gateway.serve() as server:
-        group, port = server.session.group, server.session.port
+        group, port = server.channel.group, server.channel.port
         assert group == f"234.5.6.{port - 10000}"
         assert 10001 <= port <= 10020
         assert gateway.heard == [ImageServed(group=group, port=port, bandwidth_mibps=100)]
@@ -123,7 +123,7 @@ async def test_a_port_in_use_leads_to_the_next(gateway):
     async with gateway.serve() as server:
         ports = [start[start.index("-p") + 1] for start in gateway.starts()]
         assert len(set(ports)) == 3
-        assert ports[-1] == str(server.session.port)
+        assert ports[-1] == str(server.channel.port)
 
 
 class Recorder:

@@ -16,8 +16,13 @@ from pathlib import Path
 from rhubarbe import dialogue
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ImageServed
-from rhubarbe.gateway.engines.base import Consignment, Delivery, OnDemand, Recipient
-from rhubarbe.gateway.engines.frisbeed import BITS_PER_MIBIT
+from rhubarbe.gateway.engines.base import (
+    BITS_PER_MIBIT,
+    Consignment,
+    Delivery,
+    OnDemand,
+    Recipient,
+)
 from rhubarbe.gateway.engines.torrent import Torrent, make_torrent
 from rhubarbe.gateway.engines.tracker import ANNOUNCE_PATH, TORRENT_PATH, track
 from rhubarbe.gateway.processes.children import Child, run_child

@@ -18,6 +18,7 @@ from rhubarbe.ndz.header import CHUNK
 S = TypeVar("S")
 # How many chunks may pass by on the wire without a word of the node.
 SILENT_CHUNKS = 10
+BITS_PER_MIBIT = 1 << 20
 
 
 class HeldImage(Protocol):

@@ -33,12 +33,11 @@ class Frisbee:
     async def delivery(self, to: Recipient) -> AsyncIterator[Delivery]:
         """Wait for the server; raises GatewayError."""
         server = await self._server.ready()
-        session = server.session
         command = dialogue.write_image(
             to.settings.frisbee.client,
             to.ip,
-            session.group,
-            session.port,
+            server.channel.group,
+            server.channel.port,
             to.disk,
             server=self._consignment.address,
             proof=to.proof,

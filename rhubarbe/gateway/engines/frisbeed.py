@@ -6,38 +6,30 @@ Ours or Emulab's, which take the same options. The server itself says when it is
 
 import asyncio
 import contextlib
-import random
 import shlex
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from rhubarbe.bus import Bus
 from rhubarbe.config.settings import FrisbeeSettings, NetworkingSettings
 from rhubarbe.errors import GatewayError
-from rhubarbe.events import ImageServed, ServerSaid
+from rhubarbe.events import ServerSaid
+from rhubarbe.gateway.engines.base import BITS_PER_MIBIT
+from rhubarbe.gateway.engines.channels import Channel, on_a_free_channel
 from rhubarbe.gateway.processes.children import Child, pipe, run_child
 from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.gateway.processes.programs import find_program
 
 PORT_IN_USE = 98
 START_LIMIT_S = 15.0
-BITS_PER_MIBIT = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Where an image is served."""
-
-    group: str
-    port: int
 
 
 class Frisbeed:
     """A running image server; made by `serve`, which also ends it."""
 
-    def __init__(self, child: Child, session: Session) -> None:
-        self.session = session
+    def __init__(self, child: Child, channel: Channel) -> None:
+        self.channel = channel
         self.pid = child.pid
         self.alarm = child.alarm
 
@@ -57,7 +49,7 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
 ) -> AsyncIterator[Frisbeed]:
     """Serve an image from our `address` for the length of the context; raises GatewayError.
 
-    One session after the other is tried, until the server takes one. The guardian, if any, knows
+    One channel after the other is tried, until the server takes one. The guardian, if any, knows
     the server from its first moment on. The server inherits the descriptors that it `keeps`, and
     its lines go to `tell`, if that is given, else to the bus.
     """
@@ -66,44 +58,23 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
         *("-i", address, "-W", str(bandwidth_mibps * BITS_PER_MIBIT)),
         *shlex.split(programs.server_options),
     ]
-    for session in sessions(networking):
-        async with _started(
-            arguments, image, session, tell or _teller(bus), guardian, keeps
-        ) as server:
-            if server is None:
-                continue
-            bus.report(
-                ImageServed(group=session.group, port=session.port, bandwidth_mibps=bandwidth_mibps)
-            )
-            yield server
-            return
-    raise GatewayError(
-        f"all {networking.pattern_size} groups and ports are in use; wait, or raise pattern_size"
-    )
+
+    def start(channel: Channel) -> AbstractAsyncContextManager[Frisbeed | None]:
+        return _started(arguments, image, channel, tell or _teller(bus), guardian, keeps)
+
+    async with on_a_free_channel(start, networking, bus, bandwidth_mibps) as server:
+        yield server
 
 
 def _teller(bus: Bus) -> Callable[[str], None]:
     return lambda line: bus.report(ServerSaid(line=line))
 
 
-def sessions(networking: NetworkingSettings, ports: int = 1) -> Iterator[Session]:
-    """Yield each session once, from a random one on; each has so many ports, from an even one on.
-
-    A client left over from a session that died must not meet the next session in its place.
-    """
-    base = int(networking.pattern_port.partition("+")[0])
-    ranks = list(range(1, networking.pattern_size + 1))
-    random.shuffle(ranks)
-    for rank in ranks:
-        port = base // ports * ports + rank * ports
-        yield Session(networking.pattern_multicast.replace("*", str(rank)), port)
-
-
 @contextlib.asynccontextmanager
 async def _started(
     arguments: list[str],
     image: Path,
-    session: Session,
+    channel: Channel,
     tell: Callable[[str], None],
     guardian: Guardian | None,
     keeps: Sequence[int],
@@ -111,7 +82,7 @@ async def _started(
     """Run a server, and yield it once it says that it is ready; None when its port is taken."""
     reader = asyncio.StreamReader()
     async with pipe(lambda: asyncio.StreamReaderProtocol(reader)) as ready:
-        where = ["-m", session.group, "-p", str(session.port), "-A", f"/dev/fd/{ready.fileno()}"]
+        where = ["-m", channel.group, "-p", str(channel.port), "-A", f"/dev/fd/{ready.fileno()}"]
         async with run_child(
             [*arguments, *where, str(image)],
             tell,
@@ -121,7 +92,7 @@ async def _started(
         ) as child:
             ready.close()
             is_ready = await _is_ready(child, reader, arguments[0])
-            yield Frisbeed(child, session) if is_ready else None
+            yield Frisbeed(child, channel) if is_ready else None
 
 
 async def _is_ready(child: Child, reader: asyncio.StreamReader, program: str) -> bool:

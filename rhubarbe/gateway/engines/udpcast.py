@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 import shlex
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NoReturn
 
 from rhubarbe import dialogue
 from rhubarbe.errors import GatewayError
-from rhubarbe.events import ImageServed, NodeFailed
-from rhubarbe.gateway.engines.base import Consignment, Delivery, Recipient
-from rhubarbe.gateway.engines.frisbeed import BITS_PER_MIBIT, Session, sessions
+from rhubarbe.events import NodeFailed
+from rhubarbe.gateway.engines.base import BITS_PER_MIBIT, Consignment, Delivery, Recipient
+from rhubarbe.gateway.engines.channels import Channel, on_a_free_channel
 from rhubarbe.gateway.processes.children import Child, run_child
 from rhubarbe.gateway.processes.programs import find_program
 
@@ -25,18 +25,18 @@ READY = "UDP sender for "
 IN_USE = "Address already in use"
 # Seconds from the first receiver on; the others, told to start at the same moment, come within.
 CONNECT_WITHIN_S = 20
-PORTS_A_SESSION = 2
+PORTS_A_CHANNEL = 2
 # How often a receiver that does not answer is asked before it is dropped, and how long it holds up
 # all others meanwhile. With far fewer tries, one whose disk is slow would be dropped, too.
 RETRIES = 30
 HELD_UP_S = 30.0
 
 
-class Sender:
+class UdpSender:
     """One running udp-sender, for some nodes."""
 
-    def __init__(self, child: Child, session: Session) -> None:
-        self.session = session
+    def __init__(self, child: Child, channel: Channel) -> None:
+        self.channel = channel
         self._child = child
 
     async def alarm(self) -> NoReturn:
@@ -52,7 +52,7 @@ class _Guest:
 
     def __init__(self, node: str) -> None:
         self.node = node
-        self.sender: asyncio.Future[Sender] = asyncio.get_running_loop().create_future()
+        self.sender: asyncio.Future[UdpSender] = asyncio.get_running_loop().create_future()
         self.left = asyncio.Event()
 
 
@@ -99,12 +99,12 @@ class Udpcast:
                 self._waiting.remove(guest)
             self._changed.set()
 
-    def _delivery(self, to: Recipient, sender: Sender) -> Delivery:
-        session, udpcast = sender.session, to.settings.udpcast
+    def _delivery(self, to: Recipient, sender: UdpSender) -> Delivery:
+        channel, udpcast = sender.channel, to.settings.udpcast
         receiver = shlex.join(
             [
-                *("--nokbd", "--no-progress", "--portbase", str(session.port)),
-                *("--interface", to.ip, "--mcast-rdv-address", session.group),
+                *("--nokbd", "--no-progress", "--portbase", str(channel.port)),
+                *("--interface", to.ip, "--mcast-rdv-address", channel.group),
                 *("--start-timeout", str(2 * CONNECT_WITHIN_S)),
             ]
         )
@@ -150,32 +150,21 @@ class Udpcast:
                     guest.sender.exception()  # retrieve it, or asyncio logs it as never retrieved
 
 
-@asynccontextmanager
-async def _serve(consignment: Consignment, receivers: int) -> AsyncIterator[Sender]:
+def _serve(consignment: Consignment, receivers: int) -> AbstractAsyncContextManager[UdpSender]:
     """Run a sender for so many receivers, on ports that nobody else uses; raises GatewayError."""
-    networking = consignment.settings.networking
-    for session in sessions(networking, PORTS_A_SESSION):
-        async with _started(consignment, session, receivers) as child:
-            if child is None:
-                continue
-            consignment.bus.report(
-                ImageServed(
-                    group=session.group,
-                    port=session.port,
-                    bandwidth_mibps=consignment.bandwidth_mibps,
-                )
-            )
-            yield Sender(child, session)
-            return
-    raise GatewayError(
-        f"all {networking.pattern_size} groups and ports are in use; wait, or raise pattern_size"
+    return on_a_free_channel(
+        lambda channel: _started(consignment, channel, receivers),
+        consignment.settings.networking,
+        consignment.bus,
+        consignment.bandwidth_mibps,
+        PORTS_A_CHANNEL,
     )
 
 
 @asynccontextmanager
 async def _started(
-    consignment: Consignment, session: Session, receivers: int
-) -> AsyncIterator[Child | None]:
+    consignment: Consignment, channel: Channel, receivers: int
+) -> AsyncIterator[UdpSender | None]:
     """Run a sender, and yield it once it has its ports; None when they are taken."""
     ready = asyncio.Event()
 
@@ -184,7 +173,7 @@ async def _started(
         if line.startswith(READY):
             ready.set()
 
-    command = _command(consignment, session, receivers)
+    command = _command(consignment, channel, receivers)
     async with run_child(
         command,
         tell,
@@ -193,20 +182,20 @@ async def _started(
         pass_fds=[consignment.image.descriptor],
     ) as child:
         if await child.until(ready, START_LIMIT_S):
-            yield child
+            yield UdpSender(child, channel)
         elif IN_USE in child.last_line:
             yield None
         else:
             raise child.failure(await child.ended())
 
 
-def _command(consignment: Consignment, session: Session, receivers: int) -> list[str]:
+def _command(consignment: Consignment, channel: Channel, receivers: int) -> list[str]:
     udpcast = consignment.settings.udpcast
     return [
         find_program(udpcast.sender, "sender in [udpcast]"),
         *("--nokbd", "--no-progress", "--file", str(consignment.file)),
-        *("--interface", consignment.address, "--portbase", str(session.port)),
-        *("--mcast-rdv-address", session.group, "--mcast-data-address", session.group),
+        *("--interface", consignment.address, "--portbase", str(channel.port)),
+        *("--mcast-rdv-address", channel.group, "--mcast-data-address", channel.group),
         *("--max-bitrate", str(consignment.bandwidth_mibps * BITS_PER_MIBIT)),
         *("--min-receivers", str(receivers), "--max-wait", str(CONNECT_WITHIN_S)),
         *("--start-timeout", str(2 * CONNECT_WITHIN_S), "--retries-until-drop", str(RETRIES)),
