@@ -71,11 +71,15 @@ def parse(
     names = dict.fromkeys(long_flags, False) | dict.fromkeys(long_valued, True)
     reader = options.Reader(letters, names, _WORDING, refused or {})
     try:
-        return Given(*reader.read(words))
+        given = Given(*reader.read(words))
     except options.RefusedOption as error:
         raise NotOffered(str(error)) from None
     except options.BadOption as error:
         raise UsageError(str(error)) from None
+    for name in long_valued:  # a manifest of no name must not pass for none that is wanted
+        if "" in given.values.get(name, ()):
+            raise UsageError(_WORDING.lacks_long.format(name=name))
+    return given
 
 
 def explanation(

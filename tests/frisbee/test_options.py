@@ -64,6 +64,14 @@ def test_what_the_server_cannot_understand(line, message):
         server.read_settings(line.split())
 
 
+@pytest.mark.parametrize("words", [["--manifest="], ["--manifest", ""], ["--manifest", "x"]])
+def test_a_manifest_of_no_name_is_not_taken_for_none(words):
+    digest = ["--manifest-digest="] if words[-1] == "x" else []
+    base = ["-m", "234.5.6.1", "-p", "9", "/dev/null"]
+    with pytest.raises(UsageError, match="option requires an argument -- 'manifest"):
+        client.read_settings([*words, *digest, *base])
+
+
 def test_the_client_shares_memory_between_chunks_and_writing():
     base = ["-m", "234.5.6.1", "-p", "9", "/dev/null"]
     settings = client.read_settings(["-M", "100", *base])
