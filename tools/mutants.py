@@ -66,11 +66,13 @@ def main() -> None:
     is_list = "--survivors" in sys.argv[1:]
     patterns = [argument for argument in sys.argv[1:] if argument != "--survivors"]
     equivalents, total = read_equivalents(), Counter[str]()
+    found: set[str] = set()
     lines = [f"{'':32}{'mutants':>8}{''.join(f'{fate:>12}' for fate in FATES)}{'caught':>10}"]
     for meta in sorted(TRIED.rglob("*.py.meta")):
         if not (HERE.parent / meta.relative_to(TRIED).with_suffix("")).exists():
             continue  # the module has moved
         fates = list(read_fates(meta, patterns, equivalents))
+        found.update(change for _, _, change in fates)
         if is_list:
             lines += [f"{name}\n    {change}" for name, fate, change in fates if fate == "survived"]
         elif fates:
@@ -79,6 +81,8 @@ def main() -> None:
             lines.append(row(module, count))
             total += count
     lines = lines[1:] if is_list else [*lines, row("all", total)]
+    if not (patterns or total["untried"] or is_list):
+        lines += [f"listed, and gone: {line}" for line in sorted(equivalents - found)]
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
