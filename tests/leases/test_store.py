@@ -256,6 +256,7 @@ def test_a_directory_that_cannot_be_looked_into_is_told(tmp_path, monkeypatch):
 
 def test_a_database_that_takes_too_long_is_given_up(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "SECONDS", 0.0)
+    monkeypatch.setattr(stored, "LARGEST", 100_000)
     with store.locked():
         pass
     database(

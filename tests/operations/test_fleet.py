@@ -86,7 +86,7 @@ async def test_a_bad_node_is_named_and_the_others_go_on(fleet, error):
     assert (failure.node, failure.phase) == ("fit03", Phase.IMAGE)
     assert (failure.reason, failure.last_line) == ("the disk is full", "Short write!")
     (bad,) = [one for one in outcome.nodes if not one.ok]
-    assert (bad.phase, bad.reason) == (Phase.IMAGE, "the disk is full")
+    assert (bad.ok, bad.phase, bad.reason) == (False, Phase.IMAGE, "the disk is full")
 
 
 async def test_what_a_node_said_last_is_not_said_twice(fleet):
