@@ -15,6 +15,11 @@ from rhubarbe.operations.load import LoadRequest, load
 from rhubarbe.repository import OpenImage, opening
 
 
+def append_to(image):
+    with image.open("ab") as file:
+        file.write(b"more")
+
+
 @pytest.fixture
 def loading(testbed):
     """Return what loads the image on all the nodes."""
@@ -166,8 +171,7 @@ async def test_an_image_that_is_written_to_meanwhile_fails_all_nodes(testbed, lo
 
     async def spoil():
         await testbed.first.hangs.wait()
-        with testbed.image.open("ab") as file:
-            file.write(b"more")
+        append_to(testbed.image)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(spoil())
@@ -176,6 +180,37 @@ async def test_an_image_that_is_written_to_meanwhile_fails_all_nodes(testbed, lo
     reasons = {event.reason for event in testbed.of(NodeFailed)}
     assert reasons == {f"{testbed.image}: was changed while it was loaded"}
     assert testbed.links() == []
+
+
+async def test_what_a_node_wrote_without_proof_of_an_image_that_changed_is_not_believed(
+    testbed, loading
+):
+    """However soon after the change it says that it is done."""
+    testbed.second.spoilt[Phase.IMAGE] = lambda: append_to(testbed.image)
+    await testbed.run(loading())
+    failed = {event.node: event.reason for event in testbed.of(NodeFailed)}
+    assert failed["fit02"] == f"{testbed.image}: was changed while it was loaded"
+
+
+async def test_where_the_server_ends_since_the_image_was_changed_that_is_the_reason(
+    testbed, loading
+):
+    server = testbed.directory / "server"
+    waits = 'while [ ! -e "$0.ends" ]; do sleep 0.05; done; exit 3'
+    server.write_text(server.read_text().replace("exec sleep 600", waits))
+    for node in testbed.nodes:
+        node.spoilt[Phase.IMAGE] = testbed.hang
+
+    async def spoil():
+        await testbed.first.hangs.wait()
+        append_to(testbed.image)
+        (testbed.directory / "server.ends").touch()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(spoil())
+        await testbed.run(loading())
+    reasons = {event.reason for event in testbed.of(NodeFailed)}
+    assert reasons == {f"{testbed.image}: was changed while it was loaded"}
 
 
 async def test_a_server_that_ends_fails_the_nodes_that_need_it(testbed, loading):
