@@ -33,7 +33,7 @@ class SaidTooMuch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedProgram:
     """A program that has ended: its status, negative for a signal, and all that it said."""
 
     status: int
@@ -60,7 +60,7 @@ def run(
     text: bytes = b"",
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
-) -> Ended:
+) -> EndedProgram:
     """Run a program to its end; `text` is its input, `environment` is added to ours.
 
     Raises OSError where it cannot be run, TookTooLong, and SaidTooMuch. However this is left, the
@@ -73,7 +73,7 @@ def run(
             status = process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             raise TookTooLong("does not end") from None
-    return Ended(status, output, errors)
+    return EndedProgram(status, output, errors)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def _run(
     text: str,
     environment: Mapping[str, str],
     directory: Path | None,
-) -> programs.Ended:
+) -> programs.EndedProgram:
     name = Path(arguments[0]).name
     try:
         ended = programs.run(

@@ -20,7 +20,7 @@ from rhubarbe.testbed.faults import OF_PROGRAMS
 from rhubarbe.testbed.ramdisk_ssh import Lock, RamdiskSsh
 from rhubarbe.testbed.shell import Bash, TelnetService
 from rhubarbe.testbed.site import Plan, Site
-from rhubarbe.testbed.system import System
+from rhubarbe.testbed.system import EmulatedSystem
 from rhubarbe.testbed.system_ssh import SystemSsh
 
 READERS = 4  # programs that read disks at once
@@ -50,7 +50,7 @@ class LoopbackServices:
     def system(self, disk: DiskFile, halt: Callable[[], None]) -> SystemSsh:
         """Make the system on a disk."""
         place = (self.address, self.ports.ssh)
-        return SystemSsh(place, System(disk, halt), self.host_key)
+        return SystemSsh(place, EmulatedSystem(disk, halt), self.host_key)
 
 
 class Emulated:

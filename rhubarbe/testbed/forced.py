@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rhubarbe.testbed.disk import DiskFile
-from rhubarbe.testbed.system import Boot, System
+from rhubarbe.testbed.system import Boot, EmulatedSystem
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _answer(disk: Path, boot: Boot) -> int:
-    system = System(DiskFile(disk, asyncio.Semaphore(1)), _halt, boot)
+    system = EmulatedSystem(DiskFile(disk, asyncio.Semaphore(1)), _halt, boot)
     status, output = await system.run(os.environ.get("SSH_ORIGINAL_COMMAND"))
     stream = sys.stderr if status else sys.stdout
     stream.write(output)

@@ -20,7 +20,7 @@ class Boot:
     started: float = field(default_factory=time.monotonic)
 
 
-class System:
+class EmulatedSystem:
     """A running system: answers a few commands from its disk; `halt` switches its machine off."""
 
     def __init__(

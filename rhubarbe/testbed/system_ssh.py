@@ -5,13 +5,15 @@ from contextlib import suppress
 import asyncssh
 
 from rhubarbe.testbed.door import Door
-from rhubarbe.testbed.system import KEYS, System
+from rhubarbe.testbed.system import KEYS, EmulatedSystem
 
 
 class _Door(Door):
     """Lets in the keys that are on the disk."""
 
-    def __init__(self, system: System, connections: "set[asyncssh.SSHServerConnection]") -> None:
+    def __init__(
+        self, system: EmulatedSystem, connections: "set[asyncssh.SSHServerConnection]"
+    ) -> None:
         super().__init__(connections)
         self._system = system
 
@@ -31,7 +33,9 @@ class _Door(Door):
 class SystemSsh:
     """The ssh server of one machine while it runs from its disk."""
 
-    def __init__(self, place: tuple[str, int], system: System, host_key: asyncssh.SSHKey) -> None:
+    def __init__(
+        self, place: tuple[str, int], system: EmulatedSystem, host_key: asyncssh.SSHKey
+    ) -> None:
         self._system = system
         self._place = place
         self._connections: set[asyncssh.SSHServerConnection] = set()

@@ -16,14 +16,14 @@ Server = TypeVar("Server")
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class MulticastChannel:
     """Where an image is served."""
 
     group: str
     port: int
 
 
-def channels(networking: NetworkingSettings, ports: int = 1) -> Iterator[Channel]:
+def channels(networking: NetworkingSettings, ports: int = 1) -> Iterator[MulticastChannel]:
     """Yield each channel once, from a random one on; each has so many ports, from an even one on.
 
     A client left over from a session that died must not meet the next session in its place.
@@ -33,12 +33,12 @@ def channels(networking: NetworkingSettings, ports: int = 1) -> Iterator[Channel
     random.shuffle(ranks)
     for rank in ranks:
         port = base // ports * ports + rank * ports
-        yield Channel(networking.pattern_multicast.replace("*", str(rank)), port)
+        yield MulticastChannel(networking.pattern_multicast.replace("*", str(rank)), port)
 
 
 @contextlib.asynccontextmanager
 async def on_a_free_channel(
-    start: Callable[[Channel], AbstractAsyncContextManager[Server | None]],
+    start: Callable[[MulticastChannel], AbstractAsyncContextManager[Server | None]],
     networking: NetworkingSettings,
     bus: Bus,
     bandwidth_mibps: int,

@@ -16,7 +16,7 @@ from rhubarbe.config.settings import FrisbeeSettings, NetworkingSettings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ServerSaid
 from rhubarbe.gateway.engines.base import BITS_PER_MIBIT
-from rhubarbe.gateway.engines.channels import Channel, on_a_free_channel
+from rhubarbe.gateway.engines.channels import MulticastChannel, on_a_free_channel
 from rhubarbe.gateway.processes.children import Child, pipe, run_child
 from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.gateway.processes.programs import find_program
@@ -28,7 +28,7 @@ START_LIMIT_S = 15.0
 class Frisbeed:
     """A running image server; made by `serve`, which also ends it."""
 
-    def __init__(self, child: Child, channel: Channel) -> None:
+    def __init__(self, child: Child, channel: MulticastChannel) -> None:
         self.channel = channel
         self.pid = child.pid
         self.alarm = child.alarm
@@ -59,7 +59,7 @@ async def serve(  # noqa: PLR0913 - one argument a thing that it needs
         *shlex.split(programs.server_options),
     ]
 
-    def start(channel: Channel) -> AbstractAsyncContextManager[Frisbeed | None]:
+    def start(channel: MulticastChannel) -> AbstractAsyncContextManager[Frisbeed | None]:
         return _started(arguments, image, channel, tell or _teller(bus), guardian, keeps)
 
     async with on_a_free_channel(start, networking, bus, bandwidth_mibps) as server:
@@ -74,7 +74,7 @@ def _teller(bus: Bus) -> Callable[[str], None]:
 async def _started(
     arguments: list[str],
     image: Path,
-    channel: Channel,
+    channel: MulticastChannel,
     tell: Callable[[str], None],
     guardian: Guardian | None,
     keeps: Sequence[int],

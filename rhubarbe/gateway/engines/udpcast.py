@@ -15,7 +15,7 @@ from rhubarbe import dialogue
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import NodeFailed
 from rhubarbe.gateway.engines.base import BITS_PER_MIBIT, Consignment, Delivery, Recipient
-from rhubarbe.gateway.engines.channels import Channel, on_a_free_channel
+from rhubarbe.gateway.engines.channels import MulticastChannel, on_a_free_channel
 from rhubarbe.gateway.processes.children import Child, run_child
 from rhubarbe.gateway.processes.programs import find_program
 
@@ -35,7 +35,7 @@ HELD_UP_S = 30.0
 class UdpSender:
     """One running udp-sender, for some nodes."""
 
-    def __init__(self, child: Child, channel: Channel) -> None:
+    def __init__(self, child: Child, channel: MulticastChannel) -> None:
         self.channel = channel
         self._child = child
 
@@ -163,7 +163,7 @@ def _serve(consignment: Consignment, receivers: int) -> AbstractAsyncContextMana
 
 @asynccontextmanager
 async def _started(
-    consignment: Consignment, channel: Channel, receivers: int
+    consignment: Consignment, channel: MulticastChannel, receivers: int
 ) -> AsyncIterator[UdpSender | None]:
     """Run a sender, and yield it once it has its ports; None when they are taken."""
     ready = asyncio.Event()
@@ -189,7 +189,7 @@ async def _started(
             raise child.failure(await child.ended())
 
 
-def _command(consignment: Consignment, channel: Channel, receivers: int) -> list[str]:
+def _command(consignment: Consignment, channel: MulticastChannel, receivers: int) -> list[str]:
     udpcast = consignment.settings.udpcast
     return [
         find_program(udpcast.sender, "sender in [udpcast]"),
