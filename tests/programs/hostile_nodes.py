@@ -170,7 +170,10 @@ class HostileNode:
         threading.Thread(target=accept, daemon=True).start()
 
     def _card(self, connection):
-        verb = connection.recv(4096).split(b" ")[1].decode()
+        request = connection.recv(4096).split(b" ")
+        if not request[1:]:  # whoever asked has given up
+            return
+        verb = request[1].decode()
         if self.kind in CARDS:
             self._say(connection, CARDS[self.kind]())
         elif verb == "/status":
