@@ -1,10 +1,9 @@
-"""A section of the configuration: a dataclass whose fields are declared with a `Setting` each."""
+"""A section of the configuration, whose values are declared with a `setting` each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, Self, dataclass_transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +25,49 @@ class Setting:
 
 
 def setting(kind: ValueKind, default: Any, words: str, *, per_node: bool = False) -> Any:
-    """Return the field of a section, declared with what it takes and the words that explain it."""
-    declared = Setting(kind, default, words, per_node)
-    return field(default=default, metadata={_DECLARED: declared})
+    """Return what declares a setting of a section: what it takes, and the words that explain it."""
+    return Setting(kind, default, words, per_node)
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Section:
-    """The values of one section; the subclasses are frozen dataclasses of fields by `setting`."""
+    """The values of one section, which a subclass declares: frozen, given by name, or the defaults.
 
-    __slots__ = ()
+    Not a dataclass: to have the methods of a dozen made took longer than to read a configuration.
+    """
+
+    _declared: ClassVar[Mapping[str, Setting]]
+
+    def __init_subclass__(cls) -> None:
+        names = cls.__annotations__
+        cls._declared = MappingProxyType({name: vars(cls)[name] for name in names})
+
+    def __init__(self, **values: Any) -> None:
+        if unknown := values.keys() - self._declared.keys():
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        defaults = {name: declared.default for name, declared in self._declared.items()}
+        vars(self).update(defaults | values)
 
     @classmethod
-    @cache
     def declared(cls) -> Mapping[str, Setting]:
         """Return what is declared of each of its settings, by name."""
-        # A type checker sees only that the subclasses are dataclasses.
-        return MappingProxyType({each.name: each.metadata[_DECLARED] for each in fields(cls)})  # type: ignore[arg-type]
+        return cls._declared
 
+    def but(self, **values: Any) -> Self:
+        """Return the same section with other values of these names."""
+        return type(self)(**vars(self) | values)
 
-_DECLARED = "setting"
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be set: it is as it was read")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
 
 
 def text_of(value: object) -> str:

@@ -133,7 +133,6 @@ PARTITION = ValueKind(PARTITION_EXPECTED, read_partition)
 PORTS = ValueKind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedSettings(Section):
     """[testbed]: the site."""
 
@@ -152,7 +151,6 @@ class TestbedSettings(Section):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NodesSettings(Section):
     """[nodes]: time limits, in seconds; a node that misses one is given up, the others go on."""
 
@@ -200,7 +198,6 @@ class NodesSettings(Section):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PxelinuxSettings(Section):
     """[pxelinux]: the links that make a node boot the ramdisk."""
 
@@ -212,7 +209,6 @@ class PxelinuxSettings(Section):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FrisbeeSettings(Section):
     """[frisbee]: the programs that move images, and where images live."""
 
@@ -265,7 +261,6 @@ class FrisbeeSettings(Section):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UdpcastSettings(Section):
     """[udpcast]: where engine = udpcast."""
 
@@ -281,7 +276,6 @@ class UdpcastSettings(Section):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Aria2Settings(Section):
     """[aria2]: where engine = aria2."""
 
@@ -297,7 +291,6 @@ class Aria2Settings(Section):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkingSettings(Section):
     """[networking]: ports, patience and bandwidth."""
 
@@ -338,7 +331,6 @@ class NetworkingSettings(Section):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LeasesSettings(Section):
     """[leases]: whether who loads, saves or switches nodes needs a lease of the testbed."""
 
@@ -351,7 +343,6 @@ class LeasesSettings(Section):
     timeout: float = setting(SECONDS, 5.0, "how long that service may take to answer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class R2labapiSettings(Section):
     """[r2labapi]: the reservation service, where backend = r2labapi."""
 
@@ -423,7 +414,7 @@ class Settings:
         changed: dict[str, Any] = {}
         for (name, key), (value, _) in values.items():
             section = changed.get(name, getattr(self, name))
-            changed[name] = replace(section, **{key: value})
+            changed[name] = section.but(**{key: value})
         origins = dict(self.origins) | {place: origin for place, (_, origin) in values.items()}
         return replace(self, **changed, origins=MappingProxyType(origins))
 

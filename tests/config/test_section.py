@@ -1,7 +1,5 @@
 """Sections: declared once, read once, then fixed."""
 
-from dataclasses import FrozenInstanceError, dataclass
-
 import pytest
 
 from rhubarbe.config.section import Section, Setting, ValueKind, setting, text_of
@@ -9,7 +7,6 @@ from rhubarbe.config.section import Section, Setting, ValueKind, setting, text_o
 COUNT = ValueKind("a number", int)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Networks(Section):
     """[networks]: a section."""
 
@@ -50,7 +47,7 @@ def test_what_was_not_declared_is_refused():
 
 def test_what_was_read_stays():
     networks = Networks()
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         networks.ports = 1
     assert networks.ports == 80
 

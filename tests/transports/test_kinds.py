@@ -1,7 +1,5 @@
 """Which kind a node has, the inventory says: what is wrong there is told before it is used."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from rhubarbe.config.section import Section, setting
@@ -11,7 +9,6 @@ from rhubarbe.transports.kinds import ADDRESS, REQUIRED, Kinds
 from rhubarbe.transports.power import CONTROLS, KINDS, PowerControl
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Values(Section):
     """What a kind takes."""
 

@@ -1,7 +1,6 @@
 """pxelinux looks for a file called `01-<mac>`, with dashes and in lower case, in `pxelinux.cfg`."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.config import Settings
@@ -10,7 +9,6 @@ from rhubarbe.config.settings import PATH_IF_ANY, TEXT
 from rhubarbe.transports.netboot.links import Link
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PxelinuxValues(Section):
     """What the inventory says of a node; where nothing, [pxelinux] does."""
 

@@ -4,7 +4,6 @@
 and a reset works on a node that is on only.
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from rhubarbe.config.section import Section, setting
@@ -15,7 +14,6 @@ from rhubarbe.transports.kinds import ADDRESS, REQUIRED
 from rhubarbe.transports.power.base import PowerControl, answering
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CmcValues(Section):
     """What the inventory says of a card."""
 
