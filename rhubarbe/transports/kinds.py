@@ -16,6 +16,8 @@ from rhubarbe.inventory import Driver, is_address
 # The default of a key that has none: whoever names the kind has to give it.
 REQUIRED: Any = object()
 
+LONGEST_QUOTE = 100
+
 
 def _address(text: str) -> str:
     if not is_address(text):
@@ -61,13 +63,13 @@ class Kinds(Generic[Class]):
         """Yield what is wrong with a node's object, each in one line."""
         if driver.kind not in self._table:
             known = ", ".join(sorted(self._table))
-            yield f"{self._what}: there is no kind {driver.kind!r}, but {known}"
+            yield f"{self._what}: there is no kind {_quoted(driver.kind)}, but {known}"
             return
         takes = self.named(driver.kind).takes.declared()
         for key, value in driver.said.items():
             if key not in takes:
                 known = ", ".join(takes)
-                yield f"{self._what}: {driver.kind} knows no {key!r}, but {known}"
+                yield f"{self._what}: {driver.kind} knows no {_quoted(key)}, but {known}"
             elif fault := _fault(takes[key].kind, value):
                 yield f"{self._what}.{key}: {fault}"
         for key, setting in takes.items():
@@ -80,7 +82,21 @@ def _fault(kind: ValueKind, value: object) -> str:
     is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
     with contextlib.suppress(ValueError, KeyError, OverflowError):
         if is_text:
-            kind.read(str(value))
+            kind.read(_writable(str(value)))
             return ""
-    found = "another" if kind is SECRET else f"{value!r}"
+    found = "another" if kind is SECRET else _quoted(value)
     return f"expected {kind.expected}, found {found}"
+
+
+def _writable(text: str) -> str:
+    """Return a text, unless no file can be called so: a NUL in it, or half a letter."""
+    text.encode()  # a UnicodeEncodeError is a ValueError
+    if "\0" in text:
+        raise ValueError(text)
+    return text
+
+
+def _quoted(value: object) -> str:
+    """Quote a value of JSON as far as a line is the clearer for it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"

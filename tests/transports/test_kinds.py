@@ -6,6 +6,7 @@ from rhubarbe.config.section import Section, setting
 from rhubarbe.config.settings import COUNT, TEXT
 from rhubarbe.inventory import Driver
 from rhubarbe.transports.kinds import ADDRESS, REQUIRED, Kinds
+from rhubarbe.transports.netboot import NETBOOTS
 from rhubarbe.transports.power import CONTROLS, KINDS, PowerControl
 
 
@@ -21,6 +22,7 @@ class Strip:
     takes = Values
 
 
+GOOD = {"address": "192.0.2.1"}
 TABLE = Kinds("power", {"strip": f"{__name__}.Strip", "cmc": KINDS["cmc"]})
 
 
@@ -68,6 +70,25 @@ def test_values_are_read_as_those_of_the_configuration_are(said, values):
 )
 def test_whatever_is_wrong_is_one_line(kind, said, faults):
     assert list(TABLE.faults(Driver(kind, said))) == faults
+
+
+@pytest.mark.parametrize("text", ["/srv/\0tftp", "/srv/\ud800"])
+def test_what_no_file_can_be_called_is_refused_before_it_is_used(text):
+    said = {"config_dir": text}
+    (fault,) = NETBOOTS.faults(Driver("pxelinux", said))
+    assert fault == f"netboot.config_dir: expected a path, or nothing, found {text!r}"
+    (fault,) = NETBOOTS.faults(Driver("pxelinux", {"entry": text}))
+    assert fault == f"netboot.entry: expected text, found {text!r}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("x" * 9999, {}), ("cmc", {"address": "x" * 9999}), ("cmc", GOOD | {"x" * 9999: 1})],
+)
+def test_what_has_no_end_is_not_quoted_to_its_end(kind, said):
+    (fault,) = CONTROLS.faults(Driver(kind, said))
+    assert len(fault) < 200
+    assert "xxx…" in fault
 
 
 @pytest.mark.parametrize("kind", KINDS)
