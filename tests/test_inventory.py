@@ -376,6 +376,26 @@ def test_no_two_nodes_are_switched_by_the_same(refusal):
     assert words.endswith("entries 1-2 (fit01, fit02): the same power")
 
 
+@pytest.mark.parametrize(
+    ("said", "other"),
+    [({"port": 80}, {"port": "80"}), ({}, {"name": ""}), ({"name": "7"}, {"name": 7})],
+)
+def test_nor_by_the_same_in_other_words(tmp_path, monkeypatch, capsys, said, other):
+    power = {"kind": "cmc", "address": "10.0.1.3"}
+    path = tmp_path / "inventory.json"
+    path.write_text(
+        json.dumps([without_cmc(1, power=power | said), without_cmc(2, power=power | other)])
+    )
+    conf = tmp_path / "rhubarbe.conf"
+    conf.write_text(f"[testbed]\ninventory_path = {path}\n")
+    conf.chmod(0o600)
+    monkeypatch.setenv("RHUBARBE_CONF", str(conf))
+    assert main(["rhubarbe-inventory", "--check"]) == 1
+    assert capsys.readouterr().out == f"{path}: fit02: the same power as fit01\n"
+    assert main(["rhubarbe-nodes", "1"]) == 1
+    assert "fit02: the same power as fit01" in capsys.readouterr().err
+
+
 def test_what_is_said_of_a_kind_is_checked_before_anything_is_done(tmp_path, monkeypatch, capsys):
     path = tmp_path / "inventory.json"
     path.write_text(
