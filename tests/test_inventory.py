@@ -417,7 +417,7 @@ def test_what_is_said_of_a_kind_is_checked_before_anything_is_done(tmp_path, mon
     assert told == [
         f"{path}: fit02: power: there is no kind 'sledge', but cmc",
         f"{path}: fit03: power: cmc knows no 'colour', but address, name, port",
-        f"{path}: fit04: netboot.entry: expected text, found ['ramdisk']",
+        f"{path}: fit04: netboot.entry: expected text, found a list",
     ]
     assert main(["rhubarbe-nodes", "1"]) == 1
     assert capsys.readouterr().err == f"rhubarbe-nodes: {told[0]}\n"

@@ -98,5 +98,7 @@ def _writable(text: str) -> str:
 
 def _quoted(value: object) -> str:
     """Quote a value of JSON as far as a line is the clearer for it."""
+    if isinstance(value, dict | list):  # a password may be anywhere in it
+        return "an object" if isinstance(value, dict) else "a list"
     text = repr(value)
     return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"

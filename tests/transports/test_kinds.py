@@ -64,7 +64,15 @@ def test_values_are_read_as_those_of_the_configuration_are(said, values):
                 {"address": "192.0.2.1", "outlet": value},
                 [f"power.outlet: expected a whole number from 1 on, found {value!r}"],
             )
-            for value in (0, "", "three", 1.5, True, None, [3], {"is": 3}, float("inf"))
+            for value in (0, "", "three", 1.5, True, None, float("inf"))
+        ),
+        *(
+            (
+                "strip",
+                {"address": value},
+                [f"power.address: expected an IPv4 address, found {found}"],
+            )
+            for value, found in ((["s3cr3t"], "a list"), ({"password": "s3cr3t"}, "an object"))
         ),
     ],
 )
