@@ -126,6 +126,15 @@ async def test_a_missing_entry_is_named(next_boot, tmp_path):
         await next_boot.require_entry()
 
 
+@pytest.mark.parametrize("key", ["config_dir", "entry"])
+async def test_a_missing_entry_of_the_inventory_is_looked_for_there(tmp_path, key):
+    said = {"config_dir": tmp_path} if key == "config_dir" else {"entry": "other"}
+    settings = Settings(pxelinux=PxelinuxSettings(config_dir=tmp_path))
+    next_boot = NextBoot(Pxelinux(PxelinuxValues(**said), MAC, settings))
+    with pytest.raises(GatewayError, match="no such boot entry; see netboot in the inventory, and"):
+        await next_boot.require_entry()
+
+
 async def test_a_missing_directory_is_named_and_holds_nothing(tmp_path):
     next_boot = make(tmp_path / "nowhere")
     with pytest.raises(GatewayError, match=r"nowhere/01-.*cannot be made"):

@@ -33,7 +33,7 @@ class Netboot(Protocol):
     names: ClassVar[Pattern[str]]
     """What its links are called: of what another command left behind, nothing else is removed."""
 
-    said_by: ClassVar[str]
+    said_by: str
     """Where users say which entry it is."""
 
     path: Path

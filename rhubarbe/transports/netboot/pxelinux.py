@@ -27,3 +27,5 @@ class Pxelinux(Link):
         directory = values.config_dir or settings.pxelinux.config_dir
         self.path = directory / f"01-{mac.lower().replace(':', '-')}"
         self.entry = values.entry or settings.pxelinux.frisbee_image
+        if values.config_dir or values.entry:
+            self.said_by = f"netboot in the inventory, and {self.said_by}"
