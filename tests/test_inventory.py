@@ -396,6 +396,21 @@ def test_nor_by_the_same_in_other_words(tmp_path, monkeypatch, capsys, said, oth
     assert "fit02: the same power as fit01" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("said", [{}, {"name": "7"}, {"port": 80}])
+def test_nor_by_the_card_that_another_has_by_cmc(tmp_path, monkeypatch, capsys, said):
+    other = node(2)
+    power = {"kind": "cmc", "address": other["cmc"]["ip"]} | said
+    path, conf = tmp_path / "inventory.json", tmp_path / "rhubarbe.conf"
+    path.write_text(json.dumps([without_cmc(1, power=power), other]))
+    conf.write_text(f"[testbed]\ninventory_path = {path}\n")
+    conf.chmod(0o600)
+    monkeypatch.setenv("RHUBARBE_CONF", str(conf))
+    assert main(["rhubarbe-inventory", "--check"]) == 1
+    assert capsys.readouterr().out == f"{path}: fit02: the same power as fit01\n"
+    assert main(["rhubarbe-reset", "1"]) == 1
+    assert "fit02: the same power as fit01" in capsys.readouterr().err
+
+
 def test_what_is_said_of_a_kind_is_checked_before_anything_is_done(tmp_path, monkeypatch, capsys):
     path = tmp_path / "inventory.json"
     path.write_text(

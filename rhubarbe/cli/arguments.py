@@ -166,12 +166,12 @@ def read_inventory(settings: Settings) -> Inventory:
 
 def driver_faults(settings: Settings, inventory: Inventory) -> list[str]:
     """Return what is wrong with the kinds that the inventory names for nodes, each in one line."""
-    entries = [entry for entry in inventory if entry.power or entry.netboot]
-    if not entries:
+    if not any(entry.power or entry.netboot for entry in inventory):
         return []
     from rhubarbe.node import kinds  # few inventories need it
 
-    return [f"{settings.testbed.inventory_path}: {fault}" for fault in kinds.driver_faults(entries)]
+    faults = kinds.driver_faults(inventory, settings.networking)
+    return [f"{settings.testbed.inventory_path}: {fault}" for fault in faults]
 
 
 # A node that is away keeps its boot entry for the day on which it comes back.

@@ -7,7 +7,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +181,8 @@ def _object(image: Image, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _looked_into(image: Image, opened: OpenImage, arguments: argparse.Namespace) -> dict[str, Any]:
+
+    from datetime import datetime  # it takes its time to import
 
     seal = _seal(opened)
     told: dict[str, Any] = {

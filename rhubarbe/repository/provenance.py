@@ -8,7 +8,6 @@ the comment, if any; the line before it is of the image that was on the disk.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rhubarbe.errors import ImageError
@@ -40,6 +39,8 @@ class Stamp:
     @property
     def date(self) -> str:
         """When, as `2026-03-19 10:24`, or what the line says instead."""
+        from datetime import datetime  # it takes its time to import
+
         try:
             return f"{datetime.strptime(self.when, '%Y-%m-%d@%H:%M:%S'):%Y-%m-%d %H:%M}"
         except ValueError:

@@ -29,6 +29,11 @@ class PowerControl(Protocol):
     def __init__(self, values: Any, answers_within: float, networking: NetworkingSettings) -> None:
         """Be told the values of what it takes; connect to nothing yet."""
 
+    @classmethod
+    def outlet(cls, values: Any, networking: NetworkingSettings) -> object:
+        """Return what is switched, for comparing: no two nodes may have the same."""
+        return values
+
     @abstractmethod
     async def is_on(self) -> bool:
         """Ask for the power state; raises CardError also for an answer that is none."""

@@ -35,6 +35,11 @@ class Cmc(PowerControl):
         self._port = values.port or networking.cmc_port
         self._within = answers_within
 
+    @classmethod
+    def outlet(cls, values: CmcValues, networking: NetworkingSettings) -> object:
+        """Return where the card listens, whatever it is called."""
+        return values.address, values.port or networking.cmc_port
+
     async def ask(self, question: str) -> str:
         """Send a verb to the card and return its answer, stripped."""
         try:
