@@ -87,7 +87,12 @@ class Entry:
         return self.netboot or DEFAULT_NETBOOT
 
 
-_DISK_WORDS = frozenset({"disk", "disks", "drive", "hard_drive", "harddrive"})
+# What people write, and what is read.
+_MEANT = {
+    **dict.fromkeys(("disk", "disks", "drive", "hard_drive", "harddrive"), "disk"),
+    **dict.fromkeys(("power", "powers"), "power"),
+    **dict.fromkeys(("netboot", "netboots"), "netboot"),
+}
 _UNIQUE: Mapping[str, Callable[[Entry], str]] = {
     "number": lambda entry: str(entry.number),
     "control.mac": lambda entry: entry.control.mac,
@@ -206,12 +211,14 @@ class _Reader:
         return Entry(number, control, cmc, data, disk, power, netboot)
 
     def _misplaced(self, where: str, item: Mapping[str, Any]) -> None:
-        """Complain of what looks like `disk` and would be passed over."""
+        """Complain of what looks like `disk`, `power` or `netboot`, and would be passed over."""
         parts = {"": item} | {f"{part}.": item.get(part) for part in ("control", "cmc", "data")}
         for place, values in parts.items():
             for key in values if isinstance(values, dict) else ():
-                if key.lower() in _DISK_WORDS and (place or key != "disk"):
-                    self.faults.append(f'{where}: {place}{key}: say "disk", beside control and cmc')
+                meant = _MEANT.get(key.lower())
+                if meant and (place or key != meant):
+                    said = f'say "{meant}", beside control and cmc'
+                    self.faults.append(f"{where}: {place}{key}: {said}")
 
     def _disk(self, where: str, item: Mapping[str, Any]) -> str:
         if "disk" not in item:

@@ -411,6 +411,19 @@ def test_nor_by_the_card_that_another_has_by_cmc(tmp_path, monkeypatch, capsys, 
     assert "fit02: the same power as fit01" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("changes", "place", "meant"),
+    [
+        ({"Power": {"kind": "cmc"}}, "Power", "power"),
+        ({"netboots": {"kind": "pxelinux"}}, "netboots", "netboot"),
+        ({"cmc": node(1)["cmc"] | {"power": {"kind": "cmc"}}}, "cmc.power", "power"),
+    ],
+)
+def test_a_kind_that_would_be_passed_over_is_a_fault(refusal, changes, place, meant):
+    words = refusal([node(1, **changes)])
+    assert f'entry 1: {place}: say "{meant}", beside control and cmc' in words
+
+
 def test_what_is_said_of_a_kind_is_checked_before_anything_is_done(tmp_path, monkeypatch, capsys):
     path = tmp_path / "inventory.json"
     path.write_text(
@@ -432,7 +445,7 @@ def test_what_is_said_of_a_kind_is_checked_before_anything_is_done(tmp_path, mon
     assert told == [
         f"{path}: fit02: power: there is no kind 'sledge', but cmc",
         f"{path}: fit03: power: cmc knows no 'colour', but address, name, port",
-        f"{path}: fit04: netboot.entry: expected text, found a list",
+        f"{path}: fit04: netboot.entry: expected the name of a file in config_dir, found a list",
     ]
     assert main(["rhubarbe-nodes", "1"]) == 1
     assert capsys.readouterr().err == f"rhubarbe-nodes: {told[0]}\n"

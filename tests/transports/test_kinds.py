@@ -86,7 +86,7 @@ def test_what_no_file_can_be_called_is_refused_before_it_is_used(text):
     (fault,) = NETBOOTS.faults(Driver("pxelinux", said))
     assert fault == f"netboot.config_dir: expected a path, or nothing, found {text!r}"
     (fault,) = NETBOOTS.faults(Driver("pxelinux", {"entry": text}))
-    assert fault == f"netboot.entry: expected text, found {text!r}"
+    assert fault.startswith("netboot.entry: expected the name of a file in config_dir, found ")
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,9 @@ def test_each_kind_of_the_table_is_one(kind):
     assert PowerControl in control.__mro__
     assert not control.__abstractmethods__
     assert issubclass(control.takes, Section)
+
+
+@pytest.mark.parametrize("entry", ["../other", "a/b", "/etc/passwd", "..", "."])
+def test_a_boot_entry_is_a_name(entry):
+    (fault,) = NETBOOTS.faults(Driver("pxelinux", {"entry": entry}))
+    assert fault.startswith("netboot.entry: expected the name of a file in config_dir, found ")

@@ -4,16 +4,25 @@ import re
 from pathlib import Path
 
 from rhubarbe.config import Settings
-from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import PATH_IF_ANY, TEXT
+from rhubarbe.config.section import Section, ValueKind, setting
+from rhubarbe.config.settings import PATH_IF_ANY
 from rhubarbe.transports.netboot.links import Link
+
+
+def _file_name(text: str) -> str:
+    if text in (".", "..") or "/" in text:
+        raise ValueError(text)
+    return text
+
+
+FILE_NAME = ValueKind("the name of a file in config_dir", _file_name)
 
 
 class PxelinuxValues(Section):
     """What the inventory says of a node; where nothing, [pxelinux] does."""
 
     config_dir: Path | None = setting(PATH_IF_ANY, None, "where pxelinux looks for the file")
-    entry: str = setting(TEXT, "", "the file there that boots the ramdisk")
+    entry: str = setting(FILE_NAME, "", "the file there that boots the ramdisk")
 
 
 class Pxelinux(Link):
