@@ -296,7 +296,7 @@ class PretendedTestbed:
 
     def limit(self, **limits):
         """Set limits of [nodes]."""
-        nodes = dataclasses.replace(self.settings.nodes, **limits)
+        nodes = self.settings.nodes.but(**limits)
         self.settings = dataclasses.replace(self.settings, nodes=nodes)
 
     def _report(self, event):

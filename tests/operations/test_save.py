@@ -123,7 +123,7 @@ async def test_an_image_without_a_stamp_is_still_an_image(testbed, saved, saving
 
 
 async def test_where_no_partition_is_to_be_stamped_none_is(testbed, saved, saving):
-    frisbee = dataclasses.replace(testbed.settings.frisbee, root_partition="none")
+    frisbee = testbed.settings.frisbee.but(root_partition="none")
     testbed.settings = dataclasses.replace(testbed.settings, frisbee=frisbee)
     await testbed.run(saving())
     assert saved.exists()
