@@ -6,7 +6,6 @@ import mmap
 import os
 import stat
 import threading
-from types import TracebackType
 from typing import Self
 
 from rhubarbe.imaging.devices import STDOUT, is_seekable, open_target
@@ -101,12 +100,7 @@ class Target:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _begin_where_it_stands(self, *, keep_size: bool) -> None:

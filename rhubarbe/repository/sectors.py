@@ -3,7 +3,6 @@
 import functools
 import os
 import time
-from types import TracebackType
 from typing import Self
 
 from rhubarbe.ndz.header import SECTOR, ChunkHeader, parse_header
@@ -46,12 +45,7 @@ class DiskInside:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     def _read_header(self, place: int) -> ChunkHeader:

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import stat
-from types import TracebackType
 from typing import Self
 
 from rhubarbe.shared.trust import Distrust, require_file, require_kept
@@ -102,12 +101,7 @@ class Directory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-from types import TracebackType
 from typing import Self
 
 from rhubarbe.shared.directory import HIDDEN, Directory, StrPath, path_of
@@ -48,12 +47,7 @@ class Partial:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
