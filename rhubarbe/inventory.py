@@ -54,9 +54,6 @@ class Driver:
         return json.dumps({"kind": self.kind, **self.said}, sort_keys=True)
 
 
-DEFAULT_NETBOOT = Driver("pxelinux", {})
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One node of the inventory."""
@@ -81,10 +78,9 @@ class Entry:
             return self.power or Driver("cmc", {})
         return Driver("cmc", {"address": self.cmc.ip, "name": self.cmc.hostname})
 
-    @property
-    def netboot_driver(self) -> Driver:
-        """What makes the node boot from the network."""
-        return self.netboot or DEFAULT_NETBOOT
+    def netboot_driver(self, usual: str) -> Driver:
+        """Return what makes the node boot the ramdisk: the `usual` kind, where no other is said."""
+        return self.netboot or Driver(usual, {})
 
 
 # What people write, and what is read.

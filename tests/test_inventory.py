@@ -350,12 +350,12 @@ def test_what_switches_a_node_is_its_card_where_nothing_else_is_said(load):
     assert (first.power_driver.kind, first.power_driver.said["address"]) == ("cmc", "10.0.1.1")
     assert (second.cmc, second.power_driver.said) == (None, {"address": "10.0.1.7"})
     assert third.power_driver.kind == "x"
-    assert {each.netboot_driver.kind for each in (first, second, third)} == {"pxelinux"}
+    assert {each.netboot for each in (first, second, third)} == {None}
 
 
 def test_what_makes_a_node_boot_the_ramdisk_may_be_said(load):
     (first,) = load([node(1, netboot={"kind": "pxelinux", "config_dir": "/srv/tftp/cfg"})])
-    assert first.netboot_driver.said == {"config_dir": "/srv/tftp/cfg"}
+    assert first.netboot.said == {"config_dir": "/srv/tftp/cfg"}
 
 
 @pytest.mark.parametrize("part", ["power", "netboot"])

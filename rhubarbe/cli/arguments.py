@@ -166,11 +166,14 @@ def read_inventory(settings: Settings) -> Inventory:
 
 def driver_faults(settings: Settings, inventory: Inventory) -> list[str]:
     """Return what is wrong with the kinds that the inventory names for nodes, each in one line."""
-    if not any(entry.power or entry.netboot for entry in inventory):
+    is_usual = ("nodes", "netboot") not in settings.origins and not any(
+        value.key == "netboot" for value in settings.of_nodes
+    )
+    if is_usual and not any(entry.power or entry.netboot for entry in inventory):
         return []
-    from rhubarbe.node import kinds  # few inventories need it
+    from rhubarbe.node import kinds  # few sites need it
 
-    faults = kinds.driver_faults(inventory, settings.networking)
+    faults = kinds.driver_faults(inventory, settings)
     return [f"{settings.testbed.inventory_path}: {fault}" for fault in faults]
 
 

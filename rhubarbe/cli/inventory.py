@@ -54,14 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_table(inventory: Inventory, settings: Settings) -> None:
     """Print a row a node; with a column of disks, where these differ, and of kinds likewise."""
-    disks = {
-        entry.number: settings.for_node(entry.number, entry.name, entry.disk).frisbee.hard_drive
-        for entry in inventory
-    }
+    own = {each.number: settings.for_node(each.number, each.name, each.disk) for each in inventory}
     more = {
-        "disk": disks,
+        "disk": {number: each.frisbee.hard_drive for number, each in own.items()},
         "power": {entry.number: entry.power_driver.kind for entry in inventory},
-        "netboot": {entry.number: entry.netboot_driver.kind for entry in inventory},
+        "netboot": {
+            entry.number: entry.netboot_driver(own[entry.number].nodes.netboot).kind
+            for entry in inventory
+        },
     }
     more = {title: cells for title, cells in more.items() if len(set(cells.values())) > 1}
     rows = [(*COLUMNS, *more)] + [

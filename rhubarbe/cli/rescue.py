@@ -5,7 +5,7 @@ They boot the ramdisk again at each reset, until --reset takes them back to thei
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -94,7 +94,7 @@ class _Link:
 
 
 def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int:
-    links = [link for entry in entries if (link := _link(entry, settings)) is not None]
+    links = [link for entry in entries for link in _links(entry, settings)]
     if as_json:
         print(json.dumps([asdict(link) for link in links], indent=2))
     else:
@@ -102,13 +102,13 @@ def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int
     return 0
 
 
-def _link(entry: Entry, settings: Settings) -> _Link | None:
+def _links(entry: Entry, settings: Settings) -> Iterator[_Link]:
     netboot = netboot_of(entry, settings.for_node(entry.number, entry.name))
-    try:
-        seen = within(LOOKED_AT_WITHIN_S, netboot.seen)
-    except TimeoutError as error:
-        raise GatewayError(f"{netboot.path}: {error}") from error
-    if seen is None:
-        return None
-    since = datetime.fromtimestamp(seen.since).astimezone()
-    return _Link(entry.name, seen.entry, f"{since:%Y-%m-%d %H:%M}", name_of(seen.uid))
+    for link in netboot.links:
+        try:
+            seen = within(LOOKED_AT_WITHIN_S, link.seen)
+        except TimeoutError as error:
+            raise GatewayError(f"{link.path}: {error}") from error
+        if seen is not None:
+            since = datetime.fromtimestamp(seen.since).astimezone()
+            yield _Link(entry.name, seen.entry, f"{since:%Y-%m-%d %H:%M}", name_of(seen.uid))

@@ -179,6 +179,13 @@ class NodesSettings(Section):
         "how the ramdisk offers its shell: `telnet` without a login, or `ssh` to root with ssh_key",
         per_node=True,
     )
+    netboot: str = setting(
+        WORD,
+        "pxelinux",
+        "what makes a node boot the ramdisk, where the inventory does not say: a kind of"
+        " docs/KINDS.md, such as `pxelinux` (BIOS), `grub` (UEFI), `both`, `ipxe`",
+        per_node=True,
+    )
     timeout_before_telnet: float = setting(
         SECONDS, 80.0, "from the reset until the ramdisk answers on telnet, or ssh", per_node=True
     )
@@ -206,6 +213,28 @@ class PxelinuxSettings(Section):
     )
     frisbee_image: str = setting(
         WORD, "pxefrisbee", "the entry in config_dir that boots the ramdisk", per_node=True
+    )
+
+
+class GrubSettings(Section):
+    """[grub]: likewise, of nodes that boot by UEFI, where netboot = grub, or both."""
+
+    config_dir: Path = setting(
+        PATH, Path("/tftpboot/grub"), "where grub.cfg looks for 01-<mac>, beside it"
+    )
+    entry: str = setting(
+        WORD, "pxefrisbee", "the entry in config_dir that boots the ramdisk", per_node=True
+    )
+
+
+class IpxeSettings(Section):
+    """[ipxe]: likewise, of nodes that boot by iPXE, where netboot = ipxe."""
+
+    config_dir: Path = setting(
+        PATH, Path("/tftpboot/ipxe"), "the directory, served by HTTP or TFTP, for <mac>.ipxe"
+    )
+    entry: str = setting(
+        WORD, "pxefrisbee.ipxe", "the script in config_dir that boots the ramdisk", per_node=True
     )
 
 
@@ -383,6 +412,8 @@ class Settings:
     testbed: TestbedSettings = TestbedSettings()
     nodes: NodesSettings = NodesSettings()
     pxelinux: PxelinuxSettings = PxelinuxSettings()
+    grub: GrubSettings = GrubSettings()
+    ipxe: IpxeSettings = IpxeSettings()
     frisbee: FrisbeeSettings = FrisbeeSettings()
     udpcast: UdpcastSettings = UdpcastSettings()
     aria2: Aria2Settings = Aria2Settings()
@@ -424,6 +455,8 @@ SECTIONS: Mapping[str, Any] = MappingProxyType(
         "testbed": TestbedSettings,
         "nodes": NodesSettings,
         "pxelinux": PxelinuxSettings,
+        "grub": GrubSettings,
+        "ipxe": IpxeSettings,
         "frisbee": FrisbeeSettings,
         "udpcast": UdpcastSettings,
         "aria2": Aria2Settings,

@@ -55,9 +55,8 @@ async def rescue(
 
 async def _release(node: Node) -> None:
     """Remove the link, and reset the node onto its disk; raises GatewayError or NodeError."""
-    link = node.next_boot
-    await link.remove()
-    if await link.is_set():
+    await node.next_boot.remove()
+    for link in await node.next_boot.left():
         raise GatewayError(
             f"{link.path} is not a link to {link.entry}, and so not ours: remove it by hand"
         )

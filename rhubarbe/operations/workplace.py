@@ -16,7 +16,7 @@ from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks
 from rhubarbe.node import Node
 from rhubarbe.node.keys import require_files, require_key
-from rhubarbe.node.next_boot import link_places
+from rhubarbe.node.kinds import link_places
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.fleet import Companion, Job
 
@@ -87,12 +87,15 @@ class Workplace:
         if not self.resets:
             await node.ramdisk.wait()
             return
-        link = node.next_boot
-        async with self.journal.recorded(node.name, link.path, link.entry):
-            with self.guardian.guarding_link(link.path, link.entry):
-                async with node.linked(stays=stays):
-                    await node.power.reboot(Phase.RESET)
-                    await node.ramdisk.wait()
+        async with contextlib.AsyncExitStack() as guarded:
+            for number, link in enumerate(node.next_boot.links):
+                await guarded.enter_async_context(
+                    self.journal.recorded(node.name, link.path, link.entry, number)
+                )
+                guarded.enter_context(self.guardian.guarding_link(link.path, link.entry))
+            await guarded.enter_async_context(node.linked(stays=stays))
+            await node.power.reboot(Phase.RESET)
+            await node.ramdisk.wait()
 
 
 @contextlib.asynccontextmanager
@@ -113,5 +116,5 @@ async def workplace(
             await require_key(settings, command.bus)
         if resets:
             for node in nodes:
-                await node.next_boot.require_entry()
+                await node.next_boot.require_entries()
         yield Workplace(command, nodes, guardian, journal, locks, resets)

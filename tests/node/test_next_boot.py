@@ -15,7 +15,8 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.node import next_boot as next_boot_module
 from rhubarbe.node.next_boot import NextBoot
 from rhubarbe.shared.directory import Directory
-from rhubarbe.transports.netboot.pxelinux import Pxelinux, PxelinuxValues
+from rhubarbe.transports.netboot.by_mac import ByMacValues
+from rhubarbe.transports.netboot.pxelinux import Pxelinux
 
 MAC = "02:00:00:00:00:0A"
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
@@ -24,7 +25,13 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a dire
 def make(directory, mac=MAC, entry="pxefrisbee"):
     """Return what makes a node boot the ramdisk by a link in this directory."""
     pxelinux = PxelinuxSettings(config_dir=directory, frisbee_image=entry)
-    return NextBoot(Pxelinux(PxelinuxValues(), mac, Settings(pxelinux=pxelinux)))
+    return NextBoot(Pxelinux(ByMacValues(), mac, Settings(pxelinux=pxelinux)))
+
+
+def only(next_boot):
+    """Return the only link of a node."""
+    (link,) = next_boot.links
+    return link
 
 
 @pytest.fixture
@@ -35,9 +42,9 @@ def next_boot(tmp_path):
 
 async def test_the_link_is_relative_and_named_by_the_mac_in_lower_case(next_boot, tmp_path):
     await next_boot.set()
-    assert next_boot.path == tmp_path / "01-02-00-00-00-00-0a"
-    assert next_boot.path.readlink() == Path("pxefrisbee")
-    assert await next_boot.is_set()
+    assert only(next_boot).path == tmp_path / "01-02-00-00-00-00-0a"
+    assert only(next_boot).path.readlink() == Path("pxefrisbee")
+    assert await next_boot.left()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "01-02-00-00-00-00-0a",
         "pxefrisbee",
@@ -46,24 +53,24 @@ async def test_the_link_is_relative_and_named_by_the_mac_in_lower_case(next_boot
 
 @pytest.mark.parametrize("target", ["other", "nowhere", "pxefrisbee"])
 async def test_any_other_link_is_replaced(next_boot, target):
-    next_boot.path.symlink_to(target)
+    only(next_boot).path.symlink_to(target)
     await next_boot.set()
-    assert next_boot.path.readlink() == Path("pxefrisbee")
+    assert only(next_boot).path.readlink() == Path("pxefrisbee")
 
 
 async def test_a_file_in_its_place_is_replaced(next_boot):
-    next_boot.path.write_text("default local\n")
+    only(next_boot).path.write_text("default local\n")
     await next_boot.set()
-    assert next_boot.path.is_symlink()
+    assert only(next_boot).path.is_symlink()
 
 
 async def test_it_is_replaced_at_once(next_boot):
-    next_boot.path.symlink_to("other")
+    only(next_boot).path.symlink_to("other")
     missing, over = [], threading.Event()
 
     def watch():
         while not over.is_set():
-            if next_boot._link.is_there() is False:
+            if only(next_boot).is_there() is False:
                 missing.append(1)
 
     watcher = threading.Thread(target=watch)
@@ -80,34 +87,34 @@ async def test_it_is_replaced_at_once(next_boot):
 async def test_a_dangling_link_is_a_link(next_boot, tmp_path):
     (tmp_path / "pxefrisbee").unlink()
     await next_boot.set()
-    assert await next_boot.is_set()
+    assert await next_boot.left()
     await next_boot.remove()
-    assert not await next_boot.is_set()
+    assert not await next_boot.left()
 
 
 async def test_only_a_link_to_our_entry_is_removed(next_boot):
-    next_boot.path.symlink_to("pxerescue")
+    only(next_boot).path.symlink_to("pxerescue")
     await next_boot.remove()
-    assert next_boot.path.readlink() == Path("pxerescue")
+    assert only(next_boot).path.readlink() == Path("pxerescue")
 
 
 async def test_removing_what_is_not_there_is_nothing(next_boot):
     await next_boot.remove()
-    assert not await next_boot.is_set()
+    assert not await next_boot.left()
 
 
 async def test_a_file_in_its_place_is_told_and_stays(next_boot):
-    next_boot.path.write_text("default local\n")
+    only(next_boot).path.write_text("default local\n")
     with pytest.raises(GatewayError, match=r"01-02.*cannot be removed, do it by hand"):
         await next_boot.remove()
-    assert next_boot.path.read_text() == "default local\n"
+    assert only(next_boot).path.read_text() == "default local\n"
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 async def test_the_link_goes_on_every_way_out(next_boot, error):
     async def hold():
         async with next_boot.linked():
-            assert await next_boot.is_set()
+            assert await next_boot.left()
             if error:
                 raise error
 
@@ -116,23 +123,23 @@ async def test_the_link_goes_on_every_way_out(next_boot, error):
             await hold()
     else:
         await hold()
-    assert not await next_boot.is_set()
+    assert not await next_boot.left()
 
 
 async def test_a_missing_entry_is_named(next_boot, tmp_path):
-    await next_boot.require_entry()
+    await next_boot.require_entries()
     (tmp_path / "pxefrisbee").unlink()
     with pytest.raises(GatewayError, match=r"pxefrisbee: no such boot entry; see frisbee_image"):
-        await next_boot.require_entry()
+        await next_boot.require_entries()
 
 
 @pytest.mark.parametrize("key", ["config_dir", "entry"])
 async def test_a_missing_entry_of_the_inventory_is_looked_for_there(tmp_path, key):
     said = {"config_dir": tmp_path} if key == "config_dir" else {"entry": "other"}
     settings = Settings(pxelinux=PxelinuxSettings(config_dir=tmp_path))
-    next_boot = NextBoot(Pxelinux(PxelinuxValues(**said), MAC, settings))
+    next_boot = NextBoot(Pxelinux(ByMacValues(**said), MAC, settings))
     with pytest.raises(GatewayError, match="no such boot entry; see netboot in the inventory, and"):
-        await next_boot.require_entry()
+        await next_boot.require_entries()
 
 
 async def test_a_missing_directory_is_named_and_holds_nothing(tmp_path):
@@ -144,21 +151,24 @@ async def test_a_missing_directory_is_named_and_holds_nothing(tmp_path):
 
 
 async def test_what_cannot_be_replaced_leaves_no_draft(next_boot, tmp_path):
-    next_boot.path.mkdir()
+    only(next_boot).path.mkdir()
     with pytest.raises(GatewayError, match="cannot be made"):
         await next_boot.set()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [next_boot.path.name, "pxefrisbee"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        only(next_boot).path.name,
+        "pxefrisbee",
+    ]
 
 
 async def test_one_that_stays_goes_on_any_way_out_but_the_good_one(next_boot):
     async with next_boot.linked(stays=True):
-        assert next_boot.path.readlink() == Path("pxefrisbee")
-    assert await next_boot.is_set()
+        assert only(next_boot).path.readlink() == Path("pxefrisbee")
+    assert await next_boot.left()
     with pytest.raises(KeyboardInterrupt):
         async with next_boot.linked(stays=True):
             raise KeyboardInterrupt
-    assert not await next_boot.is_set()
-    assert not next_boot.path.is_symlink()
+    assert not await next_boot.left()
+    assert not only(next_boot).path.is_symlink()
 
 
 async def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path):
@@ -168,10 +178,10 @@ async def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path):
     (tmp_path / "real" / "ramdisk").symlink_to("../ramdisk.cfg")
     (tmp_path / "real").chmod(0o2775)
     link = make(tmp_path / "pxelinux.cfg", MAC, "ramdisk")
-    await link.require_entry()
+    await link.require_entries()
     async with link.linked():
-        assert (tmp_path / "real" / link.path.name).readlink() == Path("ramdisk")
-    assert not await link.is_set()
+        assert (tmp_path / "real" / only(link).path.name).readlink() == Path("ramdisk")
+    assert not await link.left()
 
 
 @as_root
@@ -184,10 +194,10 @@ async def test_what_a_stranger_owns_boots_no_node(tmp_path, what):
     os.chown(tmp_path / what, 4001, 4001, follow_symlinks=False)
     link = make(tmp_path / "link", MAC, "ramdisk")
     with pytest.raises(GatewayError, match=r"uid 4001"):
-        await link.require_entry()
+        await link.require_entries()
     with pytest.raises(GatewayError, match=r"01-02.*cannot be made.*uid 4001"):
         await link.set()
-    assert not (tmp_path / "pxelinux.cfg" / link.path.name).is_symlink()
+    assert not (tmp_path / "pxelinux.cfg" / only(link).path.name).is_symlink()
 
 
 async def test_a_directory_that_takes_no_link_is_one_line(tmp_path):
@@ -227,10 +237,10 @@ def stuck(monkeypatch):
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (NextBoot.require_entry, "{place}: no answer in 0.2 s; nothing was touched"),
+        (NextBoot.require_entries, "{place}: no answer in 0.2 s; nothing was touched"),
         (NextBoot.set, "{path}: the nextboot link cannot be made: no answer in 0.2 s"),
         (NextBoot.remove, "{path}: the nextboot link cannot be removed, .*: no answer in 0.2 s"),
-        (NextBoot.is_set, "{path}: no answer in 0.2 s"),
+        (NextBoot.left, "{path}: no answer in 0.2 s"),
     ],
 )
 async def test_one_that_never_answers_is_given_up_and_nobody_else_waits(
@@ -242,7 +252,7 @@ async def test_one_that_never_answers_is_given_up_and_nobody_else_waits(
         turns += 1
         await asyncio.sleep(0.01)
     assert turns > 5
-    told = words.format(place=next_boot.path.parent, path=next_boot.path)
+    told = words.format(place=only(next_boot).path.parent, path=only(next_boot).path)
     with pytest.raises(GatewayError, match=rf"\A{told}\Z"):
         task.result()
 
@@ -250,7 +260,9 @@ async def test_one_that_never_answers_is_given_up_and_nobody_else_waits(
 def none_is_left(next_boot):
     """Wait until nothing but the entry is there."""
     end = time.monotonic() + 10
-    while list(next_boot.path.parent.iterdir()) != [next_boot.path.with_name(next_boot.entry)]:
+    while list(only(next_boot).path.parent.iterdir()) != [
+        only(next_boot).path.with_name(only(next_boot).entry)
+    ]:
         assert time.monotonic() < end
         time.sleep(0.01)
     return True
@@ -286,7 +298,7 @@ async def test_who_is_cancelled_while_it_is_made_leaves_none(stuck, next_boot, m
     asyncio.get_running_loop().call_later(0.05, stuck.let_go)
     await asyncio.wait([task], timeout=10)
     assert task.cancelled()
-    assert next_boot._link.is_there() is False
+    assert only(next_boot).is_there() is False
 
 
 async def test_where_no_thread_can_be_had_the_link_goes_all_the_same(next_boot, monkeypatch):
@@ -297,4 +309,4 @@ async def test_where_no_thread_can_be_had_the_link_goes_all_the_same(next_boot, 
 
     monkeypatch.setattr(next_boot_module, "to_an_end", none)
     await next_boot.remove()
-    assert next_boot._link.is_there() is False
+    assert only(next_boot).is_there() is False

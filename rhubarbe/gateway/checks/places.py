@@ -11,6 +11,7 @@ from rhubarbe.errors import why
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.state import SHARED, user_in
 from rhubarbe.shared.trust import Distrust, is_ours, name_of, replaceable
+from rhubarbe.transports.netboot import KINDS, NETBOOTS
 
 # For a directory in which a group may remove each other's dead links; it passes its group on.
 FOR_A_GROUP = 0o2775
@@ -21,12 +22,31 @@ _OF_OLD = re.compile(r"locks|links|history|leases\.\d+\.sqlite")
 def faults(settings: Settings) -> list[str]:
     """Return a sentence for each thing that is wrong, with its cure; reads directories only."""
     state, images = settings.testbed.state_dir, settings.frisbee.images_dir
-    links = settings.pxelinux.config_dir
     return [
         *_of(state, _made(state, SHARED), [_trust, _state], follows=False),
-        *_of(links, f"{_made(links, FOR_A_GROUP)}, or see config_dir in [pxelinux]", [_links]),
+        *(fault for links in _link_places(settings).items() for fault in _of_links(*links)),
         *_of(images, f"{_made(images)}, or see images_dir in [frisbee]", [_trust]),
     ]
+
+
+def _of_links(path: Path, kind: str) -> list[str]:
+    return _of(path, f"{_made(path, FOR_A_GROUP)}, or see config_dir in [{kind}]", [_links])
+
+
+def _link_places(settings: Settings) -> dict[Path, str]:
+    """Return the directories of links that the configuration has in use, with the kind of each."""
+    kinds = {value.value for value in settings.of_nodes if value.key == "netboot"}
+    used = {
+        directory
+        for kind in {settings.nodes.netboot, *kinds} & KINDS.keys()
+        for directory, _ in NETBOOTS.named(kind).places(settings)
+    }
+    places: dict[Path, str] = {}
+    for kind in KINDS:
+        for directory, _ in NETBOOTS.named(kind).places(settings):
+            if directory in used:
+                places.setdefault(directory, kind)
+    return places
 
 
 def dangers(config_dir: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """A journal of nextboot links: after a crash of this machine, whoever comes next can remove them.
 
-One file a link, `link.NODE` in the user's directory below `state_dir`, is there before the link is
-and goes after it. It says who made the link, in which process and since which boot of this machine.
+One file a link, `link.NODE` (or `link.NODE+1`, where a node has another) in the user's directory
+below `state_dir`, is there before the link is and goes after it. It says who made the link, in
+which process and since which boot of this machine.
 `sweep` removes links that a dead command left behind, never one that is in use, that somebody else
 made, or that is no link.
 """
@@ -90,42 +91,46 @@ class Journal:
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
 
     @contextlib.asynccontextmanager
-    async def recorded(self, node: str, path: Path, target: str) -> AsyncIterator[None]:
+    async def recorded(
+        self, node: str, path: Path, target: str, number: int = 0
+    ) -> AsyncIterator[None]:
         """Keep a record of a link for the length of the context; raises GatewayError.
 
-        A link that could not be removed keeps its record: whoever can removes both.
+        The links of a node have a `number` each. A link that could not be removed keeps its
+        record: whoever can removes both.
         """
         stays = False
+        name = PREFIX + node + (f"+{number}" if number else "")
         try:
-            await self._note(self._record(node, path, target))
+            await self._note(self._record(node, path, target), name)
             yield
         except BaseException:
             stays = await _may_lead_to(path, target)
             raise
         finally:
             if not stays:
-                await to_the_end(self._forget, os.getuid(), node)
+                await to_the_end(self._forget, os.getuid(), name)
 
-    async def _note(self, record: LinkRecord) -> None:
+    async def _note(self, record: LinkRecord, name: str) -> None:
         try:
-            await to_the_end(self._write, record)
+            await to_the_end(self._write, record, name)
         except OSError as error:
             raise GatewayError(
                 f"{self._state_dir}: the link of {record.node} cannot be noted there: {why(error)}"
             ) from error
 
-    def _write(self, record: LinkRecord) -> None:
+    def _write(self, record: LinkRecord, name: str) -> None:
         """Write a record that survives a loss of power."""
         content = json.dumps(asdict(record)).encode("ascii")
         with self._state.place_of(os.getuid()) as place:
-            place.replace(PREFIX + record.node, content, os.getuid())
+            place.replace(name, content, os.getuid())
 
-    def _forget(self, uid: int, node: str) -> None:
+    def _forget(self, uid: int, name: str) -> None:
         """Remove a record wherever it is; what stays tells the next sweep of no link."""
         with contextlib.suppress(OSError):
             for place, owner in self._state.places(lambda _: None):
                 if owner == uid:
-                    place.remove(PREFIX + node)
+                    place.remove(name)
 
     def _record(self, node: str, path: Path, target: str) -> LinkRecord:
         now = time.time()
@@ -150,18 +155,18 @@ class Journal:
         """
         said: list[str] = []
         try:
-            for record, owner in within(READ_WITHIN_S, self._records, said.append):
+            for record, name, owner in within(READ_WITHIN_S, self._records, said.append):
                 if record.is_live(self._boot):
                     continue
                 if _is_nextboot(record, config_dir, names):
-                    said += self._sweep_one(record, owner)
+                    said += self._sweep_one(record, name, owner)
         except (OSError, GatewayError) as error:
             said.append(f"{self._state_dir}: links left behind are not looked for: {why(error)}")
         return [sanitise(words) for words in said]
 
-    def _records(self, tell: Tell) -> list[tuple[LinkRecord, int]]:
-        """Return each record that makes sense, with the user id of who wrote it."""
-        found: list[tuple[LinkRecord, int]] = []
+    def _records(self, tell: Tell) -> list[tuple[LinkRecord, str, int]]:
+        """Return each record that makes sense, its file's name, and the user id of who wrote it."""
+        found: list[tuple[LinkRecord, str, int]] = []
         for place, owner in self._state.places(tell):
             wrong: list[str] = []
             try:
@@ -171,11 +176,13 @@ class Journal:
                 continue
             for name in names[:MOST_RECORDS]:
                 try:
-                    found.append((_parse(place.read(name, LONGEST_RECORD, owner)), owner))
+                    record = _parse(place.read(name, LONGEST_RECORD, owner))
                 except FileNotFoundError:  # forgotten meanwhile
                     continue
                 except (OSError, ValueError, TypeError, KeyError):
                     wrong.append(name)
+                else:
+                    found.append((record, name, owner))
             if wrong:
                 tell(
                     f"{place.where(wrong[0])}: a note of {name_of(owner)}'s that makes no sense"
@@ -183,7 +190,7 @@ class Journal:
                 )
         return found
 
-    def _sweep_one(self, record: LinkRecord, owner: int) -> list[str]:
+    def _sweep_one(self, record: LinkRecord, name: str, owner: int) -> list[str]:
         """Remove a stale link and its record, unless somebody works on the node meanwhile."""
         locks = Locks(self._state_dir, "sweep")
         locks.prepare()
@@ -191,7 +198,7 @@ class Journal:
             return []
         try:
             words = _remove(record, owner)
-            self._forget(owner, record.node)
+            self._forget(owner, name)
         except OSError as error:
             return [f"the nextboot link of {record} cannot be removed: {why(error)}"]
         finally:

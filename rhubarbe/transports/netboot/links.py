@@ -7,15 +7,37 @@ the disk.
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from re import Pattern
 
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import leads_to_file
 from rhubarbe.shared.trust import Distrust, is_ours, name_of
-from rhubarbe.transports.netboot.base import Netboot, Seen
 
 
-class Link(Netboot):
-    """The link of one node, at its `path`, towards one boot entry."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """That a node is made to boot an entry, since when (in seconds since the epoch), by whom."""
+
+    entry: str
+    since: float
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The link of one node, at its `path`, towards one boot entry.
+
+    Links that another command left behind are removed if they are called as `names` has it.
+    Users are told by `said_by` where it is said which entry that is. What cannot be done raises
+    Distrust, or another OSError.
+    """
+
+    path: Path
+    entry: str
+    names: Pattern[str]
+    said_by: str
 
     @contextlib.contextmanager
     def _directory(self) -> Iterator[Directory]:

@@ -1,40 +1,18 @@
-"""pxelinux looks for a file called `01-<mac>`, with dashes and in lower case, in `pxelinux.cfg`."""
+"""pxelinux, booted over the network by a BIOS, looks for a link in `pxelinux.cfg`."""
 
-import re
 from pathlib import Path
 
 from rhubarbe.config import Settings
-from rhubarbe.config.section import Section, ValueKind, setting
-from rhubarbe.config.settings import PATH_IF_ANY
-from rhubarbe.transports.netboot.links import Link
+from rhubarbe.transports.netboot.by_mac import ByMac
 
 
-def _file_name(text: str) -> str:
-    if text in (".", "..") or "/" in text:
-        raise ValueError(text)
-    return text
+class Pxelinux(ByMac):
+    """The link of one node, which pxelinux finds by itself."""
 
-
-FILE_NAME = ValueKind("the name of a file in config_dir", _file_name)
-
-
-class PxelinuxValues(Section):
-    """What the inventory says of a node; where nothing, [pxelinux] does."""
-
-    config_dir: Path | None = setting(PATH_IF_ANY, None, "where pxelinux looks for the file")
-    entry: str = setting(FILE_NAME, "", "the file there that boots the ramdisk")
-
-
-class Pxelinux(Link):
-    """The link of one node, by its control MAC address."""
-
-    takes = PxelinuxValues
-    names = re.compile(r"01(-[0-9a-f]{2}){6}")
+    file_name = "01-*"
     said_by = "frisbee_image and config_dir in [pxelinux]"
 
-    def __init__(self, values: PxelinuxValues, mac: str, settings: Settings) -> None:
-        directory = values.config_dir or settings.pxelinux.config_dir
-        self.path = directory / f"01-{mac.lower().replace(':', '-')}"
-        self.entry = values.entry or settings.pxelinux.frisbee_image
-        if values.config_dir or values.entry:
-            self.said_by = f"netboot in the inventory, and {self.said_by}"
+    @classmethod
+    def usual(cls, settings: Settings) -> tuple[Path, str]:
+        """Return what [pxelinux] says."""
+        return settings.pxelinux.config_dir, settings.pxelinux.frisbee_image
