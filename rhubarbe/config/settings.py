@@ -354,7 +354,12 @@ class NetworkingSettings(Section):
     pattern_multicast: str = setting(GROUPS, "234.5.6.*", "multicast groups; * is 1, 2, 3, ...")
     pattern_port: str = setting(PORTS, "10000 + *", "UDP ports, one a group")
     pattern_size: int = setting(COUNT, 20, "how many groups, so how many loads at once")
-    bandwidth: int = setting(COUNT, 500, "Mibit/s of a load, unless -b")
+    bandwidth: int = setting(
+        COUNT,
+        500,
+        "Mibit/s of this gateway, which loads that send at the same time share; one alone has all,"
+        " or as much as -b says",
+    )
     local_control_ip: str = setting(
         TEXT, "", "our address that the nodes reach; empty: the one on the route to them"
     )

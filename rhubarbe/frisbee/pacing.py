@@ -45,6 +45,11 @@ class Pacer:
         """Pace ``burst`` blocks each ``gap_us``; a gap of 0 is no limit."""
         return cls(burst * 1e6 / gap_us if gap_us else 0.0, max(1, min(burst, longest)))
 
+    def change(self, bits_per_second: int, longest: int) -> None:
+        """Pace another bandwidth from now on, as `of_bandwidth` would."""
+        other = Pacer.of_bandwidth(bits_per_second, longest)
+        self.rate, self.burst, self.cap = other.rate, other.burst, other.cap
+
     @property
     def interval(self) -> float:
         """Seconds between two bursts."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -41,6 +42,9 @@ Serve an image to all the clients of a multicast group.
   -A file      write the address and port there when ready
   -k kb        socket buffers; -b: broadcast; -d: say what happens, -dd: each request too
   -R n         accepted for compatibility: what is sent is read right into the packets
+
+Where the environment has FRISBEED_RATES=N, other bandwidths in bits per second, a line each, are
+read from the pipe of that number while it serves.
 
 Example: rhubarbe-frisbeed -i 192.168.3.1 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
 """
@@ -146,6 +150,16 @@ def _tell_address(path: str, text: str) -> None:
         raise FrisbeeError(f"Cannot write the address to {path}: {error.strerror}") from error
 
 
+def _rates() -> int | None:
+    """Return the pipe that other bandwidths come by; None where there is none."""
+    text = os.environ.get("FRISBEED_RATES", "")
+    with suppress(OSError, ValueError, OverflowError):
+        if stat.S_ISFIFO(os.fstat(number := int(text)).st_mode):
+            os.set_blocking(number, False)
+            return number
+    return None
+
+
 def _serve(settings: ServerSettings, log: report.LineReport) -> None:
     image = ServedImage(settings.image)
     wake, waker = os.pipe()
@@ -166,6 +180,7 @@ def _serve(settings: ServerSettings, log: report.LineReport) -> None:
                 idle_limit=settings.idle_limit,
                 keep_alive=settings.keep_alive,
                 dynamic=settings.dynamic,
+                rates=_rates(),
             )
             serving.announce()
             if settings.address_file:

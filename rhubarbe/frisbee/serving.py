@@ -1,5 +1,6 @@
 """The server at work: the sending machine with its image, its socket and a clock."""
 
+import os
 import select
 import socket
 import time
@@ -8,7 +9,7 @@ from rhubarbe.frisbee import report
 from rhubarbe.frisbee.errors import FrisbeeError, MalformedPacket
 from rhubarbe.frisbee.floods import Floods
 from rhubarbe.frisbee.image import ServedImage
-from rhubarbe.frisbee.multicast import Arrival, Channel
+from rhubarbe.frisbee.multicast import LONGEST_TRAIN, Arrival, Channel
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
 from rhubarbe.frisbee.packets import (
     Ask,
@@ -32,6 +33,7 @@ _TRAINS_PER_TURN = 8  # at full speed: about a millisecond
 _REMARKS_PER_SECOND = 20
 _PACKETS_OF_AN_ADDRESS = 2000, 4000  # a second, in one burst: ten times what a client needs
 _JOINS_OF_AN_ADDRESS = 20, 100
+_RATES_AT_ONCE, _LONGEST_RATE = 4096, 15  # bytes
 
 
 class Serving:
@@ -52,7 +54,9 @@ class Serving:
         idle_limit: int = 0,
         keep_alive: int = 0,
         dynamic: bool = False,
+        rates: int | None = None,
     ) -> None:
+        """Hear of other bandwidths by the descriptor `rates`, which does not block."""
         self._image = image
         self._channel = channel
         self._pacer = pacer
@@ -61,6 +65,8 @@ class Serving:
         self._idle_limit = idle_limit
         self._keep_alive_every = keep_alive if not 0 < idle_limit < keep_alive else 0
         self._dynamic = dynamic
+        self._rates = [] if rates is None else [rates]
+        self._half_line = b""
         self._start = time.monotonic()
         self._sender = Sender(image.size, self._start)
         self._packets = BlockPackets(channel.source)
@@ -248,24 +254,44 @@ class Serving:
         while True:
             now = time.monotonic()
             pause = self._work(now)
-            ready = select.select(waiting, (), (), pause)[0]
+            ready = select.select([*waiting, *self._rates], (), (), pause)[0]
             if wake in ready:
                 self._log.line("Interrupted!")
                 return
+            if self._rates and self._rates[0] in ready:
+                self._hear_rates()
             if ready:
                 self._listen([each for each in self._channel.sockets if each in ready], now)
-            if self._idle:
-                self._image.check()
-                why = self._sender.over(self._idle_limit, now)
-                if why:
-                    self._log.line(why)
-                    return
-                self._keep_alive(now)
+            if self._idle and self._is_over(now):
+                return
             self._floods.poll(now)
             if self._dynamic:
                 self._adapt(now)
             while self._channel.remarks:
                 self._log.line(self._channel.remarks.pop())
+
+    def _is_over(self, now: float) -> bool:
+        """Tell whether nobody needs us any more; while somebody may, remind switches of us."""
+        self._image.check()
+        if why := self._sender.over(self._idle_limit, now):
+            self._log.line(why)
+            return True
+        self._keep_alive(now)
+        return False
+
+    def _hear_rates(self) -> None:
+        """Take another bandwidth, the last that was told; whoever tells may end first."""
+        try:
+            said = os.read(self._rates[0], _RATES_AT_ONCE)
+        except OSError:
+            said = b""
+        if not said:
+            self._rates = []
+        *lines, self._half_line = (self._half_line[-_LONGEST_RATE:] + said).split(b"\n")
+        for line in lines[-1:]:
+            if line.isdigit() and (bits := int(line[:_LONGEST_RATE])) >= BITS_PER_BLOCK:
+                self._pacer.change(bits, LONGEST_TRAIN)
+                self._log.line(f"Sending at {bits} bits per second from now on")
 
     def _keep_alive(self, now: float) -> None:
         every = self._keep_alive_every

@@ -127,3 +127,18 @@ def test_dynamic_pacing_gives_way_and_comes_back():
     for _ in range(50):
         pacer.adapt(trouble=True)
     assert pacer.burst == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(500, 50), (50, 500), (100, 1)])
+def test_another_bandwidth_is_kept_to_from_then_on(before, after):
+    pacer = Pacer.of_bandwidth(before * 10**6, 64)
+    now = 0.0
+    blocks = {before: 0, after: 0}
+    for megabits in (before, after):
+        pacer.change(megabits * 10**6, 64)
+        end = now + 2
+        while (now := now + pacer.wait(now)) < end:
+            pacer.sent(pacer.burst, now)
+            blocks[megabits] += pacer.burst
+    for megabits, count in blocks.items():
+        assert count * BITS_PER_BLOCK / 2 == pytest.approx(megabits * 10**6, rel=0.1)

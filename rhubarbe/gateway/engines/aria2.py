@@ -10,7 +10,7 @@ import shlex
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rhubarbe import dialogue
@@ -23,6 +23,7 @@ from rhubarbe.gateway.engines.base import (
     OnDemand,
     Recipient,
 )
+from rhubarbe.gateway.engines.shares import Share
 from rhubarbe.gateway.engines.torrent import Torrent, make_torrent
 from rhubarbe.gateway.engines.tracker import ANNOUNCE_PATH, TORRENT_PATH, track
 from rhubarbe.gateway.processes.children import Child, run_child
@@ -43,6 +44,7 @@ class _Seeder:
 
     child: Child
     url: str
+    share: Share
 
 
 class Aria2:
@@ -51,7 +53,7 @@ class Aria2:
     def __init__(self, consignment: Consignment) -> None:
         self._consignment = consignment
         self.limit = consignment.limit
-        self._seeder = OnDemand(lambda: _seed(consignment))
+        self._seeder = OnDemand(lambda: _share_and_seed(consignment))
         self.run = self._seeder.run
 
     @asynccontextmanager
@@ -73,16 +75,27 @@ class Aria2:
             consignment.size,
             to.unzip(verify=consignment.verifies),
         )
-        yield Delivery(
-            command,
-            dialogue.AriaTranscript(consignment.chunks),
-            consignment.silence,
-            seeder.child.alarm,
-        )
+        with seeder.share.receiver():
+            yield Delivery(
+                command,
+                dialogue.AriaTranscript(consignment.chunks),
+                consignment.silence,
+                seeder.child.alarm,
+            )
 
 
 @asynccontextmanager
-async def _seed(consignment: Consignment) -> AsyncIterator[_Seeder]:
+async def _share_and_seed(consignment: Consignment) -> AsyncIterator[_Seeder]:
+    """Track and seed the image, at the share of the bandwidth that this begins with."""
+    async with (
+        consignment.share() as share,
+        _seed(replace(consignment, bandwidth_mibps=share.mibps), share) as seeder,
+    ):
+        yield seeder
+
+
+@asynccontextmanager
+async def _seed(consignment: Consignment, share: Share) -> AsyncIterator[_Seeder]:
     """Track and seed the image; raises GatewayError.
 
     Image and torrent are given to the seeder as open files, by number, so that it can write
@@ -108,7 +121,7 @@ async def _seed(consignment: Consignment) -> AsyncIterator[_Seeder]:
                         bandwidth_mibps=consignment.bandwidth_mibps,
                     )
                 )
-                yield _Seeder(child, f"{url}{TORRENT_PATH}")
+                yield _Seeder(child, f"{url}{TORRENT_PATH}", share)
 
 
 async def _torrent(image: Path, announce: str) -> Torrent:

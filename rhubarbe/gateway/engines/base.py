@@ -12,6 +12,7 @@ from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import ServerSaid
+from rhubarbe.gateway.engines.shares import Share, sending
 from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.ndz.header import CHUNK
 
@@ -50,6 +51,11 @@ class Consignment:
     settings: Settings
     bus: Bus
     guardian: Guardian
+
+    def share(self) -> AbstractAsyncContextManager[Share]:
+        """Count as one that sends, and learn what that leaves for us, as long as the context."""
+        capacity = self.settings.networking.bandwidth
+        return sending(self.settings.testbed.state_dir, self.bandwidth_mibps, capacity)
 
     @property
     def silence(self) -> float:

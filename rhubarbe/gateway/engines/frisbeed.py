@@ -1,13 +1,15 @@
 """The image server as a child process, on a multicast group and port that nobody else uses.
 
 Ours or Emulab's, which take the same options. The server itself says when it is ready: both write
-`group:port` where `-A` tells them, here into a pipe.
+`group:port` where `-A` tells them, here into a pipe. Ours is told of other bandwidths meanwhile, by
+another pipe, of which the environment has the number; Emulab's keeps to its first.
 """
 
 import asyncio
 import contextlib
+import os
 import shlex
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -23,15 +25,24 @@ from rhubarbe.gateway.processes.programs import find_program
 
 PORT_IN_USE = 98
 START_LIMIT_S = 15.0
+# What our server looks for in its environment: see `rhubarbe-frisbeed --help`.
+RATES = "FRISBEED_RATES"
 
 
 class Frisbeed:
     """A running image server; made by `serve`, which also ends it."""
 
-    def __init__(self, child: Child, channel: MulticastChannel) -> None:
+    def __init__(self, child: Child, channel: MulticastChannel, rates: int) -> None:
+        """Tell it of other bandwidths by the descriptor `rates`."""
         self.channel = channel
         self.pid = child.pid
         self.alarm = child.alarm
+        self._rates = rates
+
+    def set_bandwidth(self, mibps: int) -> None:
+        """Have it send so fast from now on, if it is ours."""
+        with contextlib.suppress(OSError):  # it has ended, or does not read
+            os.write(self._rates, b"%d\n" % (mibps * BITS_PER_MIBIT))
 
 
 @contextlib.asynccontextmanager
@@ -81,18 +92,39 @@ async def _started(
 ) -> AsyncIterator[Frisbeed | None]:
     """Run a server, and yield it once it says that it is ready; None when its port is taken."""
     reader = asyncio.StreamReader()
-    async with pipe(lambda: asyncio.StreamReaderProtocol(reader)) as ready:
-        where = ["-m", channel.group, "-p", str(channel.port), "-A", f"/dev/fd/{ready.fileno()}"]
-        async with run_child(
-            [*arguments, *where, str(image)],
-            tell,
-            guardian,
-            name="the image server",
-            pass_fds=[ready.fileno(), *keeps],
-        ) as child:
-            ready.close()
-            is_ready = await _is_ready(child, reader, arguments[0])
-            yield Frisbeed(child, channel) if is_ready else None
+    with _rates() as (heard, rates):
+        async with pipe(lambda: asyncio.StreamReaderProtocol(reader)) as ready:
+            where = [
+                "-m",
+                channel.group,
+                "-p",
+                str(channel.port),
+                "-A",
+                f"/dev/fd/{ready.fileno()}",
+            ]
+            async with run_child(
+                [*arguments, *where, str(image)],
+                tell,
+                guardian,
+                name="the image server",
+                pass_fds=[ready.fileno(), heard, *keeps],
+                environ={RATES: str(heard)},
+            ) as child:
+                ready.close()
+                is_ready = await _is_ready(child, reader, arguments[0])
+                yield Frisbeed(child, channel, rates) if is_ready else None
+
+
+@contextlib.contextmanager
+def _rates() -> Iterator[tuple[int, int]]:
+    """Yield the ends of a pipe by which the server hears of other bandwidths."""
+    heard, rates = os.pipe()
+    try:
+        os.set_blocking(rates, False)
+        yield heard, rates
+    finally:
+        os.close(heard)
+        os.close(rates)
 
 
 async def _is_ready(child: Child, reader: asyncio.StreamReader, program: str) -> bool:

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import shlex
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import NoReturn
 
 from rhubarbe import dialogue
@@ -150,15 +151,23 @@ class Udpcast:
                     guest.sender.exception()  # retrieve it, or asyncio logs it as never retrieved
 
 
-def _serve(consignment: Consignment, receivers: int) -> AbstractAsyncContextManager[UdpSender]:
-    """Run a sender for so many receivers, on ports that nobody else uses; raises GatewayError."""
-    return on_a_free_channel(
-        lambda channel: _started(consignment, channel, receivers),
-        consignment.settings.networking,
-        consignment.bus,
-        consignment.bandwidth_mibps,
-        PORTS_A_CHANNEL,
-    )
+@asynccontextmanager
+async def _serve(consignment: Consignment, receivers: int) -> AsyncIterator[UdpSender]:
+    """Run a sender for so many receivers, on ports that nobody else uses; raises GatewayError.
+
+    It keeps to the share of the bandwidth that it begins with.
+    """
+    async with consignment.share() as share:
+        own = replace(consignment, bandwidth_mibps=share.mibps)
+        with share.receiver():
+            async with on_a_free_channel(
+                lambda channel: _started(own, channel, receivers),
+                own.settings.networking,
+                own.bus,
+                own.bandwidth_mibps,
+                PORTS_A_CHANNEL,
+            ) as sender:
+                yield sender
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import IO, NoReturn
 
 from rhubarbe.errors import GatewayError
@@ -109,16 +110,17 @@ async def run_child(
     *,
     name: str,
     pass_fds: Sequence[int] = (),
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Child]:
     """Run a program for the length of the context; `tell` is called with each line of its words.
 
-    The guardian, if any, knows it from its first moment on. `name` is what errors call it. Raises
-    GatewayError.
+    Its environment is ours, and `environ`. The guardian, if any, knows it from its first moment on.
+    `name` is what errors call it. Raises GatewayError.
     """
     words = _Words(tell)
     async with pipe(lambda: words) as into:
-        environ = os.environ | (guardian.environ if guardian else {})
-        process = await _start(command, into, pass_fds, environ)
+        whole = os.environ | (guardian.environ if guardian else {}) | {**environ}
+        process = await _start(command, into, pass_fds, whole)
         try:
             with guardian.guarding_child(process.pid) if guardian else contextlib.nullcontext():
                 try:
