@@ -15,9 +15,8 @@ from rhubarbe.frisbee.packets import (
     CHUNK_SIZE,
 )
 from rhubarbe.frisbee.receiving import Receiver
-from rhubarbe.frisbee.trains import BlockHeaders, block_places
+from rhubarbe.frisbee.trains import BlockHeaders, Row, Run, block_places, runs
 
-_CHUNK = 0xFFFFFFFF
 _ANY = -1
 _CHUNK_AND_BLOCK = Struct("<ii")
 _PLACE = BLOCK_HEADER_BYTES - _CHUNK_AND_BLOCK.size
@@ -143,47 +142,38 @@ def store_train(
     if places is None:
         return None
     completed = []
-    start = 0
-    while start < len(places):
-        chunk = places[start] & _CHUNK
-        end = _end_of_run(places, start)
-        run = train[start * BLOCK_BYTES : end * BLOCK_BYTES]
-        if _store_run(chunk, places[start] >> 32, run, receiver, buffers, now):
-            completed.append(chunk)
-        start = end
+    for run in runs(places):
+        packets = train[run.start * BLOCK_BYTES : (run.start + run.length) * BLOCK_BYTES]
+        if fresh := receiver.store(run.chunk, run.blocks, now):
+            _keep(run, b"".join(_data_of(run.length).unpack(packets)), fresh, buffers)
+            if receiver.is_full(run.chunk):
+                completed.append(run.chunk)
     return completed
 
 
-def _end_of_run(places: list[int], start: int) -> int:
-    """Return where the run of consecutive blocks of one chunk that begins at ``start`` ends."""
-    first, length = places[start], len(places) - start
-    whole = range(first, first + (length << 32), 1 << 32)
-    if places[-1] == whole[-1] and places[start:] == list(whole):  # as a rule it is all of them
-        return len(places)
-    end = start + 1
-    while end < len(places) and places[end] == first + (end - start << 32):
-        end += 1
-    return end
+def store_row(row: Row, receiver: Receiver, buffers: ChunkBuffers, now: float) -> list[int]:
+    """Store a row of blocks; return the chunks that it completed."""
+    completed = []
+    for run in runs(row.places):
+        if fresh := receiver.store(run.chunk, run.blocks, now):
+            piece = row.data[run.start * BLOCK_SIZE : (run.start + run.length) * BLOCK_SIZE]
+            _keep(run, piece, fresh, buffers)
+            if receiver.is_full(run.chunk):
+                completed.append(run.chunk)
+    return completed
 
 
-def _store_run(
-    chunk: int, first: int, run: memoryview, receiver: Receiver, buffers: ChunkBuffers, now: float
-) -> bool:
-    """Store consecutive blocks of one chunk from ``first`` on; true when that completed it."""
-    count = len(run) // BLOCK_BYTES
-    wanted = (1 << count) - 1 << first
-    fresh = receiver.store(chunk, wanted, now)
-    if not fresh:
-        return False
-    buffer = buffers.of(chunk)
-    data = _data_of(count).unpack(run)
-    if fresh == wanted:
-        buffer.data[first * BLOCK_SIZE : (first + count) * BLOCK_SIZE] = b"".join(data)
-    else:
-        for block, piece in enumerate(data, first):
-            if fresh >> block & 1:
-                buffer.blocks[block][:] = piece
-    return receiver.is_full(chunk)
+def _keep(run: Run, data: bytes | memoryview, fresh: int, buffers: ChunkBuffers) -> None:
+    """Put those blocks of a run that are ``fresh`` where they belong."""
+    buffer = buffers.of(run.chunk)
+    if fresh == run.blocks:
+        start = run.first * BLOCK_SIZE
+        buffer.data[start : start + len(data)] = data
+        return
+    for block in range(run.first, run.first + run.length):
+        if fresh >> block & 1:
+            at = (block - run.first) * BLOCK_SIZE
+            buffer.blocks[block][:] = data[at : at + BLOCK_SIZE]
 
 
 @cache

@@ -1,9 +1,10 @@
 """From datagrams to chunks: what the server sends is kept, what others send in its name counted."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
-from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_train
+from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_row, store_train
 from rhubarbe.frisbee.errors import MalformedPacket
 from rhubarbe.frisbee.floods import Floods
 from rhubarbe.frisbee.multicast import Arrival, Channel
@@ -18,9 +19,13 @@ from rhubarbe.frisbee.packets import (
 )
 from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import Receiver
+from rhubarbe.frisbee.trains import Row
 
 _ARRIVALS_PER_TURN = 64
+_SPLIT = 48  # blocks in a row that came each by itself: fewer are what is left of trains
 _PACKETS_OF_OTHERS = 4000, 8000  # a second, in one burst: more than another client sends
+
+_ReceiveSingles = Callable[[socket.socket, str, float], Iterator[Row | Arrival]]
 
 
 class Intake:
@@ -44,14 +49,21 @@ class Intake:
         self._debug = debug
         self._floods = Floods(*_PACKETS_OF_OTHERS, channel.deaf_to)
         self._strip = LandingStrip(receiver, buffers)
+        self._singles: _ReceiveSingles | None = None
+        self._alone = 0
 
     def receive(self, ready: "socket.socket", now: float) -> None:
         """Take what a socket has, but only so much that other work is not held up."""
+        if self._singles:
+            self._receive_singles(self._singles, ready, now)
+            return
         for _ in range(_ARRIVALS_PER_TURN):
             receipt = self._channel.receive_into(ready, self._strip.room())
             if receipt is None:
                 return
             length, segment, address, port = receipt
+            if self._are_split(length):
+                self._expect_singles()
             if segment == BLOCK_BYTES and port == self._channel.port and self._is_server(address):
                 completed = self._strip.landed(length, self._peers.source, now)
                 if completed is not None:
@@ -59,6 +71,27 @@ class Intake:
                     self._submit(completed)
                     continue
             self.take(Arrival(self._strip.gather(length), segment, address, port), now)
+
+    def _are_split(self, length: int) -> bool:
+        """Whether trains are split on the way to us, by all that came last."""
+        self._alone = self._alone + 1 if length == BLOCK_BYTES else 0
+        return self._alone == _SPLIT
+
+    def _expect_singles(self) -> None:
+        with suppress(ImportError, AttributeError, OSError):  # else one by one
+            from rhubarbe.frisbee.singles import Singles  # ctypes, which not every Python has
+
+            self._singles = Singles(self._channel).receive
+            self._channel.without_trains()
+
+    def _receive_singles(self, receive: _ReceiveSingles, ready: socket.socket, now: float) -> None:
+        server = self._peers.server if self._receiver.joined else ""
+        for each in receive(ready, server, now):
+            if isinstance(each, Row):
+                self.heard_at = now
+                self._submit(store_row(each, self._receiver, self._buffers, now))
+            else:
+                self.take(each, now)
 
     def take(self, arrival: Arrival, now: float) -> None:
         """Take an arrival that was not received right where it belongs."""
@@ -90,6 +123,8 @@ class Intake:
         """Say why no packet can be in there."""
         if not arrival.data:
             return f"Empty message from {arrival.address}"
+        if arrival.segment > len(arrival.data):
+            return f"Message from {arrival.address} is longer than any"
         if arrival.port != self._channel.port:
             return f"Bad message port ({arrival.port} != {self._channel.port})"
         return ""

@@ -24,7 +24,7 @@ _UDP_SEGMENT, _UDP_GRO = 103, 104
 _TRAIN_BUFFER = 1 << 16
 _CONTROL_SPACE = socket.CMSG_SPACE(4)
 _RETRY_LATER = (errno.EAGAIN, errno.ENOBUFS)
-_ICMP_ERRORS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
+ICMP_ERRORS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _NO_TRAINS = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, errno.EMSGSIZE)
 
 
@@ -241,7 +241,7 @@ class Channel:
             except BlockingIOError:
                 return None
             except OSError as error:  # an ICMP error of an earlier datagram, in unicast
-                if error.errno not in _ICMP_ERRORS:
+                if error.errno not in ICMP_ERRORS:
                     raise
                 continue
             segment = length or 1  # an empty datagram is one, too
@@ -249,6 +249,12 @@ class Channel:
                 if level == socket.IPPROTO_UDP and kind == _UDP_GRO:
                     segment = int.from_bytes(value[:4], "little")
             return Receipt(length, segment, address, port)
+
+    def without_trains(self) -> None:
+        """Have the kernel hand over each datagram by itself, not as part of a train."""
+        for each in self._sockets:
+            with suppress(OSError):
+                each.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 0)
 
     # -- sending ---------------------------------------------------------------------------------
 

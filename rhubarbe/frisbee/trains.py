@@ -4,9 +4,10 @@ What is done for a train is done for all its packets at once, so that it costs l
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import or_
+from typing import NamedTuple
 
 from rhubarbe.frisbee.packets import (
     BLOCK_BYTES,
@@ -18,7 +19,9 @@ from rhubarbe.frisbee.packets import (
 )
 
 _WORDS_PER_BLOCK = BLOCK_BYTES // 8
-_NO_PLACE = ~(BLOCKS_PER_CHUNK - 1 << 32 | 0x7FFFFFFF)  # bits that no chunk and block have
+_WORDS_PER_HEADER = BLOCK_HEADER_BYTES // 8
+_CHUNK = 0xFFFFFFFF  # of a place
+NO_PLACE = ~(BLOCKS_PER_CHUNK - 1 << 32 | 0x7FFFFFFF)  # bits that no chunk and block have
 _CHUNK_FIELD, _BLOCK_FIELD = 4, 5  # of a packet, in words of 4 bytes
 
 
@@ -42,9 +45,65 @@ def block_places(train: memoryview, source: bytes) -> list[int] | None:
     ):
         return None
     places = words[2::_WORDS_PER_BLOCK].tolist()
-    if reduce(or_, places, 0) & _NO_PLACE:
+    if reduce(or_, places, 0) & NO_PLACE:
         return None
     return places
+
+
+class BlockSigns:
+    """What the headers of all BLOCK packets of one ``source`` have in common."""
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        self.kind, self.length_and_source, _ = memoryview(_first_header(source)).cast("Q")
+
+    def columns(self, headers: memoryview) -> tuple[list[int], list[int], list[int]]:
+        """Return of headers, end to end, the kinds, the lengths and sources, and the places."""
+        words = headers.cast("Q")
+        kinds, sources, places = (words[at::_WORDS_PER_HEADER].tolist() for at in range(3))
+        return kinds, sources, places
+
+
+class Row(NamedTuple):
+    """Blocks end to end, in ``data``, and chunk + (block << 32) of each, in ``places``."""
+
+    data: memoryview
+    places: list[int]
+
+
+class Run(NamedTuple):
+    """Consecutive blocks of one chunk, from ``first`` on: those from the ``start``-th that came."""
+
+    chunk: int
+    first: int
+    length: int
+    start: int
+
+    @property
+    def blocks(self) -> int:
+        """Map of the blocks."""
+        return (1 << self.length) - 1 << self.first
+
+
+def runs(places: list[int]) -> Iterator[Run]:
+    """Yield the runs of consecutive blocks, of which chunk + (block << 32) are given in turn."""
+    start = 0
+    while start < len(places):
+        end = _end_of_run(places, start)
+        yield Run(places[start] & _CHUNK, places[start] >> 32, end - start, start)
+        start = end
+
+
+def _end_of_run(places: list[int], start: int) -> int:
+    """Return where the run that begins at ``start`` ends."""
+    first, length = places[start], len(places) - start
+    whole = range(first, first + (length << 32), 1 << 32)
+    if places[-1] == whole[-1] and places[start:] == list(whole):  # as a rule it is all of them
+        return len(places)
+    end = start + 1
+    while end < len(places) and places[end] == first + (end - start << 32):
+        end += 1
+    return end
 
 
 class _ChunkOfPackets:
