@@ -5,7 +5,6 @@ import argparse
 from rhubarbe.cli.arguments import example, read_inventory, read_settings
 from rhubarbe.config import SECTIONS, Settings
 from rhubarbe.config.section import text_of
-from rhubarbe.config.settings import SECRET
 from rhubarbe.config.template import template
 from rhubarbe.errors import ConfigError
 from rhubarbe.inventory import is_there
@@ -14,7 +13,6 @@ from rhubarbe.text import sanitise
 EPILOG = example("rhubarbe-config frisbee networking")
 
 DEFAULT = "built-in default"
-HIDDEN = "(not shown)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,9 +62,9 @@ def _check_state(settings: Settings) -> int:
 
 def _lines(settings: Settings, section: str) -> list[str]:
     values = {}
-    for key, setting in SECTIONS[section].declared().items():
+    for key in SECTIONS[section].declared():
         value = getattr(getattr(settings, section), key)
-        values[key] = HIDDEN if value and setting.kind is SECRET else text_of(value)
+        values[key] = text_of(value)
     origins = dict(settings.origins)
     for each in settings.of_nodes:
         if each.section == section:

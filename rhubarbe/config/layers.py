@@ -10,6 +10,7 @@ file that `$RHUBARBE_CONF` names.
 
 import configparser
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from rhubarbe.concurrency.time_limit import within
-from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
+from rhubarbe.config.settings import SECRET, SECTIONS, NodeValue, Settings
 from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.selector import select
 from rhubarbe.shared.own import is_there, read_file
@@ -85,7 +86,7 @@ def _no_configuration(error: configparser.Error) -> str:
             " time: one of them has to go"
         )
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"line {error.lineno}: {error.line.strip()[:80]!r} is before any [section]"
+        return f"line {error.lineno}: {_quoted(error.line)} is before any [section]"
     if isinstance(error, configparser.ParsingError) and error.errors:
         number, line = error.errors[0]
         return f"line {number}: {_shown(line)} is neither `key = value` nor a [section]"
@@ -96,7 +97,15 @@ def _shown(line: str) -> str:
     """Return a line in quotes; up to Python 3.12, errors of the library quote it by its `repr`."""
     if line[:1] + line[-1:] in ("''", '""'):
         line = line[1:-1].removesuffix("\\n")
-    return repr(line.strip()[:80])
+    return _quoted(line)
+
+
+def _quoted(line: str) -> str:
+    """Return a line in quotes, without what may be a secret."""
+    declared = (section.declared().items() for section in SECTIONS.values())
+    secrets = {key for keys in declared for key, setting in keys if setting.kind is SECRET}
+    first = next(iter(re.findall(r"\w+", line.lower())), "")
+    return repr(f"{first} …" if first in secrets else line.strip()[:80])
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +195,9 @@ def _value(path: Path, section: str, key: str, text: str) -> Any:
     try:
         return kind.read(text)
     except (ValueError, KeyError) as error:
+        bad = "bad value" if kind is SECRET else f"bad value {text!r}"
         raise ConfigError(
-            f"{path}: section [{section}], key {key}: bad value {text!r}, expected {kind.expected}"
+            f"{path}: section [{section}], key {key}: {bad}, expected {kind.expected}"
         ) from error
 
 

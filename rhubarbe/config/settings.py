@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from rhubarbe.config.secrets import EXPECTED as EXPECTED_SECRET
+from rhubarbe.config.secrets import NO_SECRET, Secret, read_secret
 from rhubarbe.config.section import Section, ValueKind, setting
 from rhubarbe.disks import EXPECTED, PARTITION_EXPECTED, read_drive, read_partition
 
@@ -127,7 +129,7 @@ ENGINE = ValueKind(f"one of {', '.join(EngineName)}", EngineName)
 SHELL = ValueKind(" or ".join(RamdiskShell), RamdiskShell)
 BACKEND = ValueKind(f"one of {', '.join(BACKENDS)}", _backend)
 URL = ValueKind("an address that begins with https:// or http://", _url)
-SECRET = ValueKind("text", str)
+SECRET = ValueKind(EXPECTED_SECRET, read_secret)
 DISK = ValueKind(EXPECTED, read_drive)
 PARTITION = ValueKind(PARTITION_EXPECTED, read_partition)
 PORTS = ValueKind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
@@ -382,10 +384,11 @@ class R2labapiSettings(Section):
 
     url: str = setting(URL, "", "where it is, such as https://reservations.example.org:443/")
     resource_name: str = setting(TEXT, "", "what it calls this testbed")
-    admin_token: str = setting(
+    admin_token: Secret = setting(
         SECRET,
-        "",
-        "allows rhubarbe-book without logging in; only in a file that nobody else can read",
+        NO_SECRET,
+        "allows rhubarbe-book without logging in: `!file PATH`, a file that nobody else can read,"
+        " `!env NAME`, `!command PROGRAM WORDS`, or the token itself where nobody else reads this",
     )
 
 

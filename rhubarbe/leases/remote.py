@@ -63,9 +63,10 @@ class RemoteDesk:
     @contextlib.asynccontextmanager
     async def _asking(self, *, writes: bool) -> AsyncIterator[tuple[Reservations, Resource]]:
         """Enter the service; raises LeaseError where all of it together takes too long."""
-        token = self._service.admin_token
-        if writes and not (token or self._email):
+        secret = self._service.admin_token
+        if writes and not (secret or self._email):
             raise LeaseError("the reservation service wants to know who you are: give -e EMAIL")
+        token = await secret.reveal() if writes and not self._email else ""
         url = self._service.url.rstrip("/")
         try:
             async with (

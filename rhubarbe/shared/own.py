@@ -71,7 +71,14 @@ def read_trusted(path: StrPath, most: int) -> bytes:
     It must be root's or ours, and not for anybody to write. Raises FileNotFoundError, Distrust,
     or another OSError.
     """
-    require = partial(require_site_s, path=os.fspath(path))
+    return read_required(path, most, partial(require_site_s, path=os.fspath(path)))
+
+
+def read_required(path: StrPath, most: int, require: Callable[[int], None]) -> bytes:
+    """Return what is in a file, if the open file is as its reader does `require`.
+
+    Raises FileNotFoundError, Distrust, or another OSError.
+    """
     return _read(path, *Directory.of(path), most, require)
 
 

@@ -203,6 +203,23 @@ def test_a_file_that_is_no_configuration_is_refused(site):
     assert "is before any [section]" in site.refusal()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "admin_token = s3cr3t\n",
+        "[r2labapi]\nadmin_token s3cr3t\n",
+        "[r2labapi]\n'admin_token': s3cr3t'\n",
+        "[r2labapi]\nadmin_token = !fil s3cr3t\n",
+        "[r2labapi]\nadmin_token = !command pass 's3cr3t\n",
+        "[r2labapi]\nadmin_token = s3cr3t\nadmin_token = s3cr3t\n",
+        "[r2labapi]\nAdmin-token = s3cr3t\n",
+    ],
+)
+def test_what_may_be_a_secret_is_not_quoted(site, text):
+    site.write("here", text)
+    assert "s3cr3t" not in site.refusal()
+
+
 def test_comments_and_names_of_files_may_be_no_utf_8(site):
     path = b"/srv/donn\xe9es"
     site.files["here"].write_bytes(b"# r\xe9glages\n[frisbee]\nimages_dir = " + path + b"\n")

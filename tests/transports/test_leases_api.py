@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from rhubarbe.config import Settings
 from rhubarbe.config import settings as declared
+from rhubarbe.config.secrets import Secret
 from rhubarbe.errors import LeaseError
 from rhubarbe.leases.lease import LATEST, Lease
 from rhubarbe.leases.remote import RemoteDesk
@@ -129,7 +130,7 @@ async def desk(service, email="", password="", **more):
 def settings(url, token=TOKEN, limit=LIMIT, name=NAME):
     return Settings(
         leases=declared.LeasesSettings(backend="r2labapi", timeout=limit),
-        r2labapi=declared.R2labapiSettings(url=url, resource_name=name, admin_token=token),
+        r2labapi=declared.R2labapiSettings(url=url, resource_name=name, admin_token=Secret(token)),
     )
 
 
