@@ -77,7 +77,11 @@ class NodeError(RhubarbeError):
 
 
 class CardError(NodeError):
-    """The power card did not answer, or not as it should."""
+    """The power card did not answer, or not as it should; `card` is its name, where it is known."""
+
+    def __init__(self, message: str, card: str = "") -> None:
+        super().__init__(message)
+        self.card = card
 
 
 class Unreachable(NodeError):

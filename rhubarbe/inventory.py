@@ -2,8 +2,9 @@
 
 A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each of these with
 `hostname`, `ip` and `mac`. Perhaps with `disk`, which says which of its disks is meant, as
-`hard_drive` does; with `power`, where another kind of power control than such a card switches it;
-and with `netboot`, where another kind than pxelinux makes it boot the ramdisk. A node's number is
+`hard_drive` does; with `power`, where another kind of power control than such a card switches it,
+or several do; and with `netboot`, where another kind than pxelinux makes it boot the ramdisk. A
+node's number is
 that of its control hostname, as `number_in` of `rhubarbe.selector` finds it; its card may bear
 another.
 """
@@ -11,7 +12,7 @@ another.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rhubarbe.concurrency.time_limit import within
@@ -46,12 +47,7 @@ class Driver:
     """Who does something for a node: a kind of those that there are, and what that is to know."""
 
     kind: str
-    said: Mapping[str, Any]
-
-    @property
-    def text(self) -> str:
-        """All of it, the same for two that are the same."""
-        return json.dumps({"kind": self.kind, **self.said}, sort_keys=True)
+    said: Mapping[str, Any] = field(repr=False)  # there may be a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class Entry:
     cmc: Interface | None
     data: Interface | None
     disk: str = ""
-    power: Driver | None = None
+    power: tuple[Driver, ...] = ()
     netboot: Driver | None = None
 
     @property
@@ -72,11 +68,11 @@ class Entry:
         return self.control.hostname
 
     @property
-    def power_driver(self) -> Driver:
-        """What controls the node's power: its card, where nothing else is said."""
-        if self.power is not None or self.cmc is None:
-            return self.power or Driver("cmc", {})
-        return Driver("cmc", {"address": self.cmc.ip, "name": self.cmc.hostname})
+    def power_drivers(self) -> tuple[Driver, ...]:
+        """What controls the node's inputs of power: its card, where nothing else is said."""
+        if self.power or self.cmc is None:
+            return self.power or (Driver("cmc", {}),)
+        return (Driver("cmc", {"address": self.cmc.ip, "name": self.cmc.hostname}),)
 
     def netboot_driver(self, usual: str) -> Driver:
         """Return what makes the node boot the ramdisk: the `usual` kind, where no other is said."""
@@ -94,7 +90,6 @@ _UNIQUE: Mapping[str, Callable[[Entry], str]] = {
     "control.mac": lambda entry: entry.control.mac,
     "control.ip": lambda entry: entry.control.ip,
     "cmc.ip": lambda entry: entry.cmc.ip if entry.cmc else "",
-    "power": lambda entry: entry.power.text if entry.power else "",
 }
 
 
@@ -197,8 +192,9 @@ class _Reader:
         if control.hostname and number is None:
             self.faults.append(f"{where}: control.hostname {control.hostname!r} has no number")
         data = self._interface(where, item, "data", needs_mac=False) if item.get("data") else None
-        power, netboot = (self._driver(where, item, part) for part in ("power", "netboot"))
-        has_card = power is None or "cmc" in item
+        power = self._power(where, item)
+        netboot = self._driver(where, item["netboot"], "netboot") if "netboot" in item else None
+        has_card = "power" not in item or "cmc" in item
         cmc = self._interface(where, item, "cmc", needs_mac=False) if has_card else None
         self._misplaced(where, item)
         disk = self._disk(where, item)
@@ -226,11 +222,17 @@ class _Reader:
             self.faults.append(f"{where}: disk: expected {EXPECTED}; found {text!r}")
             return ""
 
-    def _driver(self, where: str, item: Mapping[str, Any], part: str) -> Driver | None:
+    def _power(self, where: str, item: Mapping[str, Any]) -> tuple[Driver, ...]:
+        """Return what switches the node: an object, or a list with one for each of its inputs."""
+        if "power" not in item:
+            return ()
+        said = item["power"]
+        parts = input_names(len(said)) if isinstance(said, list) else []
+        named = zip(parts, said, strict=True) if parts else [("power", said)]
+        return tuple(filter(None, [self._driver(where, each, part) for part, each in named]))
+
+    def _driver(self, where: str, said: Any, part: str) -> Driver | None:
         """Return who does something for the node; whether there is such a kind, others know."""
-        if part not in item:
-            return None
-        said = item[part]
         if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
             found = "none" if isinstance(said, dict) else _kind(said)  # there may be a password
             self.faults.append(f"{where}: {part}: expected an object with kind, found {found}")
@@ -255,6 +257,11 @@ class _Reader:
                 found = "nothing" if value == "" else repr(value)
                 self.faults.append(f"{where}: {part}.{key}: expected {expected}, found {found}")
         return Interface(hostname if _is_hostname(hostname) else "", str(ip), address or "")
+
+
+def input_names(count: int) -> list[str]:
+    """Return what messages call each of so many inputs of power."""
+    return [f"power[{rank}]" for rank in range(1, count + 1)] if count > 1 else ["power"] * count
 
 
 def _kind(value: object) -> str:
@@ -294,8 +301,7 @@ def _doubles(path: StrPath, entries: Mapping[int, Entry]) -> Iterator[str]:
         for value, several in ranks.items():
             if len(several) > 1:
                 names = ", ".join(entries[rank].name for rank in several)
-                same = what if what == "power" else f"{what} {value}"  # which may have a password
-                yield f"{path}: entries {fold(several)} ({names}): the same {same}"
+                yield f"{path}: entries {fold(several)} ({names}): the same {what} {value}"
 
 
 def inventory_template(regularname: str, rebootname: str) -> str:

@@ -11,6 +11,7 @@ from rhubarbe.cli.arguments import (
 )
 from rhubarbe.config import Settings
 from rhubarbe.inventory import (
+    Entry,
     Interface,
     Inventory,
     inventory_faults,
@@ -57,7 +58,7 @@ def _print_table(inventory: Inventory, settings: Settings) -> None:
     own = {each.number: settings.for_node(each.number, each.name, each.disk) for each in inventory}
     more = {
         "disk": {number: each.frisbee.hard_drive for number, each in own.items()},
-        "power": {entry.number: entry.power_driver.kind for entry in inventory},
+        "power": {entry.number: _kinds(entry) for entry in inventory},
         "netboot": {
             entry.number: entry.netboot_driver(own[entry.number].nodes.netboot).kind
             for entry in inventory
@@ -76,6 +77,10 @@ def _print_table(inventory: Inventory, settings: Settings) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+
+
+def _kinds(entry: Entry) -> str:
+    return "+".join(driver.kind for driver in entry.power_drivers)
 
 
 def _cells(interface: Interface | None) -> tuple[str, str, str]:

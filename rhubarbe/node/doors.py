@@ -5,10 +5,10 @@ from collections import deque
 from contextlib import AbstractAsyncContextManager
 
 from rhubarbe.config import Settings
-from rhubarbe.inventory import Entry
+from rhubarbe.inventory import Driver, Entry
 from rhubarbe.transports import presence, ssh
 from rhubarbe.transports.netboot import Netboot, netboot_of
-from rhubarbe.transports.power import CONTROLS, PowerControl
+from rhubarbe.transports.power import CONTROLS, Inputs, PowerControl
 from rhubarbe.transports.shell import ShellSession, open_session
 
 # Seconds for a look at a port: on the control network an answer takes milliseconds.
@@ -30,9 +30,11 @@ class Doors:
         self.sessions = asyncio.Semaphore(SESSIONS)
         """To be held while logged in to a node's own system."""
 
-    def power(self, entry: Entry) -> PowerControl:
+    def power(self, entry: Entry) -> Inputs:
         """Return what controls the node's power."""
-        driver = entry.power_driver
+        return Inputs([self._control(driver) for driver in entry.power_drivers])
+
+    def _control(self, driver: Driver) -> PowerControl:
         control, values = CONTROLS.named(driver.kind), CONTROLS.values(driver)
         return control(values, self._answers_within, self._networking)
 

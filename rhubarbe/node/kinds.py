@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from rhubarbe.config import Settings
-from rhubarbe.inventory import Entry
+from rhubarbe.inventory import Driver, Entry, input_names
 from rhubarbe.transports.netboot import NETBOOTS, link_places
 from rhubarbe.transports.power import CONTROLS
 
@@ -26,13 +26,22 @@ def driver_faults(entries: Iterable[Entry], settings: Settings) -> Iterator[str]
                 else f" ({own.origins.get(('nodes', 'netboot'), 'netboot in [nodes]')})"
             )
             yield f"{entry.name}: {fault}{origin}"
-        driver = entry.power_driver
-        faults = list(CONTROLS.faults(driver))
-        yield from (f"{entry.name}: {fault}" for fault in faults)
-        if not faults:
-            outlet = CONTROLS.named(driver.kind).outlet(
-                CONTROLS.values(driver), settings.networking
-            )
-            other = switched.setdefault((driver.kind, outlet), entry.name)
-            if other != entry.name:  # what it is may have a password
-                yield f"{entry.name}: the same power as {other}"
+        for part, driver in inputs_of(entry):
+            faults = list(CONTROLS.faults(driver, part))
+            yield from (f"{entry.name}: {fault}" for fault in faults)
+            if not faults:
+                own_name = f"{entry.name}: {part}" if part != "power" else entry.name
+                place = driver.kind, _outlet(driver, settings)
+                other = switched.setdefault(place, own_name)
+                if other != own_name:  # what it is may have a password
+                    yield f"{own_name}: the same power as {other}"
+
+
+def _outlet(driver: Driver, settings: Settings) -> object:
+    return CONTROLS.named(driver.kind).outlet(CONTROLS.values(driver), settings.networking)
+
+
+def inputs_of(entry: Entry) -> Iterator[tuple[str, Driver]]:
+    """Yield what switches each input of a node, with what messages call that."""
+    drivers = entry.power_drivers
+    yield from zip(input_names(len(drivers)), drivers, strict=True)

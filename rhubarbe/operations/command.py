@@ -21,6 +21,7 @@ from rhubarbe.gateway.state.locks import Locks, hold
 from rhubarbe.inventory import Entry
 from rhubarbe.leases import require
 from rhubarbe.node import Doors, Node
+from rhubarbe.node.secrets import require_secrets
 from rhubarbe.operations.fleet import Companion, Fleet, Job
 from rhubarbe.operations.outcome import Outcome
 
@@ -63,6 +64,10 @@ class Command:
     async def require_lease(self) -> None:
         """Return if the user may touch the nodes now; raises LeaseError."""
         await require(self.settings, self.name, self.limit, self.bus)
+
+    async def require_secrets(self) -> None:
+        """Return if all secrets by which the nodes are switched are known; raises GatewayError."""
+        await require_secrets(self.entries)
 
     def locked(self, lock_wait_s: float) -> contextlib.AbstractAsyncContextManager[Locks]:
         """Keep other commands off the nodes; wait for those there for `lock_wait_s` seconds.

@@ -64,6 +64,7 @@ async def load(
         command = Command("load", request.entries, request.limit, doors or Doors(settings), bus)
         command.begin()
         await command.require_lease()
+        await command.require_secrets()
         require_program(settings)
         if request.waits:
             await require_key(settings, bus)

@@ -16,11 +16,12 @@ from rhubarbe.events import NodeAnswered, Phase
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Doors, Node
 from rhubarbe.node.keys import require_files
+from rhubarbe.node.secrets import lacking_secrets
 from rhubarbe.node.system import LETS_IN_S
 from rhubarbe.operations.command import Command
 
-# What a card may answer to a question; it may say anything to `info`.
-QUESTIONS = {"status": ("on", "off"), "usrpstatus": ("usrpon", "usrpoff"), "info": ()}
+# What a card may answer to a question; it may say anything to `info`, and `status` is checked.
+QUESTIONS = {"status": (), "usrpstatus": ("usrpon", "usrpoff"), "info": ()}
 USRP_OFF = "usrpoff"
 # Where the gateway is busy, a command may take so much longer than its cards.
 BUSY_S = 10.0
@@ -50,10 +51,12 @@ async def power(
     """Do what is asked on all the nodes; raises RhubarbeError before any is touched, or never."""
     asks = request.verb in QUESTIONS
     answer = (request.limit if asks else None) or settings.nodes.cmc_default_timeout
-    limit = answer + BUSY_S if asks else _limit(request, settings)
     doors = doors or Doors(settings, answer)
+    limit = answer + BUSY_S if asks else _limit(request, settings, doors)
     command = Command(request.verb, request.entries, limit, doors, bus)
     command.begin()
+    if asks:
+        await lacking_secrets(request.entries)  # who lacks one is told of with what is asked
     await (_run if asks else _order)(request, command)
 
 
@@ -61,6 +64,7 @@ async def _order(request: PowerRequest, command: Command) -> None:
     if request.softly:
         await require_files(command.settings.networking)
     await command.require_lease()
+    await command.require_secrets()
     async with command.locked(request.lock_wait_s):
         await _run(request, command)
 
@@ -73,13 +77,14 @@ async def _run(request: PowerRequest, command: Command) -> None:
     await command.run(nodes, job, is_noted=request.verb not in QUESTIONS)
 
 
-def _limit(request: PowerRequest, settings: Settings) -> float:
+def _limit(request: PowerRequest, settings: Settings, doors: Doors) -> float:
     """Return how long an order may take on all the nodes, which take turns."""
     if request.limit is not None:
         return request.limit
     turns = len(request.entries) / settings.nodes.reset_window
     softly = settings.nodes.soft_off_timeout + LETS_IN_S if request.softly else 0.0
-    return settings.nodes.cmc_safe_timeout + turns + softly
+    patience = max((doors.power(entry).patience for entry in request.entries), default=0.0)
+    return settings.nodes.cmc_safe_timeout + turns + softly + patience
 
 
 class _Job:
@@ -102,18 +107,16 @@ class _Job:
 
     async def run(self, node: Node) -> None:
         """Do it, and report what came of it; raises NodeError."""
-        card = node.power.name
         try:
             text = await self._orders.get(self._verb, self._ask)(node)
-        except NodeError as error:
+        except CardError as error:
+            card = error.card or node.power.name
             prefix = f"power card {card} "
-            blamed = isinstance(error, CardError) or str(error).startswith(prefix)
             text = reason_of(error).removeprefix(prefix)
-            self._bus.report(
-                NodeAnswered(node=node.name, text=text, ok=False, card=card if blamed else "")
-            )
-            if blamed:
-                raise CardError(f"{prefix}{text}") from error
+            self._bus.report(NodeAnswered(node=node.name, text=text, ok=False, card=card))
+            raise CardError(f"{prefix}{text}", card) from error
+        except NodeError as error:
+            self._bus.report(NodeAnswered(node=node.name, text=reason_of(error), ok=False))
             raise
         self._bus.report(NodeAnswered(node=node.name, text=text))
 
@@ -127,19 +130,18 @@ class _Job:
         return answer
 
     async def _on(self, node: Node) -> str:
-        await node.power.turn_on()
-        return "on"
+        return await node.power.turn_on()
 
     async def _off(self, node: Node) -> str:
         async with node.enter(Phase.POWER):
             lack = ""
-            if self._softly and await node.power.is_on():
+            if self._softly and not await node.power.is_off():
                 async with self._doors.sessions:
                     lack = await node.system.shut_down(node.power)
             if lack:
                 node.note(f"no soft shutdown: {lack}")
-            await node.power.turn_off()
-        return f"off (no soft shutdown: {lack})" if lack else "off"
+            seen = await node.power.turn_off()
+        return f"{seen} (no soft shutdown: {lack})" if lack else seen
 
     async def _reset(self, node: Node) -> str:
         await node.power.reset()

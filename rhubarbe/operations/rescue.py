@@ -40,6 +40,7 @@ async def rescue(
     command = Command("rescue", request.entries, request.limit, doors or Doors(settings), bus)
     command.begin()
     await command.require_lease()
+    await command.require_secrets()
     async with workplace(
         command, resets=not request.releases, lock_wait_s=request.lock_wait_s
     ) as place:

@@ -71,6 +71,7 @@ async def save(
     command = Command("save", [request.entry], request.limit, doors or Doors(settings), bus)
     command.begin()
     await command.require_lease()
+    await command.require_secrets()
     address = command.our_address()
     if not request.is_comment_whole:
         command.notice(SHORTENED)

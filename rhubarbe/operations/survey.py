@@ -6,13 +6,14 @@ from datetime import datetime
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CardError, Mistrusted, NodeError, Unreachable
+from rhubarbe.errors import CardError, GatewayError, Mistrusted, NodeError, Unreachable
 from rhubarbe.events import NodeAnswered, Phase
 from rhubarbe.gateway.state.history import History
 from rhubarbe.inventory import Entry
 from rhubarbe.node import Doors, Node
 from rhubarbe.node.doors import LOOK, SESSIONS
 from rhubarbe.node.keys import require_files
+from rhubarbe.node.power import PowerState
 from rhubarbe.node.system import LETS_IN_S
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.loaded import Loaded, last_loaded
@@ -26,15 +27,23 @@ LOOKS = 256
 async def which_are_on(
     entries: Sequence[Entry], settings: Settings, doors: Doors | None = None
 ) -> tuple[list[Entry], list[str]]:
-    """Return the nodes that are on, and a line for each card that does not say."""
+    """Return the nodes that are on, and a line for each card that does not say.
+
+    A node is on that has any input that is.
+    """
     doors = doors or Doors(settings)
 
     async def look(entry: Entry) -> bool | str:
         control = doors.power(entry)
         try:
-            return await control.is_on()
+            state = await control.state()
         except CardError as error:
-            return f"{control.name}: {reason_of(error)}"
+            return f"{error.card or control.name}: {reason_of(error)}"
+        except GatewayError as error:
+            return f"{entry.name}: {error}"
+        if state is PowerState.UNKNOWN:
+            return f"{entry.name}: {state}"
+        return state is not PowerState.OFF
 
     found = await asyncio.gather(*map(look, entries))
     on = [entry for entry, state in zip(entries, found, strict=True) if state is True]

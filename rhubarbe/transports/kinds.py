@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind
 from rhubarbe.config.settings import SECRET
 from rhubarbe.inventory import Driver, is_address
@@ -59,22 +60,29 @@ class Kinds(Generic[Class]):
             **{key: declared[key].kind.read(str(said)) for key, said in driver.said.items()}
         )
 
-    def faults(self, driver: Driver) -> Iterator[str]:
-        """Yield what is wrong with a node's object, each in one line."""
+    def secrets(self, driver: Driver) -> Iterator[tuple[str, Secret]]:
+        """Yield the secrets that are said of a node, each with its key."""
+        for key, value in vars(self.values(driver)).items():
+            if isinstance(value, Secret) and value:
+                yield key, value
+
+    def faults(self, driver: Driver, part: str = "") -> Iterator[str]:
+        """Yield what is wrong with a node's object, each in one line that calls it `part`."""
+        what = part or self._what
         if driver.kind not in self._table:
             known = ", ".join(sorted(self._table))
-            yield f"{self._what}: there is no kind {_quoted(driver.kind)}, but {known}"
+            yield f"{what}: there is no kind {_quoted(driver.kind)}, but {known}"
             return
         takes = self.named(driver.kind).takes.declared()
         for key, value in driver.said.items():
             if key not in takes:
                 known = ", ".join(takes)
-                yield f"{self._what}: {driver.kind} knows no {_quoted(key)}, but {known}"
+                yield f"{what}: {driver.kind} knows no {_quoted(key)}, but {known}"
             elif fault := _fault(takes[key].kind, value):
-                yield f"{self._what}.{key}: {fault}"
+                yield f"{what}.{key}: {fault}"
         for key, setting in takes.items():
             if setting.default is REQUIRED and key not in driver.said:
-                yield f"{self._what}.{key}: expected {setting.kind.expected}, found nothing"
+                yield f"{what}.{key}: expected {setting.kind.expected}, found nothing"
 
 
 def _fault(kind: ValueKind, value: object) -> str:

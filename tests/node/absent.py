@@ -4,6 +4,7 @@ import asyncio
 
 from rhubarbe.config import Settings
 from rhubarbe.inventory import Entry, Interface
+from rhubarbe.transports.power import Inputs
 
 
 def entry(number=1, **said):
@@ -21,6 +22,9 @@ class Silence:
     """Where nothing answers: each question and order fails the test that did not expect it."""
 
     name = "reboot01"
+    patience = 0.0
+    is_by_hand = False
+    where = ""
 
     def __getattr__(self, name):
         raise AssertionError(f"asked for {name}")
@@ -46,7 +50,7 @@ class AbsentDoors:
     ):
         self.settings = settings or Settings()
         self.sessions = asyncio.Semaphore(16)
-        self._power = power or Silence()
+        self._power = Inputs([power or Silence()])
         self._netboot = netboot or Silence()
         self._system = system or Silence()
         self._shell = shell

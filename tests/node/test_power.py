@@ -10,13 +10,14 @@ from rhubarbe.errors import CardError, NodeError
 from rhubarbe.events import NodeNoted, Phase
 from rhubarbe.node import Node
 from rhubarbe.node import power as power_module
+from rhubarbe.transports.power import PowerControl
 
 SETTINGS = Settings(
     nodes=NodesSettings(idle_after_reset=0.05, probe_interval=0.01, reset_timeout=5)
 )
 
 
-class Card:
+class Card(PowerControl):
     """A power card that gives the readings that it is told to, the last one for ever."""
 
     def __init__(self, readings):

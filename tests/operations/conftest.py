@@ -26,6 +26,7 @@ from rhubarbe.gateway.state.locks import hold
 from rhubarbe.inventory import Entry, Interface
 from rhubarbe.node import Doors, power
 from rhubarbe.operations import fleet
+from rhubarbe.transports.power import Inputs, PowerControl
 
 DATA = Path(__file__).parents[1] / "data" / "ndz"
 IMAGE = lzma.decompress((DATA / "d4-raw.ndz.xz").read_bytes())
@@ -47,7 +48,7 @@ def typed(text):
     return re.search(r"echo \S+; (.*); echo \S+\$\?; exit", text, re.S)[1]
 
 
-class Control:
+class Control(PowerControl):
     """What switches a node, and its USRP."""
 
     def __init__(self, node):
@@ -58,6 +59,9 @@ class Control:
 
     async def is_on(self):
         await self._node.step("is_on")
+        await self._node.step("status")
+        if self.says is not None:
+            raise CardError(f"answers status with {self.says!r}, expected on or off")
         return self._node.is_on
 
     async def ask(self, question):
@@ -65,7 +69,6 @@ class Control:
         if self.says is not None:
             return self.says
         return {
-            "status": "on" if self._node.is_on else "off",
             "usrpstatus": self.usrp,
             "info": f"I am {self.name}",
         }[question]
@@ -232,7 +235,7 @@ class PretendedDoors(Doors):
         self._nodes = {node.entry.name: node for node in nodes}
 
     def power(self, entry):
-        return self._nodes[entry.name].control
+        return Inputs([self._nodes[entry.name].control])
 
     @contextlib.asynccontextmanager
     async def shell(self, entry, settings):

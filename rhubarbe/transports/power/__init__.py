@@ -1,12 +1,14 @@
 """Doors to what switches nodes, of several kinds: a file here and a line in the table for each."""
 
 from rhubarbe.transports.kinds import Kinds
-from rhubarbe.transports.power.base import PowerControl
+from rhubarbe.transports.power.base import PowerControl, PowerState
+from rhubarbe.transports.power.inputs import Inputs
 
-__all__ = ["CONTROLS", "KINDS", "PowerControl"]
+__all__ = ["CONTROLS", "KINDS", "Inputs", "PowerControl", "PowerState"]
 
 KINDS: dict[str, str] = {
     "cmc": "rhubarbe.transports.power.cmc.Cmc",
+    "none": "rhubarbe.transports.power.by_hand.ByHand",
 }
 
 CONTROLS: Kinds[PowerControl] = Kinds("power", KINDS)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from abc import abstractmethod
 from collections.abc import AsyncIterator
+from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
 from rhubarbe.config.section import Section
@@ -11,8 +12,18 @@ from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CardError, require_means, why
 
 
+class PowerState(StrEnum):
+    """Whether a node has power, in the word that users see."""
+
+    ON = "on"
+    OFF = "off"
+    PARTLY = "partly on"
+    """Some of its inputs are on, and some are off."""
+    UNKNOWN = "unknown"
+
+
 class PowerControl(Protocol):
-    """What switches one node.
+    """What switches one node, or one of its inputs.
 
     Each call ends within the seconds of one answer, whatever is at the other end. It raises
     CardError for whatever is wrong there, and GatewayError where this machine lacks something.
@@ -25,6 +36,15 @@ class PowerControl(Protocol):
     name: str
     """How users know it."""
 
+    patience: float = 0.0
+    """How many seconds longer than a card it may take until an order is done."""
+
+    is_by_hand: bool = False
+    """Whether a person does what it is told."""
+
+    where: str = ""
+    """What that person is told besides what to do with which node."""
+
     @abstractmethod
     def __init__(self, values: Any, answers_within: float, networking: NetworkingSettings) -> None:
         """Be told the values of what it takes; connect to nothing yet."""
@@ -35,8 +55,11 @@ class PowerControl(Protocol):
         return values
 
     @abstractmethod
-    async def is_on(self) -> bool:
-        """Ask for the power state; raises CardError also for an answer that is none."""
+    async def is_on(self) -> bool | None:
+        """Ask for the power state; None where nobody can tell.
+
+        Raises CardError also for an answer that is none.
+        """
 
     @abstractmethod
     async def send(self, order: str) -> None:
@@ -49,7 +72,14 @@ class PowerControl(Protocol):
         """Return the answer to `status`, or to another question that this kind knows."""
         if question != "status":
             raise CardError(f"cannot answer {question}: it is of another kind")
-        return "on" if await self.is_on() else "off"
+        return str(await self.state())
+
+    async def state(self) -> PowerState:
+        """Return the power state in words."""
+        is_on = await self.is_on()
+        if is_on is None:
+            return PowerState.UNKNOWN
+        return PowerState.ON if is_on else PowerState.OFF
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,51 @@
+"""Secrets of nodes are asked for before any node is touched: what lacks is no node's fault."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+from rhubarbe.config.secrets import Secret
+from rhubarbe.errors import GatewayError
+from rhubarbe.inventory import Entry
+from rhubarbe.node.kinds import inputs_of
+from rhubarbe.transports.netboot import NETBOOTS
+from rhubarbe.transports.power import CONTROLS
+
+# Programs that tell secrets, and that may have one helper for all.
+AT_ONCE = 8
+
+
+async def require_secrets(entries: Iterable[Entry]) -> None:
+    """Return once all the secrets of these nodes are known; raises GatewayError."""
+    lacking = await lacking_secrets(entries)
+    if lacking:
+        others = f", and {len(lacking) - 1} more" if lacking[1:] else ""
+        raise GatewayError(f"{lacking[0]}{others}: nothing was touched")
+
+
+async def lacking_secrets(entries: Iterable[Entry]) -> list[str]:
+    """Ask for all the secrets of these nodes; return a line for each that is not to be had."""
+    places: dict[Secret, str] = {}
+    for entry in entries:
+        for key, secret in secrets_of(entry):
+            places.setdefault(secret, f"{entry.name}: {key}")
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def lack(secret: Secret, place: str) -> str:
+        async with turns:
+            try:
+                await secret.reveal()
+            except GatewayError as error:
+                return f"{place}: {error}"
+        return ""
+
+    lines = await asyncio.gather(*(lack(*each) for each in places.items()))
+    return list(filter(None, lines))
+
+
+def secrets_of(entry: Entry) -> Iterator[tuple[str, Secret]]:
+    """Yield the secrets that the inventory says of a node, each with its place there."""
+    for part, driver in inputs_of(entry):
+        yield from ((f"{part}.{key}", secret) for key, secret in CONTROLS.secrets(driver))
+    if entry.netboot is not None:
+        for key, secret in NETBOOTS.secrets(entry.netboot):
+            yield f"netboot.{key}", secret

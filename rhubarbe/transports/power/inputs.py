@@ -1,0 +1,70 @@
+"""All inputs of one node, as one: it is off when all of them are off, and on when all are on."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from rhubarbe.errors import CardError
+from rhubarbe.transports.power.base import PowerControl, PowerState
+
+Result = TypeVar("Result")
+
+
+class Inputs:
+    """What switches one node: a control, or several, of which errors name the one to blame."""
+
+    def __init__(self, controls: Sequence[PowerControl]) -> None:
+        self._controls = controls
+        self._seen: dict[PowerControl, PowerState] = {}
+        self.name = " and ".join(control.name for control in controls)
+        self.are_several = len(controls) > 1
+        self.patience = max(control.patience for control in controls)
+        """How many seconds longer than by a card it may take until an order is done."""
+        self.is_by_hand = any(control.is_by_hand for control in controls)
+        """Whether a person has to do what at least one is told."""
+        self.where = ", ".join(filter(None, (control.where for control in controls)))
+        """What that person is told besides what to do with which node."""
+
+    async def state(self) -> PowerState:
+        """Ask all for the power state; raises CardError."""
+        found = await self._all(*(control.state() for control in self._controls))
+        self._seen = dict(zip(self._controls, found, strict=True))
+        states = set(found)
+        if len(states) == 1:
+            return states.pop()
+        return PowerState.UNKNOWN if PowerState.UNKNOWN in states else PowerState.PARTLY
+
+    async def send(self, order: str) -> None:
+        """Send an order to all; raises CardError once all have answered, if one does not accept."""
+        await self._all(*(control.send(order) for control in self._controls))
+
+    async def ask(self, question: str) -> str:
+        """Return the answer to `status`, or to another question; raises CardError."""
+        if question == "status":
+            state = await self.state()
+            return f"{state} ({self._parts()})" if state is PowerState.PARTLY else str(state)
+        answers = await self._all(*(control.ask(question) for control in self._controls))
+        if not self.are_several:
+            return answers[0]
+        pairs = zip(self._controls, answers, strict=True)
+        return ", ".join(f"{control.name}: {answer}" for control, answer in pairs)
+
+    def others_than(self, state: PowerState) -> str:
+        """Name those that were in another state when they were asked last."""
+        others = [control.name for control, seen in self._seen.items() if seen is not state]
+        return " and ".join(others) or self.name
+
+    def _parts(self) -> str:
+        return ", ".join(f"{control.name} {seen}" for control, seen in self._seen.items())
+
+    async def _all(self, *calls: Awaitable[Result]) -> list[Result]:
+        """Return what all answer; raises what is raised, once all have ended."""
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        results: list[Result] = []
+        for control, each in zip(self._controls, found, strict=True):
+            if isinstance(each, CardError):
+                raise CardError(str(each), control.name) from each
+            if isinstance(each, BaseException):
+                raise each
+            results.append(each)
+        return results
