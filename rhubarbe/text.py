@@ -8,6 +8,11 @@ LIMIT = 1000
 LONGEST_LINE = 500
 """The longest line that is taken from a node, in characters."""
 
+HIDDEN = "(not shown)"
+"""What stands for a secret."""
+
+SHORTEST_HIDDEN = 4
+
 _KIB = 1024
 
 BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
@@ -24,15 +29,37 @@ _ESCAPES = re.compile(
 )
 
 
+_hidden: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Have no text shown with this secret in it from now on: who is told one may repeat it.
+
+    Not one that is so short that any text has it.
+    """
+    quoted = repr(secret)[1:-1]  # as an answer is told that is quoted
+    _hidden.update(form for form in (secret, quoted) if len(form) >= SHORTEST_HIDDEN)
+
+
+def mask(text: str) -> str:
+    """Return a text of others without the secrets that they were told."""
+    for secret in sorted(_hidden, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
 def sanitise(text: str, limit: int = LIMIT) -> str:
     r"""Make one printable line of `text`, of at most `limit` characters.
 
     Escape sequences and all other control and formatting characters go; blanks of any kind,
-    line ends included, become one space. A byte that was no text is written as `\xe9`.
+    line ends included, become one space. A byte that was no text is written as `\xe9`. Secrets that
+    are hidden go as well.
     """
-    text = " ".join(_ESCAPES.sub("", text[: 8 * limit]).split()).translate(BYTES)
+    text = mask(text[: 8 * limit])
+    text = " ".join(_ESCAPES.sub("", text).split()).translate(BYTES)
     if not text.isprintable():
         text = " ".join("".join(filter(str.isprintable, text)).split())
+    text = mask(text)  # also one that was in pieces
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 

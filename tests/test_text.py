@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rhubarbe import text
 from rhubarbe.errors import LONGEST_MESSAGE, CardError, NodeError, Refused
 from rhubarbe.text import sanitise
 
@@ -62,3 +63,13 @@ def test_what_has_no_end_takes_no_longer_than_it_is(begins):
     """Each beginning would be followed to the end of the text: that is hours."""
     text = begins * 300_000
     assert sanitise(text, len(text)).isprintable()
+
+
+def test_a_secret_that_somebody_repeats_is_not_shown(monkeypatch):
+    monkeypatch.setattr(text, "_hidden", set())
+    for secret in ("Tr0ub4dor", "Tr0ub4dor &3", "it's \\ so", "abc"):
+        text.hide(secret)
+    assert text.sanitise("no 'Tr0ub4dor &3', Tr0ub4dor") == "no '(not shown)', (not shown)"
+    assert text.sanitise(repr("it's \\ so")) == '"(not shown)"'
+    assert text.sanitise("Tr0\x00ub4dor") == "(not shown)"
+    assert text.mask("abc") == "abc"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from rhubarbe.errors import GatewayError
+from rhubarbe.text import HIDDEN, hide
 
 if TYPE_CHECKING:
     import asyncio  # which takes its time to import, and few need it for a secret
 
 EXPECTED = "a secret: the text itself, !file /PATH, !env NAME, or !command PROGRAM WORDS"
-HIDDEN = "(not shown)"
 
 
 class Kept(StrEnum):
@@ -53,6 +53,7 @@ class Secret:
         It is asked for once: whoever asks again, or meanwhile, is answered the same.
         """
         if self.kept is Kept.TEXT:
+            hide(self.words[0])
             return self.words[0]
         import asyncio
 
@@ -67,6 +68,7 @@ class Secret:
                     self._answer = error
         if isinstance(self._answer, GatewayError):
             raise GatewayError(str(self._answer)) from self._answer
+        hide(self._answer)
         return self._answer
 
     @property

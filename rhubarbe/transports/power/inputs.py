@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from rhubarbe.errors import CardError
+from rhubarbe.text import mask
 from rhubarbe.transports.power.base import PowerControl, PowerState
 
 Result = TypeVar("Result")
@@ -43,7 +44,8 @@ class Inputs:
         if question == "status":
             state = await self.state()
             return f"{state} ({self._parts()})" if state is PowerState.PARTLY else str(state)
-        answers = await self._all(*(control.ask(question) for control in self._controls))
+        told = await self._all(*(control.ask(question) for control in self._controls))
+        answers = list(map(mask, told))  # who is told a password may repeat it
         if not self.are_several:
             return answers[0]
         pairs = zip(self._controls, answers, strict=True)

@@ -10,6 +10,8 @@ import random
 import resource
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from absent import AbsentDoors, entry
@@ -19,9 +21,10 @@ from rhubarbe.config import Settings
 from rhubarbe.config.settings import NodesSettings
 from rhubarbe.errors import CardError, GatewayError, NodeError
 from rhubarbe.events import Phase
-from rhubarbe.node import Node
+from rhubarbe.node import Node, power
 
 QUICK = Settings(nodes=NodesSettings(idle_after_reset=1, probe_interval=0.02, reset_timeout=20))
+PATIENT = Settings(nodes=NodesSettings(idle_after_reset=30, probe_interval=0.02, reset_timeout=40))
 ORDERS = ("on", "off", "reset")
 # Nobody has to say more than that, and no control should read it all.
 FLOOD = 1 << 26
@@ -35,10 +38,12 @@ class Machine:
         self.orders = []
         self.obeys = True
         self.shows = []
+        self.pressed = lambda: None
 
     def press(self, order):
         """Do what an order says."""
         self.orders.append(order)
+        self.pressed()
         if self.obeys:
             self.has_power = order != "off" and (order == "on" or self.has_power)
 
@@ -57,12 +62,13 @@ class Machine:
 class Line:
     """A TCP connection to `port` by way of another; `cut` ends it after so many bytes of answer."""
 
-    def __init__(self, port, *, pause=None, cut=None, instead=None, silent=False):
+    def __init__(self, port, *, pause=None, cut=None, instead=None, silent=False, echoes=False):
         self._to = port
         self._pause = pause
         self._cut = cut
         self._instead = instead
         self._silent = silent
+        self._echoes = echoes
         self._writers = set()
         self.carried = 0
         self.open = 0
@@ -80,6 +86,10 @@ class Line:
             writer.transport.abort()
         await asyncio.sleep(0.01)  # the transports tell the readers
 
+    def fall_silent(self):
+        """Carry no answer any more, on no connection."""
+        self._silent = True
+
     async def _accepted(self, reader, writer):
         self._writers.add(writer)
         self.open += 1
@@ -87,6 +97,10 @@ class Line:
         with contextlib.suppress(OSError):
             if self._silent:
                 await reader.read()
+            elif self._echoes:
+                while piece := await reader.read(999):
+                    writer.write(piece)
+                    await writer.drain()
             elif self._instead is not None:
                 await self._say_instead(reader, writer)
             else:
@@ -111,7 +125,9 @@ class Line:
                 1 if self._pause or self._cut is not None else 999
             ):
                 if self.carried == self._cut:
-                    return
+                    return None
+                if self._silent:
+                    return await there
                 writer.write(piece)
                 await writer.drain()
                 self.carried += len(piece)
@@ -128,7 +144,16 @@ class Line:
 
 
 class PowerConformance(ABC):
-    """A kind's tests say how its protocol is served for a machine, and how that is reached."""
+    """A kind's tests say how its protocol is served for a machine, and how that is reached.
+
+    `secrets` are all that its control is told and nobody is to see.
+    """
+
+    secrets: ClassVar[Sequence[str]] = ()
+
+    @pytest.fixture(autouse=True)
+    def _readings_follow_soon(self, monkeypatch):
+        monkeypatch.setattr(power, "READINGS_APART_S", 0.02)
 
     @abstractmethod
     def control(self, port, within):
@@ -259,6 +284,38 @@ class PowerConformance(ABC):
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
+    @pytest.mark.parametrize("shows", [[True] * 9, [True, False] * 5])
+    async def test_a_state_that_shows_late_is_waited_for(self, shows):
+        """Some show for seconds what was before, or now this and now that."""
+        async with self.reached() as (control, machine, _):
+            machine.shows = [*shows]
+            assert await self._node(control, machine, PATIENT).power.turn_off() == "off"
+            machine.shows = [not each for each in shows]
+            assert await self._node(control, machine, PATIENT).power.turn_on() == "on"
+            assert machine.orders == ["off", "on"]
+
+    async def test_who_falls_silent_behind_an_order_is_named(self):
+        async with self.reached(0.3) as (control, machine, line):
+            machine.pressed = line.fall_silent
+            with pytest.raises(CardError, match=r"no answer in 0\.3 s to (off|status)") as caught:
+                await self._node(control, machine).power.turn_off()
+            assert caught.value.card == control.name
+
+    async def test_what_it_was_told_is_not_shown_where_it_repeats_that(self):
+        async with self.reached(0.5, echoes=True) as (control, machine, _):
+            for act in (control.is_on(), control.send("off"), control.ask("status")):
+                with pytest.raises(CardError) as caught:
+                    await act
+                for secret in self.secrets:
+                    assert secret not in str(caught.value)
+            assert machine.orders == []
+
+    async def test_no_secret_is_shown_of_it(self):
+        async with self.reached() as (control, _, _):
+            await control.is_on()
+            for secret in self.secrets:
+                assert secret not in f"{control.name} {control!r} {control.where} {vars(control)}"
+
     async def test_a_node_is_restarted_by_it(self):
         async with self.reached() as (control, machine, _):
             machine.shows = [False]  # a reading that is not confirmed
@@ -275,12 +332,14 @@ class PowerConformance(ABC):
             assert machine.orders == ["reset", "off", "off"]
 
     @staticmethod
-    def _node(control, machine):
-        return Node(entry(), AbsentDoors(QUICK, power=control, presence=machine), Bus())
+    def _node(control, machine, settings=QUICK):
+        return Node(entry(), AbsentDoors(settings, power=control, presence=machine), Bus())
 
 
 class WithCredentials(PowerConformance):
     """The same, for a kind that lets in only whom it knows."""
+
+    secrets = ("s3cr3t",)
 
     @abstractmethod
     def stranger(self, port, within):
@@ -290,7 +349,9 @@ class WithCredentials(PowerConformance):
         machine = Machine()
         async with self.serve(machine) as port, asyncio.timeout(60):
             control = self.stranger(port, 5)
-            for act in (control.is_on(), control.send("off")):
-                with pytest.raises(CardError, match="refuse"):
+            for act in (control.is_on(), *map(control.send, ORDERS), control.ask("status")):
+                with pytest.raises(CardError, match="refuse") as caught:
                     await act
+                for secret in self.secrets:
+                    assert secret not in str(caught.value)
         assert machine.orders == []
