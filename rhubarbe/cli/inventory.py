@@ -18,6 +18,7 @@ from rhubarbe.inventory import (
     inventory_template,
     load_inventory,
 )
+from rhubarbe.text import sanitise
 
 EPILOG = example("rhubarbe-inventory --template > /etc/rhubarbe/inventory.json")
 
@@ -33,24 +34,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print all that is wrong with it, a fault a line; exit code 1 if anything is",
     )
     what.add_argument("--template", action="store_true", help="print one to start from")
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="with --check: also ask every power control for its state, and name the silent ones",
+    )
+    parser.set_defaults(refuse=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was asked for; return 1 where a check finds faults."""
+    if arguments.online and not arguments.check:
+        arguments.refuse("--online goes with --check only")
     settings = read_settings()
     if arguments.template:
         print(inventory_template(settings.testbed.regularname, settings.testbed.rebootname))
         return 0
     if arguments.check:
-        place = (settings.testbed.inventory_path, settings.testbed.regularname)
-        faults = inventory_faults(*place)
-        if not faults:
-            inventory = load_inventory(*place)
-            faults = driver_faults(settings, inventory) or node_faults(settings, inventory)
-        print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
-        return int(bool(faults))
+        return _check(settings, online=arguments.online)
     _print_table(read_inventory(settings), settings)
     return 0
+
+
+def _check(settings: Settings, *, online: bool) -> int:
+    """Print what is wrong, and what a person should know; return 1 where anything is wrong."""
+    path, name = settings.testbed.inventory_path, settings.testbed.regularname
+    faults = inventory_faults(path, name)
+    if not faults:
+        inventory = load_inventory(path, name)
+        faults = driver_faults(settings, inventory) or node_faults(settings, inventory)
+        if not faults:
+            from rhubarbe.node.secrets import exposed  # few look for more than faults
+
+            for line in exposed(inventory, settings):
+                print(f"notice: {line}")
+            faults = _silent(inventory, settings) if online else []
+    print("\n".join(faults) or f"{path}: no fault")
+    return int(bool(faults))
+
+
+def _silent(inventory: Inventory, settings: Settings) -> list[str]:
+    import asyncio
+
+    from rhubarbe.gateway.checks.limits import TO_ASK, require_room
+    from rhubarbe.operations.survey import who_does_not_answer
+
+    entries = list(inventory)
+    require_room(len(entries), TO_ASK)
+    return [sanitise(line) for line in asyncio.run(who_does_not_answer(entries, settings))]
 
 
 def _print_table(inventory: Inventory, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from rhubarbe.node import Doors, Node
 from rhubarbe.node.doors import LOOK, SESSIONS
 from rhubarbe.node.keys import require_files
 from rhubarbe.node.power import PowerState
+from rhubarbe.node.secrets import lacking_secrets
 from rhubarbe.node.system import LETS_IN_S
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.loaded import Loaded, last_loaded
@@ -22,6 +23,8 @@ from rhubarbe.text import sanitise
 
 # Connections at once, well below how many files a process may have open.
 LOOKS = 256
+# Controls of one testbed are often on one small switch, or one process serves many.
+ASKED_AT_ONCE = 64
 
 
 async def which_are_on(
@@ -48,6 +51,21 @@ async def which_are_on(
     found = await asyncio.gather(*map(look, entries))
     on = [entry for entry, state in zip(entries, found, strict=True) if state is True]
     return on, [state for state in found if isinstance(state, str)]
+
+
+async def who_does_not_answer(
+    entries: Sequence[Entry], settings: Settings, doors: Doors | None = None
+) -> list[str]:
+    """Ask every power control for its state; return a line for each that does not tell."""
+    doors = doors or Doors(settings)
+    await lacking_secrets(entries)  # which may take longer than an answer
+    looks = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def look(entry: Entry) -> list[str]:
+        async with looks:
+            return [f"{entry.name}: {line}" for line in await doors.power(entry).complaints()]
+
+    return [line for lines in await asyncio.gather(*map(look, entries)) for line in lines]
 
 
 async def which_are_up(

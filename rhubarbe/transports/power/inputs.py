@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
-from rhubarbe.errors import CardError
+from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.text import mask
 from rhubarbe.transports.power.base import PowerControl, PowerState
 
@@ -50,6 +50,19 @@ class Inputs:
             return answers[0]
         pairs = zip(self._controls, answers, strict=True)
         return ", ".join(f"{control.name}: {answer}" for control, answer in pairs)
+
+    async def complaints(self) -> list[str]:
+        """Ask each for the power state; return a line for each that does not tell."""
+
+        async def complaint(control: PowerControl) -> str:
+            try:
+                await control.state()
+            except (CardError, GatewayError) as error:
+                return f"{control.name}: {error}"
+            return ""
+
+        lines = await asyncio.gather(*map(complaint, self._controls))
+        return list(filter(None, lines))
 
     def others_than(self, state: PowerState) -> str:
         """Name those that were in another state when they were asked last."""
