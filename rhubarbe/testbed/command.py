@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.annexe.errors import AnnexeError, Misused
 from rhubarbe.parser import Parser
-from rhubarbe.testbed import drives, faults
+from rhubarbe.testbed import controls, drives, faults
 from rhubarbe.text import sanitise
 from rhubarbe.version import version
 
@@ -102,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--directory", type=Path, help="where it lives; needed without a COMMAND")
     add("--card", action="append", default=[], metavar="fit41:15", help="number a card bears")
     add("--fault", action="append", default=[], metavar="NODE:NAME[*TIMES]", help="see below")
+    add(
+        "--power",
+        default="cmc",
+        metavar="KIND[,KIND...]",
+        help="power controls, which the nodes have in turn: " + ", ".join(controls.KINDS),
+    )
     add("--boot-time", type=float, default=1.0, metavar="S", help="seconds of a boot (%(default)s)")
     add(
         "--slow-boot",
@@ -178,6 +184,7 @@ def _plan(arguments: argparse.Namespace, directory: Path) -> "Plan":
         sample_mib=arguments.sample_size,
         ramdisk_shell=arguments.ramdisk_shell,
         image=arguments.image,
+        power=controls.parse(arguments.power),
     )
 
 

@@ -34,8 +34,11 @@ class Names:
         return f"data{self.number:02d}"
 
 
-def inventory(nodes: Sequence[Names], addresses: Addresses) -> str:
-    """Write the inventory as JSON: a list of nodes, each with its three interfaces."""
+def inventory(nodes: Sequence[Names], addresses: Addresses, power: Mapping[int, object]) -> str:
+    """Write the inventory as JSON: a list of nodes, each with its three interfaces.
+
+    `power` is what it says of a node besides, by number.
+    """
 
     def interface(hostname: str, address: str, mac: str) -> dict[str, str]:
         return {"hostname": hostname, "ip": address, "mac": mac}
@@ -46,6 +49,7 @@ def inventory(nodes: Sequence[Names], addresses: Addresses) -> str:
             "control": interface(names.node, addresses.control(number), addresses.mac(number, 1)),
             "data": interface(names.data, addresses.data(number), addresses.mac(number, 2)),
         }
+        | ({"power": power[number]} if number in power else {})
         for names in nodes
         for number in (names.number,)
     ]

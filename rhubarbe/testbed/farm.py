@@ -1,17 +1,18 @@
-"""A testbed of N machines in one directory: cards, files, power; of which kind, is given."""
+"""A testbed of N machines in one directory: controls, files, power; of which kind, is given."""
 
 import asyncio
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from typing import Protocol, Self
 
 from rhubarbe.testbed import configuration
 from rhubarbe.testbed.addresses import Addresses
-from rhubarbe.testbed.cmc import Card, CardServer, Powered
 from rhubarbe.testbed.configuration import Names, Sections
+from rhubarbe.testbed.controls.base import Powered, Switch
+from rhubarbe.testbed.controls.panel import Panel
 from rhubarbe.testbed.emulated import Emulated
 from rhubarbe.testbed.faults import by_node
 from rhubarbe.testbed.ground import occupy
@@ -72,6 +73,7 @@ class Farm:
         names = plan.names()
         faults = by_node(plan.faults, [name.node for name in names])
         self.site = Site(plan, self.directory, names, faults, self.log)
+        self._panel = Panel(plan)
         self._ends = AsyncExitStack()
         self._log_file = -1
 
@@ -94,11 +96,12 @@ class Farm:
 
     async def _start(self) -> None:
         self.kind.check(self.plan)
+        self._panel.check()
         self._occupy()
         self._lay_out()
         await self.kind.furnish(self.site)
         addresses = await self._ends.enter_async_context(self.kind.network(self.site))
-        self._describe(addresses)
+        self._describe(addresses, await self._panel.furnish(self.site, addresses))
         await self._switch_on(addresses)
         self.log(f"testbed {addresses} serves")
 
@@ -119,9 +122,9 @@ class Farm:
         default.unlink(missing_ok=True)
         default.symlink_to(self.site.sample.name)
 
-    def _describe(self, addresses: Addresses) -> None:
+    def _describe(self, addresses: Addresses, power: Mapping[int, object]) -> None:
         """Write the files that tell the suite about all this."""
-        inventory = configuration.inventory(self.site.names, addresses)
+        inventory = configuration.inventory(self.site.names, addresses, power)
         (self.directory / "inventory.json").write_text(inventory)
         common = configuration.common(self.site.directory, _folded(self.plan.numbers), addresses)
         text = configuration.configuration(common, self.kind.settings(self.site))
@@ -130,15 +133,17 @@ class Farm:
         written.chmod(0o644)  # whatever our umask: one that others can write is refused
 
     async def _switch_on(self, addresses: Addresses) -> None:
-        """Cards first, then the machines; returns when each has settled."""
+        """Serve the controls first, then the machines; returns when each has settled."""
         tasks = await self._ends.enter_async_context(asyncio.TaskGroup())
-        cards = {}
+        switches = []
         for names in self.site.names:
             machine = self.kind.machine(self.site, names, addresses, tasks)
             self.machines[names.node] = machine
             self._ends.callback(machine.stop)
-            cards[addresses.card(names.number)] = Card(names.card, machine, self.log)
-        await self._ends.enter_async_context(CardServer(cards, addresses.ports.cmc))
+            address = addresses.card(names.number)
+            switches.append(Switch(names, address, machine, self.log))
+        serving = self._panel.serving(self.site, addresses, switches)
+        await self._ends.enter_async_context(serving)
         for machine in self.machines.values():
             machine.power_up()
         for machine in self.machines.values():

@@ -16,11 +16,12 @@ from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.built import Built, built, default_cache
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.drives import SECTORS, Drive, DriveWish
+from rhubarbe.testbed.faults import OF_CONTROLS
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
 from rhubarbe.testbed.site import Plan, Site
 
 NEEDED = ("ip", "unshare", "setpriv", "qemu-system-x86_64", "dnsmasq", "debugfs")
-POSSIBLE = ("card-dead", "card-silent", "card-lies", "card-500", "never-leaves", "never-returns")
+POSSIBLE = (*sorted(OF_CONTROLS), "never-leaves", "never-returns")
 STAMP_FILE = "/etc/rhubarbe-image"
 OLD_STAMP = "a machine - image old - by rhubarbe-testbed\n"
 MORE = 64 * sample.MIB  # a node's disk is larger than that of the image

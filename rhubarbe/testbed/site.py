@@ -22,6 +22,7 @@ class Plan:
     sample_mib: int = 24
     ramdisk_shell: str = "telnet"  # or ssh
     image: Path | None = None  # serve this one as the sample, instead of making it
+    power: Sequence[str] = ("cmc",)  # kinds of power controls, which the nodes have in turn
 
     def names(self) -> list[Names]:
         """Name all the nodes; raises Misused for a card of a node that is not there."""
@@ -29,6 +30,10 @@ class Plan:
             if number not in self.numbers:
                 raise Misused(f"fit{number:02d} has a card but is not in this testbed")
         return [Names(number, self.cards.get(number, number)) for number in self.numbers]
+
+    def power_of(self, number: int) -> str:
+        """Return the kind of power control of a node."""
+        return self.power[self.numbers.index(number) % len(self.power)]
 
 
 @dataclass(frozen=True, slots=True)

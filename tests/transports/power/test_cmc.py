@@ -11,7 +11,9 @@ from conformance import PowerConformance
 
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.errors import CardError
-from rhubarbe.testbed.cmc import Card, CardServer
+from rhubarbe.testbed.configuration import Names
+from rhubarbe.testbed.controls.base import Switch
+from rhubarbe.testbed.controls.cmc import CardServer
 from rhubarbe.testbed.faults import Faults
 from rhubarbe.transports.power.cmc import Cmc, CmcValues
 
@@ -238,6 +240,6 @@ class TestConformance(PowerConformance):
         with socket.socket() as holder:
             holder.bind((IP, 0))
             port = holder.getsockname()[1]
-        card = Card("reboot01", Switched(machine), lambda words: None)
-        async with CardServer({IP: card}, port):
+        switch = Switch(Names(1, 1), IP, Switched(machine), lambda words: None)
+        async with CardServer([switch], port):
             yield port
