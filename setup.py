@@ -88,6 +88,7 @@ setup(
             "pytest-cov==7.1.0",
             "hypothesis==6.170.17",
             "argparse-manpage>=4.6",
+            "sushy-tools==2.2.0",
             "setuptools>=84",
             "wheel",
         ],

@@ -75,8 +75,13 @@ class Entry:
         return (Driver("cmc", {"address": self.cmc.ip, "name": self.cmc.hostname}),)
 
     def netboot_driver(self, usual: str) -> Driver:
-        """Return what makes the node boot the ramdisk: the `usual` kind, where no other is said."""
-        return self.netboot or Driver(usual, {})
+        """Return what makes the node boot the ramdisk: the `usual` kind, where no other is said.
+
+        What controls the power may do that too: so one of the same kind knows what that one does.
+        """
+        netboot = self.netboot or Driver(usual, {})
+        known = next((each.said for each in self.power if each.kind == netboot.kind), {})
+        return Driver(netboot.kind, {**known, **netboot.said})
 
 
 # What people write, and what is read.

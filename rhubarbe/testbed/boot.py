@@ -62,6 +62,11 @@ def link_name(mac: str) -> str:
     return "01-" + mac.lower().replace(":", "-")
 
 
+def address_name(address: str) -> str:
+    """Name the file that a machine asks for where there is none of its own: its IPv4 address."""
+    return "".join(f"{int(part):02X}" for part in address.split("."))
+
+
 def reaches_entry(target: str | None, exists: Callable[[str], bool]) -> bool:
     """Whether pxelinux finds an entry through a link with this target (None: no link).
 
@@ -72,7 +77,7 @@ def reaches_entry(target: str | None, exists: Callable[[str], bool]) -> bool:
 
 
 def boot_order(*, entry: bool, disk_boots: bool) -> Found:
-    """Try the network first, then the disk."""
+    """Try the network first, if that has an entry for us, then the disk."""
     if entry:
         return Found.RAMDISK
     return Found.DISK if disk_boots else Found.NOTHING

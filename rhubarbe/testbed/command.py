@@ -108,6 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KIND[,KIND...]",
         help="power controls, which the nodes have in turn: " + ", ".join(controls.KINDS),
     )
+    add(
+        "--netboot",
+        choices=("redfish",),
+        default="",
+        help="nodes of this --power boot from the network when it tells them to, not always",
+    )
     add("--boot-time", type=float, default=1.0, metavar="S", help="seconds of a boot (%(default)s)")
     add(
         "--slow-boot",
@@ -185,6 +191,7 @@ def _plan(arguments: argparse.Namespace, directory: Path) -> "Plan":
         ramdisk_shell=arguments.ramdisk_shell,
         image=arguments.image,
         power=controls.parse(arguments.power),
+        netboot=arguments.netboot,
     )
 
 

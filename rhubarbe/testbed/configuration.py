@@ -34,10 +34,15 @@ class Names:
         return f"data{self.number:02d}"
 
 
-def inventory(nodes: Sequence[Names], addresses: Addresses, power: Mapping[int, object]) -> str:
+def inventory(
+    nodes: Sequence[Names],
+    addresses: Addresses,
+    power: Mapping[int, object],
+    netboot: Mapping[int, object],
+) -> str:
     """Write the inventory as JSON: a list of nodes, each with its three interfaces.
 
-    `power` is what it says of a node besides, by number.
+    `power` and `netboot` are what it says besides, of some nodes by number.
     """
 
     def interface(hostname: str, address: str, mac: str) -> dict[str, str]:
@@ -50,6 +55,7 @@ def inventory(nodes: Sequence[Names], addresses: Addresses, power: Mapping[int, 
             "data": interface(names.data, addresses.data(number), addresses.mac(number, 2)),
         }
         | ({"power": power[number]} if number in power else {})
+        | ({"netboot": netboot[number]} if number in netboot else {})
         for names in nodes
         for number in (names.number,)
     ]

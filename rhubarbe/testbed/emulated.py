@@ -111,6 +111,7 @@ class Emulated:
             disk=DiskFile(directory / "disks" / f"{names.node}.img", self._readers),
             other_disk=DiskFile(directory / "run" / "old.img", self._readers),
             boot_entries=directory / "pxelinux.cfg",
+            network_first=site.plan.boots_network_first(names.number),
             services=self.services(site, names, addresses, tasks),
             boot_time=site.plan.boot_time,
             slow_boot=site.plan.slow_boot,

@@ -49,6 +49,7 @@ class Hardware:
     disk: DiskFile
     other_disk: DiskFile  # which it boots by mistake
     boot_entries: Path  # the pxelinux.cfg directory
+    network_first: bool  # else from the disk, unless it is told to boot from the network once
     services: Services
     boot_time: float
     slow_boot: float  # how many times longer a slow boot takes
@@ -69,6 +70,7 @@ class EmulatedMachine:
         self.faults = faults
         self.state = MachineState.OFF
         self.settled = asyncio.Event()  # set whenever the machine is not booting
+        self.network_once = False
         self._tasks = tasks
         self._log = log
         self._booting: asyncio.Task[None] | None = None
@@ -119,10 +121,13 @@ class EmulatedMachine:
         self.settled.set()
 
     async def _look(self) -> Found:
-        """Look at the network first, then at the disk."""
+        """Look at the network first, then at the disk; or at the disk only."""
         entries = self.hardware.boot_entries
-        link = entries / boot.link_name(self.hardware.mac)
-        target = str(link.readlink()) if link.is_symlink() else None
+        by_network, self.network_once = self.hardware.network_first or self.network_once, False
+        names = (boot.link_name(self.hardware.mac), boot.address_name(self.hardware.address))
+        links = [entries / name for name in names] if by_network else []
+        link = next(filter(Path.is_symlink, links), None)
+        target = str(link.readlink()) if link is not None else None
         if boot.reaches_entry(target, lambda name: (entries / name).is_file()):
             return boot.boot_order(entry=True, disk_boots=False)
         return boot.boot_order(entry=False, disk_boots=await self.hardware.disk.boots())

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from typing import Protocol, Self
 
-from rhubarbe.testbed import configuration
+from rhubarbe.testbed import boot, configuration
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.controls.base import Powered, Switch
@@ -19,6 +19,7 @@ from rhubarbe.testbed.ground import occupy
 from rhubarbe.testbed.site import Plan, Site
 
 ENTERED = 0o755
+RAMDISK = "pxefrisbee"  # the entry that boots it
 MADE_ANEW = ("pxelinux.cfg", "disks", "nodes", "ramdisk", "run", "serial")
 NEEDED = ("pxelinux.cfg", "disks", "nodes", "run", "images", "state")
 
@@ -101,6 +102,7 @@ class Farm:
         self._lay_out()
         await self.kind.furnish(self.site)
         addresses = await self._ends.enter_async_context(self.kind.network(self.site))
+        self._serve_ramdisk(addresses)
         self._describe(addresses, await self._panel.furnish(self.site, addresses))
         await self._switch_on(addresses)
         self.log(f"testbed {addresses} serves")
@@ -117,14 +119,26 @@ class Farm:
         for name in NEEDED:
             (self.directory / name).mkdir(mode=0o755, exist_ok=True)
         self.site.boot_entries.chmod(ENTERED)  # whatever our umask: by whoever serves it
-        (self.site.boot_entries / "pxefrisbee").touch()
+        (self.site.boot_entries / RAMDISK).touch()
         default = self.site.images / "default.ndz"
         default.unlink(missing_ok=True)
         default.symlink_to(self.site.sample.name)
 
+    def _serve_ramdisk(self, addresses: Addresses) -> None:
+        """Have those boot it who come only when they are told to."""
+        for number in self.plan.numbers:
+            if not self.plan.boots_network_first(number):
+                name = boot.address_name(addresses.control(number))
+                (self.site.boot_entries / name).symlink_to(RAMDISK)
+
     def _describe(self, addresses: Addresses, power: Mapping[int, object]) -> None:
         """Write the files that tell the suite about all this."""
-        inventory = configuration.inventory(self.site.names, addresses, power)
+        netboot = {
+            number: {"kind": self.plan.netboot}
+            for number in self.plan.numbers
+            if not self.plan.boots_network_first(number)
+        }
+        inventory = configuration.inventory(self.site.names, addresses, power, netboot)
         (self.directory / "inventory.json").write_text(inventory)
         common = configuration.common(self.site.directory, _folded(self.plan.numbers), addresses)
         text = configuration.configuration(common, self.kind.settings(self.site))

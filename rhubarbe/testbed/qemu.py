@@ -23,8 +23,9 @@ class Chassis:
     serial: Path  # all that it ever said on its serial line
     memory_mib: int
     before: Path | None  # where that one is copied to whenever the machine is switched on
+    network_first: bool = True  # else from the disk, unless it is told to boot from the network
 
-    def command(self) -> list[str]:
+    def command(self, *, by_network: bool) -> list[str]:
         """Return what runs it: software emulation, since /dev/kvm is there where it cannot work.
 
         A small translation cache keeps several machines within a small gateway's memory.
@@ -36,7 +37,7 @@ class Chassis:
             *("-chardev", f"file,id=serial,path={drives.value(self.serial)},append=on"),
             *("-serial", "chardev:serial"),
             *("-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,netdev=net,mac={self.mac},bootindex=1"),
+            *("-device", f"virtio-net-pci,netdev=net,mac={self.mac}{',bootindex=1' * by_network}"),
             *drives.words(self.drives),
             *("-boot", "strict=on"),
         ]
@@ -57,6 +58,7 @@ class QemuMachine:
         self.faults = faults
         self.settled = asyncio.Event()  # always: a testbed serves while its machines boot
         self.settled.set()
+        self.network_once = False
         self._tasks = tasks
         self._log = log
         self._life: asyncio.Task[None] | None = None
@@ -105,9 +107,11 @@ class QemuMachine:
 
     async def _run(self) -> int:
         """Run the process to its end, or to ours."""
-        with self.chassis.serial.open("ab") as said:
+        chassis = self.chassis
+        by_network, self.network_once = chassis.network_first or self.network_once, False
+        with chassis.serial.open("ab") as said:
             child = await asyncio.create_subprocess_exec(
-                *namespace.killed_with_us(*self.chassis.command()),
+                *namespace.killed_with_us(*chassis.command(by_network=by_network)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,

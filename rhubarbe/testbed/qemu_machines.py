@@ -120,6 +120,7 @@ class QemuMachines:
             serial=site.directory / "serial" / f"{names.node}.log",
             memory_mib=self.memory_mib or usual,
             before=disk.with_suffix(".before") if self.keep_disks else None,
+            network_first=site.plan.boots_network_first(names.number),
         )
         return QemuMachine(chassis, site.faults[names.node], tasks, site.log)
 

@@ -23,6 +23,7 @@ class Plan:
     ramdisk_shell: str = "telnet"  # or ssh
     image: Path | None = None  # serve this one as the sample, instead of making it
     power: Sequence[str] = ("cmc",)  # kinds of power controls, which the nodes have in turn
+    netboot: str = ""  # a kind of them that says what a node boots, so that links need not; or none
 
     def names(self) -> list[Names]:
         """Name all the nodes; raises Misused for a card of a node that is not there."""
@@ -30,6 +31,10 @@ class Plan:
             if number not in self.numbers:
                 raise Misused(f"fit{number:02d} has a card but is not in this testbed")
         return [Names(number, self.cards.get(number, number)) for number in self.numbers]
+
+    def boots_network_first(self, number: int) -> bool:
+        """Tell whether a node looks at the network at each start, or only when it is told to."""
+        return self.power_of(number) != self.netboot
 
     def power_of(self, number: int) -> str:
         """Return the kind of power control of a node."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, str] = {
     "cmc": "rhubarbe.testbed.controls.cmc.Cmc",
+    "redfish": "rhubarbe.testbed.controls.redfish.Redfish",
 }
 
 

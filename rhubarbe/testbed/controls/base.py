@@ -20,6 +20,8 @@ class Powered(Protocol):
 
     name: str
     faults: Faults
+    network_once: bool
+    """Whether it boots from the network the next time, whatever it does else."""
 
     @property
     def has_power(self) -> bool:
@@ -90,6 +92,16 @@ class Switch:
             return self._machine.has_power
         return self._claimed
 
+    @property
+    def network_once(self) -> bool:
+        """Whether the machine boots from the network the next time."""
+        return self._machine.network_once
+
+    @network_once.setter
+    def network_once(self, wanted: bool) -> None:
+        self._log(f"{self.name} is to boot {'from the network once' if wanted else 'as usual'}")
+        self._machine.network_once = wanted
+
     def _claim(self, *, is_on: bool, seconds: float) -> None:
         self._claimed = is_on
         self._claimed_until = asyncio.get_running_loop().time() + seconds
@@ -100,6 +112,9 @@ class ControlKind(Protocol):
 
     faults: ClassVar[frozenset[str]]
     """Which of `card-dead`, `card-silent`, `card-500` and `card-refuses` can happen to it."""
+
+    sets_boot: ClassVar[bool]
+    """Whether it also tells a machine to boot from the network: a netboot of the same name does."""
 
     def check(self) -> None:
         """Raise MissingProgram, which names the package, for what it needs and is not here."""

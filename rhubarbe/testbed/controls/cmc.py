@@ -100,6 +100,7 @@ class Cmc:
     """The cards of the nodes, each at an address of its own."""
 
     faults: ClassVar = frozenset({"card-dead", "card-silent", "card-500"})
+    sets_boot: ClassVar = False
 
     def check(self) -> None:
         """Find nothing wrong: they need only what the suite needs."""

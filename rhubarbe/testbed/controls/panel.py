@@ -25,6 +25,9 @@ class Panel:
         """Raise MissingProgram for what is not installed, Misused for faults that cannot happen."""
         for kind in self._kinds.values():
             kind.check()
+        netboot = self._plan.netboot
+        if netboot and not (netboot in self._kinds and self._kinds[netboot].sets_boot):
+            raise Misused(f"--netboot {netboot} goes with --power {netboot}")
         kind_of = {names.node: self._plan.power_of(names.number) for names in self._plan.names()}
         for fault in self._plan.faults:
             kind_name = kind_of.get(fault.node, "")

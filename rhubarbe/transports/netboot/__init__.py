@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "grub": "rhubarbe.transports.netboot.grub.Grub",
     "both": "rhubarbe.transports.netboot.both.Both",
     "ipxe": "rhubarbe.transports.netboot.ipxe.Ipxe",
+    "redfish": "rhubarbe.transports.netboot.redfish.Redfish",
 }
 
 NETBOOTS: Kinds[Netboot] = Kinds("netboot", KINDS)

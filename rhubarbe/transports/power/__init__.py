@@ -9,6 +9,7 @@ __all__ = ["CONTROLS", "KINDS", "Inputs", "PowerControl", "PowerState"]
 KINDS: dict[str, str] = {
     "cmc": "rhubarbe.transports.power.cmc.Cmc",
     "none": "rhubarbe.transports.power.by_hand.ByHand",
+    "redfish": "rhubarbe.transports.power.redfish.Redfish",
 }
 
 CONTROLS: Kinds[PowerControl] = Kinds("power", KINDS)

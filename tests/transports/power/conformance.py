@@ -62,8 +62,19 @@ class Machine:
 class Line:
     """A TCP connection to `port` by way of another; `cut` ends it after so many bytes of answer."""
 
-    def __init__(self, port, *, pause=None, cut=None, instead=None, silent=False, echoes=False):
+    def __init__(
+        self,
+        port,
+        *,
+        pause=None,
+        cut=None,
+        instead=None,
+        silent=False,
+        echoes=False,
+        piece=1,
+    ):
         self._to = port
+        self._piece = piece
         self._pause = pause
         self._cut = cut
         self._instead = instead
@@ -121,9 +132,7 @@ class Line:
         self._writers.add(far_writer)
         there = asyncio.ensure_future(self._copy(reader, far_writer))  # noqa: TID251 - ends below
         try:
-            while piece := await far_reader.read(
-                1 if self._pause or self._cut is not None else 999
-            ):
+            while piece := await far_reader.read(self._next()):
                 if self.carried == self._cut:
                     return None
                 if self._silent:
@@ -136,6 +145,12 @@ class Line:
             there.cancel()
             far_writer.transport.abort()
             await asyncio.gather(there, return_exceptions=True)
+
+    def _next(self):
+        """Return how much to carry at a time; where it is cut, one more than up to there."""
+        if self._cut is not None:
+            return max(1, min(self._piece, self._cut - self.carried))
+        return self._piece if self._pause else 999
 
     @staticmethod
     async def _copy(reader, writer):
@@ -155,6 +170,12 @@ class PowerConformance(ABC):
     def _readings_follow_soon(self, monkeypatch):
         monkeypatch.setattr(power, "READINGS_APART_S", 0.02)
 
+    piece = 1
+    """How many bytes come at a time over a slow line; more where an answer takes thousands."""
+
+    cuts = 40
+    """After how many bytes, at most, an answer is cut in turn."""
+
     @abstractmethod
     def control(self, port, within):
         """Return what talks to 127.0.0.1 at this port, and waits so long for an answer."""
@@ -167,7 +188,11 @@ class PowerConformance(ABC):
     async def reached(self, within=5.0, **bad):
         """Yield a control, its machine, and the line between them, bad in some way or not."""
         machine = Machine()
-        async with self.serve(machine) as port, Line(port, **bad) as line, asyncio.timeout(60):
+        async with (
+            self.serve(machine) as port,
+            Line(port, piece=self.piece, **bad) as line,
+            asyncio.timeout(60),
+        ):
             yield self.control(line.port, within), machine, line
 
     async def test_orders_are_obeyed_and_seen(self):
@@ -216,7 +241,7 @@ class PowerConformance(ABC):
             await control.is_on()
             whole = line.carried
         assert whole > 1
-        for cut in range(0, whole, max(1, whole // 40)):
+        for cut in range(0, whole, max(1, whole // self.cuts)):
             async with self.reached(cut=cut) as (control, machine, _):
                 machine.has_power = is_on
                 with contextlib.suppress(CardError):

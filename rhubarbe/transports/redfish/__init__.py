@@ -1,0 +1,1 @@
+"""Redfish, as the controllers (BMC) of many machines speak it."""
