@@ -1,12 +1,11 @@
 """The inventory: which nodes there are, with the addresses of each and of its power card.
 
-A JSON list of objects, each with `control` and `cmc`, and perhaps `data`; each of these with
-`hostname`, `ip` and `mac`. Perhaps with `disk`, which says which of its disks is meant, as
-`hard_drive` does; with `power`, where another kind of power control than such a card switches it,
-or several do; and with `netboot`, where another kind than pxelinux makes it boot the ramdisk. A
-node's number is
-that of its control hostname, as `number_in` of `rhubarbe.selector` finds it; its card may bear
-another.
+A list of objects, or an object that has it as `nodes`, in JSON or YAML; each with `control` and
+`cmc`, and perhaps `data`; each of these with `hostname`, `ip` and `mac`. Perhaps with `disk`, which
+says which of its disks is meant, as `hard_drive` does; with `power`, where another kind of power
+control than such a card switches it, or several do; and with `netboot`, where another kind than
+pxelinux makes it boot the ramdisk. A node's number is that of its control hostname, as `number_in`
+of `rhubarbe.selector` finds it; its card may bear another.
 """
 
 import json
@@ -17,15 +16,12 @@ from typing import Any
 
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.disks import EXPECTED, read_drive
-from rhubarbe.errors import InventoryError, SelectionError, why
+from rhubarbe.errors import InventoryError, SelectionError
 from rhubarbe.selector import fold, number_in
 from rhubarbe.shared import own
 from rhubarbe.shared.directory import StrPath
-from rhubarbe.shared.documents import parse
-from rhubarbe.shared.trust import Distrust
+from rhubarbe.site_files import READ_WITHIN_S, kind_of, read_site_file
 
-LARGEST = 16 << 20
-READ_WITHIN_S = 10.0
 IPV4_BYTES = 4
 MAC_DIGITS = 12
 # Of a host name, as the DNS has it; so no number in it is too long to be read.
@@ -160,23 +156,12 @@ def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
 
 def _objects(path: StrPath) -> list[Any]:
     """Return the list that the file holds, whatever is in that; raises InventoryError."""
-    try:
-        objects = parse(within(READ_WITHIN_S, own.read_trusted, path, LARGEST).decode("utf-8"))
-    except json.JSONDecodeError as error:
-        fault = f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-    except FileNotFoundError:
-        fault = f"{path}: no such inventory; rhubarbe-inventory --template prints one"
-    except Distrust as error:
-        fault = f"refused, for it says what to switch and to write: {error}"
-    except (OSError, UnicodeDecodeError) as error:
-        fault = f"{path}: the inventory cannot be read: {why(error)}"
-    except ValueError as error:  # deeper than any inventory, or a number without end
-        fault = f"{path}: no inventory: {error}"
-    else:
-        if isinstance(objects, list):
-            return objects
-        fault = f"{path}: expected a list of nodes, found {_kind(objects)}"
-    raise InventoryError(fault)
+    told = read_site_file(path, "no such inventory; rhubarbe-inventory --template prints one")
+    objects = told.get("nodes") if isinstance(told, dict) else told
+    if isinstance(objects, list):
+        return objects
+    found = "an object without nodes" if objects is None and told else kind_of(objects)
+    raise InventoryError(f"{path}: expected a list of nodes, found {found}")
 
 
 class _Reader:
@@ -239,7 +224,7 @@ class _Reader:
     def _driver(self, where: str, said: Any, part: str) -> Driver | None:
         """Return who does something for the node; whether there is such a kind, others know."""
         if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
-            found = "none" if isinstance(said, dict) else _kind(said)  # there may be a password
+            found = "none" if isinstance(said, dict) else kind_of(said)  # there may be a password
             self.faults.append(f"{where}: {part}: expected an object with kind, found {found}")
             return None
         return Driver(said["kind"], {key: said[key] for key in said if key != "kind"})
@@ -254,14 +239,14 @@ class _Reader:
         hostname, ip, mac = (values.get(key, "") for key in ("hostname", "ip", "mac"))
         address = _mac(mac) if mac or needs_mac else ""
         for key, value, expected, is_good in (
-            ("hostname", hostname, "a host name", _is_hostname(hostname)),
+            ("hostname", hostname, "a host name", is_hostname(hostname)),
             ("ip", ip, "an IPv4 address", is_address(ip)),
             ("mac", mac, "a MAC address of 12 hex digits", address is not None),
         ):
             if not is_good:
                 found = "nothing" if value == "" else repr(value)
                 self.faults.append(f"{where}: {part}.{key}: expected {expected}, found {found}")
-        return Interface(hostname if _is_hostname(hostname) else "", str(ip), address or "")
+        return Interface(hostname if is_hostname(hostname) else "", str(ip), address or "")
 
 
 def input_names(count: int) -> list[str]:
@@ -269,13 +254,8 @@ def input_names(count: int) -> list[str]:
     return [f"power[{rank}]" for rank in range(1, count + 1)] if count > 1 else ["power"] * count
 
 
-def _kind(value: object) -> str:
-    """Say what JSON calls a value."""
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
-    return kinds.get(type(value), "null" if value is None else "a number")
-
-
-def _is_hostname(text: object) -> bool:
+def is_hostname(text: object) -> bool:
+    """Tell whether this is a host name, or an address."""
     if not isinstance(text, str) or len(text) > MOST_LETTERS:
         return False
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text) is not None

@@ -37,7 +37,7 @@ DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
 RETIRED_KEYS = frozenset(
     {
         "testbed.inventory_nodes_path", "testbed.inventory_phones_path",
-        "testbed.inventory_pdus_path", "testbed.inventory_relays_path",
+        "testbed.inventory_relays_path",
         "testbed.relays_database_folder", "nodes.status_default_timeout",
         "nodes.load_nightly", "nodes.wait_nightly", "nodes.ssh_nightly", "frisbee.netcat_style",
         "networking.telnet_connect_minwait", "networking.telnet_connect_maxwait",

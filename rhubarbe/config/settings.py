@@ -145,6 +145,11 @@ class TestbedSettings(Section):
     inventory_path: Path = setting(
         PATH, Path("/etc/rhubarbe/inventory.json"), "the nodes, their cards and addresses"
     )
+    inventory_pdus_path: Path = setting(
+        PATH,
+        Path("/etc/rhubarbe/inventory-pdus.yaml"),
+        "PDUs, and what is plugged into them that is no node",
+    )
     all_scope: str = setting(TEXT, "1-37", "the nodes that -a selects where $ALL_NODES is not set")
     state_dir: Path = setting(
         PATH,
