@@ -157,11 +157,11 @@ def _read(path: StrPath, regularname: str) -> tuple[list[Entry], list[str]]:
 def _objects(path: StrPath) -> list[Any]:
     """Return the list that the file holds, whatever is in that; raises InventoryError."""
     told = read_site_file(path, "no such inventory; rhubarbe-inventory --template prints one")
-    objects = told.get("nodes") if isinstance(told, dict) else told
+    objects = told.get("nodes", told) if isinstance(told, dict) else told
     if isinstance(objects, list):
         return objects
-    found = "an object without nodes" if objects is None and told else kind_of(objects)
-    raise InventoryError(f"{path}: expected a list of nodes, found {found}")
+    without = " without nodes" if isinstance(objects, dict) and objects is told else ""
+    raise InventoryError(f"{path}: expected a list of nodes, found {kind_of(objects)}{without}")
 
 
 class _Reader:
@@ -269,8 +269,11 @@ def is_address(text: object) -> bool:
 
 
 def _mac(text: object) -> str | None:
-    """Normalise a MAC address in any case and with any separator to `02:00:00:00:00:01`."""
-    digits = "".join(filter(str.isalnum, text.lower())) if isinstance(text, str) else ""
+    """Normalise a MAC address in any case and with any separator to `02:00:00:00:00:01`.
+
+    In YAML, one of digits only is a number.
+    """
+    digits = "".join(filter(str.isalnum, str(text).lower())) if isinstance(text, str | int) else ""
     if len(digits) != MAC_DIGITS or not set(digits) <= set("0123456789abcdef"):
         return None
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))

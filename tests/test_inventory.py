@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -152,7 +153,9 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"fit01": {}}, "expected a list of nodes, found an object"),
+        ({"fit01": {}}, "expected a list of nodes, found an object without nodes"),
+        ({"nodes": None}, "expected a list of nodes, found null"),
+        ({"nodes": {}}, "expected a list of nodes, found an object"),
         (["fit01"], "entry 1: expected an object"),
         ([node(1), {"cmc": node(2)["cmc"]}], "entry 2: control: expected an object"),
         ([{"control": node(1)["control"]}], "entry 1: cmc: expected an object"),
@@ -496,3 +499,61 @@ def test_what_is_said_of_a_kind_is_checked_before_anything_is_done(tmp_path, mon
     ]
     assert main(["rhubarbe-nodes", "1"]) == 1
     assert capsys.readouterr().err == f"rhubarbe-nodes: {told[0]}\n"
+
+
+YAML = """\
+x-defaults: &card {mac: 02-00-00-00-01-01}
+nodes:
+  - cmc: {hostname: reboot01, ip: 10.0.1.1, <<: *card}
+    control:
+      hostname: fit01
+      ip: 10.0.3.1
+      mac: 52:54:00:12:34:56   # in base 60, for YAML of old
+    disk: /dev/sdb
+    power: {kind: cmc, address: 10.0.1.1, port: 8080}
+  - cmc: {hostname: reboot02, ip: 10.0.1.2}
+    control: {hostname: fit02, ip: 10.0.3.2, mac: 525400123457}
+    data: null
+"""
+
+
+@pytest.mark.parametrize("name", ["inventory-nodes.yaml", "nodes.yml", "Nodes.YAML"])
+def test_an_inventory_may_be_yaml(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(YAML)
+    first, second = load_inventory(path)
+    assert (first.name, first.control.mac, first.disk) == (
+        "fit01",
+        "52:54:00:12:34:56",
+        "/dev/sdb",
+    )
+    assert first.power.said == {"address": "10.0.1.1", "port": 8080}
+    assert (first.cmc.mac, second.cmc.mac) == ("02:00:00:00:01:01", "")
+    assert (second.control.mac, second.data) == ("52:54:00:12:34:57", None)
+
+
+@pytest.mark.parametrize("wrap", [lambda nodes: nodes, lambda nodes: {"nodes": nodes, "x": 1}])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_the_nodes_may_be_in_an_object_and_begin_with_the_mark_of_windows(tmp_path, wrap, mark):
+    path = tmp_path / "inventory.json"
+    path.write_bytes(mark + json.dumps(wrap([node(1)])).encode().replace(b", ", b",\r\n"))
+    assert [entry.name for entry in load_inventory(path)] == ["fit01"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("ip: 10.0.3.1", "ip: 10.0", "entry 1: control.ip: expected an IPv4 address, found 10.0"),
+        ("ip: 10.0.3.1", "\tip: 10.0.3.1", "line 6: "),
+        ("disk: /dev/sdb", "disk: on", "entry 1: disk: expected .*found 'on'"),
+        ("hostname: fit02", "hostname: no", "entry 2: control.hostname 'no' has no number"),
+        ("hostname: fit02", "hostname: 1e3", r"\Z"),
+        ("ip: 10.0.3.1\n", "ip: 10.0.3.1\n      ip: 10.0.3.9\n", "line 7: key 'ip' for the second"),
+        ("nodes:", "---\nnodes:", "line 2: a second document begins"),
+        ("nodes:", "node:", "expected a list of nodes, found an object without nodes"),
+    ],
+)
+def test_a_fault_in_yaml_is_told_in_a_line(tmp_path, old, new, fault):
+    path = tmp_path / "inventory.yaml"
+    path.write_text(YAML.replace(old, new))
+    assert re.match(f"{path}: {fault}", (inventory_faults(path) or [f"{path}: "])[0])

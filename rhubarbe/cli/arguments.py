@@ -150,8 +150,11 @@ def find_image_here(wanted: str, repository: Path) -> Path:
 
 
 def read_settings() -> Settings:
-    """Read the configuration that this process sees."""
-    return load_settings(os.environ)
+    """Read the configuration that this process sees; tell what in it has no effect."""
+    settings = load_settings(os.environ)
+    for notice in settings.notices:
+        complain(notice)
+    return settings
 
 
 def read_inventory(settings: Settings) -> Inventory:

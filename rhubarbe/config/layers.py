@@ -4,8 +4,8 @@ Later files win, and in all of them together `key.HOST` beats `key` on the gatew
 name is HOST; `key.NODES` beats both for these nodes, where the key can differ from node to node:
 NODES is a control name or a selection, such as `fit03` or `1-12`. The layers, from the weakest: the
 built-in defaults, `/etc/rhubarbe/rhubarbe.conf`,
-`/etc/rhubarbe/rhubarbe.conf.local`, `~/.rhubarbe.conf`, and `./rhubarbe.conf` or instead of it the
-file that `$RHUBARBE_CONF` names.
+`/etc/rhubarbe/rhubarbe.conf.local`, `~/.rhubarbe.conf`, `./rhubarbe.conf` and
+`./rhubarbe.conf.local`, or instead of these two the file that `$RHUBARBE_CONF` names.
 """
 
 import configparser
@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from rhubarbe.concurrency.time_limit import within
+from rhubarbe.config import former
+from rhubarbe.config.implied import ASKED, SERVICE, add_implied
 from rhubarbe.config.settings import SECRET, SECTIONS, NodeValue, Settings
 from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.selector import select
@@ -30,20 +32,8 @@ from rhubarbe.writers import may_others_write
 
 LARGEST = 4 << 20
 READ_WITHIN_S = 10.0
-# Sections and keys of other versions, which a site's files may still hold: they have no effect.
-RETIRED_SECTIONS = frozenset({"authorization", "monitor", "sidecar", "accounts", "pdu"})
 # In these sections, what a file below /etc sets, a user's file may not set.
 DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
-RETIRED_KEYS = frozenset(
-    {
-        "testbed.inventory_nodes_path", "testbed.inventory_phones_path",
-        "testbed.inventory_relays_path",
-        "testbed.relays_database_folder", "nodes.status_default_timeout",
-        "nodes.load_nightly", "nodes.wait_nightly", "nodes.ssh_nightly", "frisbee.netcat_style",
-        "networking.telnet_connect_minwait", "networking.telnet_connect_maxwait",
-        "networking.ping_timeout",
-    }
-)  # fmt: skip
 
 
 def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
@@ -52,7 +42,11 @@ def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool
     yield Path("/etc/rhubarbe/rhubarbe.conf.local"), False
     if home := environ.get("HOME"):
         yield Path(home, ".rhubarbe.conf"), True
-    yield _here() / (environ.get("RHUBARBE_CONF") or "rhubarbe.conf"), True
+    if named := environ.get("RHUBARBE_CONF"):
+        yield _here() / named, True
+        return
+    yield _here() / "rhubarbe.conf", True
+    yield _here() / "rhubarbe.conf.local", True
 
 
 def _here() -> Path:
@@ -115,6 +109,7 @@ class _Layer:
     path: Path
     values: dict[tuple[str, str], str]
     personal: bool
+    notice: str
 
     @classmethod
     def read(cls, path: Path, *, personal: bool) -> Self | None:
@@ -126,7 +121,7 @@ class _Layer:
             if content is None:
                 return None
             # Comments, and names of files, may be no UTF-8.
-            text = content.decode("utf-8", "surrogateescape")
+            text = content.decode("utf-8-sig", "surrogateescape")
             parser.read_file(StringIO(text, newline=None), source=str(path))
         except Distrust as error:
             raise ConfigError(f"refused, for it names programs to run: {error}") from error
@@ -134,19 +129,21 @@ class _Layer:
             raise ConfigError(f"{path}: cannot be read: {why(error)}") from error
         except configparser.Error as error:
             raise ConfigError(f"{path}: {_no_configuration(error)}") from error
+        places = [(name, key) for name in parser for key in parser[name]]
+        places.sort(key=lambda place: not former.is_renamed(*place))  # ours beats its former name
+        values = {place: parser[place[0]][place[1]] for place in places}
+        left_out = {place: words for place in places if (words := _instead(*place))}
         layer = cls(
             path,
-            {(name, key): parser[name][key] for name in parser for key in parser[name]},
+            {place: text for place, text in values.items() if place not in left_out},
             personal,
+            former.notice(path, ((*place, left_out[place]) for place in left_out))
+            if left_out
+            else "",
         )
-        layer.check()
+        for (section, key), text in layer.values.items():
+            _value(path, section, key, text)
         return layer
-
-    def check(self) -> None:
-        for (section, key), text in self.values.items():
-            if section in RETIRED_SECTIONS or f"{section}.{key.partition('.')[0]}" in RETIRED_KEYS:
-                continue
-            _value(self.path, section, key, text)
 
 
 def _require_trust(path: Path, file: int, *, personal: bool) -> None:
@@ -167,14 +164,20 @@ def _require_trust(path: Path, file: int, *, personal: bool) -> None:
         )
 
 
+def _instead(section: str, key: str) -> str:
+    return former.instead(section, key, is_ours=section in SECTIONS)
+
+
 def _refuse_overrides(layers: list[_Layer]) -> None:
     """Refuse a user's file that sets what the site has decided for all users."""
     decided: dict[tuple[str, str], Path] = {}
     for layer in layers:
         for section, key in layer.values:
-            place = section, key.partition(".")[0]
-            if section in DECIDED_BY_THE_SITE and not layer.personal:
+            place = former.place(section, key)[:2]
+            if place[0] in DECIDED_BY_THE_SITE and not layer.personal:
                 decided[place] = layer.path
+                if place == SERVICE and layer.values[section, key]:
+                    decided.setdefault(ASKED, layer.path)
             elif place in decided:
                 raise ConfigError(
                     f"{layer.path}: section [{section}], key {key}: {decided[place]} decides this"
@@ -186,8 +189,8 @@ def _value(path: Path, section: str, key: str, text: str) -> Any:
     """Check one value against its declaration and return it typed."""
     if section not in SECTIONS:
         raise ConfigError(f"{path}: unknown section [{section}]{_near(section, SECTIONS)}")
-    declared = SECTIONS[section].declared()
-    name = key.partition(".")[0]
+    ours, name, _ = former.place(section, key)
+    declared = SECTIONS[ours].declared()
     if name not in declared:
         near = _near(name, declared)
         raise ConfigError(f"{path}: section [{section}]: unknown key {key!r}{near}")
@@ -213,17 +216,19 @@ def _merge(layers: list[_Layer], host: str) -> Settings:
     origins: dict[tuple[str, str], str] = {}
     for suffix in ("", f".{host}"):
         for layer in layers:
-            for (section, key), text in layer.values.items():
-                name, _, rest = key.partition(".")
-                known = SECTIONS[section].declared() if section in SECTIONS else ()
-                if name in known and rest == suffix[1:]:
-                    sections[section][name] = _value(layer.path, section, key, text)
-                    origins[section, name] = f"{layer.path} ({key})" if rest else str(layer.path)
+            for written, text in layer.values.items():
+                section, name, rest = former.place(*written)
+                if rest == suffix[1:]:
+                    sections[section][name] = _value(layer.path, *written, text)
+                    by = f" ({written[1]})" if written[1] != name else ""
+                    origins[section, name] = f"{layer.path}{by}"
+    add_implied(sections, origins)
     merged = {name: SECTIONS[name](**values) for name, values in sections.items()}
     return Settings(
         **merged,
         of_nodes=tuple(_of_nodes(layers, host, merged["testbed"])),
         origins=MappingProxyType(origins),
+        notices=tuple(layer.notice for layer in layers if layer.notice),
     )
 
 
@@ -236,19 +241,19 @@ def _of_nodes(layers: list[_Layer], host: str, testbed: Any) -> Iterator[NodeVal
     names = (testbed.regularname.lower(), testbed.rebootname.lower())
     for layer in layers:
         for (section, key), text in layer.values.items():
-            name, dot, nodes = key.partition(".")
-            if not dot or section not in SECTIONS or name not in SECTIONS[section].declared():
+            if "." not in key:
                 continue
+            ours, name, nodes = former.place(section, key)
             numbers = _numbers(nodes, names)
-            if fault := _fault(section, name, nodes, numbers, is_here=nodes == host):
+            if fault := _fault(ours, name, nodes, numbers, is_here=nodes == host):
                 raise ConfigError(f"{layer.path}: section [{section}], key {key}: {fault}")
             if nodes in names or not nodes:
                 raise ConfigError(
                     f"{layer.path}: section [{section}], key {key}: names no node: its number lacks"
                 )
-            if nodes != host and SECTIONS[section].declared()[name].per_node and _digits(nodes):
+            if nodes != host and SECTIONS[ours].declared()[name].per_node and _digits(nodes):
                 value = _value(layer.path, section, key, text)
-                yield NodeValue(section, name, nodes, numbers, value, f"{layer.path} ({key})")
+                yield NodeValue(ours, name, nodes, numbers, value, f"{layer.path} ({key})")
 
 
 def _fault(section: str, name: str, nodes: str, numbers: frozenset[int], *, is_here: bool) -> str:

@@ -143,7 +143,10 @@ class TestbedSettings(Section):
     )
     rebootname: str = setting(WORD, "reboot", "what the power cards' hostnames begin with")
     inventory_path: Path = setting(
-        PATH, Path("/etc/rhubarbe/inventory.json"), "the nodes, their cards and addresses"
+        PATH,
+        Path("/etc/rhubarbe/inventory.json"),
+        "the nodes, their cards and addresses, in JSON, or YAML if it is called so; where there is"
+        " no such file and none is named here, inventory.yaml or inventory-nodes.yaml (.json)",
     )
     inventory_pdus_path: Path = setting(
         PATH,
@@ -379,7 +382,8 @@ class LeasesSettings(Section):
         BACKEND,
         "none",
         "who keeps them: nobody, so that none is needed; this gateway, `local`, in state_dir; or"
-        " the reservation service, `r2labapi`",
+        " the reservation service, `r2labapi`, which is asked also where its url is said and this"
+        " is not",
     )
     timeout: float = setting(SECONDS, 5.0, "how long that service may take to answer")
 
@@ -420,7 +424,10 @@ class NodeValue:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path."""
+    """All sections, and where each value comes from: `origins["frisbee", "client"]` is a path.
+
+    `notices` tell of what the files say and has no effect.
+    """
 
     testbed: TestbedSettings = TestbedSettings()
     nodes: NodesSettings = NodesSettings()
@@ -435,6 +442,7 @@ class Settings:
     r2labapi: R2labapiSettings = R2labapiSettings()
     of_nodes: tuple[NodeValue, ...] = ()
     origins: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
+    notices: tuple[str, ...] = ()
 
     @property
     def disk_setting(self) -> str:

@@ -17,12 +17,12 @@ HEAD = """\
 # Configuration of rhubarbe: every setting, with its default.
 #
 # Read in this order, where later files win: /etc/rhubarbe/rhubarbe.conf,
-# /etc/rhubarbe/rhubarbe.conf.local, ~/.rhubarbe.conf, and ./rhubarbe.conf or instead of it the
-# file that $RHUBARBE_CONF names. Whatever the file, `key.HOST = value` beats `key = value` on the
-# gateway whose short host name is HOST. A setting that can differ from node to node is marked
-# "per node": `key.fit03 = value` or `key.1-12 = value` beats both for these nodes; of several, the
-# one for the fewest nodes counts, then the later. A file needs only what differs from the defaults;
-# `rhubarbe-config` prints what is in effect, and from which file.
+# /etc/rhubarbe/rhubarbe.conf.local, ~/.rhubarbe.conf, ./rhubarbe.conf and ./rhubarbe.conf.local, or
+# instead of these two the file that $RHUBARBE_CONF names. Whatever the file, `key.HOST = value`
+# beats `key = value` on the gateway whose short host name is HOST. A setting that can differ from
+# node to node is marked "per node": `key.fit03 = value` or `key.1-12 = value` beats both for
+# these nodes; of several, the one for the fewest nodes counts, then the later. A file needs only
+# what differs from the defaults; `rhubarbe-config` prints what is in effect, and from which file.
 """
 
 

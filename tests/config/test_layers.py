@@ -2,54 +2,10 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from rhubarbe.config import Settings, configuration_files, layers, load_settings
-from rhubarbe.errors import ConfigError
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    """A place with all the layers, none of which exists yet."""
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="Faraday.inria.fr"))
-    return Site(tmp_path, monkeypatch)
-
-
-class Site:
-    def __init__(self, root, monkeypatch):
-        self.environ = {"HOME": str(root / "home")}
-        (root / "home").mkdir()
-        (root / "here").mkdir()
-        monkeypatch.chdir(root / "here")
-        self.files = {
-            "etc": root / "rhubarbe.conf",
-            "local": root / "rhubarbe.conf.local",
-            "home": root / "home" / ".rhubarbe.conf",
-            "here": root / "here" / "rhubarbe.conf",
-            "named": root / "named.conf",
-        }
-        rest = list(configuration_files(self.environ))[2:]
-        etc = [(str(self.files["etc"]), False), (str(self.files["local"]), False)]
-        monkeypatch.setattr(layers, "configuration_files", lambda environ: iter([
-            *etc, *list(configuration_files(environ))[2:]
-        ]))  # fmt: skip
-        assert [Path(path) for path, _ in rest] == [self.files["home"], self.files["here"]]
-
-    def write(self, layer, text):
-        path = self.files[layer]
-        path.write_text(text)
-        path.chmod(0o600)
-        return path
-
-    def load(self):
-        return load_settings(self.environ)
-
-    def refusal(self):
-        with pytest.raises(ConfigError, match=r"\A[^\n]+\Z") as caught:
-            self.load()
-        return str(caught.value)
+from rhubarbe.config import Settings, configuration_files
 
 
 def bandwidth(value):
@@ -64,10 +20,12 @@ def test_the_layers_of_a_user():
         (Path("/etc/rhubarbe/rhubarbe.conf.local"), False),
         (Path("/home/ada/.rhubarbe.conf"), True),
         (here, True),
+        (here.with_name("rhubarbe.conf.local"), True),
     ]
-    *_, last = configuration_files(environ | {"RHUBARBE_CONF": "/srv/other.conf"})
+    *_, home, last = configuration_files(environ | {"RHUBARBE_CONF": "/srv/other.conf"})
+    assert home == (Path("/home/ada/.rhubarbe.conf"), True)
     assert last == (Path("/srv/other.conf"), True)
-    assert len(list(configuration_files({}))) == 3
+    assert len(list(configuration_files({}))) == 4
 
 
 def test_without_any_file_the_defaults_hold(site):
@@ -78,7 +36,7 @@ def test_without_any_file_the_defaults_hold(site):
 
 
 def test_later_layers_win(site):
-    for rank, layer in enumerate(("etc", "local", "home", "here"), 1):
+    for rank, layer in enumerate(("etc", "local", "home", "here", "here, local"), 1):
         path = site.write(layer, bandwidth(rank))
         settings = site.load()
         assert settings.networking.bandwidth == rank
