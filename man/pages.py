@@ -12,8 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "rhubarbe-"
-# Which command is called by the others' names; its own page would only list them.
+# Another name of `rhubarbe`, whose page it is, too.
 MAIN = "rhubarbe-main.py"
+ALL = "rhubarbe"
 HEAD = '.TH {title} "1" "{date}" "rhubarbe {version}" "rhubarbe"'
 
 
@@ -21,10 +22,11 @@ def write_pages(directory: Path) -> list[Path]:
     """Write the page of each command into a directory; return the files."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for path in sorted((ROOT / "bin").glob(f"{PREFIX}*")):
+    for path in [ROOT / "bin" / ALL, *sorted((ROOT / "bin").glob(f"{PREFIX}*"))]:
         if path.name != MAIN:
             page = directory / f"{path.name}.1"
-            page.write_text(_verb(path.name) if path.is_symlink() else _program(path))
+            is_verb = path.is_symlink() and path.name != ALL
+            page.write_text(_verb(path.name) if is_verb else _program(path))
             written.append(page)
     return written
 

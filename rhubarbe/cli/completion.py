@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from rhubarbe.cli.arguments import example, make_parser, read_inventory, read_settings
-from rhubarbe.cli.dispatch import VERBS
+from rhubarbe.cli.dispatch import ANNEXES, VERBS
 from rhubarbe.config import SECTIONS
 from rhubarbe.repository import known_names
 from rhubarbe.text import sanitise
@@ -31,6 +31,8 @@ KINDS = {
     "report": "files",
     "output": "files",
 }
+
+CHOICES = {"sections": list(SECTIONS), "verb": [*VERBS, *ANNEXES]}
 
 PREAMBLES = {
     "bash": """\
@@ -71,7 +73,7 @@ _rhubarbe_files() {
 """,
 }
 
-# `rhubarbe-load 1` is completed as `rhubarbe-main.py load 1` is.
+# `rhubarbe-load 1` is completed as `rhubarbe-main.py load 1` is, and so is `rhubarbe load 1`.
 CLOSINGS = {
     "bash": """
 _rhubarbe_verb() {
@@ -80,6 +82,11 @@ _rhubarbe_verb() {
   COMP_CWORD=$((COMP_CWORD + 1))
   _shtab_rhubarbe_main_py
 }
+_rhubarbe() {
+  COMP_WORDS[0]=rhubarbe-main.py
+  _shtab_rhubarbe_main_py
+}
+complete -o bashdefault -F _rhubarbe rhubarbe
 complete -o bashdefault -F _rhubarbe_verb """,
     "zsh": """
 _rhubarbe_verb() {
@@ -87,6 +94,7 @@ _rhubarbe_verb() {
   (( CURRENT++ ))
   _shtab_rhubarbe_main_py
 }
+compdef _shtab_rhubarbe_main_py rhubarbe
 compdef _rhubarbe_verb """,
 }
 
@@ -134,9 +142,11 @@ def _whole_parser() -> argparse.ArgumentParser:
         for action in parser._actions:  # the library has no public way to list them
             if kind := KINDS.get(action.dest):
                 _mark(action, kind)
-            elif action.dest == "sections":
-                action.choices = list(SECTIONS)
+            elif action.dest in CHOICES:
+                action.choices = CHOICES[action.dest]
         verbs.add_parser(verb, help=words, parents=[parser], add_help=False)
+    for annexe, words in ANNEXES.items():
+        verbs.add_parser(annexe, help=words, add_help=False)
     return whole
 
 

@@ -1,6 +1,8 @@
 """Which verb is asked for: the name of the command says it, `rhubarbe-load`, or its first argument.
 
-Only the verb that is asked for is imported, and none of them imports what `--help` does not need.
+As that, the beginning of a verb's name will do, if no other verb's begins so; the annexes want
+their whole names. Only the verb that is asked for is imported, and none of them imports what
+`--help` does not need.
 """
 
 import importlib
@@ -8,12 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rhubarbe.cli.arguments import make_parser
 from rhubarbe.errors import RhubarbeError, shortage
 from rhubarbe.gateway.checks.limits import TO_START, require_addresses
 from rhubarbe.start import UNWRITABLE, lost_complaints, write_no_more
-from rhubarbe.version import version
 
 # Each verb with the module of this room that knows it, and what the list of verbs says of it.
 VERBS = {
@@ -43,10 +45,26 @@ VERBS = {
     "leases": ("leases", "list who has the testbed, and when"),
     "book": ("book", "book the testbed, or give a lease back"),
     "history": ("history", "which nodes fail, and how long each phase takes"),
+    "template": ("template", "print a configuration, or what there is, to start from"),
+    "help": ("help", "list the verbs, or tell all about one"),
+    "version": ("version", "print which version this is"),
+}
+# The annexes, each a program of its own beside this one.
+ANNEXES = {
+    "imagezip": "read a disk into an image",
+    "imageunzip": "write an image onto a disk",
+    "imagedump": "tell what is in an image",
+    "frisbeed": "serve an image",
+    "frisbee": "receive an image onto a disk",
+    "testbed": "run an emulated testbed",
+    "ramdisk": "make what nodes boot from the network",
 }
 PREFIX = "rhubarbe-"
-MAIN = f"{PREFIX}main.py"
+# By these names the verb is the first argument.
+MAINS = ("rhubarbe", f"{PREFIX}main.py", "__main__.py")
 USAGE_ERROR = 2
+# How many verbs to offer for a word that is none, and how alike they must be.
+NEAR, NEARNESS = 3, 0.7
 # What an import may raise where this machine has run out of something: even SyntaxError, for half
 # a file that is read as if it were all.
 _NO_MEANS = (MemoryError, ImportError, OSError, RuntimeError, SyntaxError)
@@ -96,27 +114,71 @@ def _main(name: str, words: list[str]) -> int:
     verb = name.removeprefix(PREFIX)
     if verb in VERBS:
         return _run(verb, words)
-    if words and words[0] in VERBS:
-        return _run(words[0], words[1:])
-    if words and words[0] == "--version":
-        print(f"rhubarbe {version()}")
+    if name not in MAINS:
+        return _refuse(name, verb)
+    if not words:
+        print(overview(), f"{name}: no verb was given", sep="\n", file=sys.stderr)
+        return USAGE_ERROR
+    if words[0] in ("-h", "--help"):
+        print(overview())
         return 0
-    asked_for_help = bool(words) and words[0] in ("-h", "--help")
-    if asked_for_help:
-        print(_overview())
-        return 0
-    print(_overview(), _unknown(name, words), sep="\n", file=sys.stderr)
+    if words[0] == "--version":
+        return _run("version", [])
+    return start(name, words)
+
+
+def start(name: str, words: Sequence[str]) -> int:
+    """Run the verb, or the annexe, that the first word names or begins to name."""
+    asked, *rest = words
+    meant = meant_by(asked)
+    if len(meant) != 1:
+        return _refuse(name, asked)
+    if asked in ANNEXES:
+        _run_annexe(name, asked, rest)
+    return _run(meant[0], rest)
+
+
+def meant_by(asked: str) -> list[str]:
+    """Return the verbs, or the annexe, that a word may stand for."""
+    if asked in VERBS or asked in ANNEXES:
+        return [asked]
+    return [verb for verb in VERBS if asked and verb.startswith(asked)]
+
+
+def _refuse(name: str, asked: str) -> int:
+    """Say in one line which word is no verb, and which verbs it is near."""
+    from rhubarbe.text import sanitise
+
+    several = meant_by(asked)
+    if several and name in MAINS:
+        words = f"may be {', '.join(several[:-1])} or {several[-1]}"
+    else:
+        near = f"; did you mean {' or '.join(found)}?" if (found := _near(asked)) else ""
+        words = f"is no verb{near or '; rhubarbe help lists them'}"
+    _complain(f"{sanitise(name)}: {sanitise(repr(asked))} {words}")
     return USAGE_ERROR
 
 
-def _unknown(name: str, words: list[str]) -> str:
-    """Say which word was taken for the verb, and is none."""
-    from rhubarbe.text import sanitise
+def _near(asked: str) -> list[str]:
+    import difflib  # most commands are none
 
-    asked = words[0] if words and name in (MAIN, "__main__.py") else name.removeprefix(PREFIX)
-    if name == MAIN and not words:
-        return f"{MAIN}: no verb was given"
-    return f"{sanitise(name)}: {sanitise(repr(asked))} is no verb"
+    known = [*VERBS, *ANNEXES]
+    word = asked.lower().lstrip("-").removeprefix(PREFIX)
+    longer = [verb for verb in known if word and verb.startswith(word)]
+    return longer[:NEAR] or difflib.get_close_matches(word, known, NEAR, NEARNESS)
+
+
+def _run_annexe(name: str, annexe: str, words: list[str]) -> NoReturn:
+    """Become the program of an annexe, which is beside this one, or where the shell finds it."""
+    import shutil
+
+    beside = Path(sys.argv[0]).resolve().parent / f"{PREFIX}{annexe}"
+    program = beside if os.access(beside, os.X_OK) else shutil.which(beside.name)
+    if program is None:
+        _complain(f"{name}: {beside.name}: no such program beside {name}, nor in $PATH")
+        sys.exit(1)
+    sys.stdout.flush()
+    os.execv(program, [str(program), *words])  # noqa: S606 - no shell
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -140,11 +202,16 @@ def _run(verb: str, words: list[str]) -> int:
     return code
 
 
-def _overview() -> str:
-    lines = [f"  {PREFIX}{verb:<12}{words}" for verb, (_, words) in VERBS.items()]
+def overview() -> str:
+    """Return what there is, a line each."""
+    annexes = [f"  {annexe:<12}{words}" for annexe, words in ANNEXES.items()]
     return "\n".join(
         [
-            "usage: rhubarbe-VERB ..., or rhubarbe-main.py VERB ...; each verb has --help",
-            *lines,
+            "usage: rhubarbe VERB ..., or rhubarbe-VERB ...; rhubarbe help VERB tells all of one",
+            *(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items()),
+            "A verb may be cut short, if no other begins so. The engine, and what goes with it:",
+            *annexes,
+            "example:",
+            "  rhubarbe load -i fedora 1-12",
         ]
     )

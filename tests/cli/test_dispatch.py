@@ -11,7 +11,7 @@ import pytest
 
 from rhubarbe.cli import dispatch
 from rhubarbe.cli.arguments import make_parser
-from rhubarbe.cli.dispatch import VERBS, main
+from rhubarbe.cli.dispatch import ANNEXES, VERBS, main
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = {
@@ -65,6 +65,14 @@ def asked(monkeypatch):
         (["__main__.py", "nodes", "save"], "nodes", ["save"]),
         (["rhubarbe-list"], "list", []),
         (["rhubarbe-load", "wait"], "load", ["wait"]),
+        (["rhubarbe", "load", "1"], "load", ["1"]),
+        (["/opt/rhubarbe/bin/rhubarbe", "wait", "-a"], "wait", ["-a"]),
+        (["rhubarbe", "lo", "1"], "load", ["1"]),
+        (["rhubarbe-main.py", "im"], "images", []),
+        (["rhubarbe", "sta"], "status", []),
+        (["rhubarbe", "on"], "on", []),
+        (["rhubarbe", "rese", "re"], "reset", ["re"]),
+        (["rhubarbe", "--version"], "version", []),
     ],
 )
 def test_the_name_says_the_verb_or_else_the_first_word(asked, argv, verb, words):
@@ -72,41 +80,118 @@ def test_the_name_says_the_verb_or_else_the_first_word(asked, argv, verb, words)
     assert asked == [(verb, words)]
 
 
+@pytest.mark.parametrize("name", ["rhubarbe", "rhubarbe-main.py"])
+def test_without_a_verb_all_are_listed(asked, name, capsys):
+    assert main([name]) == 2
+    assert asked == []
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("usage: rhubarbe VERB")
+    assert all(f"\n  {verb} " in shown.err for verb in (*VERBS, *ANNEXES))
+    assert shown.err.splitlines()[-1] == f"{name}: no verb was given"
+
+
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "words"),
     [
-        ["rhubarbe-main.py"],
-        ["rhubarbe-main.py", "lo"],
-        ["rhubarbe-main.py", "loads"],
-        ["rhubarbe-main.py", "", "load"],
-        ["rhubarbe-main.py", "rhubarbe-load"],
-        ["rhubarbe-main.py", "--load"],
-        ["rhubarbe-loads", "1"],
-        ["rhubarbe-x-load", "1"],
-        ["x-load", "1"],
-        ["rhubarbe-load.py", "1"],
-        ["rhubarbe-Load", "1"],
+        (["rhubarbe", "re"], "'re' may be reset, rescue or resolve"),
+        (["rhubarbe-main.py", "o"], "'o' may be on or off"),
+        (["rhubarbe", "usrp"], "'usrp' may be usrpstatus, usrpon or usrpoff"),
+        (["rhubarbe-main.py", "loads"], "'loads' is no verb; did you mean load?"),
+        (["rhubarbe", "laod", "1"], "'laod' is no verb; did you mean load?"),
+        (["rhubarbe", "LOAD"], "'LOAD' is no verb; did you mean load?"),
+        (["rhubarbe-main.py", "rhubarbe-load"], "'rhubarbe-load' is no verb; did you mean load?"),
+        (["rhubarbe-main.py", "--load"], "'--load' is no verb; did you mean load?"),
+        (["rhubarbe", "frisb"], "'frisb' is no verb; did you mean frisbeed or frisbee?"),
+        (["rhubarbe", "imagez"], "'imagez' is no verb; did you mean imagezip?"),
+        (["rhubarbe-main.py", "", "load"], "'' is no verb; rhubarbe help lists them"),
+        (["rhubarbe", "xyzzy"], "'xyzzy' is no verb; rhubarbe help lists them"),
+        (["rhubarbe", "a\nb\x1b[1m"], "is no verb; rhubarbe help lists them"),
+        (["rhubarbe-loads", "1"], "'loads' is no verb; did you mean load?"),
+        (["rhubarbe-lo", "1"], "'lo' is no verb; did you mean load?"),
+        (["rhubarbe-x-load", "1"], "is no verb; did you mean load?"),
+        (["x-load", "1"], "is no verb; did you mean load?"),
+        (["rhubarbe-load.py", "1"], "is no verb; did you mean load?"),
+        (["rhubarbe-Load", "1"], "'Load' is no verb; did you mean load?"),
     ],
 )
-def test_a_name_is_matched_as_a_whole(asked, argv, capsys):
+def test_what_is_no_verb_is_told_in_a_line_with_the_near_ones(asked, argv, words, capsys):
     assert main(argv) == 2
     assert asked == []
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("usage: rhubarbe-VERB")
-    assert all(f"rhubarbe-{verb} " in shown.err for verb in VERBS)
-    asked = [*argv[1:], "no verb was given"][0] if "main" in argv[0] else argv[0]
-    assert asked.removeprefix("rhubarbe-" if asked == argv[0] else "") in shown.err.splitlines()[-1]
+    assert re.fullmatch(rf"{re.escape(argv[0])}: [ -~]*{re.escape(words)}\n", shown.err)
+
+
+def test_each_beginning_of_a_verb_is_that_verb_or_told_with_all_that_it_may_be(asked, capsys):
+    for verb in VERBS:
+        for length in range(1, len(verb)):
+            word = verb[:length]
+            meant = [each for each in VERBS if each.startswith(word)]
+            if word in VERBS:
+                continue
+            asked.clear()
+            assert main(["rhubarbe", word]) == (0 if len(meant) == 1 else 2)
+            assert asked == ([(verb, [])] if len(meant) == 1 else [])
+            told = capsys.readouterr().err
+            assert all(each in told for each in meant[1:])
+
+
+def test_help_of_a_verb_is_its_help(capsys):
+    assert main(["rhubarbe", "help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: rhubarbe VERB")
+    assert leaving(["rhubarbe", "help", "wai"]) == 0
+    assert capsys.readouterr().out.startswith("usage: rhubarbe-wait")
+    assert main(["rhubarbe-help", "wiat"]) == 2
+    assert capsys.readouterr().err == "rhubarbe-help: 'wiat' is no verb; did you mean wait?\n"
+
+
+@pytest.mark.parametrize("annexe", ANNEXES)
+def test_an_annexe_is_the_program_of_its_name(annexe):
+    words = [ROOT / "bin" / "rhubarbe", "help", annexe]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.lower().startswith(("usage: " + annexe, "usage: rhubarbe-" + annexe))
+
+
+def test_an_annexe_gets_its_words_as_they_are():
+    done = subprocess.run(
+        [ROOT / "bin" / "rhubarbe", "imagedump", "--json", "/no such"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "/no such" in done.stderr + done.stdout
+
+
+def test_an_annexe_that_is_not_there_is_told(tmp_path):
+    alone = tmp_path / "rhubarbe"
+    alone.write_text((ROOT / "bin" / "rhubarbe").read_text())
+    done = subprocess.run(
+        [sys.executable, alone, "imagezip", "x"],
+        env={"PATH": "/nowhere", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "rhubarbe: rhubarbe-imagezip: no such program beside rhubarbe, nor in $PATH\n"
+    )
 
 
 def test_the_list_of_verbs_is_help_when_asked_for(capsys):
     assert main(["rhubarbe-main.py", "--help"]) == 0
-    assert "rhubarbe-save" in capsys.readouterr().out
+    assert "\n  save " in capsys.readouterr().out
 
 
 def test_each_verb_has_a_link_in_bin():
     links = [path for path in (ROOT / "bin").iterdir() if path.is_symlink()]
-    assert {path.name.removeprefix("rhubarbe-") for path in links} == set(VERBS)
+    verbs = {path.name.removeprefix("rhubarbe-") for path in links}
+    assert verbs == {*VERBS, "rhubarbe"}
+    programs = {path.name.removeprefix("rhubarbe-") for path in (ROOT / "bin").iterdir()}
+    assert programs - verbs == {*ANNEXES, "main.py", "rhubarbe.sh"}
     assert {str(path.readlink()) for path in links} == {"rhubarbe-main.py"}
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.cli.dispatch import main
+from rhubarbe.inventory import inventory_faults, load_inventory
+from rhubarbe.outlets_file import load_outlets
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,3 +46,45 @@ def test_the_template_of_the_inventory_has_no_fault_until_it_is_spoilt(site, cap
     path.write_text("[\n{")
     assert main(["rhubarbe-inventory", "--check"]) == 1
     assert "line 2, column 2: not JSON" in capsys.readouterr().out
+
+
+def test_the_templates_in_yaml_have_no_fault(site, capsys):
+    assert main(["rhubarbe-template", "-n"]) == 0
+    path = site / "nodes.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert inventory_faults(path) == []
+    assert main(["rhubarbe-inventory", "--template"]) == 0
+    (site / "nodes.json").write_text(capsys.readouterr().out)
+    assert list(load_inventory(path)) == list(load_inventory(site / "nodes.json"))
+
+    assert main(["rhubarbe-template", "--pdus"]) == 0
+    pdus = site / "pdus.yaml"
+    pdus.write_text(capsys.readouterr().out)
+    (lamp,) = load_outlets(pdus)
+    assert [each.name for each in lamp.inputs] == ["pdu1 outlet 1"]
+
+
+@pytest.mark.parametrize("words", [[], ["-c"]])
+def test_a_template_is_the_configuration_s_unless_another_is_wanted(site, capsys, words):
+    (site / "site.conf").write_text("[nonsense]\n")
+    assert main(["rhubarbe-template", *words]) == 0
+    assert capsys.readouterr().out == (ROOT / "rhubarbe.conf.sample").read_text()
+
+
+def test_a_template_of_phones_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["rhubarbe-template", "-p"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.endswith("error: argument -p: phones are left out\n")
+
+
+def test_what_has_no_effect_is_told_by_each_command_that_reads_it(site, capsys):
+    conf = site / "site.conf"
+    conf.write_text(conf.read_text() + "[frisbee]\nnetcat_style = fedora\n")
+    assert main(["rhubarbe-config", "frisbee"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == (
+        f"{conf}: of another version, without effect:"
+        " [frisbee] netcat_style (a save runs no netcat on the gateway)\n"
+    )
+    assert "netcat_style" not in shown.out

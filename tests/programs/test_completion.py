@@ -42,6 +42,10 @@ TYPED = [
     ("rhubarbe-config pxe\t", ["pxelinux"]),
     ("rhubarbe-main.py inven\t", ["inventory"]),
     ("rhubarbe-main.py load --image ubu\t", ["load", "--image", "ubuntu-24.04"]),
+    ("rhubarbe inven\t", ["inventory"]),
+    ("rhubarbe load --image ubu\t fit4\t", ["load", "--image", "ubuntu-24.04", "fit41"]),
+    ("rhubarbe help inven\t", ["help", "inventory"]),
+    ("rhubarbe imagedu\t", ["imagedump"]),
     ("rhubarbe-nodes --fo\t 1 fit4\t", ["--fold", "1", "fit41"]),
 ]
 
