@@ -2,7 +2,7 @@
 
 How the outlets of a type are switched, `TYPES` says, or `power` of the `pdu_host`: a kind of power
 control and what that is to know, where `{address}`, `{outlet}`, `{in_chain}`, `{username}` and
-`{password}` stand for what is said of the input and its host.
+`{password}` stand for what is said of the input and its host. Another type is such a kind itself.
 """
 
 import difflib
@@ -15,8 +15,16 @@ from rhubarbe.errors import SelectionError
 from rhubarbe.inventory import Driver
 
 PASSWORD = "{password}"  # noqa: S105 - what stands for one
-# By the type of a PDU, what switches an outlet of it.
-TYPES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+_EATON = {"make": "eaton", "address": "{address}", "outlet": "{in_chain}.{outlet}"}
+# By the type of a PDU, what switches an outlet of it, without a user and with one.
+TYPES: Mapping[str, tuple[Driver, Driver]] = MappingProxyType(
+    {
+        "eaton": (
+            Driver("snmp", _EATON | {"community": PASSWORD}),
+            Driver("snmp", _EATON | {"version": "3", "user": "{username}", "password": PASSWORD}),
+        )
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,9 @@ class Input:
             "in_chain": str(self.in_chain),
             "username": host.username,
         }
-        if host.power is not None:
-            return Driver(host.power.kind, _filled(host.power.said, values, host.password))
-        said = _filled(TYPES.get(host.type, {}), values, host.password)
-        return Driver(str(said.pop("kind", host.type)), said)
+        known = TYPES.get(host.type, (Driver(host.type, {}),) * 2)
+        driver = host.power or known[bool(host.username)]
+        return Driver(driver.kind, _filled(driver.said, values, host.password))
 
 
 @dataclass(frozen=True, slots=True)

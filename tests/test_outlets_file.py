@@ -96,7 +96,34 @@ def test_a_pdu_says_which_control_switches_its_outlets(write):
             "port": 7,
         },
     )
-    assert lamp.inputs[0].driver.kind == "eaton"
+    assert scope.inputs[0].driver == Driver(
+        "snmp",
+        {
+            "make": "eaton",
+            "address": "192.168.1.50",
+            "outlet": "2.4",
+            "version": "3",
+            "user": "admin",
+            "password": "!env PDU_PASSWORD",
+        },
+    )
+    assert lamp.inputs[0].driver.said["outlet"] == "0.4"
+
+
+def test_what_switches_an_outlet_follows_from_the_type_where_nothing_is_said(write):
+    text = SITE.replace("    username: admin\n", "").replace("type: relay", "type: strip")
+    scope, _ = load_outlets(write(text))
+    eaton, strip = (each.driver for each in scope.inputs)
+    assert eaton == Driver(
+        "snmp",
+        {
+            "make": "eaton",
+            "address": "192.168.1.50",
+            "outlet": "2.4",
+            "community": "!env PDU_PASSWORD",
+        },
+    )
+    assert strip == Driver("strip", {})
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,9 @@ def add_time_limit(parser: argparse.ArgumentParser, setting: str) -> None:
     )
 
 
-def add_displays(parser: argparse.ArgumentParser, *, curses: bool = True) -> None:
+def add_displays(
+    parser: argparse.ArgumentParser, *, curses: bool = True, silent: bool = False
+) -> None:
     """Add the choice of a display."""
     choice = parser.add_mutually_exclusive_group()
     if curses:
@@ -89,6 +91,10 @@ def add_displays(parser: argparse.ArgumentParser, *, curses: bool = True) -> Non
     choice.add_argument(
         "--json", action="store_true", help="one JSON object an event, for programs"
     )
+    if silent:
+        choice.add_argument(
+            "-s", "--silent", action="store_true", help="print nothing: the exit code tells"
+        )
     parser.add_argument(
         "--report",
         metavar="FILE",

@@ -147,8 +147,12 @@ def meant_by(asked: str) -> list[str]:
 
 def _refuse(name: str, asked: str) -> int:
     """Say in one line which word is no verb, and which verbs it is near."""
+    from rhubarbe.cli.former import LEFT_OUT_VERBS
     from rhubarbe.text import sanitise
 
+    if asked in LEFT_OUT_VERBS:
+        _complain(f"{sanitise(name)}: {asked} is left out: {LEFT_OUT_VERBS[asked]}")
+        return USAGE_ERROR
     several = meant_by(asked)
     if several and name in MAINS:
         words = f"may be {', '.join(several[:-1])} or {several[-1]}"
@@ -208,9 +212,12 @@ def overview() -> str:
     return "\n".join(
         [
             "usage: rhubarbe VERB ..., or rhubarbe-VERB ...; rhubarbe help VERB tells all of one",
+            "",
             *(f"  {verb:<12}{words}" for verb, (_, words) in VERBS.items()),
+            "",
             "A verb may be cut short, if no other begins so. The engine, and what goes with it:",
             *annexes,
+            "",
             "example:",
             "  rhubarbe load -i fedora 1-12",
         ]

@@ -24,6 +24,8 @@ EPILOG = example(
 )
 
 MIB = 1 << 20
+# How a save calls an image that nobody has named.
+UNNAMED = "saving__"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-a", "--and", dest="all_words", action="store_true", help="all of the words, not any"
     )
     parser.add_argument("-l", "--long", action="store_true", help="tell where each comes from")
+    parser.add_argument(
+        "--labeled",
+        action="store_true",
+        help="only images that somebody has named: no saving__..., unless it has an alias",
+    )
+    parser.add_argument(
+        "-p", "--public", action="store_true", help="only those of the repository, not those here"
+    )
+    parser.add_argument("-n", "--narrow", action="store_true", help="only names, and aliases")
     parser.add_argument(
         "--check",
         action="store_true",
@@ -53,7 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
     repository = read_settings().frisbee.images_dir
     found = {repository: _chosen(repository, arguments)}
     here = Path.cwd()
-    if not are_same(repository, here) and (images := _chosen(here, arguments)):
+    if (
+        not arguments.public
+        and not are_same(repository, here)
+        and (images := _chosen(here, arguments))
+    ):
         found[here] = images
     if arguments.json:
         return _print_document(found, arguments)
@@ -78,6 +93,8 @@ def _chosen(directory: Path, arguments: argparse.Namespace) -> list[Image]:
 def _wanted(image: Image, arguments: argparse.Namespace) -> bool:
     combine = all if arguments.all_words else any
     names = (image.name, *image.aliases)
+    if arguments.labeled and not image.aliases and image.name.startswith(UNNAMED):
+        return False
     return not arguments.words or combine(
         any(word in name for name in names) for word in arguments.words
     )
@@ -97,7 +114,8 @@ def _lines(image: Image, opened: OpenImage, arguments: argparse.Namespace) -> li
     aliases = f"  a.k.a. {', '.join(map(sanitise, image.aliases))}" if image.aliases else ""
     size = f"{image.size / MIB:10.2f}M"
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(image.modified))
-    lines = [f"{date}  {size}  {sanitise(image.name)}{seal}{aliases}"]
+    before = "" if arguments.narrow else f"{date}  {size}  "
+    lines = [f"{before}{sanitise(image.name)}{seal}{aliases}"]
     if arguments.long:
         lines.append(f"{'':18}{_told(_stamps(opened))}")
     return lines

@@ -24,11 +24,19 @@ BEGINNING = 0.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what leases takes."""
-    parser.add_argument("--all", action="store_true", help="also those that are over")
-    parser.add_argument("--after", metavar="TIME", help="only what ends after this time")
-    parser.add_argument("--before", metavar="TIME", help="only what begins before this time")
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--all", action="store_true", help="also those that are over")
+    when.add_argument(
+        "-u",
+        "--upcoming",
+        action="store_true",
+        help="from now on, however far ahead: the default",
+    )
+    parser.add_argument("-n", "--no-admin", action="store_true", help="without those of root")
+    parser.add_argument("-a", "--after", metavar="TIME", help="only what ends after this time")
+    parser.add_argument("-b", "--before", metavar="TIME", help="only what begins before this time")
     parser.add_argument(
-        "--check", action="store_true", help="only tell whether you may use the testbed now"
+        "-c", "--check", action="store_true", help="only tell whether you may use the testbed now"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
 
@@ -50,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     leases = asyncio.run(open_desk(settings, user, tell=complain).leases(after, before))
     if arguments.check:
         return _check(leases, user, now)
+    if arguments.no_admin:
+        leases = [lease for lease in leases if lease.owner != "root"]
     print(_document(leases, user, now) if arguments.json else "\n".join(_table(leases, user, now)))
     return 0
 

@@ -1,10 +1,14 @@
 """Print the file that load would take for a name: looked for here, then in the repository."""
 
 import argparse
+import time
+from pathlib import Path
 
 from rhubarbe.cli.arguments import example, find_image_here, read_settings
 from rhubarbe.repository import real_path
+from rhubarbe.text import sanitise
 
+MIB = 1 << 20
 EPILOG = example("ls -l $(rhubarbe-resolve fedora)")
 
 
@@ -12,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what resolve takes."""
     parser.add_argument(
         "-r", "--real", action="store_true", help="follow links to the file that is not an alias"
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="tell also date and size, and the file that a link leads to",
     )
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="a name, with or without .ndz, or a path"
@@ -23,5 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
     repository = read_settings().frisbee.images_dir
     paths = [find_image_here(name, repository) for name in arguments.images]
     for path in paths:
-        print(real_path(path) if arguments.real else path)
+        shown = real_path(path) if arguments.real else path
+        print(_described(path, shown) if arguments.verbose else shown)
     return 0
+
+
+def _described(path: Path, shown: str | Path) -> str:
+    status, real = path.stat(), real_path(path)
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime))
+    leads = f" -> {real}" if str(real) != str(shown) else ""
+    return f"{date}  {status.st_size / MIB:10.2f}M  {sanitise(f'{shown}{leads}')}"

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="wait until they run this image, by the stamp that they show over ssh",
     )
-    add_displays(parser)
+    add_displays(parser, silent=True)
     add_nodes(parser)
 
 
@@ -75,7 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     def window() -> Display:
         from rhubarbe.displays.bar import Bar
+        from rhubarbe.displays.silent import Silent
 
+        if arguments.silent:
+            return Silent()
         return Bar(sys.stdout, verbose=arguments.verbose, notes=False)
 
     require_room(len(entries), TO_WAIT)
