@@ -154,6 +154,7 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
     ("content", "says"),
     [
         ({"fit01": {}}, "expected a list of nodes, found an object without nodes"),
+        ('[{"cmc": 1, "cmc": 2}]', "no inventory: key 'cmc' for the second time"),
         ({"nodes": None}, "expected a list of nodes, found null"),
         ({"nodes": {}}, "expected a list of nodes, found an object"),
         (["fit01"], "entry 1: expected an object"),

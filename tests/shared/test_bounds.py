@@ -25,6 +25,8 @@ def test_json_that_is_as_deep_as_ours_is_read(value):
         "[1" + "0" * 9000 + "]",
         "",
         "{",
+        '{"a": 1, "a": 1}',
+        '[{"x": {"ip": 1, "mac": 2, "ip": 3}}]',
     ],
 )
 def test_what_is_deeper_or_endless_or_none_is_refused(text):
