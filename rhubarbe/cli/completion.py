@@ -142,7 +142,7 @@ def _whole_parser() -> argparse.ArgumentParser:
         for action in parser._actions:  # the library has no public way to list them
             if kind := KINDS.get(action.dest):
                 _mark(action, kind)
-            elif action.dest in CHOICES:
+            elif action.choices is None and action.dest in CHOICES:
                 action.choices = CHOICES[action.dest]
         verbs.add_parser(verb, help=words, parents=[parser], add_help=False)
     for annexe, words in ANNEXES.items():
