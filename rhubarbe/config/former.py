@@ -7,6 +7,8 @@ what there is instead. So a table, and not a guess, tells them from keys of ours
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+# A file may have a key for each of many gateways.
+MOST_NAMED = 16
 # Of the same meaning; where a file has both, ours counts.
 RENAMED: Mapping[str, str] = MappingProxyType(
     {
@@ -80,5 +82,10 @@ def notice(source: object, left_out: Iterable[tuple[str, str, str]]) -> str:
     by_reason: dict[str, list[str]] = {}
     for section, key, words in left_out:
         by_reason.setdefault(words, []).append(f"[{section}] {key}")
-    told = "; ".join(f"{', '.join(keys)} ({words})" for words, keys in by_reason.items())
+    told = "; ".join(f"{_some(keys)} ({words})" for words, keys in by_reason.items())
     return f"{source}: of another version, without effect: {told}"
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    return ", ".join(keys[:MOST_NAMED]) + more

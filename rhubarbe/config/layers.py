@@ -60,7 +60,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read all layers; raises ConfigError naming file, section, key and what was expected."""
     if (named := environ.get("RHUBARBE_CONF")) and not is_there(named):
         raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
-    read = [_Layer.read(path, personal=personal) for path, personal in configuration_files(environ)]
+    # Who works in /etc/rhubarbe has the site's file here: it is that once, and not a user's.
+    files: dict[str, tuple[Path, bool]] = {}
+    for path, personal in configuration_files(environ):
+        files.setdefault(os.path.realpath(path), (path, personal))
+    read = [_Layer.read(path, personal=personal) for path, personal in files.values()]
     layers = [layer for layer in read if layer is not None]
     _refuse_overrides(layers)
     # The parser reads keys in lower case.

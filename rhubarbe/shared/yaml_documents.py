@@ -59,11 +59,12 @@ def parse_yaml(text: str, deepest: int = DEEPEST) -> Any:
     try:
         return _Builder(yaml.parse(text, Loader=loader), deepest).document()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        line, column = (mark.line, mark.column) if (mark := error.problem_mark) else (0, 0)
         words = error.problem or error.context or "no YAML"
-        if re.match(r" *\t", "".join(text.splitlines()[line - 1 : line])):
-            words = "begins with a tab, where YAML wants blanks"
-        raise NotYaml(f"line {line}: {words}") from error
+        there = "".join(text.splitlines()[line : line + 1])
+        if there[column : column + 1] == "\t" or re.match(r" *\t", there):
+            words = "a tab, where YAML wants blanks"
+        raise NotYaml(f"line {line + 1}: {words}") from error
     except yaml.YAMLError as error:
         raise NotYaml(" ".join(str(error).split())) from error
 

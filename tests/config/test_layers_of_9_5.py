@@ -136,6 +136,22 @@ def test_a_file_may_begin_with_the_mark_of_windows_and_have_its_ends_of_lines(si
     assert site.load().networking.bandwidth == 7
 
 
+def test_who_works_where_the_site_s_files_are_is_told_once_and_overrides_nothing(site, monkeypatch):
+    text = "[leases]\nbackend = local\n[frisbee]\nnetcat_style = fedora\n"
+    etc, local = site.write("etc", text), site.write("local", text)
+    monkeypatch.chdir(etc.parent)
+    settings = site.load()
+    assert settings.leases.backend == "local"
+    assert [notice.partition(": ")[0] for notice in settings.notices] == [str(etc), str(local)]
+
+
+def test_a_key_for_each_of_many_gateways_makes_no_long_line(site):
+    site.write("etc", "[frisbee]\n" + "".join(f"netcat_style.gw{n} = x\n" for n in range(999)))
+    (notice,) = site.load().notices
+    assert "[frisbee] netcat_style.gw0, " in notice
+    assert " and 983 more (" in notice
+
+
 def test_no_key_of_ours_is_among_those_left_out():
     from rhubarbe.config import SECTIONS
 

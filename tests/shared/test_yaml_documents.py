@@ -100,7 +100,8 @@ c: {mac: own, <<: [*x, *y]}
     [
         ("a: 1\nb: 2\na: 3\n", "line 3: key 'a' for the second time"),
         ("{a: 1, 'a': 2}", "line 1: key 'a' for the second time"),
-        ("a:\n\t- b\n", "line 2: begins with a tab, where YAML wants blanks"),
+        ("a:\n\t- b\n", "line 2: a tab, where YAML wants blanks"),
+        ("- a\n-\tb\n", "line 2: a tab, where YAML wants blanks"),
         ("a: [1,\n", "line 2: "),
         ("a: b: c\n", "line 1: "),
         ("a: 1\n---\nb: 2\n", "line 2: a second document begins: only one is read"),
@@ -156,5 +157,5 @@ def test_it_is_the_same_without_the_parser_in_c(monkeypatch):
     assert parse_yaml("a: &a {on: 010}\nb: !env X\nc: *a\n") == {
         "a": {"on": "010"}, "b": "!env X", "c": {"on": "010"},
     }  # fmt: skip
-    with pytest.raises(NotYaml, match="line 2: begins with a tab"):
+    with pytest.raises(NotYaml, match="line 2: a tab"):
         parse_yaml("a:\n\t- b\n")
