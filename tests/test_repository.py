@@ -82,6 +82,61 @@ def test_where_there_is_only_a_partial_image_it_is_named(here, repository, wante
     assert "there is only" in refusal(find_image, wanted, repository)
 
 
+def save_of(place, date, radical, node="fit04"):
+    image = place / f"saving__{node}__{date}__{radical}.ndz"
+    image.touch()
+    return image
+
+
+def test_a_radical_is_that_of_the_newest_save_here_or_in_the_repository(here, repository):
+    old = save_of(here, "2026-03-19@10-24", "mine")
+    newest = save_of(repository, "2026-03-20@09-00-01", "mine", node="fit_5")
+    save_of(here, "2026-03-20@09-00", "mine")
+    save_of(here, "2026-03-21@09-00", "mine__too")
+    save_of(here, "2027-99-99", "mine")  # no save's: it has no time
+    (repository / "saving__fit04__2026-03-22@10-24-00.ndz").touch()
+    (here / "saving__fit04__2026-03-23@10-24-00__mine.ndz.partial").touch()
+    for wanted in ("mine", "mine.ndz"):
+        assert find_image(wanted, repository) == newest
+    assert find_image("./mine", repository) == here / "saving__fit04__2026-03-20@09-00__mine.ndz"
+    assert find_image("mine__too", repository).name.startswith("saving__fit04__2026-03-21")
+    newest.unlink()
+    (here / "saving__fit04__2026-03-20@09-00__mine.ndz").unlink()
+    assert find_image("mine", repository) == old
+
+
+def test_a_save_that_was_copied_back_is_as_old_as_its_name_says(here, repository):
+    old = save_of(repository, "2026-03-19@10-24", "mine")
+    new = save_of(here, "2026-03-20@10-24", "mine")
+    os.utime(new, (0, 0))
+    assert old.stat().st_mtime > new.stat().st_mtime
+    assert find_image("mine", repository) == new
+
+
+def test_of_two_saves_of_one_minute_the_one_written_last_is_meant(here, repository):
+    late = save_of(here, "2026-03-19@10-24", "mine", node="fit01")
+    early = save_of(here, "2026-03-19@10-24", "mine", node="fit02")
+    os.utime(early, (0, 0))
+    assert find_image("mine", repository) == late
+
+
+def test_an_image_of_the_name_itself_comes_before_saves_with_the_radical(here, repository):
+    save_of(here, "2026-03-19@10-24", "mine")
+    (repository / "mine.ndz").touch()
+    assert find_image("mine", repository) == repository / "mine.ndz"
+
+
+@pytest.mark.parametrize("wanted", ["", "saving", "fit04", "2026-03-19@10-24", "ine", "__mine"])
+def test_only_a_whole_radical_finds_a_save(here, repository, wanted):
+    save_of(here, "2026-03-19@10-24", "mine")
+    assert "no such image" in refusal(find_image, wanted, repository)
+
+
+def test_a_default_image_is_no_radical(here, repository):
+    save_of(repository, "2026-03-19@10-24", "default")
+    assert "no such image" in refusal(lambda: find_image("default", repository, here=False))
+
+
 def test_near_names_are_listed(here, repository):
     for name in ("ubuntu-24.04", "ubuntu-22.04", "fedora-41"):
         (repository / f"{name}.ndz").touch()

@@ -8,7 +8,7 @@ from pathlib import Path
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import ImageError, why
 from rhubarbe.repository.listing import list_images
-from rhubarbe.repository.naming import PARTIAL, SUFFIX
+from rhubarbe.repository.naming import PARTIAL, SAVING, SUFFIX
 from rhubarbe.shared.directory import Directory, StrPath
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.trust import Distrust, name_of
@@ -21,7 +21,8 @@ def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
     """Return the file that `-i WANTED` means; raises ImageError, which lists the near names.
 
     A name is looked for `here` first, unless not: in the current directory others may have laid
-    one, as `stranger_of` tells. Where it is not, a path is one from the repository on.
+    one, as `stranger_of` tells. Where it is not, a path is one from the repository on. Where no
+    image has the name, it is the radical of saves, and the newest is meant.
     """
     if wanted.endswith(PARTIAL):
         raise ImageError(f"{wanted}: a partial image, cut short while it was made: not loaded")
@@ -32,11 +33,28 @@ def find_image(wanted: str, repository: StrPath, *, here: bool = True) -> Path:
         if _is_file(partial := candidate + PARTIAL):
             raise ImageError(f"{wanted}: there is only {partial}, cut short while it was made")
     if here:
+        if (saving := _newest_saving(wanted, repository)) is not None:
+            return saving
         hint = _hint(wanted, ".", repository)
         raise ImageError(f"{wanted}: no such image, neither here nor in {repository}; {hint}")
     raise ImageError(
         f"{wanted}: no such image in {repository}; {_hint(wanted, repository)}{_also(wanted)}"
     )
+
+
+def _newest_saving(radical: str, repository: StrPath) -> Path | None:
+    """Return the newest `saving__NODE__DATE__RADICAL.ndz`, here or in the repository.
+
+    A path to a radical is looked for in that directory only.
+    """
+    place, radical = os.path.split(radical.removesuffix(SUFFIX))
+    found: list[tuple[str, float, Path]] = []
+    for directory in [place] if place else [".", repository]:
+        for image in list_images(directory):
+            match = SAVING.fullmatch(image.path.name)
+            if match and match["radical"] == radical:
+                found.append((match["date"], image.modified, image.path))
+    return max(found)[-1].absolute() if found else None
 
 
 def _also(wanted: str) -> str:

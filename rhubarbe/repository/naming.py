@@ -12,6 +12,11 @@ from rhubarbe.shared.trust import Distrust
 SUFFIX = ".ndz"
 PARTIAL = ".partial"
 LONGEST = 255  # bytes, on any filesystem of Linux
+# What a save is called by itself: node, date, and a radical that users of other versions choose.
+SAVING = re.compile(
+    r"saving__(?P<node>.+?)__(?P<date>\d{4}-\d\d-\d\d@\d\d-\d\d(-\d\d)?)(__(?P<radical>.+))?"
+    r"\.ndz(\.partial)?"
+)
 
 
 def is_name(file: str) -> bool:

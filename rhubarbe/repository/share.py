@@ -4,7 +4,6 @@ Nothing is done here before all the steps are known: `plan` returns them, each w
 """
 
 import contextlib
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,11 @@ from rhubarbe.repository import (
 )
 from rhubarbe.repository.copying import partial_file
 from rhubarbe.repository.listing import aliases_in
+from rhubarbe.repository.naming import SAVING
 from rhubarbe.repository.steps import Alias, Check, Move, Remove, Step, link_at
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.trust import Distrust
-
-# What a save is called that was given no name; other versions add one in the end.
-_SAVE = re.compile(r"saving__(?P<node>[^_]+)__(?P<date>[^_]+)(?:__(?P<name>.+))?\.ndz(\.partial)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +142,8 @@ def _target(source: Path, here: Path, request: ShareRequest) -> Path:
 
 
 def _name_in(source: Path) -> str:
-    match = _SAVE.fullmatch(source.name)
-    return match["name"] if match and match["name"] else source.name
+    match = SAVING.fullmatch(source.name)
+    return match["radical"] if match and match["radical"] else source.name
 
 
 def _alias(alias: str, target: Path, here: Path) -> Path:
@@ -164,15 +161,15 @@ def _leftovers(source: Path, target: Path) -> Iterator[Path]:
         with _looked_into(partial.parent) as directory:
             if directory.is_file(partial.name):
                 yield partial
-    match = _SAVE.fullmatch(source.name)
+    match = SAVING.fullmatch(source.name)
     if match is None:
         return
     with _looked_into(source.parent) as directory:
         for name in directory.names():
-            other = _SAVE.fullmatch(name)
+            other = SAVING.fullmatch(name)
             if (
                 other
-                and (other["node"], other["name"]) == (match["node"], match["name"])
+                and (other["node"], other["radical"]) == (match["node"], match["radical"])
                 and other["date"] < match["date"]
                 and _are_of_one(directory, name, source.name)
             ):
