@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rhubarbe.cli.arguments import complain, example, read_settings
+from rhubarbe.config import Settings
 from rhubarbe.text import sanitise
 
 if TYPE_CHECKING:  # the rest of that room brings asyncio
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     after, before = _period(arguments, now)
     leases = asyncio.run(open_desk(settings, user, tell=complain).leases(after, before))
     if arguments.check:
-        return _check(leases, user, now)
+        return _check(leases, user, now, settings)
     if arguments.no_admin:
         leases = [lease for lease in leases if lease.owner != "root"]
     print(_document(leases, user, now) if arguments.json else "\n".join(_table(leases, user, now)))
@@ -74,12 +75,12 @@ def _period(arguments: argparse.Namespace, now: float) -> tuple[float, float]:
     return after, read_time(arguments.before, now) if arguments.before else LATEST
 
 
-def _check(leases: "Sequence[Lease]", user: "User", now: float) -> int:
+def _check(leases: "Sequence[Lease]", user: "User", now: float, settings: Settings) -> int:
     from rhubarbe.leases.lease import end_of_use, holders
     from rhubarbe.leases.times import moment
 
-    if user.is_root:
-        print("root needs no lease")
+    if user.needs_no_lease(settings):
+        print(sanitise(f"{user.name} needs no lease"))
         return 0
     end = end_of_use(leases, user.name, now)
     if end is None:

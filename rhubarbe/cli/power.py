@@ -33,7 +33,8 @@ WORDS = {
     "usrpon": "Switch the USRPs of nodes on.",
     "usrpoff": "Switch the USRPs of nodes off.",
     "bothoff": f"Switch nodes off, and their USRPs.\n\n{SEEN}",
-    "bye": f"Leave the testbed: switch nodes off, and their USRPs. Nothing is asked.\n\n{SEEN}",
+    "bye": "Leave the testbed: switch nodes off, and their USRPs; without NODES all, as with -a,"
+    f" whatever $NODES says. What that is, is told first; nothing is asked.\n\n{SEEN}",
 }
 ASKING = ("status", "info", "usrpstatus")
 SOFTLY = ("off", "bothoff", "bye")
@@ -43,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes by whose name the parser goes."""
     verb = parser.prog.removeprefix("rhubarbe-")
     parser.description = WORDS[verb]
-    nodes = "-a" if verb == "bye" else "1-12 '~4'"
-    parser.epilog = example(f"rhubarbe-{verb} {nodes}", SELECTION, EXIT_CODES)
+    nodes = "" if verb == "bye" else " 1-12 '~4'"
+    parser.epilog = example(f"rhubarbe-{verb}{nodes}", SELECTION, EXIT_CODES)
     parser.set_defaults(verb=verb, image=False, soft=False, wait_for_lock=0.0)
     _add_time_limit(parser, asks=verb in ASKING)
     parser.add_argument(
@@ -85,8 +86,12 @@ def _add_time_limit(parser: argparse.ArgumentParser, *, asks: bool) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says, and return the exit code."""
     settings = read_settings()
+    leaves = arguments.verb == "bye" and not arguments.nodes
     entries = selected_entries(
-        settings, read_inventory(settings), arguments.nodes, all_nodes=arguments.all_nodes
+        settings,
+        read_inventory(settings),
+        arguments.nodes,
+        all_nodes=arguments.all_nodes or leaves,
     )
 
     from rhubarbe.cli.runtime import run_command
@@ -105,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             limit=arguments.timeout,
             softly=arguments.soft,
             lock_wait_s=arguments.wait_for_lock,
+            everything=leaves,
         )
         operation = partial(power, request, settings)
     require_room(len(entries), TO_ASK if arguments.verb in ASKING else TO_WORK)

@@ -28,7 +28,6 @@ LEFT_OUT_SECTIONS: Mapping[str, str] = MappingProxyType(
         "authorization": "[leases] and [r2labapi] say where leases are",
         "monitor": _MONITOR,
         "sidecar": _MONITOR,
-        "accounts": _LEASES,
         "pdu": "soft_off_timeout in [nodes] is for devices, too",
         "pdus": "soft_off_timeout in [nodes] is for devices, too",
         "phones": _PHONES,
@@ -83,7 +82,7 @@ def notice(source: object, left_out: Iterable[tuple[str, str, str]]) -> str:
     for section, key, words in left_out:
         by_reason.setdefault(words, []).append(f"[{section}] {key}")
     told = "; ".join(f"{_some(keys)} ({words})" for words, keys in by_reason.items())
-    return f"{source}: of another version, without effect: {told}"
+    return f"{source}: without effect: {told}"
 
 
 def _some(keys: list[str]) -> str:

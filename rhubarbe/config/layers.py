@@ -14,7 +14,6 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +33,7 @@ LARGEST = 4 << 20
 READ_WITHIN_S = 10.0
 # In these sections, what a file below /etc sets, a user's file may not set.
 DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
+ROOT_S = "counts only in a file below /etc/rhubarbe that is root's and that nobody else can write"
 
 
 def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
@@ -120,7 +120,7 @@ class _Layer:
         """Read a file; None where there is none."""
         parser = configparser.ConfigParser(interpolation=None, default_section="\0")
         try:
-            trusted = partial(_require_trust, path, personal=personal)
+            trusted = _Trusted(path, personal=personal)
             content = within(READ_WITHIN_S, read_file, path, LARGEST, trusted)
             if content is None:
                 return None
@@ -136,7 +136,10 @@ class _Layer:
         places = [(name, key) for name in parser for key in parser[name]]
         places.sort(key=lambda place: not former.is_renamed(*place))  # ours beats its former name
         values = {place: parser[place[0]][place[1]] for place in places}
-        left_out = {place: words for place in places if (words := _instead(*place))}
+        is_root_s = trusted.is_root_s and not personal
+        left_out = {
+            place: words for place in places if (words := _instead(*place, is_root_s=is_root_s))
+        }
         layer = cls(
             path,
             {place: text for place, text in values.items() if place not in left_out},
@@ -148,6 +151,20 @@ class _Layer:
         for (section, key), text in layer.values.items():
             _value(path, section, key, text)
         return layer
+
+
+class _Trusted:
+    """What an open file must be to be read, and whether only root can have written it."""
+
+    def __init__(self, path: Path, *, personal: bool) -> None:
+        self._path = path
+        self._personal = personal
+        self.is_root_s = False
+
+    def __call__(self, file: int) -> None:
+        _require_trust(self._path, file, personal=self._personal)
+        status = os.fstat(file)
+        self.is_root_s = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _require_trust(path: Path, file: int, *, personal: bool) -> None:
@@ -168,7 +185,12 @@ def _require_trust(path: Path, file: int, *, personal: bool) -> None:
         )
 
 
-def _instead(section: str, key: str) -> str:
+def _instead(section: str, key: str, *, is_root_s: bool) -> str:
+    """Say why a key of a file, which may be root's, has no effect there; empty where it has."""
+    name = key.partition(".")[0]
+    declared = SECTIONS[section].declared() if section in SECTIONS else {}
+    if name in declared and declared[name].by_root and not is_root_s:
+        return ROOT_S
     return former.instead(section, key, is_ours=section in SECTIONS)
 
 

@@ -16,17 +16,23 @@ class ValueKind:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is declared of one setting; `per_node` where a node may have another value."""
+    """What is declared of one setting; `per_node` where a node may have another value.
+
+    One that only root may decide has no effect in a file that anybody else could have written.
+    """
 
     kind: ValueKind
     default: Any
     help: str
     per_node: bool = False
+    by_root: bool = False
 
 
-def setting(kind: ValueKind, default: Any, words: str, *, per_node: bool = False) -> Any:
+def setting(
+    kind: ValueKind, default: Any, words: str, *, per_node: bool = False, by_root: bool = False
+) -> Any:
     """Return what declares a setting of a section: what it takes, and the words that explain it."""
-    return Setting(kind, default, words, per_node)
+    return Setting(kind, default, words, per_node, by_root)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -76,4 +82,6 @@ def text_of(value: object) -> str:
         return "yes" if value else "no"
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

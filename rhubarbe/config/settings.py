@@ -108,6 +108,10 @@ def _options(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))
+
+
 def _url(text: str) -> str:
     if text and not text.startswith(("https://", "http://")):
         raise ValueError(text)
@@ -129,6 +133,7 @@ ENGINE = ValueKind(f"one of {', '.join(EngineName)}", EngineName)
 SHELL = ValueKind(" or ".join(RamdiskShell), RamdiskShell)
 BACKEND = ValueKind(f"one of {', '.join(BACKENDS)}", _backend)
 URL = ValueKind("an address that begins with https:// or http://", _url)
+NAMES = ValueKind("names, with commas between them", _names)
 SECRET = ValueKind(EXPECTED_SECRET, read_secret)
 DISK = ValueKind(EXPECTED, read_drive)
 PARTITION = ValueKind(PARTITION_EXPECTED, read_partition)
@@ -401,6 +406,18 @@ class R2labapiSettings(Section):
     )
 
 
+class AccountsSettings(Section):
+    """[accounts]: the users of this gateway."""
+
+    privileged: tuple[str, ...] = setting(
+        NAMES,
+        (),
+        "users who need no lease, as root needs none; counts only in a file below /etc/rhubarbe"
+        " that is root's, and that nobody else can write",
+        by_root=True,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class NodeValue:
     """One value that is said for some nodes: those of the `numbers`, or of that control name."""
@@ -440,6 +457,7 @@ class Settings:
     networking: NetworkingSettings = NetworkingSettings()
     leases: LeasesSettings = LeasesSettings()
     r2labapi: R2labapiSettings = R2labapiSettings()
+    accounts: AccountsSettings = AccountsSettings()
     of_nodes: tuple[NodeValue, ...] = ()
     origins: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
     notices: tuple[str, ...] = ()
@@ -484,5 +502,6 @@ SECTIONS: Mapping[str, Any] = MappingProxyType(
         "networking": NetworkingSettings,
         "leases": LeasesSettings,
         "r2labapi": R2labapiSettings,
+        "accounts": AccountsSettings,
     }
 )

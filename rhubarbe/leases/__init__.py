@@ -3,6 +3,6 @@
 `[leases] backend` says which, and `none` is the default: then nothing is asked, nor imported.
 """
 
-from rhubarbe.leases.access import require
+from rhubarbe.leases.access import require, warn
 
-__all__ = ["require"]
+__all__ = ["require", "warn"]

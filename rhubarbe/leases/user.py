@@ -4,6 +4,7 @@ import os
 import pwd
 from dataclasses import dataclass
 
+from rhubarbe.config import Settings
 from rhubarbe.shared.trust import name_of
 
 
@@ -18,6 +19,10 @@ class User:
     def is_root(self) -> bool:
         """Whether this is the superuser, who is always allowed."""
         return self.uid == 0
+
+    def needs_no_lease(self, settings: Settings) -> bool:
+        """Whether this is root, or one of those whom root has named as privileged."""
+        return self.is_root or self.name in settings.accounts.privileged
 
 
 def user_of(uid: int) -> User:

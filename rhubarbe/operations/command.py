@@ -19,7 +19,7 @@ from rhubarbe.gateway.services.addresses import local_address_towards
 from rhubarbe.gateway.state.history import History, Run
 from rhubarbe.gateway.state.locks import Locks, hold
 from rhubarbe.inventory import Entry
-from rhubarbe.leases import require
+from rhubarbe.leases import require, warn
 from rhubarbe.node import Doors, Node
 from rhubarbe.node.secrets import require_secrets
 from rhubarbe.operations.fleet import Companion, Fleet, Job
@@ -68,6 +68,10 @@ class Command:
     async def require_secrets(self) -> None:
         """Return if all secrets by which the nodes are switched are known; raises GatewayError."""
         await require_secrets(self.entries)
+
+    async def warn_without_lease(self) -> None:
+        """Tell a user who has no lease now, of a command that goes on without one."""
+        await warn(self.settings, self.name, self.bus)
 
     def locked(self, lock_wait_s: float) -> contextlib.AbstractAsyncContextManager[Locks]:
         """Keep other commands off the nodes; wait for those there for `lock_wait_s` seconds.

@@ -19,6 +19,7 @@ from rhubarbe.node.keys import require_files
 from rhubarbe.node.secrets import lacking_secrets
 from rhubarbe.node.system import LETS_IN_S
 from rhubarbe.operations.command import Command
+from rhubarbe.selector import fold
 
 # What a card may answer to a question; it may say anything to `info`, and `status` is checked.
 QUESTIONS = {"status": (), "usrpstatus": ("usrpon", "usrpoff"), "info": ()}
@@ -35,7 +36,7 @@ class PowerRequest:
 
     `limit` is for the answer of a card where it is asked a question, else for the whole command.
     With `softly`, nodes are shut down over ssh before they are switched off. Nodes that another
-    command works on are waited for `lock_wait_s` seconds.
+    command works on are waited for `lock_wait_s` seconds. What `everything` is, is told first.
     """
 
     verb: str
@@ -43,6 +44,7 @@ class PowerRequest:
     limit: float | None = None
     softly: bool = False
     lock_wait_s: float = 0.0
+    everything: bool = False
 
 
 async def power(
@@ -55,9 +57,16 @@ async def power(
     limit = answer + BUSY_S if asks else _limit(request, settings, doors)
     command = Command(request.verb, request.entries, limit, doors, bus)
     command.begin()
-    if asks:
-        await lacking_secrets(request.entries)  # who lacks one is told of with what is asked
-    await (_run if asks else _order)(request, command)
+    if request.everything:
+        numbers = fold(entry.number for entry in request.entries)
+        command.notice(f"{request.verb} to everything: nodes {numbers}, with their USRPs")
+    await (_ask if asks else _order)(request, command)
+
+
+async def _ask(request: PowerRequest, command: Command) -> None:
+    await command.warn_without_lease()
+    await lacking_secrets(request.entries)  # who lacks one is told of with what is asked
+    await _run(request, command)
 
 
 async def _order(request: PowerRequest, command: Command) -> None:

@@ -98,6 +98,7 @@ async def tell_images(
     whole = 2 * limit * turns + BUSY_S
     command = Command("status", entries, whole, doors or Doors(settings), bus)
     command.begin()
+    await command.warn_without_lease()
     await require_files(settings.networking)
     notices: list[str] = []
     history = History(command.state_dir)

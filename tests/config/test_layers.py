@@ -303,6 +303,39 @@ def test_a_site_that_asks_for_leases_asks_all_its_users(site):
     assert site.load().leases.backend == "none"
 
 
+PRIVILEGED = "[accounts]\nprivileged = root, guest\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root writes files of root's")
+def test_who_is_privileged_only_root_can_say(site):
+    etc = site.write("etc", PRIVILEGED)
+    assert site.load().accounts.privileged == ("root", "guest")
+    for layer in ("home", "here"):
+        site.write(layer, "[accounts]\nprivileged = eve\nprivileged.faraday = eve\n")
+    settings = site.load()
+    assert settings.accounts.privileged == ("root", "guest")
+    assert settings.origins["accounts", "privileged"] == str(etc)
+    assert [notice.partition(": ")[0] for notice in settings.notices] == [
+        str(site.files[layer]) for layer in ("home", "here")
+    ]
+    assert "[accounts] privileged, [accounts] privileged.faraday (counts only" in settings.notices[0]
+    site.write("local", "[accounts]\nprivileged.faraday = ada grace\n")
+    assert site.load().accounts.privileged == ("ada", "grace")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root writes files of root's")
+@pytest.mark.parametrize("spoil", ["owner", "group"])
+def test_in_a_file_that_others_could_write_nobody_is_privileged(site, spoil, monkeypatch):
+    etc = site.write("etc", PRIVILEGED + "[networking]\nbandwidth = 7\n")
+    if spoil == "group":
+        etc.chmod(0o660)
+    else:
+        os.chown(etc, 4001, -1)
+        monkeypatch.setattr(os, "getuid", lambda: 4001)
+    settings = site.load()
+    assert (settings.accounts.privileged, settings.networking.bandwidth) == ((), 7)
+
+
 def drive(site, number=7, disk=""):
     return site.load().for_node(number, f"fit{number:02d}", disk).frisbee.hard_drive
 

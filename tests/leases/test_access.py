@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +15,7 @@ from rhubarbe.config import Settings
 from rhubarbe.config import settings as declared
 from rhubarbe.errors import LeaseError
 from rhubarbe.events import Notice
-from rhubarbe.leases import require, user
+from rhubarbe.leases import access, require, user, warn
 from rhubarbe.leases.user import User, current_user, user_of
 
 ME = user_of(os.getuid())
@@ -41,12 +43,19 @@ def add(store, *periods):
             store.add(now + begins, now + ends, ME)
 
 
-async def asked(settings, seconds=300.0):
+async def look(settings, bus):
+    await warn(settings, "status", bus)
+
+
+async def asked(settings, seconds=300.0, call=None):
     """Return what was said to who may go on."""
     bus = Bus()
     events = bus.subscribe()
     try:
-        await require(settings, "load", seconds, bus)
+        if call is None:
+            await require(settings, "load", seconds, bus)
+        else:
+            await call(settings, bus)
     finally:
         bus.close()
     return [event.text async for event in events if isinstance(event, Notice)]
@@ -61,6 +70,49 @@ async def test_without_a_lease_one_line_refuses(settings, store):
     add(store, (-7200, -3600), (3600, 7200))
     with pytest.raises(LeaseError, match="load needs one: nothing was touched"):
         await asked(settings)
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_whom_root_has_named_needs_no_lease(settings):
+    accounts = declared.AccountsSettings(privileged=("somebody", ME.name))
+    told = await asked(replace(settings, accounts=accounts))
+    assert told == [f"no lease is asked for: {ME.name} may load at any time"]
+    with pytest.raises(LeaseError):
+        await asked(replace(settings, accounts=declared.AccountsSettings(privileged=("some",))))
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_who_only_looks_is_warned(settings, store):
+    (told,) = await asked(settings, call=look)
+    assert told == f"{ME.name} has no lease now (the testbed is free); status needs none"
+    add(store, (-60, 1))
+    assert await asked(settings, call=look) == []
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_who_only_looks_is_not_held_up_by_a_service_that_is_silent(settings, monkeypatch):
+    monkeypatch.setattr(access, "WARNED_WITHIN_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        remote = replace(
+            settings,
+            leases=declared.LeasesSettings(backend="r2labapi", timeout=60.0),
+            r2labapi=declared.R2labapiSettings(url=url, resource_name="testbed"),
+        )
+        told = await asked(remote, call=look)
+    assert told == ["whether you have a lease is not known: no answer in 0.05 s"]
+
+
+@pytest.mark.usefixtures("no_root")
+async def test_who_only_looks_is_not_refused_where_leases_cannot_be_read(settings, tmp_path):
+    (tmp_path / "state").write_text("no directory")
+    (told,) = await asked(settings, call=look)
+    assert told.startswith("whether you have a lease is not known: ")
+
+
+async def test_root_who_only_looks_is_told_nothing(settings, monkeypatch):
+    monkeypatch.setattr(user, "current_user", lambda: User(0, "root"))
+    assert await asked(settings, call=look) == []
 
 
 @pytest.mark.usefixtures("no_root")

@@ -3,7 +3,7 @@
 import pytest
 
 from rhubarbe.errors import CardError, CommandFailed, GatewayError, Refused, Unreachable
-from rhubarbe.events import NodeAnswered, Phase, Started
+from rhubarbe.events import NodeAnswered, Notice, Phase, Started
 from rhubarbe.gateway.state.locks import hold
 from rhubarbe.operations.power import PowerRequest, power
 
@@ -44,6 +44,13 @@ async def test_a_question_is_answered_by_all_and_noted_nowhere(testbed, telling,
     assert texts(await telling(verb)) == said
     assert testbed.finished.good == "1-3"
     assert testbed.noted(verb) == {}
+
+
+async def test_what_everything_is_is_told_before_anything_is_touched(testbed, telling):
+    await telling("bye", everything=True)
+    first = testbed.told[1]
+    assert first == Notice(text="bye to everything: nodes 1-3, with their USRPs")
+    assert testbed.second.orders == ["off", "usrpoff"]
 
 
 async def test_a_question_may_be_asked_while_another_command_works(testbed, telling):

@@ -106,7 +106,8 @@ def test_without_a_lease_nothing_is_touched(gateway, somebody):
 
 def test_with_a_lease_it_runs(gateway, somebody):
     testbed = gateway.testbed
-    assert gateway.run(somebody, "rhubarbe-status", "1-2")[0] == 0
+    code, told = gateway.run(somebody, "rhubarbe-status", "1-2")
+    assert (code, told.count("has no lease now")) == (0, 1)
     assert gateway.run(somebody, "rhubarbe-book", "now", "+2m")[0] == 0
     code, told = gateway.run(somebody, "rhubarbe-load", "1-2")
     assert code == 0, told
