@@ -1,4 +1,4 @@
-"""List the images of the repository, and of the current directory.
+"""List the images of the repository, and of the current directory; or remove some.
 
 One line an image: date, size, name, aliases, and `not sealed` where damage could go unnoticed.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rhubarbe.cli.arguments import example, read_settings
+from rhubarbe.config.settings import FrisbeeSettings
 from rhubarbe.errors import ImageError
 from rhubarbe.ndz.mark import image_id
 from rhubarbe.repository import Image, OpenImage, Stamp, ancestors, list_images, provenance
@@ -53,6 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read each image whole; exit code 1 where one is damaged; tell also what should be"
         " one machine's own, such as ssh host keys",
     )
+    parser.add_argument(
+        "--remove",
+        action="store_true",
+        help="remove the images, or links to images, of these whole names, and nothing where one of"
+        " them is in use or may not be removed; also partial images that have expired"
+        " (partial_lifetime in [frisbee])",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --remove: only say what would be removed"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
     parser.add_argument(
         "words", nargs="*", metavar="WORD", help="only images with one of these in a name"
@@ -61,7 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the images, a directory after the other; return 1 where one is damaged."""
-    repository = read_settings().frisbee.images_dir
+    settings = read_settings().frisbee
+    if arguments.remove or arguments.dry_run:
+        return _remove(arguments, settings)
+    repository = settings.images_dir
     found = {repository: _chosen(repository, arguments)}
     here = Path.cwd()
     if (
@@ -82,6 +96,26 @@ def run(arguments: argparse.Namespace) -> int:
                 if arguments.check:
                     code |= _check(opened)
     return code
+
+
+def _remove(arguments: argparse.Namespace, settings: FrisbeeSettings) -> int:
+    """Say and do what is to be removed, once it is known that all can be; raises ImageError."""
+    from rhubarbe.repository.removing import expire_partials, plan_removal
+
+    if arguments.json or arguments.check or arguments.long or not arguments.remove:
+        raise ImageError(
+            "--dry-run goes with --remove, which lists nothing: no -l, --check, --json"
+        )
+    repository, only_tell = settings.images_dir, arguments.dry_run
+    would = "would " if only_tell else ""
+    for step in plan_removal(arguments.words, repository, settings.default_image):
+        print(f"{would}{sanitise(step.words)}", flush=True)
+        if not only_tell:
+            step.do()
+    for place in dict.fromkeys((Path.cwd(), repository)):
+        for line in expire_partials(place, settings.partial_lifetime, only_tell=only_tell):
+            print(f"{would}{sanitise(line)}")
+    return 0
 
 
 def _chosen(directory: Path, arguments: argparse.Namespace) -> list[Image]:

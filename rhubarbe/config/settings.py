@@ -127,6 +127,7 @@ CHECKING = ValueKind(" or ".join(CHECKINGS), _checking)
 FLAG = ValueKind("yes or no", _flag)
 COUNT = ValueKind("a whole number from 1 on", _at_least(1, int))
 SECONDS = ValueKind("a number of seconds from 0 on", _at_least(0, float))
+DAYS = ValueKind("a number of days from 0 on", _at_least(0, float))
 PORT = ValueKind("a port from 1 to 65535", _port)
 GROUPS = ValueKind("a multicast address with one *, such as 234.5.6.*", _with_star)
 ENGINE = ValueKind(f"one of {', '.join(EngineName)}", EngineName)
@@ -298,6 +299,13 @@ class FrisbeeSettings(Section):
     )
     images_dir: Path = setting(PATH, Path("/var/lib/rhubarbe-images"), "the repository of images")
     default_image: str = setting(WORD, "default.ndz", "what load takes without -i")
+    partial_lifetime: float = setting(
+        DAYS,
+        14.0,
+        "for how many days an image that was cut short is kept for its owner: after that, a save"
+        " into its directory or rhubarbe-images --remove removes it, unless somebody has it open;"
+        " 0: for ever",
+    )
     verify: bool = setting(
         FLAG,
         False,  # noqa: FBT003 - a default

@@ -60,7 +60,7 @@ async def load(
     The image is checked to its last chunk first, or was once, and is the same file since; what was
     checked is what is served.
     """
-    with OpenImage(request.image) as image:
+    with OpenImage(request.image, keeps=True) as image:
         command = Command("load", request.entries, request.limit, doors or Doors(settings), bus)
         command.begin()
         await command.require_lease()

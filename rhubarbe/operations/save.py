@@ -1,6 +1,7 @@
 """Save: read one node's disk back into an image on the gateway."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,20 +9,23 @@ from pathlib import Path
 from rhubarbe import dialogue
 from rhubarbe.bus import Bus
 from rhubarbe.concurrency.alarm import unless
-from rhubarbe.concurrency.threads import to_the_end
+from rhubarbe.concurrency.threads import in_passing, to_the_end
 from rhubarbe.config import Settings
-from rhubarbe.disks import NONE
-from rhubarbe.errors import ImageError, NodeError, why
+from rhubarbe.disks import NONE, NodeDisk
+from rhubarbe.errors import GatewayError, ImageError, NodeError, why
 from rhubarbe.events import CollectorReady, ImageSaved, Phase, Progress
+from rhubarbe.gateway.checks.space import free_space
 from rhubarbe.gateway.services.collector import Collector, collect
 from rhubarbe.inventory import Entry
+from rhubarbe.ndz.header import CHUNK
 from rhubarbe.node import Doors, Node
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.workplace import Workplace, workplace
 from rhubarbe.repository import partial_path
 from rhubarbe.repository.own import own_things
+from rhubarbe.repository.removing import expire_partials
 from rhubarbe.repository.sectors import Deadline
-from rhubarbe.text import BYTES, sanitise
+from rhubarbe.text import BYTES, sanitise, size_of
 
 SHORTENED = (
     "the comment is kept without its control characters,"
@@ -29,6 +33,8 @@ SHORTENED = (
 )
 # Seconds for looking into the image, since the node is reset only after that.
 LOOKS_WITHIN_S = 10.0
+# How much larger than the disk an image of it may be, where nothing on it can be compressed.
+LARGEST_IMAGE = 1.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,7 @@ async def save(
     if not request.is_comment_whole:
         command.notice(SHORTENED)
     progress = _DiskProgress(request.entry.name, bus)
+    await _expire_partials(request, command)
     async with (
         workplace(command, resets=request.resets, lock_wait_s=request.lock_wait_s) as place,
         collect(
@@ -86,9 +93,34 @@ async def save(
             on_refusal=command.notice,
         ) as collector,
     ):
+        free = await _require_space(request)
         path = str(collector.partial)
         bus.report(CollectorReady(address=collector.address, port=collector.port, path=path))
-        await place.run(_Save(place, request, collector, progress).run, [place.tell_progress])
+        job = _Save(place, request, collector, progress, free).run
+        await place.run(job, [place.tell_progress])
+
+
+async def _expire_partials(request: SaveRequest, command: Command) -> None:
+    """Remove what older saves of ours have left in the directory, and tell of it."""
+    days = command.settings.frisbee.partial_lifetime
+    with contextlib.suppress(TimeoutError):  # the disk is asked again, by who makes the image
+        for line in await in_passing(LOOKS_WITHIN_S, expire_partials, request.image.parent, days):
+            command.notice(sanitise(line))
+
+
+async def _require_space(request: SaveRequest) -> int | None:
+    """Return how large the image may become, if that is known; raises GatewayError for nothing."""
+    directory = request.image.parent
+    try:
+        free = await in_passing(LOOKS_WITHIN_S, free_space, directory)
+    except (OSError, TimeoutError) as error:
+        raise GatewayError(f"{directory}: {why(error)}") from error
+    if free is not None and free < CHUNK:
+        raise GatewayError(
+            f"{directory}: there is room for {size_of(free)}, and the smallest image takes"
+            f" {size_of(CHUNK)}: nothing was touched"
+        )
+    return free
 
 
 class _DiskProgress:
@@ -113,11 +145,12 @@ class _Save:
     request: SaveRequest
     collector: Collector
     progress: _DiskProgress
+    free: int | None
 
     async def run(self, node: Node) -> None:
         """Bring the node into the ramdisk, stamp and read its disk, reset it onto its disk."""
         await self.place.into_ramdisk(node)
-        await node.ramdisk.find_disk(to_write=False)
+        self._measure(node, await node.ramdisk.find_disk(to_write=False))
         await self._stamp(node)
         async with node.enter(Phase.IMAGE):
             try:
@@ -130,6 +163,15 @@ class _Save:
         await self._tell_own_things()
         if self.place.resets:
             await node.power.reboot(Phase.BOOT)
+
+    def _measure(self, node: Node, disk: NodeDisk) -> None:
+        """Tell where an image of all that is on the disk would have no room: it may be smaller."""
+        most = int((disk.size or 0) * LARGEST_IMAGE)
+        if self.free is not None and self.free < most:
+            self.place.command.notice(
+                f"{self.request.image.parent}: there is room for {size_of(self.free)}, and the"
+                f" image of {node.name}'s disk, which has {size_of(disk.size or 0)}, may not fit"
+            )
 
     async def _transfer(self, node: Node) -> int:
         transcript, collector = self.progress.transcript, self.collector

@@ -10,6 +10,7 @@ from rhubarbe.errors import ImageError, why
 from rhubarbe.ndz.mark import edition
 from rhubarbe.repository.checking import check_image
 from rhubarbe.shared.directory import Directory, StrPath, path_of
+from rhubarbe.shared.in_use import say_in_use
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.placing import forget
 from rhubarbe.shared.trust import Distrust
@@ -24,10 +25,14 @@ OPENED_WITHIN_S = 10.0
 class OpenImage:
     """An image, opened at its first use; a context manager, which closes it."""
 
-    def __init__(self, path: StrPath, *, follows: bool = True) -> None:
-        """Speak of it as `path`; once it is open, as what that leads to, if it `follows`."""
+    def __init__(self, path: StrPath, *, follows: bool = True, keeps: bool = False) -> None:
+        """Speak of it as `path`; once it is open, as what that leads to, if it `follows`.
+
+        Where it `keeps` the image, nobody removes that by a command of ours meanwhile.
+        """
         self._path = os.fspath(path)
         self._follows = follows
+        self._keeps = keeps
         self._directory: Directory | None = None
         self._name = ""
         self._descriptor = -1
@@ -65,6 +70,8 @@ class OpenImage:
         except BaseException:
             directory.close()
             raise
+        if self._keeps:
+            say_in_use(self._descriptor)
         self._directory, self._name = directory, name
         self._path = directory.where(name)
 

@@ -84,7 +84,6 @@ def test_what_has_no_effect_is_told_by_each_command_that_reads_it(site, capsys):
     assert main(["rhubarbe-config", "frisbee"]) == 0
     shown = capsys.readouterr()
     assert shown.err == (
-        f"{conf}: without effect:"
-        " [frisbee] netcat_style (a save runs no netcat on the gateway)\n"
+        f"{conf}: without effect: [frisbee] netcat_style (a save runs no netcat on the gateway)\n"
     )
     assert "netcat_style" not in shown.out

@@ -318,7 +318,9 @@ def test_who_is_privileged_only_root_can_say(site):
     assert [notice.partition(": ")[0] for notice in settings.notices] == [
         str(site.files[layer]) for layer in ("home", "here")
     ]
-    assert "[accounts] privileged, [accounts] privileged.faraday (counts only" in settings.notices[0]
+    assert (
+        "[accounts] privileged, [accounts] privileged.faraday (counts only" in settings.notices[0]
+    )
     site.write("local", "[accounts]\nprivileged.faraday = ada grace\n")
     assert site.load().accounts.privileged == ("ada", "grace")
 

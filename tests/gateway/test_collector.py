@@ -327,6 +327,7 @@ async def test_a_full_disk_is_told_while_the_image_comes(
         monkeypatch.undo()
     assert str(partial) in says
     assert "No space left on device" in says
+    assert not partial.exists()
 
 
 async def test_bytes_that_cannot_be_synced_are_no_image(open_collector, image, monkeypatch):

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -191,6 +192,39 @@ async def test_strangers_are_turned_away_and_told(testbed, saved, saving):
     (failed,) = testbed.of(NodeFailed)
     assert words in failed.reason
     assert not saved.exists()
+
+
+async def test_where_no_image_has_room_nothing_is_touched(testbed, saved, saving, monkeypatch):
+    monkeypatch.setattr(save_module, "free_space", lambda _: (1 << 20) - 1)
+    with pytest.raises(GatewayError, match=r"and the smallest image takes 1 MiB: nothing was"):
+        await saving()
+    assert testbed.first.orders == partials(testbed) == []
+
+
+@pytest.mark.parametrize(("free", "is_told"), [(1 << 30, True), (2 << 30, False), (None, False)])
+async def test_where_the_image_of_a_full_disk_has_no_room_that_is_told(
+    testbed, saved, saving, monkeypatch, free, is_told
+):
+    monkeypatch.setattr(save_module, "free_space", lambda _: free)
+    testbed.first.disk_size = 1 << 30
+    await testbed.run(saving())
+    said = [event.text for event in testbed.of(Notice) if "may not fit" in event.text]
+    words = (
+        f"{testbed.directory}: there is room for 1 GiB, and the image of fit01's disk, which has"
+        " 1 GiB, may not fit"
+    )
+    assert said == [words] * is_told
+    assert saved.exists()
+
+
+async def test_what_older_saves_have_left_goes_and_is_told(testbed, saved, saving, monkeypatch):
+    now = time.time()
+    cut = testbed.directory / "other.ndz.partial"
+    cut.touch()
+    monkeypatch.setattr(time, "time", lambda: now + 15 * 86400)
+    await testbed.run(saving())
+    assert any(f"remove {cut} (0 bytes), cut short" in event.text for event in testbed.of(Notice))
+    assert partials(testbed) == []
 
 
 async def test_a_node_that_another_command_works_on_is_not_touched(testbed, saved, saving):

@@ -4,12 +4,13 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from emulated import Place, start_testbed
+from emulated import Place, start_testbed, wait_for_event
 from golden import assert_golden, transcript, without_times
 from test_two_users import BECOME_NOBODY
 
@@ -86,6 +87,35 @@ def test_the_same_for_programs(site):
     assert mine["id"] != sample["id"]
     told = json.loads(site.run("rhubarbe-images", "--check", "--json", "bad", "sample").stdout)
     assert [("chunk 1" in (each["damage"] or "")) for each in told[0]["images"]] == [True, False]
+
+
+def test_an_image_goes_only_when_no_load_reads_it(site):
+    """The sample is being served; nothing is removed beside it, before it is known to be free."""
+    images = site.directory / "images"
+    for name in ("served", "other"):
+        shutil.copy(images / "sample.ndz", images / f"{name}.ndz")
+    (images / "alias.ndz").symlink_to("served.ndz")
+    process = site.start("rhubarbe-load", "--json", "-i", "alias", "1", stderr=subprocess.DEVNULL)
+    with process:
+        wait_for_event(process, "ImageServed")
+        refused = site.run("rhubarbe-images", "--remove", "other", "served")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert re.fullmatch(
+            rf"rhubarbe-images: {images}/served.ndz: is in use by .*\(pid \d+\).*\n",
+            refused.stderr,
+        )
+        assert str(process.pid) in refused.stderr
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    told = site.run("rhubarbe-images", "--remove", "--dry-run", "other", "served")
+    assert (told.returncode, (images / "served.ndz").exists()) == (0, True)
+    done = site.run("rhubarbe-images", "--remove", "other", "served")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [f"would {line}" for line in done.stdout.splitlines()] == told.stdout.splitlines()
+    assert re.search(
+        r"remove .*/served.ndz \(.* MiB\), and alias.ndz, which lead to it", done.stdout
+    )
+    assert not {"served.ndz", "other.ndz", "alias.ndz"} & {path.name for path in images.iterdir()}
 
 
 def test_resolve(site):

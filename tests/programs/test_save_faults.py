@@ -112,6 +112,8 @@ def test_a_full_disk(site, tmp_path):
         assert not (tmp_path / "mine.ndz").exists()
         assert_failed(site, saved.returncode, saved.stdout, "mine.ndz.partial: the image cannot be")
         assert "cannot be written: No space left on device" in saved.stdout
+        assert "may not fit" in saved.stdout
+        assert list(tmp_path.iterdir()) == []
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 

@@ -8,6 +8,7 @@ all is synced. Disk and checking work is done in threads.
 
 import asyncio
 import contextlib
+import errno
 import hmac
 import os
 import secrets
@@ -33,6 +34,7 @@ SECRET_BYTES = 16
 # nobody keeps the node out by holding many open.
 PRESENTED_WITHIN_S = 10.0
 MOST_GUESTS = 64
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def _create(partial: Path) -> Partial:
@@ -77,6 +79,7 @@ class Collector:
         self._file: Partial | None = None
         self._checker = ImageChecker()
         self._received = 0
+        self._has_room = True
         self._storing = threading.Lock()
         self._guests: list[asyncio.StreamWriter] = []
         self._writer: asyncio.StreamWriter | None = None
@@ -112,6 +115,7 @@ class Collector:
         try:
             await self._receive(reader)
         except (OSError, NdzError, NodeError) as error:
+            self._has_room = getattr(error, "errno", None) not in _NO_ROOM
             self._end(error)
         except BaseException:  # cancelled, or a fault of ours: whoever waits is told of the end
             self._end(NodeError("the collector was ended"))
@@ -270,7 +274,7 @@ class Collector:
         self._open_file.withdraw(name)
 
     async def close(self) -> None:
-        """Close connection and file; an empty partial file is worth nothing, and goes."""
+        """Close connection and file; an empty partial file goes, and one that fills the disk."""
         for writer in [*self._guests, *([self._writer] if self._writer else [])]:
             writer.transport.abort()
         await to_the_end(self._close_file)
@@ -280,7 +284,7 @@ class Collector:
             file, self._file = self._file, None
         if file is not None:
             with file:
-                if self._received == 0:
+                if self._received == 0 or not self._has_room:
                     file.forget()
 
 
