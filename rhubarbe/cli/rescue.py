@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import Self
 
 from rhubarbe.cli.arguments import (
     EXIT_CODES,
@@ -23,11 +25,12 @@ from rhubarbe.cli.arguments import (
 )
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config import Settings
-from rhubarbe.errors import GatewayError
-from rhubarbe.inventory import Entry
-from rhubarbe.shared.trust import name_of
+from rhubarbe.errors import GatewayError, why
+from rhubarbe.inventory import Entry, Inventory
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.trust import Distrust, name_of
 from rhubarbe.text import sanitise
-from rhubarbe.transports.netboot import netboot_of
+from rhubarbe.transports.netboot import Link, Seen, link_places, netboot_of
 
 LOOKED_AT_WITHIN_S = 10.0
 EPILOG = example("rhubarbe-rescue 7 && telnet fit07", SELECTION, EXIT_CODES)
@@ -56,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings()
     inventory = read_inventory(settings)
     if arguments.list and not arguments.nodes and not arguments.all_nodes:
-        return _list(list(inventory), settings, as_json=arguments.json)
+        return _list(list(inventory), inventory, settings, as_json=arguments.json)
     entries = selected_entries(settings, inventory, arguments.nodes, all_nodes=arguments.all_nodes)
     if arguments.list:
-        return _list(entries, settings, as_json=arguments.json)
+        return _list(entries, inventory, settings, as_json=arguments.json)
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.gateway.checks.limits import require_room
@@ -88,27 +91,73 @@ class _Link:
     entry: str
     since: str
     user: str
+    path: Path
+
+    @classmethod
+    def of(cls, node: str, path: Path, seen: Seen) -> Self:
+        """Return what is to be told of a link that was seen."""
+        since = datetime.fromtimestamp(seen.since).astimezone()
+        return cls(node, seen.entry, f"{since:%Y-%m-%d %H:%M}", name_of(seen.uid), path)
 
     def __str__(self) -> str:
         return sanitise(f"{self.node}: boots {self.entry} since {self.since}, by {self.user}")
 
 
-def _list(entries: Sequence[Entry], settings: Settings, *, as_json: bool) -> int:
-    links = [link for entry in entries for link in _links(entry, settings)]
+def _list(
+    entries: Sequence[Entry], inventory: Inventory, settings: Settings, *, as_json: bool
+) -> int:
+    """Tell of the links of these nodes, and, if those are all, of links that are no node's."""
+    found = list(_links(entries, settings))
+    found += _others(entries, inventory, settings, {link.path for link in found})
     if as_json:
-        print(json.dumps([asdict(link) for link in links], indent=2))
+        hidden = ("path",)
+        shown = [{k: v for k, v in asdict(link).items() if k not in hidden} for link in found]
+        print(json.dumps(shown, indent=2))
     else:
-        print("\n".join(map(str, links)) or "no node boots the ramdisk")
+        print("\n".join(map(str, found)) or "no node boots the ramdisk")
     return 0
 
 
-def _links(entry: Entry, settings: Settings) -> Iterator[_Link]:
-    netboot = netboot_of(entry, settings.for_node(entry.number, entry.name))
-    for link in netboot.links:
-        try:
-            seen = within(LOOKED_AT_WITHIN_S, link.seen)
-        except TimeoutError as error:
-            raise GatewayError(f"{link.path}: {error}") from error
-        if seen is not None:
-            since = datetime.fromtimestamp(seen.since).astimezone()
-            yield _Link(entry.name, seen.entry, f"{since:%Y-%m-%d %H:%M}", name_of(seen.uid))
+def _links(entries: Sequence[Entry], settings: Settings) -> Iterator[_Link]:
+    for entry in entries:
+        netboot = netboot_of(entry, settings.for_node(entry.number, entry.name))
+        for link in netboot.links:
+            if seen := _looked_at(link):
+                yield _Link.of(entry.name, link.path, seen)
+
+
+def _others(
+    entries: Sequence[Entry], inventory: Inventory, settings: Settings, told: set[Path]
+) -> Iterator[_Link]:
+    """Yield the links that other programs made, for nodes of another kind, or for no node."""
+    nodes = {entry.control.mac.lower().replace(":", "-"): entry.name for entry in inventory}
+    wanted = {entry.name for entry in entries}
+    for directory, pattern in link_places(inventory, settings):
+        for name in _names_in(directory):
+            path = directory / name
+            if path in told or not pattern.fullmatch(name):
+                continue
+            node = next((nodes[mac] for mac in nodes if mac in name), "")
+            if node in wanted or (not node and len(wanted) == len(nodes)):
+                seen = _looked_at(Link(path, "", pattern, ""))
+                if seen and not seen.entry.startswith(name):
+                    yield _Link.of(node or f"{path}, of no node", path, seen)
+
+
+def _names_in(directory: Path) -> list[str]:
+    try:
+        with Directory.open(directory, follows=True) as opened:
+            return opened.names()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise GatewayError(f"{directory}: {why(error)}") from error
+
+
+def _looked_at(link: Link) -> Seen | None:
+    try:
+        return within(LOOKED_AT_WITHIN_S, link.seen)
+    except Distrust as error:
+        raise GatewayError(str(error)) from error
+    except (OSError, TimeoutError) as error:
+        raise GatewayError(f"{link.path}: {why(error)}") from error

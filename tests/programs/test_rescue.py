@@ -121,6 +121,32 @@ def test_a_link_that_is_not_ours_is_left_alone(site):
     good(site.run("rhubarbe-rescue", "--reset", "6"))
 
 
+def test_what_others_have_made_is_listed_as_well(site):
+    """By another program, for whatever boots; for a card that was exchanged; by hand, a file."""
+    links = site.directory / "pxelinux.cfg"
+    macs = {
+        node["control"]["hostname"]: node["control"]["mac"].lower().replace(":", "-")
+        for node in json.loads((site.directory / "inventory.json").read_text())
+    }
+    (links / f"01-{macs['fit01']}").symlink_to("memtest")
+    (links / f"01-{macs['fit02']}").write_text("DEFAULT local")
+    (links / "01-02-00-5e-00-00-99").symlink_to("pxefrisbee")
+    (links / "01-02-00-5e-00-00-98").write_text("of the site")
+    try:
+        told = good(site.run("rhubarbe-rescue", "--list"))
+        lines = [line.partition(" since ")[0] for line in told.splitlines()]
+        assert lines == [
+            "fit01: boots memtest",
+            f"fit02: boots 01-{macs['fit02']}, which is no link,",
+            f"{links}/01-02-00-5e-00-00-99, of no node: boots pxefrisbee",
+        ]
+        assert "fit01" not in good(site.run("rhubarbe-rescue", "--list", "2-3"))
+        assert " of no node" not in good(site.run("rhubarbe-rescue", "--list", "2-3"))
+    finally:
+        for path in links.glob("01-*"):
+            path.unlink()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_no_link_stays(site, number):
     process = site.start("rhubarbe-rescue", "--json", "6", stderr=subprocess.DEVNULL)

@@ -8,9 +8,9 @@ from rhubarbe.config import Settings
 from rhubarbe.inventory import Entry
 from rhubarbe.transports.kinds import Kinds
 from rhubarbe.transports.netboot.base import Netboot
-from rhubarbe.transports.netboot.links import Link
+from rhubarbe.transports.netboot.links import Link, Seen
 
-__all__ = ["KINDS", "NETBOOTS", "Link", "Netboot", "link_places", "netboot_of"]
+__all__ = ["KINDS", "NETBOOTS", "Link", "Netboot", "Seen", "link_places", "netboot_of"]
 
 KINDS: dict[str, str] = {
     "pxelinux": "rhubarbe.transports.netboot.pxelinux.Pxelinux",

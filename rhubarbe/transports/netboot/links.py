@@ -6,6 +6,7 @@ the disk.
 """
 
 import contextlib
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,16 +68,17 @@ class Link:
                 directory.unlink(self.path.name)
 
     def seen(self) -> Seen | None:
-        """Return where any link leads, since when and by whom; None where there is none."""
-        try:
-            with self._directory() as directory:
-                entry, status = (
-                    directory.link_at(self.path.name),
-                    directory.status_of(self.path.name),
-                )
-        except OSError:
-            return None
-        return None if entry is None else Seen(entry, status.st_mtime, status.st_uid)
+        """Return where any link leads, since when and by whom; None where nothing is.
+
+        Anything else in its place has the node boot by what is in it.
+        """
+        name = self.path.name
+        with contextlib.suppress(FileNotFoundError), self._directory() as directory:
+            status = directory.status_of(name)
+            is_link = stat.S_ISLNK(status.st_mode)
+            entry = directory.link_at(name) if is_link else f"{name}, which is no link,"
+            return None if entry is None else Seen(entry, status.st_mtime, status.st_uid)
+        return None
 
     def is_there(self) -> bool:
         """Tell whether there is a link, dangling or not, or anything in its place."""
