@@ -44,6 +44,7 @@ class Power:
     ) -> None:
         """Look by `look` where the node answers now."""
         self.name = control.name
+        self.has_usrp = control.has_usrp
         self._control = control
         self._look = look
         self._limits = settings.nodes

@@ -161,6 +161,8 @@ class _Job:
         return self._verb
 
     async def _both_off(self, node: Node) -> str:
+        if not node.power.has_usrp:
+            return await self._off(node)
         try:
             off = await self._off(node)
         except NodeError as error:

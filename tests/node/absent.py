@@ -23,6 +23,7 @@ class Silence:
 
     name = "reboot01"
     patience = 0.0
+    has_usrp = False
     is_by_hand = False
     where = ""
 

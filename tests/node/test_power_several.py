@@ -145,6 +145,15 @@ async def test_an_order_that_one_refuses_is_obeyed_by_the_other():
     assert not outlets[0].has_power
 
 
+async def test_an_order_for_the_usrp_goes_to_who_has_one():
+    outlets = two()
+    outlets[1].has_usrp = True
+    await Inputs(outlets).send("usrpoff")
+    assert [outlet.orders for outlet in outlets] == [[], ["usrpoff"]]
+    assert Inputs(outlets).has_usrp
+    assert not Inputs(outlets[:1]).has_usrp
+
+
 def by_hand(**said):
     return ByHand(ByHandValues(**{"patience": 0.2} | said), 1, SETTINGS.networking)
 

@@ -51,6 +51,8 @@ def typed(text):
 class Control(PowerControl):
     """What switches a node, and its USRP."""
 
+    has_usrp = True
+
     def __init__(self, node):
         self.name = f"reboot{node.entry.number:02}"
         self._node = node

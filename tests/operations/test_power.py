@@ -117,6 +117,13 @@ async def test_where_a_node_stays_on_its_usrp_is_switched_off_all_the_same(testb
     assert testbed.third.control.usrp == "usrpoff"
 
 
+async def test_who_has_no_usrp_is_switched_off_all_the_same(testbed, telling):
+    testbed.second.control.has_usrp = False
+    assert texts(await telling("bye")) == ["off, usrpoff", "off", "off, usrpoff"]
+    assert testbed.second.orders == ["off"]
+    assert testbed.finished.good == "1-3"
+
+
 async def test_a_node_that_is_off_is_not_reset(testbed, telling):
     testbed.second.restart(is_on=False)
     answer = (await telling("reset"))["fit02"]

@@ -39,6 +39,9 @@ class PowerControl(Protocol):
     patience: float = 0.0
     """How many seconds longer than a card it may take until an order is done."""
 
+    has_usrp: bool = False
+    """Whether it also switches a USRP, by `usrpon` and `usrpoff`, and answers `usrpstatus`."""
+
     is_by_hand: bool = False
     """Whether a person does what it is told."""
 

@@ -26,6 +26,7 @@ class Cmc(PowerControl):
     """The power card of one node."""
 
     takes = CmcValues
+    has_usrp = True
 
     def __init__(
         self, values: CmcValues, answers_within: float, networking: NetworkingSettings

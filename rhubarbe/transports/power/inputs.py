@@ -1,7 +1,7 @@
 """All inputs of one node, as one: it is off when all of them are off, and on when all are on."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from rhubarbe.errors import CardError, GatewayError
@@ -21,6 +21,7 @@ class Inputs:
         self.are_several = len(controls) > 1
         self.patience = max(control.patience for control in controls)
         """How many seconds longer than by a card it may take until an order is done."""
+        self.has_usrp = any(control.has_usrp for control in controls)
         self.is_by_hand = any(control.is_by_hand for control in controls)
         """Whether a person has to do what at least one is told."""
         self.where = ", ".join(filter(None, (control.where for control in controls)))
@@ -28,7 +29,7 @@ class Inputs:
 
     async def state(self) -> PowerState:
         """Ask all for the power state; raises CardError."""
-        found = await self._all(*(control.state() for control in self._controls))
+        found = await self._all(self._controls, lambda control: control.state())
         self._seen = dict(zip(self._controls, found, strict=True))
         states = set(found)
         if len(states) == 1:
@@ -37,18 +38,19 @@ class Inputs:
 
     async def send(self, order: str) -> None:
         """Send an order to all; raises CardError once all have answered, if one does not accept."""
-        await self._all(*(control.send(order) for control in self._controls))
+        await self._all(self._who(order), lambda control: control.send(order))
 
     async def ask(self, question: str) -> str:
         """Return the answer to `status`, or to another question; raises CardError."""
         if question == "status":
             state = await self.state()
             return f"{state} ({self._parts()})" if state is PowerState.PARTLY else str(state)
-        told = await self._all(*(control.ask(question) for control in self._controls))
+        asked = self._who(question)
+        told = await self._all(asked, lambda control: control.ask(question))
         answers = list(map(mask, told))  # who is told a password may repeat it
-        if not self.are_several:
+        if len(asked) == 1:
             return answers[0]
-        pairs = zip(self._controls, answers, strict=True)
+        pairs = zip(asked, answers, strict=True)
         return ", ".join(f"{control.name}: {answer}" for control, answer in pairs)
 
     async def complaints(self) -> list[str]:
@@ -72,11 +74,20 @@ class Inputs:
     def _parts(self) -> str:
         return ", ".join(f"{control.name} {seen}" for control, seen in self._seen.items())
 
-    async def _all(self, *calls: Awaitable[Result]) -> list[Result]:
-        """Return what all answer; raises what is raised, once all have ended."""
-        found = await asyncio.gather(*calls, return_exceptions=True)
+    def _who(self, verb: str) -> Sequence[PowerControl]:
+        """Return those whom a verb is for: where it is of a USRP, those that have one, if any."""
+        for_usrp = self.has_usrp and verb.startswith("usrp")
+        return [each for each in self._controls if each.has_usrp or not for_usrp]
+
+    async def _all(
+        self,
+        controls: Sequence[PowerControl],
+        call: Callable[[PowerControl], Awaitable[Result]],
+    ) -> list[Result]:
+        """Return what these answer to a call; raises what is raised, once all have ended."""
+        found = await asyncio.gather(*map(call, controls), return_exceptions=True)
         results: list[Result] = []
-        for control, each in zip(self._controls, found, strict=True):
+        for control, each in zip(controls, found, strict=True):
             if isinstance(each, CardError):
                 raise CardError(str(each), control.name) from each
             if isinstance(each, BaseException):
