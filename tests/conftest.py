@@ -45,9 +45,11 @@ def _signals_are_handled_as_before():
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_hidden(monkeypatch):
+def _nothing_is_hidden():
     """Forget which secrets tests before told: their words may be in what this one expects."""
-    monkeypatch.setattr(text, "_hidden", set())
+    before, text._hidden = text._hidden, set()
+    yield
+    text._hidden = before
 
 
 GETENT = """#!/bin/sh

@@ -528,7 +528,7 @@ def test_an_inventory_may_be_yaml(tmp_path, name):
         "52:54:00:12:34:56",
         "/dev/sdb",
     )
-    assert first.power.said == {"address": "10.0.1.1", "port": 8080}
+    assert first.power[0].said == {"address": "10.0.1.1", "port": 8080}
     assert (first.cmc.mac, second.cmc.mac) == ("02:00:00:00:01:01", "")
     assert (second.control.mac, second.data) == ("52:54:00:12:34:57", None)
 

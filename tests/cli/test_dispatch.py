@@ -327,7 +327,7 @@ DEAR = (*HEAVY, "asyncio", "sqlite3", "ssl", "subprocess")
         ("config", ""),
         ("config --template", ""),
         ("inventory", ""),
-        ("inventory --check", ""),
+        ("inventory --check", "asyncio ssl subprocess"),
         ("inventory --template", ""),
         ("images", ""),
         ("images --long", ""),

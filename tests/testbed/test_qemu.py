@@ -137,7 +137,7 @@ async def test_a_machine_that_never_returns(place):
 
 
 def test_commas_in_paths_are_told_apart_from_those_of_options(place):
-    words = chassis(place, serial=Path("/a,b/c.log")).command()
+    words = chassis(place, serial=Path("/a,b/c.log")).command(by_network=True)
     assert "file,id=serial,path=/a,,b/c.log,append=on" in words
     assert "tcg,thread=multi,tb-size=64" in words
 

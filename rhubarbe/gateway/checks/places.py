@@ -11,7 +11,7 @@ from rhubarbe.errors import why
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.state import SHARED, user_in
 from rhubarbe.shared.trust import Distrust, is_ours, name_of, replaceable
-from rhubarbe.transports.netboot import KINDS, NETBOOTS
+from rhubarbe.transports.netboot import CONFIGURED, KINDS, NETBOOTS
 
 # For a directory in which a group may remove each other's dead links; it passes its group on.
 FOR_A_GROUP = 0o2775
@@ -42,7 +42,7 @@ def _link_places(settings: Settings) -> dict[Path, str]:
         for directory, _ in NETBOOTS.named(kind).places(settings)
     }
     places: dict[Path, str] = {}
-    for kind in KINDS:
+    for kind in CONFIGURED:
         for directory, _ in NETBOOTS.named(kind).places(settings):
             if directory in used:
                 places.setdefault(directory, kind)

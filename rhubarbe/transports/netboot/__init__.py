@@ -10,7 +10,16 @@ from rhubarbe.transports.kinds import Kinds
 from rhubarbe.transports.netboot.base import Netboot
 from rhubarbe.transports.netboot.links import Link, Seen
 
-__all__ = ["KINDS", "NETBOOTS", "Link", "Netboot", "Seen", "link_places", "netboot_of"]
+__all__ = [
+    "CONFIGURED",
+    "KINDS",
+    "NETBOOTS",
+    "Link",
+    "Netboot",
+    "Seen",
+    "link_places",
+    "netboot_of",
+]
 
 KINDS: dict[str, str] = {
     "pxelinux": "rhubarbe.transports.netboot.pxelinux.Pxelinux",
@@ -21,6 +30,9 @@ KINDS: dict[str, str] = {
 }
 
 NETBOOTS: Kinds[Netboot] = Kinds("netboot", KINDS)
+
+# Those whose links have a directory that the configuration names.
+CONFIGURED = ("pxelinux", "grub", "ipxe")
 
 
 def netboot_of(entry: Entry, settings: Settings) -> Netboot:
@@ -37,7 +49,7 @@ def link_places(
 
     Among them are those of the configuration, whichever kinds these nodes have now.
     """
-    places = [place for kind in KINDS for place in NETBOOTS.named(kind).places(settings)]
+    places = [place for kind in CONFIGURED for place in NETBOOTS.named(kind).places(settings)]
     for entry in entries:
         own = settings.for_node(entry.number, entry.name)
         places += [(link.path.parent, link.names) for link in netboot_of(entry, own).links]
