@@ -55,6 +55,15 @@ class Secret:
         if self.kept is Kept.TEXT:
             hide(self.words[0])
             return self.words[0]
+        if self._answer is None:
+            await self._ask()
+        if isinstance(self._answer, str):
+            hide(self._answer)
+            return self._answer
+        raise GatewayError(str(self._answer)) from self._answer
+
+    async def _ask(self) -> None:
+        """Ask for it, unless somebody else does, who is waited for."""
         import asyncio
 
         from rhubarbe.config.revealing import found
@@ -66,10 +75,6 @@ class Secret:
                     self._answer = await found(self.kept, self.words)
                 except GatewayError as error:
                     self._answer = error
-        if isinstance(self._answer, GatewayError):
-            raise GatewayError(str(self._answer)) from self._answer
-        hide(self._answer)
-        return self._answer
 
     @property
     def is_plain(self) -> bool:
