@@ -155,11 +155,18 @@ def find_image_here(wanted: str, repository: Path) -> Path:
     return found
 
 
-def read_settings() -> Settings:
-    """Read the configuration that this process sees; tell what in it has no effect."""
+def read_settings(*, always: bool = False) -> Settings:
+    """Read the configuration that this process sees; tell a user once what has no effect in it.
+
+    Or `always`, for who wants to know.
+    """
     settings = load_settings(os.environ)
-    for notice in settings.notices:
-        complain(notice)
+    if settings.notices:
+        from rhubarbe.cli.told import is_news  # most sites have nothing to be told
+
+        for notice in settings.notices:
+            if is_news(notice) or always:
+                complain(notice)
     return settings
 
 

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.template:
         print(template(), end="")
         return 0
-    settings = read_settings()
+    settings = read_settings(always=True)
     if arguments.check_state:
         return _check_state(settings)
     for name in arguments.sections or SECTIONS:

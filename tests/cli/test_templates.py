@@ -1,5 +1,6 @@
 """What a site starts from, and whether it got it right: templates, and the inventory's check."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,12 +79,57 @@ def test_a_template_of_phones_is_refused(capsys):
     assert capsys.readouterr().err.endswith("error: argument -p: phones are left out\n")
 
 
-def test_what_has_no_effect_is_told_by_each_command_that_reads_it(site, capsys):
+@pytest.fixture
+def notice(site):
+    """Have a key in the configuration that has no effect; return the line on it."""
     conf = site / "site.conf"
     conf.write_text(conf.read_text() + "[frisbee]\nnetcat_style = fedora\n")
-    assert main(["rhubarbe-config", "frisbee"]) == 0
-    shown = capsys.readouterr()
-    assert shown.err == (
-        f"{conf}: without effect: [frisbee] netcat_style (a save runs no netcat on the gateway)\n"
+    return (
+        f"{conf}: without effect:"
+        " [frisbee] netcat_style (a save runs no netcat on the gateway)\n"
     )
-    assert "netcat_style" not in shown.out
+
+
+def test_what_has_no_effect_is_told_once_and_by_config_always(site, notice, capsys):
+    for command, told in (
+        (["rhubarbe", "images"], notice),
+        (["rhubarbe", "images"], ""),
+        (["rhubarbe", "config", "frisbee"], notice),
+        (["rhubarbe", "leases"], ""),
+    ):
+        assert main(command) == 0
+        shown = capsys.readouterr()
+        assert shown.err == told
+        assert "netcat_style" not in shown.out
+    conf = site / "site.conf"
+    conf.write_text(conf.read_text() + "[sidecar]\nurl = wss://x/\n")
+    main(["rhubarbe", "images"])
+    assert "[sidecar] url (" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_kept_it_is_told_each_time(site, notice, capsys, monkeypatch):
+    (site / ".local").write_text("no directory")
+    for environ in ({"HOME": str(site)}, {"HOME": "/nowhere"}, {"HOME": "/proc/self/fdinfo"}):
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        for _ in range(2):
+            assert main(["rhubarbe", "images"]) == 0
+            assert capsys.readouterr().err == notice
+
+
+def test_nothing_is_kept_through_a_link(site, notice, capsys):
+    kept = site / ".local" / "state" / "rhubarbe"
+    kept.mkdir(parents=True)
+    (kept / "told").symlink_to(site / "precious")
+    (site / "precious").write_text("precious")
+    assert main(["rhubarbe", "images"]) == 0
+    assert capsys.readouterr().err == notice
+    assert (site / "precious").read_text() == "precious"
+
+
+def test_what_is_kept_is_no_text_of_the_user_s(site, notice, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(site / "state"))
+    main(["rhubarbe", "images"])
+    kept = (site / "state" / "rhubarbe" / "told").read_text()
+    assert re.fullmatch("[0-9a-f]{64}\n", kept)
+    assert not (site / ".local").exists()
