@@ -14,6 +14,8 @@ from rhubarbe.concurrency.threads import in_passing
 # What each pipe holds, so that it can be written before somebody reads.
 MOST_TYPED = 4096
 KILLED_WITHIN_S = 2.0
+# How long to read on once it has ended: what is in a session of its own may hold its output open.
+LAST_WORDS_S = 1.0
 
 
 class Flood(OSError):
@@ -39,14 +41,21 @@ async def run_program(
 ) -> Ended:
     """Run a program, without a shell, that reads what is `typed`; raises OSError, Flood.
 
-    On every other way out, cancellation among them, it is killed with all that it has started.
+    On every way out, its own end and cancellation among them, all that it has started is killed:
+    that would hold its output open, and we would wait for it.
     """
     # Not asyncio's own, which may be cancelled before it tells whom to kill.
     process = _started(words, typed, environ, pass_fds)
     try:
         async with _heard(process.stdout, most) as output, _heard(process.stderr, most) as errors:
-            said = await output.over, await errors.over
-        status = await in_passing(None, process.wait)
+            await _ended(process.pid)
+            _kill(process)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await output.over.wait()
+                    await errors.over.wait()
+            said = bytes(output.said), bytes(errors.said)
+        status = process.wait()
     finally:
         await _end(process)
     if any(len(each) > most for each in said):
@@ -84,13 +93,31 @@ def _pipe_with(typed: bytes) -> Iterator[IO[bytes]]:
         yield out
 
 
+async def _ended(pid: int) -> None:
+    """Wait until a child has ended; it is not reaped, so that its number remains its own."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    descriptor = os.pidfd_open(pid)
+    try:
+        loop.add_reader(descriptor, over.set)
+        await over.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a program that is not reaped yet, and of what it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it may be another user's
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 async def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill a program that has not ended by itself, with what it has started."""
     for stream in filter(None, (process.stdout, process.stderr)):
         stream.close()
     if process.returncode is None:  # its number, and that of its group, are still its own
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         with contextlib.suppress(TimeoutError):  # it waits for a disk
             await in_passing(KILLED_WITHIN_S, process.wait)
 
@@ -99,9 +126,9 @@ class _Heard(asyncio.Protocol):
     """What a program writes; once it is too much, nothing is read any more."""
 
     def __init__(self, most: int) -> None:
-        self.over: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+        self.said = bytearray()
         self._most = most
-        self._said = bytearray()
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,14 +137,13 @@ class _Heard(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep a piece, unless there is enough of it."""
-        self._said += data
-        if len(self._said) > self._most and self._transport:
+        self.said += data
+        if len(self.said) > self._most and self._transport:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end."""
-        if not self.over.done():
-            self.over.set_result(bytes(self._said))
+        self.over.set()
 
 
 @contextlib.asynccontextmanager

@@ -32,10 +32,10 @@ class Doors:
 
     def power(self, entry: Entry) -> Inputs:
         """Return what controls the node's power."""
-        return Inputs([self._control(driver) for driver in entry.power_drivers])
+        return Inputs([self._control(driver, entry) for driver in entry.power_drivers])
 
-    def _control(self, driver: Driver) -> PowerControl:
-        control, values = CONTROLS.named(driver.kind), CONTROLS.values(driver)
+    def _control(self, driver: Driver, entry: Entry) -> PowerControl:
+        control, values = CONTROLS.named(driver.kind), CONTROLS.values(driver, entry)
         return control(values, self._answers_within, self._networking)
 
     def netboot(self, entry: Entry, settings: Settings) -> Netboot:

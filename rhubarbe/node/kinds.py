@@ -27,18 +27,25 @@ def driver_faults(entries: Iterable[Entry], settings: Settings) -> Iterator[str]
             )
             yield f"{entry.name}: {fault}{origin}"
         for part, driver in inputs_of(entry):
-            faults = list(CONTROLS.faults(driver, part))
+            faults = list(CONTROLS.faults(driver, part)) or _misfits(driver, entry, part)
             yield from (f"{entry.name}: {fault}" for fault in faults)
             if not faults:
                 own_name = f"{entry.name}: {part}" if part != "power" else entry.name
-                place = driver.kind, _outlet(driver, settings)
+                place = driver.kind, _outlet(driver, entry, settings)
                 other = switched.setdefault(place, own_name)
                 if other != own_name:  # what it is may have a password
                     yield f"{own_name}: the same power as {other}"
 
 
-def _outlet(driver: Driver, settings: Settings) -> object:
-    return CONTROLS.named(driver.kind).outlet(CONTROLS.values(driver), settings.networking)
+def _misfits(driver: Driver, entry: Entry, part: str) -> list[str]:
+    """Return what does not fit together, where each value is right."""
+    misfit = CONTROLS.named(driver.kind).misfit(CONTROLS.values(driver, entry))
+    return [f"{part}.{misfit}"] if misfit else []
+
+
+def _outlet(driver: Driver, entry: Entry, settings: Settings) -> object:
+    control, values = CONTROLS.named(driver.kind), CONTROLS.values(driver, entry)
+    return control.outlet(values, settings.networking)
 
 
 def inputs_of(entry: Entry) -> Iterator[tuple[str, Driver]]:

@@ -20,6 +20,7 @@ PACKAGES = {
     "setpriv": "util-linux",
     "nsenter": "util-linux",
     "busybox": "busybox-static",
+    "ipmi_sim": "openipmi",
     "sshd": "openssh-server",
     "qemu-system-x86_64": "qemu-system-x86",
     "dnsmasq": "dnsmasq-base",

@@ -6,18 +6,39 @@ it takes there, as a section of the configuration declares its settings.
 
 import contextlib
 import importlib
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind
 from rhubarbe.config.settings import SECRET
-from rhubarbe.inventory import Driver, is_address
+from rhubarbe.inventory import Driver, Entry, is_address
 
 # The default of a key that has none: whoever names the kind has to give it.
 REQUIRED: Any = object()
 
 LONGEST_QUOTE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class OfNode:
+    """The default of a key that is the node's own, where the inventory says no other."""
+
+    found: Callable[[Entry], str]
+
+
+NODE_NAME: Any = OfNode(lambda entry: entry.name)
+NODE_ADDRESS: Any = OfNode(lambda entry: entry.control.ip)
+NODE_MAC: Any = OfNode(lambda entry: entry.control.mac)
+
+
+class Words(ValueKind):
+    """A value that may be a list of words in the inventory, or a text that is split as in a shell.
+
+    It is read from the text.
+    """
 
 
 def _address(text: str) -> str:
@@ -52,13 +73,17 @@ class Kinds(Generic[Class]):
         found: type[Class] = getattr(importlib.import_module(module), name)
         return found
 
-    def values(self, driver: Driver) -> Section:
+    def values(self, driver: Driver, entry: Entry | None = None) -> Section:
         """Return what a kind is to know of a node; whatever is wrong with it was told before."""
         takes = self.named(driver.kind).takes
         declared = takes.declared()
-        return takes(
-            **{key: declared[key].kind.read(str(said)) for key, said in driver.said.items()}
-        )
+        own = {
+            key: setting.default.found(entry) if entry else ""
+            for key, setting in declared.items()
+            if isinstance(setting.default, OfNode)
+        }
+        said = {key: declared[key].kind.read(_text(value)) for key, value in driver.said.items()}
+        return takes(**own | said)
 
     def secrets(self, driver: Driver) -> Iterator[tuple[str, Secret]]:
         """Yield the secrets that are said of a node, each with its key."""
@@ -87,13 +112,22 @@ class Kinds(Generic[Class]):
 
 def _fault(kind: ValueKind, value: object) -> str:
     """Say what is wrong with a value of JSON; empty where nothing is."""
-    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
+    listed = value if isinstance(kind, Words) and isinstance(value, list) else [value]
     with contextlib.suppress(ValueError, KeyError, OverflowError):
-        if is_text:
-            kind.read(_writable(str(value)))
+        if all(map(_is_text, listed)):
+            kind.read(_writable(_text(value)))
             return ""
     found = "another" if kind is SECRET else _quoted(value)
     return f"expected {kind.expected}, found {found}"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _text(value: object) -> str:
+    """Return a value as it is read: words of a list each in quotes where it needs any."""
+    return shlex.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _writable(text: str) -> str:

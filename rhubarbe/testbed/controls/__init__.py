@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, str] = {
     "cmc": "rhubarbe.testbed.controls.cmc.Cmc",
+    "command": "rhubarbe.testbed.controls.command.Command",
+    "ipmi": "rhubarbe.testbed.controls.ipmi.Ipmi",
     "redfish": "rhubarbe.testbed.controls.redfish.Redfish",
+    "snmp": "rhubarbe.testbed.controls.snmp.Snmp",
 }
 
 

@@ -8,8 +8,12 @@ __all__ = ["CONTROLS", "KINDS", "Inputs", "PowerControl", "PowerState"]
 
 KINDS: dict[str, str] = {
     "cmc": "rhubarbe.transports.power.cmc.Cmc",
+    "command": "rhubarbe.transports.power.command.Command",
+    "ipmi": "rhubarbe.transports.power.ipmi.Ipmi",
     "none": "rhubarbe.transports.power.by_hand.ByHand",
     "redfish": "rhubarbe.transports.power.redfish.Redfish",
+    "snmp": "rhubarbe.transports.power.snmp.Snmp",
+    "wol": "rhubarbe.transports.power.wol.Wol",
 }
 
 CONTROLS: Kinds[PowerControl] = Kinds("power", KINDS)

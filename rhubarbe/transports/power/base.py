@@ -57,6 +57,11 @@ class PowerControl(Protocol):
         """Return what is switched, for comparing: no two nodes may have the same."""
         return values
 
+    @classmethod
+    def misfit(cls, values: Any) -> str:
+        """Say which values do not fit together, each of which is right; empty where they do."""
+        return ""
+
     @abstractmethod
     async def is_on(self) -> bool | None:
         """Ask for the power state; None where nobody can tell.
@@ -86,16 +91,16 @@ class PowerControl(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def answering(verb: str, within: float) -> AsyncIterator[None]:
+async def answering(verb: str, within: float, hint: str = "") -> AsyncIterator[None]:
     """Hear the answer to a verb within the context, for so many seconds; raises CardError.
 
-    Errors of the network are told as every kind tells them.
+    Errors of the network are told as every kind tells them; `hint` says what silence may mean.
     """
     try:
         async with asyncio.timeout(within):
             yield
     except TimeoutError as error:
-        raise CardError(f"no answer in {within:g} s to {verb}") from error
+        raise CardError(f"no answer in {within:g} s to {verb}{hint}") from error
     except OSError as error:
         require_means(error)
         raise CardError(f"cannot be reached for {verb}: {why(error)}") from error

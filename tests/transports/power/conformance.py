@@ -176,6 +176,10 @@ class PowerConformance(ABC):
     cuts = 40
     """After how many bytes, at most, an answer is cut in turn."""
 
+    way = Line
+    nobody = "cannot be reached for {verb}: Connection ref"
+    """What it says where nobody listens."""
+
     @abstractmethod
     def control(self, port, within):
         """Return what talks to 127.0.0.1 at this port, and waits so long for an answer."""
@@ -190,7 +194,7 @@ class PowerConformance(ABC):
         machine = Machine()
         async with (
             self.serve(machine) as port,
-            Line(port, piece=self.piece, **bad) as line,
+            self.way(port, piece=self.piece, **bad) as line,
             asyncio.timeout(60),
         ):
             yield self.control(line.port, within), machine, line
@@ -255,9 +259,7 @@ class PowerConformance(ABC):
             holder.bind(("127.0.0.1", 0))
             control = self.control(holder.getsockname()[1], 5)
             for act, verb in ((control.is_on(), "status"), (control.send("reset"), "reset")):
-                with pytest.raises(
-                    CardError, match=f"cannot be reached for {verb}: Connection ref"
-                ):
+                with pytest.raises(CardError, match=self.nobody.format(verb=verb)):
                     await act
 
     async def test_a_flood_is_not_swallowed(self):

@@ -1,0 +1,121 @@
+"""A baseboard management controller by IPMI 2.0 over the network, by the program ipmitool."""
+
+import re
+
+from rhubarbe.config.secrets import Secret
+from rhubarbe.config.section import Section, ValueKind, setting
+from rhubarbe.config.settings import PORT, SECRET, TEXT, NetworkingSettings
+from rhubarbe.errors import CardError
+from rhubarbe.transports.kinds import ADDRESS, REQUIRED
+from rhubarbe.transports.power.base import PowerControl, answering
+from rhubarbe.transports.power.programs import in_memory, last_line, path_of, run
+
+ORDERS = ("on", "off", "reset")
+LEVELS = ("CALLBACK", "USER", "OPERATOR", "ADMINISTRATOR")
+RESETS = ("reset", "cycle")
+HIGHEST_SUITE = 17
+LONGEST_PASSWORD = 20
+STATES = {"Chassis Power is on": True, "Chassis Power is off": False}
+# A datagram that is lost is sent again after a second, then two, until we do not wait any more.
+PATIENCE = ("-N", "1", "-R", "30")
+
+# What ipmitool says where it is not let in, or told no; it says more with -v, and only then these.
+_REFUSED = (
+    (re.compile(r"HMAC is invalid|invalid integrity check value"), "the password of {user}"),
+    (re.compile(r"unauthorized name|invalid name length"), "the user {user}"),
+    (
+        re.compile(r"no matching|invalid (?:authentication|integrity|confidentiality) algorithm"),
+        "cipher suite {cipher}: `cipher` says another, as a rule 17 or 3",
+    ),
+    (
+        re.compile(r"[Pp]rivilege [Ll]evel|invalid role|privilege level requested"),
+        "{user} as {privilege}: `privilege` says another",
+    ),
+    (re.compile(r"insufficient resources"), "one more session"),
+)
+
+
+def _suite(text: str) -> int:
+    if not 0 <= (number := int(text)) <= HIGHEST_SUITE:
+        raise ValueError(text)
+    return number
+
+
+def _one_of(names: tuple[str, ...]) -> ValueKind:
+    def read(text: str) -> str:
+        return {name.lower(): name for name in names}[text.lower()]
+
+    return ValueKind(f"one of {', '.join(names)}", read)
+
+
+class IpmiValues(Section):
+    """What the inventory says of a BMC."""
+
+    address: str = setting(ADDRESS, REQUIRED, "the BMC's")
+    user: str = setting(TEXT, REQUIRED, "whom it lets in; may be empty")
+    password: Secret = setting(SECRET, REQUIRED, "by what; may be empty")
+    port: int = setting(PORT, 623, "where it listens")
+    cipher: int = setting(
+        ValueKind(f"a cipher suite from 0 to {HIGHEST_SUITE}", _suite), 3, "the cipher suite"
+    )
+    privilege: str = setting(_one_of(LEVELS), "OPERATOR", "as what the user logs in")
+    reset: str = setting(
+        _one_of(RESETS), "reset", "what a reset is: cycle turns it off for a while"
+    )
+
+
+class Ipmi(PowerControl):
+    """The BMC of one node."""
+
+    takes = IpmiValues
+
+    def __init__(
+        self, values: IpmiValues, answers_within: float, networking: NetworkingSettings
+    ) -> None:
+        self.name = values.address
+        self._said = values
+        self._within = answers_within
+
+    @classmethod
+    def outlet(cls, values: IpmiValues, networking: NetworkingSettings) -> object:
+        """Return where the BMC listens, whoever logs in."""
+        return values.address, values.port
+
+    async def is_on(self) -> bool:
+        """Ask for the power state."""
+        answer = await self._told("status", "status")
+        if answer not in STATES:
+            raise CardError(f"answers status with {answer!r}, expected on or off")
+        return STATES[answer]
+
+    async def send(self, order: str) -> None:
+        """Send an order; raises CardError unless the BMC accepts it."""
+        if order not in ORDERS:
+            raise CardError(f"cannot do {order}: it is of another kind")
+        await self._told(order, self._said.reset if order == "reset" else order)
+
+    async def _told(self, verb: str, power: str) -> str:
+        """Return what `chassis power` of ipmitool says."""
+        said = self._said
+        password = await said.password.reveal()
+        if len(password.encode()) > LONGEST_PASSWORD:
+            raise CardError(f"takes no password of more than {LONGEST_PASSWORD} bytes, as all IPMI")
+        words = [
+            *("ipmitool", "-v", "-I", "lanplus", "-H", said.address, "-p", str(said.port)),
+            *("-U", said.user, "-C", str(said.cipher), "-L", said.privilege, *PATIENCE),
+        ]
+        async with answering(verb, self._within):
+            with in_memory(f"{password}\n") as file:
+                words += ["-f", path_of(file)] if password else ["-P", ""]
+                words += ["chassis", "power", power]
+                ended = await run(words, package="ipmitool", pass_fds=(file,))
+        if ended.status:
+            raise CardError(self._refusal(verb, ended.complaint))
+        return last_line(ended.output)
+
+    def _refusal(self, verb: str, complaint: bytes) -> str:
+        said, text = self._said, complaint.decode(errors="replace")
+        for found, words in _REFUSED:
+            if found.search(text):
+                return f"refuses {words.format(**vars(said))}"
+        return f"fails to do {verb}: {last_line(complaint) or 'it does not say why'}"

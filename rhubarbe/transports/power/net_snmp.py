@@ -1,0 +1,97 @@
+"""The programs of net-snmp: one question, or one order, to an agent.
+
+What lets in is in no argument, in no variable and in no file: they find their configuration by a
+link to memory, in a directory of ours.
+"""
+
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rhubarbe.concurrency.threads import to_the_end
+from rhubarbe.errors import CardError, GatewayError, require_means, why
+from rhubarbe.transports.power import programs
+from rhubarbe.transports.power.snmp_values import SnmpValues
+
+# A datagram that is lost is sent again after a second, until we do not wait any more.
+PATIENCE = ("-t", "1", "-r", "60")
+# What would be done twice is sent once.
+ONCE = ("-t", "60", "-r", "0")
+
+# What the programs tell besides.
+NEWS = ("Created directory", "Error in packet", "Failed object")
+
+_REFUSED = re.compile(
+    r"Authentication failure|Unknown user name|[Uu]nsupported security level|length requirements"
+    r"|authorizationError|noAccess|notWritable|readOnly|Decryption error"
+)
+_UNKNOWN = re.compile(r"No Such (?:Instance|Object)|noSuchName|inconsistentName|noCreation")
+
+
+async def get(said: SnmpValues, verb: str, oid: str) -> str:
+    """Return the value at an OID, as it is written; raises CardError, GatewayError."""
+    answer = await _run(said, verb, ["snmpget", *PATIENCE], [oid])
+    if _UNKNOWN.search(answer):
+        raise CardError(f"has no outlet {said.outlet}: {answer}")
+    return answer
+
+
+async def set_(said: SnmpValues, verb: str, oid: str, value: int, *, once: bool) -> None:
+    """Set the value at an OID; raises CardError, GatewayError."""
+    await _run(said, verb, ["snmpset", *(ONCE if once else PATIENCE)], [oid, "i", str(value)])
+
+
+async def _run(
+    said: SnmpValues, verb: str, program: Sequence[str], arguments: Sequence[str]
+) -> str:
+    text = await said.configuration()
+    with programs.in_memory(text) as file:
+        async with _private(programs.path_of(file)) as directory:
+            ended = await programs.run(
+                [*program, "-v", said.version, "-m", "", "-Oqve", said.agent, *arguments],
+                package="snmp",
+                environ={"SNMPCONFPATH": str(directory), "SNMP_PERSISTENT_DIR": str(directory)},
+                pass_fds=(file,),
+            )
+    if ended.status:
+        raise CardError(_refusal(said, verb, ended.complaint.decode(errors="replace")))
+    return programs.first_line(ended.output).strip('"')
+
+
+def _refusal(said: SnmpValues, verb: str, complaint: str) -> str:
+    """Word why it did not work, without what says nothing of the agent."""
+    lines = [line for line in complaint.splitlines() if not line.startswith(NEWS)]
+    complaint = " ".join(lines)
+    if _REFUSED.search(complaint):
+        return f"refuses {verb}: {complaint}"
+    if _UNKNOWN.search(complaint):
+        return f"has no outlet {said.outlet}, or refuses {verb}: {complaint}"
+    return f"fails to do {verb}: {complaint}"
+
+
+@asynccontextmanager
+async def _private(configuration: str) -> AsyncIterator[Path]:
+    """Hold a directory in which the programs find this configuration, and nobody else's."""
+    directory = Path(tempfile.gettempdir()) / f"rhubarbe-snmp-{secrets.token_hex(8)}"
+    try:
+        try:
+            await to_the_end(_make, directory, configuration)
+        except OSError as error:
+            require_means(error)
+            raise GatewayError(f"{directory}: cannot be made: {why(error)}") from error
+        yield directory
+    finally:
+        await to_the_end(_remove, directory)
+
+
+def _make(directory: Path, configuration: str) -> None:
+    directory.mkdir(mode=0o700)
+    (directory / "snmp.conf").symlink_to(configuration)
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
