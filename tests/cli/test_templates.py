@@ -85,8 +85,7 @@ def notice(site):
     conf = site / "site.conf"
     conf.write_text(conf.read_text() + "[frisbee]\nnetcat_style = fedora\n")
     return (
-        f"{conf}: without effect:"
-        " [frisbee] netcat_style (a save runs no netcat on the gateway)\n"
+        f"{conf}: without effect: [frisbee] netcat_style (a save runs no netcat on the gateway)\n"
     )
 
 
