@@ -36,6 +36,23 @@ def require_means(error: OSError) -> None:
         raise GatewayError(f"this machine cannot do more: {lack}") from error
 
 
+# What the system says of the way to another machine where it has none itself.
+_NO_WAY = frozenset({errno.EPERM, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+
+
+def is_ours(error: BaseException | None) -> bool:
+    """Tell whether an error comes of this machine, or of the image, and of no node."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error may be its own cause
+        seen.add(id(error))
+        if isinstance(error, GatewayError | ImageError) or shortage(error):
+            return True
+        if isinstance(error, OSError) and error.errno in _NO_WAY:
+            return True
+        error = error.__cause__
+    return False
+
+
 class RhubarbeError(Exception):
     """The root: anything that the suite reports as one line instead of a traceback."""
 

@@ -183,7 +183,8 @@ class NodeResult:
     """How a command ended on one node; `phase` and `reason` say where and why it failed.
 
     `attempts` is 2 for a node that needed a second round; `phases` has the seconds spent in each
-    phase, all rounds together.
+    phase, all rounds together. A node that failed is `blameless` where the gateway or the image was
+    at fault.
     """
 
     node: str
@@ -194,6 +195,31 @@ class NodeResult:
     phase: Phase | None = None
     reason: str = ""
     phases: Mapping[Phase, float] = field(default_factory=dict)
+    blameless: bool = False
+
+
+class Health(StrEnum):
+    """How a thing was found that was looked at."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Event):
+    """What `check` found of the gateway or of what it talks to.
+
+    What is wrong has in `repair` the command that repairs it, which is for root where `as_root`
+    says so; where no command can do it, `advice` says in words what to do.
+    """
+
+    check: str
+    health: Health
+    text: str
+    repair: str = ""
+    as_root: bool = False
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from types import ModuleType
 from rhubarbe.config import Settings, load_settings
 from rhubarbe.config.settings import NodeValue
 from rhubarbe.errors import ConfigError, InventoryError, SelectionError
-from rhubarbe.inventory import Entry, Inventory, load_inventory
+from rhubarbe.inventory import Entry, Inventory, inventory_faults, load_inventory
 from rhubarbe.parser import Parser
 from rhubarbe.selector import fold, select
 from rhubarbe.text import sanitise
@@ -20,6 +20,9 @@ SELECTION = """\
 NODES are words such as 3, fit03, 1-12, 1-10-2 (a step), 1,5,7 and '~4' (not 4; quoted, since zsh
 would expand it), taken from left to right. Without any, the nodes are those of $NODES; with -a,
 those of $ALL_NODES, or of all_scope in the configuration."""
+
+SELECTION_BUT_ALL = """\
+NODES are as for rhubarbe-load; without any, all nodes of the inventory."""
 
 DEFAULT_COLUMNS = 80
 EXIT_CODES = """\
@@ -178,6 +181,15 @@ def read_inventory(settings: Settings) -> Inventory:
     if faults := node_faults(settings, inventory):
         raise ConfigError(faults[0])
     return inventory
+
+
+def all_inventory_faults(settings: Settings) -> list[str]:
+    """Return all that is wrong with the inventory, and with what is configured for its nodes."""
+    place = (settings.testbed.inventory_path, settings.testbed.regularname)
+    if faults := inventory_faults(*place):
+        return faults
+    inventory = load_inventory(*place)
+    return driver_faults(settings, inventory) or node_faults(settings, inventory)
 
 
 def driver_faults(settings: Settings, inventory: Inventory) -> list[str]:

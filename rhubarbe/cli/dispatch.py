@@ -44,6 +44,7 @@ VERBS = {
     "completion": ("completion", "print what makes bash or zsh complete all this"),
     "leases": ("leases", "list who has the testbed, and when"),
     "book": ("book", "book the testbed, or give a lease back"),
+    "doctor": ("doctor", "examine this gateway, and say what repairs it"),
     "history": ("history", "which nodes fail, and how long each phase takes"),
     "template": ("template", "print a configuration, or what there is, to start from"),
     "help": ("help", "list the verbs, or tell all about one"),

@@ -3,9 +3,8 @@
 import argparse
 
 from rhubarbe.cli.arguments import (
-    driver_faults,
+    all_inventory_faults,
     example,
-    node_faults,
     read_inventory,
     read_settings,
 )
@@ -14,9 +13,7 @@ from rhubarbe.inventory import (
     Entry,
     Interface,
     Inventory,
-    inventory_faults,
     inventory_template,
-    load_inventory,
 )
 from rhubarbe.text import sanitise
 
@@ -58,18 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(settings: Settings, *, online: bool) -> int:
     """Print what is wrong, and what a person should know; return 1 where anything is wrong."""
-    path, name = settings.testbed.inventory_path, settings.testbed.regularname
-    faults = inventory_faults(path, name)
+    faults = all_inventory_faults(settings)
     if not faults:
-        inventory = load_inventory(path, name)
-        faults = driver_faults(settings, inventory) or node_faults(settings, inventory)
-        if not faults:
-            from rhubarbe.node.secrets import exposed  # few look for more than faults
+        from rhubarbe.node.secrets import exposed  # few look for more than faults
 
-            for line in exposed(inventory, settings):
-                print(f"notice: {line}")
-            faults = _silent(inventory, settings) if online else []
-    print("\n".join(faults) or f"{path}: no fault")
+        inventory = read_inventory(settings)
+        for line in exposed(inventory, settings):
+            print(f"notice: {line}")
+        faults = _silent(inventory, settings) if online else []
+    print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
     return int(bool(faults))
 
 

@@ -3,6 +3,7 @@
 Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,15 @@ def _port_pattern(text: str) -> str:
     return text
 
 
+def _tftp(text: str) -> str:
+    address, colon, port = text.partition(":")
+    if text not in ("", "none") and not re.fullmatch(r"\d+(\.\d+){3}", address):
+        raise ValueError(text)
+    if colon:
+        _port(port)
+    return text
+
+
 def _path(text: str) -> Path:
     try:
         return Path(_non_empty(text)).expanduser()
@@ -135,6 +145,7 @@ SHELL = ValueKind(" or ".join(RamdiskShell), RamdiskShell)
 BACKEND = ValueKind(f"one of {', '.join(BACKENDS)}", _backend)
 URL = ValueKind("an address that begins with https:// or http://", _url)
 NAMES = ValueKind("names, with commas between them", _names)
+TFTP = ValueKind("an IPv4 address, perhaps with a colon and a port; none; or nothing", _tftp)
 SECRET = ValueKind(EXPECTED_SECRET, read_secret)
 DISK = ValueKind(EXPECTED, read_drive)
 PARTITION = ValueKind(PARTITION_EXPECTED, read_partition)
@@ -226,6 +237,12 @@ class PxelinuxSettings(Section):
 
     config_dir: Path = setting(
         PATH, Path("/tftpboot/pxelinux.cfg"), "where pxelinux looks for 01-<mac>"
+    )
+    tftp_server: str = setting(
+        TFTP,
+        "",
+        "who serves config_dir and what its entries name, for rhubarbe-doctor: an address, perhaps"
+        " with `:port`; `none` where nodes read them otherwise; empty: we, where nodes reach us",
     )
     frisbee_image: str = setting(
         WORD, "pxefrisbee", "the entry in config_dir that boots the ramdisk", per_node=True
@@ -382,6 +399,12 @@ class NetworkingSettings(Section):
         500,
         "Mibit/s of this gateway, which loads that send at the same time share; one alone has all,"
         " or as much as -b says",
+    )
+    dhcp_leases: Path | None = setting(
+        PATH_IF_ANY,
+        None,
+        "where the DHCP server notes its leases, for rhubarbe-doctor; empty: where dnsmasq, ISC's"
+        " and Kea do as a rule",
     )
     local_control_ip: str = setting(
         TEXT, "", "our address that the nodes reach; empty: the one on the route to them"

@@ -125,6 +125,13 @@ def _(event: events.Notice) -> str:
 
 
 @_words.register
+def _(event: events.Finding) -> str:
+    repair = f"; {'as root' if event.as_root else 'do'}: {event.repair}" if event.repair else ""
+    advice = f" ({event.advice})" if event.advice else ""
+    return f"{event.check}: {event.health}: {event.text}{repair}{advice}"
+
+
+@_words.register
 def _(event: events.PhaseStarted) -> str:
     return f"{event.node}: {event.phase}: started"
 

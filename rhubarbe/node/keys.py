@@ -8,7 +8,7 @@ from rhubarbe.text import sanitise
 from rhubarbe.transports.known_hosts import require_files
 from rhubarbe.transports.ssh import lacking_keys, unusable_keys
 
-__all__ = ["require_files", "require_key", "unusable_keys"]
+__all__ = ["lacking_keys", "require_files", "require_key", "unusable_keys"]
 
 
 async def require_key(settings: Settings, bus: Bus) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from rhubarbe.bus import Bus
-from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused
+from rhubarbe.errors import GatewayError, ImageError, NodeError, Refused, is_ours
 from rhubarbe.events import NodeFailed, NodeResult, NodeRetried, NodeSucceeded
 from rhubarbe.node import Node
 from rhubarbe.operations.outcome import Outcome
@@ -70,7 +70,7 @@ class Fleet:
         try:
             await self._insist(job, node)
         except (NodeError, GatewayError, ImageError) as error:
-            self._fail(node, str(error))
+            self._fail(node, str(error), blameless=is_ours(error))
         else:
             self._keep(node, ok=True)
             self._bus.report(NodeSucceeded(node=node.name, seconds=self.elapsed))
@@ -93,15 +93,15 @@ class Fleet:
             else:
                 return
 
-    def _fail(self, node: Node, reason: str) -> None:
+    def _fail(self, node: Node, reason: str, *, blameless: bool = False) -> None:
         reason = reason.removeprefix(f"{node.phase}: ")  # since the phase is told with it
         last_line = "" if node.last_line in reason else node.last_line
-        self._keep(node, ok=False, reason=reason)
+        self._keep(node, ok=False, reason=reason, blameless=blameless)
         self._bus.report(
             NodeFailed(node=node.name, phase=node.phase, reason=reason, last_line=last_line)
         )
 
-    def _keep(self, node: Node, *, ok: bool, reason: str = "") -> None:
+    def _keep(self, node: Node, *, ok: bool, reason: str = "", blameless: bool = False) -> None:
         self._results[node.name] = NodeResult(
             node=node.name,
             number=node.entry.number,
@@ -111,6 +111,7 @@ class Fleet:
             phases=dict(node.spent),
             phase=None if ok else node.phase,
             reason=reason,
+            blameless=blameless,
         )
 
     def _give_up(self, reason: str) -> None:

@@ -31,7 +31,7 @@ def rank(runs: Iterable[NodeRun]) -> list[Reliability]:
     """Judge each node by its runs, in the order of time; the worst first, then the slowest."""
     by_node: dict[str, list[NodeRun]] = {}
     for run in runs:
-        if run.reason != NOBODYS_FAULT:
+        if run.reason != NOBODYS_FAULT and not run.blameless:
             by_node.setdefault(run.node, []).append(run)
     judged = [_judge(node, its_runs) for node, its_runs in by_node.items()]
     return sorted(judged, key=lambda one: (-one.failure_rate, -sum(one.phases.values()), one.node))

@@ -1,16 +1,19 @@
 """What load, save and rescue have in common: they bring nodes into the ramdisk, under guard."""
 
+import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from re import Pattern
 
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.config.settings import RamdiskShell
+from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import Phase, Progress
-from rhubarbe.gateway.checks.places import dangers
+from rhubarbe.gateway.checks.places import dangers, link_faults, state_faults
 from rhubarbe.gateway.processes.guardian import Guardian
 from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks
@@ -19,11 +22,13 @@ from rhubarbe.node.keys import require_files, require_key
 from rhubarbe.node.kinds import link_places
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.fleet import Companion, Job
+from rhubarbe.shared.trust import Distrust
 
 # Seconds between two reports of progress to the locks.
 TOLD_EVERY_S = 2.0
 # Seconds; a sweep that is given up still holds the lock of the node whose link it removes.
 SWEPT_WITHIN_S = 10.0
+TRIED_WITHIN_S = 10.0
 
 
 async def sweep(command: Command) -> Journal:
@@ -117,4 +122,34 @@ async def workplace(
         if resets:
             for node in nodes:
                 await node.next_boot.require_entries()
+            await _require_rights(nodes, journal, command.state_dir)
         yield Workplace(command, nodes, guardian, journal, locks, resets)
+
+
+async def _require_rights(nodes: Sequence[Node], journal: Journal, state_dir: Path) -> None:
+    """Note a link, and make links, without any effect: raises GatewayError where that cannot be.
+
+    Else each node would be blamed for what this machine lacks.
+    """
+    try:
+        await in_passing(TRIED_WITHIN_S, journal.try_out)
+    except OSError as error:
+        raise await _refusal("noted", error, state_dir, state_faults) from error
+    for link in (link for node in nodes for link in node.next_boot.links):
+        faults = partial(link_faults, said_by=link.said_by)
+        try:
+            await in_passing(TRIED_WITHIN_S, link.try_out)
+        except OSError as error:
+            raise await _refusal("made", error, link.path.parent, faults) from error
+
+
+async def _refusal(
+    what: str, error: OSError, place: Path, faults: Callable[[Path], list[str]]
+) -> GatewayError:
+    """Return the error that tells why, with the cure where one is known."""
+    said = f"{place}: {why(error)}"
+    if isinstance(error, Distrust):
+        said = str(error)
+    elif not isinstance(error, TimeoutError):
+        said = next(iter(await asyncio.to_thread(faults, place)), said)
+    return GatewayError(f"no nextboot link can be {what}, and nothing was touched: {said}")

@@ -273,6 +273,12 @@ class Directory:
             self.remove(draft)
             raise
 
+    def try_link(self, target: str) -> None:
+        """Make a link, and remove it: raises OSError where none can be made."""
+        draft = fresh_name("link")
+        os.symlink(target, draft, dir_fd=self.descriptor)
+        self.unlink(draft)
+
     def unlink(self, name: str) -> None:
         """Remove a name; raises OSError."""
         os.unlink(name, dir_fd=self.descriptor)

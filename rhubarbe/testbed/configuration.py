@@ -108,6 +108,7 @@ def quick(boot_time: float, root_offset: int, ramdisk_shell: str) -> Sections:
     return {
         # relative to the node's own directory
         "aria2": {"directory": "tmp"},
+        "pxelinux": {"tftp_server": "none"},
         "frisbee": {"hard_drive": "dev/sda", "root_partition": f"dev/sda?offset={root_offset}"},
         "nodes": {
             "ramdisk_shell": ramdisk_shell,

@@ -20,6 +20,8 @@ from rhubarbe.testbed.site import Plan, Site
 
 ENTERED = 0o755
 RAMDISK = "pxefrisbee"  # the entry that boots it
+FOR_ALL = 0o1777
+ENTRY = "# An emulated node looks only whether its link leads here.\n"
 MADE_ANEW = ("pxelinux.cfg", "disks", "nodes", "ramdisk", "run", "serial")
 NEEDED = ("pxelinux.cfg", "disks", "nodes", "run", "images", "state")
 
@@ -119,7 +121,9 @@ class Farm:
         for name in NEEDED:
             (self.directory / name).mkdir(mode=0o755, exist_ok=True)
         self.site.boot_entries.chmod(ENTERED)  # whatever our umask: by whoever serves it
-        (self.site.boot_entries / RAMDISK).touch()
+        (self.site.boot_entries / RAMDISK).write_text(ENTRY)
+        if os.getuid() == 0:
+            (self.directory / "state").chmod(FOR_ALL)
         default = self.site.images / "default.ndz"
         default.unlink(missing_ok=True)
         default.symlink_to(self.site.sample.name)

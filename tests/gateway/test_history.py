@@ -223,6 +223,17 @@ def test_the_image_is_noted(tmp_path):
     assert [each.image for each in history.runs()] == ["/images/a.ndz", ""]
 
 
+def test_that_a_node_was_not_to_blame_is_noted_and_forgotten_with_the_run(tmp_path, monkeypatch):
+    history = History(tmp_path)
+    history.add(run(good(), replace(bad(), blameless=True)))
+    history.add(run(bad()))
+    assert [each.blameless for each in history.runs()] == [False, True, False]
+    monkeypatch.setattr("rhubarbe.gateway.state.history.KEPT", 1)
+    history.add(run(good()))
+    with contextlib.closing(sqlite3.connect(place(tmp_path) / "history.sqlite")) as kept:
+        assert kept.execute("SELECT count(*) FROM blameless").fetchone() == (0,)
+
+
 def test_a_database_of_the_time_before_images_were_noted_is_read_and_written(tmp_path):
     history = History(tmp_path)
     path = place(tmp_path) / "history.sqlite"

@@ -39,7 +39,11 @@ def test_all_well(site, capsys):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        ("rmdir state", "No such file or directory; as root: mkdir -p"),
+        (
+            "rmdir state",
+            "No such file or directory (state_dir in [testbed]); as root: mkdir -p {}/state;"
+            " chmod 1777 {}/state",
+        ),
         ("chmod 777 state", "chmod +t"),
         ("rm -r state; ln -s images state", "is a link; configure what it leads to"),
         ("mkdir -m 777 state/%d", "others can write what"),
@@ -49,7 +53,8 @@ def test_all_well(site, capsys):
         ("chmod 3775 pxelinux.cfg", "nobody but root can remove another's dead link"),
         (
             "rmdir pxelinux.cfg",
-            "as root: mkdir -p {}/pxelinux.cfg; chmod 2775 {}/pxelinux.cfg, or see",
+            "(config_dir in [pxelinux]); as root: mkdir -p {}/pxelinux.cfg; groupadd -f rhubarbe;"
+            " chgrp rhubarbe {}/pxelinux.cfg; chmod 2775 {}/pxelinux.cfg",
         ),
         (
             "mkdir -m 777 a; mv images a; ln -s a/images images",
@@ -57,7 +62,7 @@ def test_all_well(site, capsys):
         ),
         ("chmod 777 .", "{}: anybody could replace {}/state; as root: chmod +t {}"),
         ("chmod 777 images", "chmod +t"),
-        ("rmdir images", "as root: mkdir -p {}/images, or see images_dir in [frisbee]"),
+        ("rmdir images", "(images_dir in [frisbee]); as root: mkdir -p {}/images"),
     ],
 )
 def test_each_fault_is_a_line_with_its_cure(site, capsys, make, says):

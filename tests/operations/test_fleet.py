@@ -1,6 +1,7 @@
 """One bad node never holds back or cancels the others."""
 
 import asyncio
+import errno
 
 import pytest
 from absent import AbsentDoors, entry
@@ -87,6 +88,41 @@ async def test_a_bad_node_is_named_and_the_others_go_on(fleet, error):
     assert (failure.reason, failure.last_line) == ("the disk is full", "Short write!")
     (bad,) = [one for one in outcome.nodes if not one.ok]
     assert (bad.ok, bad.phase, bad.reason) == (False, Phase.IMAGE, "the disk is full")
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+BLAME = {
+    "the card": (CardError("no answer in 3 s"), False),
+    "the node": (Refused("no"), False),
+    "this machine": (GatewayError("no such program"), True),
+    "the image": (ImageError("somebody writes to it"), True),
+    "no way there": (caused(CardError("x"), OSError(errno.ENETUNREACH, "x")), True),
+    "no way there, told again": (
+        caused(CardError("y"), caused(CardError("x"), OSError(errno.EPERM, "x"))),
+        True,
+    ),
+    "refused by the other side": (caused(CardError("x"), OSError(errno.ECONNREFUSED, "x")), False),
+    "silence": (caused(Unreachable("x"), TimeoutError()), False),
+}
+OWN = CardError("its own cause")
+BLAME["its own cause"] = (caused(OWN, OWN), False)
+
+
+@pytest.mark.parametrize(("error", "blameless"), BLAME.values(), ids=BLAME)
+async def test_a_node_is_not_blamed_for_what_this_machine_lacks(fleet, error, blameless):
+    nodes, _ = fleet
+
+    async def job(node):
+        if node.name == "fit02":
+            raise error
+
+    outcome = await nodes.run(job, 5)
+    assert [node.blameless for node in outcome.nodes] == [False, blameless, False, False, False]
+    assert outcome.bad == "2"
 
 
 async def test_what_a_node_said_last_is_not_said_twice(fleet):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from rhubarbe.gateway.state.history import NodeRun
 from rhubarbe.operations.reliability import rank
 
@@ -41,6 +43,13 @@ def test_medians_leave_out_the_phase_that_failed():
     assert judged.phases == {"reset": 2.0, "image": 5.0}
     assert judged.second_rounds == 1
     assert judged.last_failure.reason == "cut"
+
+
+def test_what_the_gateway_lacked_says_nothing_about_the_node():
+    lacked = replace(run("fit01", ok=False, phase="link", reason="read only"), blameless=True)
+    assert rank([lacked]) == []
+    (judged,) = rank([lacked, run("fit01")])
+    assert (judged.runs, judged.failures) == (1, 0)
 
 
 def test_an_interrupt_says_nothing_about_the_node():

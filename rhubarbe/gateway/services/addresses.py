@@ -5,6 +5,16 @@ import socket
 from rhubarbe.errors import GatewayError, why
 
 
+def why_not_ours(address: str) -> str:
+    """Say why nothing of this machine can use an address; empty where it can."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            return why(error)
+    return ""
+
+
 def local_address_towards(ip: str, configured: str = "") -> str:
     """Return our address on the route to `ip`, or the configured one; raises GatewayError."""
     if configured:

@@ -50,6 +50,8 @@ SCHEMA = (
         seconds REAL, phase TEXT, reason TEXT)""",
     """CREATE TABLE IF NOT EXISTS phases (
         run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT, phase TEXT, seconds REAL)""",
+    """CREATE TABLE IF NOT EXISTS blameless (
+        run INTEGER REFERENCES runs ON DELETE CASCADE, node TEXT)""",
     "CREATE INDEX IF NOT EXISTS nodes_of_run ON nodes (run)",
     "CREATE INDEX IF NOT EXISTS phases_of_run ON phases (run)",
 )
@@ -74,7 +76,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class NodeRun:
-    """One node in one command; `phases` has seconds by the word of a phase."""
+    """One node in one command; `phases` has seconds by the word of a phase.
+
+    One that failed is `blameless` where the gateway or the image was at fault.
+    """
 
     node: str
     ok: bool
@@ -85,6 +90,7 @@ class NodeRun:
     command: str
     phases: dict[str, float]
     image: str = ""
+    blameless: bool = False
 
 
 class History:
@@ -188,7 +194,10 @@ def _forget_half(database: "sqlite3.Connection") -> None:
 def _forget(database: "sqlite3.Connection", last: str, *values: int) -> None:
     """Forget the runs up to the last one that a question tells the number of."""
     (number,) = database.execute(last, values).fetchone()
-    for table, column in (("runs", "id"), ("nodes", "run"), ("phases", "run")):
+    for table, column in (
+        *(("runs", "id"), ("nodes", "run")),
+        *(("phases", "run"), ("blameless", "run")),
+    ):
         database.execute(f"DELETE FROM {table} WHERE {column} <= ?", [number])  # noqa: S608
 
 
@@ -221,6 +230,10 @@ def _insert(database: "sqlite3.Connection", run: Run) -> None:
         ],
     )
     database.executemany(
+        "INSERT INTO blameless VALUES (?, ?)",
+        [(number, each.node) for each in run.nodes if each.blameless],
+    )
+    database.executemany(
         "INSERT INTO phases VALUES (?, ?, ?, ?)",
         [
             (number, each.node, phase, seconds)
@@ -243,6 +256,7 @@ def _read(content: bytes) -> list[NodeRun]:
             database, "SELECT run, node, phase, seconds FROM phases", MOST_TOLD
         ):
             phases.setdefault((run, node), {})[str(phase)] = _number(seconds)
+        blameless = _blameless(database)
         image = "image" if _has_images(database) else "NULL"
         told = rows(
             database,
@@ -250,10 +264,25 @@ def _read(content: bytes) -> list[NodeRun]:
             " FROM nodes JOIN runs ON runs.id = nodes.run ORDER BY runs.id, nodes.rowid",
             MOST_TOLD,
         )
-        return [_node_run(row, phases) for row in told]
+        return [_node_run(row, phases, blameless) for row in told]
 
 
-def _node_run(row: "Row", phases: dict[tuple[object, object], dict[str, float]]) -> NodeRun:
+def _blameless(database: "sqlite3.Connection") -> set[tuple[object, object]]:
+    """Return the nodes that were not at fault, each with its run; earlier versions noted none."""
+    from rhubarbe.shared.database import rows
+
+    if not list(database.execute("PRAGMA table_info(blameless)")):
+        return set()
+    return {
+        (run, node) for run, node in rows(database, "SELECT run, node FROM blameless", MOST_TOLD)
+    }
+
+
+def _node_run(
+    row: "Row",
+    phases: dict[tuple[object, object], dict[str, float]],
+    blameless: set[tuple[object, object]],
+) -> NodeRun:
     run, started, command, node, ok, attempts, phase, reason, image = row
     return NodeRun(
         node=str(node),
@@ -265,6 +294,7 @@ def _node_run(row: "Row", phases: dict[tuple[object, object], dict[str, float]])
         command=str(command),
         phases=phases.get((run, node), {}),
         image=str(image or ""),
+        blameless=(run, node) in blameless,
     )
 
 

@@ -22,7 +22,7 @@ from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.gateway.processes.guardian_program import start_of
 from rhubarbe.gateway.state.locks import LATEST, Holder, Locks
-from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.directory import Directory, fresh_name
 from rhubarbe.shared.documents import parse
 from rhubarbe.shared.state import StateDirectory, Tell
 from rhubarbe.shared.trust import name_of, user_name
@@ -89,6 +89,13 @@ class Journal:
         self.command = command
         self._lifetime = lifetime
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
+
+    def try_out(self) -> None:
+        """Write a file among our records, and remove it; raises OSError where none can be noted."""
+        with self._state.place_of(os.getuid()) as place:
+            name = fresh_name("trial")
+            place.replace(name, bytes(LONGEST_RECORD), os.getuid())
+            place.unlink(name)
 
     @contextlib.asynccontextmanager
     async def recorded(

@@ -6,6 +6,8 @@ the disk.
 """
 
 import contextlib
+import os
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +58,13 @@ class Link:
         with self._directory() as directory:
             return leads_to_file(directory, self.entry)
 
+    def try_out(self) -> None:
+        """Make another link there, and remove it; look what is in the place of ours."""
+        with self._directory() as directory:
+            directory.try_link(self.entry)
+            if directory.has(self.path.name):
+                _require_replaceable(directory, self.path.name)
+
     def make(self) -> None:
         """Make the link, at once in place of whatever link there was."""
         with self._directory() as directory:
@@ -88,3 +97,16 @@ class Link:
         except OSError:
             return False
         return True
+
+
+def _require_replaceable(directory: Directory, name: str) -> None:
+    """Raise Distrust for what no link can take the place of."""
+    path, there = directory.where(name), directory.status_of(name)
+    if stat.S_ISDIR(there.st_mode):
+        raise Distrust(f"{path}: is a directory; as root: rm -r {shlex.quote(path)}")
+    may = {0, directory.status.st_uid, there.st_uid}
+    if directory.status.st_mode & stat.S_ISVTX and os.getuid() not in may:
+        raise Distrust(
+            f"{path}: belongs to {name_of(there.st_uid)}, and nobody else may remove it there;"
+            f" as root: rm {shlex.quote(path)}"
+        )

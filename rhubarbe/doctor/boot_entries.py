@@ -1,0 +1,83 @@
+"""The boot entries of nodes: whether they are there, and can be read by who serves them."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from rhubarbe.concurrency.threads import in_passing
+from rhubarbe.doctor.boot_files import LONGEST_ENTRY, files_in
+from rhubarbe.doctor.findings import skipped, well, wrong
+from rhubarbe.doctor.site import Site
+from rhubarbe.events import Finding
+from rhubarbe.gateway.checks.places import quoted
+from rhubarbe.selector import fold
+from rhubarbe.shared.own import read_file
+from rhubarbe.transports.netboot import Link
+
+
+async def look(site: Site) -> list[Finding]:
+    """Look at each boot entry once, whoever boots it, and for links that lead nowhere."""
+    entries: dict[Path, tuple[Link, list[int]]] = {}
+    found: list[Finding] = []
+    for entry, link in site.links():
+        place = link.path.parent / link.entry
+        entries.setdefault(place, (link, []))[1].append(entry.number)
+        found += await in_passing(site.limit_s, _of_link, link)
+    for place, (link, numbers) in entries.items():
+        found += await in_passing(site.limit_s, _of_entry, place, link, fold(numbers))
+    return found
+
+
+def _of_link(link: Link) -> list[Finding]:
+    """Tell of a link that is there, but leads to nothing."""
+    seen = link.seen()
+    if seen is None or seen.entry == link.entry or (link.path.parent / seen.entry).exists():
+        return []
+    path = link.path
+    return [wrong(f"{path}: leads to {seen.entry}, which is not there", f"rm {quoted(path)}")]
+
+
+def _of_entry(place: Path, link: Link, numbers: str) -> list[Finding]:
+    try:
+        is_there = link.has_entry()
+    except OSError:
+        return [skipped(f"{place.parent} cannot be looked into: see links")]
+    if not is_there:
+        return [
+            wrong(
+                f"{place}: no such boot entry; see {link.said_by}",
+                f"rhubarbe-ramdisk build --output {quoted(place.parent.parent)}",
+            )
+        ]
+    faults = list(_of_modes(place))
+    return faults or [well(f"{place}: boots nodes {numbers}{_named(place)}")]
+
+
+def _of_modes(place: Path) -> Iterator[Finding]:
+    """Tell of what a server that is not root could not read."""
+    for path in (place, *_beside(place)):
+        if path.is_file() and not path.stat().st_mode & stat.S_IROTH:
+            repair = f"chmod a+r {quoted(path)}"
+            yield wrong(f"{path}: only {path.owner()} and its group can read it", repair)
+        elif path.is_file() and path.stat().st_size == 0:
+            repair = f"rhubarbe-ramdisk build --output {quoted(place.parent.parent)}"
+            yield wrong(f"{path}: is empty", repair)
+
+
+def _beside(place: Path) -> list[Path]:
+    """Return where the kernel and the initrd of an entry usually are."""
+    return [place.parent.parent / name.lstrip("/") for name in _names(place)]
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        content = read_file(os.fspath(place), LONGEST_ENTRY) or b""
+    except OSError:
+        return []
+    return files_in(content.decode("utf-8", "replace"))
+
+
+def _named(place: Path) -> str:
+    names = _names(place)
+    return f", by {', '.join(names)}" if names else ""
