@@ -14,6 +14,7 @@ from rhubarbe.doctor.table import CHECKS, Look
 from rhubarbe.errors import RhubarbeError, why
 from rhubarbe.events import Finding, Finished, Health, Started
 from rhubarbe.inventory import Entry
+from rhubarbe.node.keys import import_library
 
 CONFIGURATION, INVENTORY = "configuration", "inventory"
 NAMES = (CONFIGURATION, INVENTORY, *CHECKS)
@@ -43,6 +44,7 @@ async def examine(reading: Reading, names: Collection[str], limit_s: float, bus:
         bus.report(finding)
         is_well &= finding.health is not Health.WRONG
     if reading.settings is not None and not reading.inventory_faults:
+        import_library()
         site = Site(reading.settings, reading.entries, limit_s)
         is_well &= await _look(site, names, bus)
     seconds = time.monotonic() - started

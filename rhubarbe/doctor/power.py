@@ -19,13 +19,12 @@ async def look(site: Site) -> list[Finding]:
 
     async def asked(entry: Entry) -> bool | Finding:
         control = doors.power(entry)
-        kind = entry.power_driver.kind
         try:
             async with turns:
                 return await control.is_on()
         except (CardError, GatewayError) as error:
             advice = (
-                f"is it plugged in, and its entry in the inventory right (kind {kind})?"
+                "is it plugged in, and its entry in the inventory right?"
                 f" ask again: rhubarbe-status {entry.number}"
             )
             text = sanitise(f"{entry.name}: power control {control.name} {error}")
@@ -35,5 +34,5 @@ async def look(site: Site) -> list[Finding]:
     told = dict(zip((entry.number for entry in site.entries), answers, strict=True))
     states = {number: answer for number, answer in told.items() if isinstance(answer, bool)}
     on = fold(number for number, is_on in states.items() if is_on) or "none"
-    good = [well(f"{len(states)} power controls answer; on: {on}")] if states else []
+    good = [well(f"those of nodes {fold(states)} answer; on: {on}")] if states else []
     return [*good, *(answer for answer in answers if isinstance(answer, Finding))]

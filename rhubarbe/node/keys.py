@@ -8,7 +8,7 @@ from rhubarbe.text import sanitise
 from rhubarbe.transports.known_hosts import require_files
 from rhubarbe.transports.ssh import lacking_keys, unusable_keys
 
-__all__ = ["lacking_keys", "require_files", "require_key", "unusable_keys"]
+__all__ = ["import_library", "lacking_keys", "require_files", "require_key", "unusable_keys"]
 
 
 async def require_key(settings: Settings, bus: Bus) -> None:
@@ -24,3 +24,8 @@ async def require_key(settings: Settings, bus: Bus) -> None:
     if key:
         raise GatewayError(f"the ssh key {'; '.join(lack)}; nothing was touched")
     bus.report(Notice(text=sanitise("; ".join(["there is no ssh key to show to nodes", *lack]))))
+
+
+def import_library() -> None:
+    """Import what reads keys, which takes its time: for who times what comes after it."""
+    import rhubarbe.transports.ssh_keys  # noqa: F401

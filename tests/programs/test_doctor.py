@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -572,14 +571,12 @@ def test_multicast_that_a_filter_drops(clinic, tmp_path, chain):
     assert [each["health"] for each in found] == ["wrong", "ok"], done
 
 
-def test_broken_cards_are_named_side_by_side(make_testbed):
+def test_broken_cards_are_named(make_testbed):
     faults = {1: "card-dead", 2: "card-silent", 3: "card-500"}
     words = [w for node, fault in faults.items() for w in ("--fault", f"fit{node:02}:{fault}")]
     testbed = make_testbed("--nodes", "6", "--sample-size", "4", *words)
-    started = time.monotonic()
     done = testbed.run("rhubarbe-doctor", "--json", "-k", "power")
-    seconds = time.monotonic() - started
     found = [json.loads(line) for line in done.stdout.splitlines() if '"Finding"' in line]
-    wrong = [each["text"].partition(":")[0] for each in found if each["health"] == "wrong"]
-    assert wrong[:3] == ["fit01", "fit02", "fit03"]
-    assert seconds < 20, "one after the other"
+    good, *wrong = [each["text"] for each in found]
+    assert good == "those of nodes 4-6 answer; on: 4-6"
+    assert [text.partition(":")[0] for text in wrong] == ["fit01", "fit02", "fit03"]

@@ -1,0 +1,67 @@
+"""Power controls of any kind are asked side by side, and each that does not answer is named."""
+
+import asyncio
+
+import pytest
+from absent import entry
+
+from rhubarbe.config import Settings
+from rhubarbe.doctor import power
+from rhubarbe.doctor.site import Site
+from rhubarbe.errors import CardError, GatewayError
+from rhubarbe.events import Health
+
+
+class Control:
+    """A control that answers once all have been asked."""
+
+    def __init__(self, number, all_asked, answer):
+        self.name = f"reboot{number:02}"
+        self._all_asked = all_asked
+        self._answer = answer
+
+    async def is_on(self):
+        async with asyncio.timeout(30):
+            await self._all_asked.wait()
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer == "on"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Ask controls that answer so; return the findings."""
+
+    async def ask(*answers):
+        all_asked = asyncio.Barrier(len(answers))
+        entries = [entry(number) for number in range(1, len(answers) + 1)]
+
+        class Doors:
+            def power(self, each):
+                return Control(each.number, all_asked, answers[each.number - 1])
+
+        monkeypatch.setattr(Site, "doors", lambda self: Doors())
+        return await power.look(Site(Settings(), entries, 5.0))
+
+    return ask
+
+
+async def test_all_are_asked_side_by_side(asked):
+    (finding,) = await asked("on", "off", "on")
+    assert (finding.health, finding.text) == (Health.OK, "those of nodes 1-3 answer; on: 1,3")
+
+
+async def test_each_that_does_not_answer_is_named(asked):
+    good, *wrong = await asked(
+        CardError("no answer in 3 s to status"), "off", GatewayError("no ipmi")
+    )
+    assert good.text == "those of nodes 2 answer; on: none"
+    assert [each.text for each in wrong] == [
+        "fit01: power control reboot01 no answer in 3 s to status",
+        "fit03: power control reboot03 no ipmi",
+    ]
+    assert all("rhubarbe-status" in each.advice for each in wrong)
+
+
+async def test_where_none_answers_nothing_is_well(asked):
+    assert [each.health for each in await asked(CardError("x"))] == [Health.WRONG]
