@@ -9,6 +9,7 @@ from rhubarbe.events import Finding
 from rhubarbe.inventory import Entry
 from rhubarbe.selector import fold
 from rhubarbe.text import sanitise
+from rhubarbe.transports.power.base import PowerState
 
 AT_ONCE = 256
 
@@ -17,22 +18,26 @@ async def look(site: Site) -> list[Finding]:
     """Ask all; a line for each that does not say, and one for the others."""
     doors, turns = site.doors(), asyncio.Semaphore(AT_ONCE)
 
-    async def asked(entry: Entry) -> bool | Finding:
-        control = doors.power(entry)
-        try:
-            async with turns:
-                return await control.is_on()
-        except (CardError, GatewayError) as error:
-            advice = (
-                "is it plugged in, and its entry in the inventory right?"
-                f" ask again: rhubarbe-status {entry.number}"
-            )
-            text = sanitise(f"{entry.name}: power control {control.name} {error}")
-            return wrong(text, advice=advice)
+    async def asked(entry: Entry) -> PowerState | list[Finding]:
+        inputs = doors.power(entry)
+        async with turns:
+            try:
+                return await inputs.state()
+            except (CardError, GatewayError) as error:
+                lines = await inputs.complaints()
+                return [_wrong(entry, line) for line in lines or [f"{inputs.name}: {error}"]]
 
     answers = await asyncio.gather(*map(asked, site.entries))
     told = dict(zip((entry.number for entry in site.entries), answers, strict=True))
-    states = {number: answer for number, answer in told.items() if isinstance(answer, bool)}
-    on = fold(number for number, is_on in states.items() if is_on) or "none"
+    states = {number: state for number, state in told.items() if isinstance(state, PowerState)}
+    on = fold(number for number, state in states.items() if state is PowerState.ON) or "none"
     good = [well(f"those of nodes {fold(states)} answer; on: {on}")] if states else []
-    return [*good, *(answer for answer in answers if isinstance(answer, Finding))]
+    return good + [each for answer in answers if isinstance(answer, list) for each in answer]
+
+
+def _wrong(entry: Entry, complaint: str) -> Finding:
+    advice = (
+        "is it plugged in, and its entry in the inventory right?"
+        f" ask again: rhubarbe-status {entry.number}"
+    )
+    return wrong(sanitise(f"{entry.name}: power control {complaint}"), advice=advice)

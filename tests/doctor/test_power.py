@@ -10,6 +10,7 @@ from rhubarbe.doctor import power
 from rhubarbe.doctor.site import Site
 from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.events import Health
+from rhubarbe.transports.power.base import PowerState
 
 
 class Control:
@@ -20,12 +21,15 @@ class Control:
         self._all_asked = all_asked
         self._answer = answer
 
-    async def is_on(self):
+    async def state(self):
         async with asyncio.timeout(30):
             await self._all_asked.wait()
         if isinstance(self._answer, Exception):
             raise self._answer
-        return self._answer == "on"
+        return PowerState(self._answer)
+
+    async def complaints(self):
+        return [f"{self.name}: {self._answer}"]
 
 
 @pytest.fixture
@@ -57,8 +61,8 @@ async def test_each_that_does_not_answer_is_named(asked):
     )
     assert good.text == "those of nodes 2 answer; on: none"
     assert [each.text for each in wrong] == [
-        "fit01: power control reboot01 no answer in 3 s to status",
-        "fit03: power control reboot03 no ipmi",
+        "fit01: power control reboot01: no answer in 3 s to status",
+        "fit03: power control reboot03: no ipmi",
     ]
     assert all("rhubarbe-status" in each.advice for each in wrong)
 

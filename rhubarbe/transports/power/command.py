@@ -54,7 +54,12 @@ class Command(PowerControl):
         return _filled(values, "status")
 
     async def ask(self, question: str) -> str:
-        """Return the first line that the program answers to a verb; raises CardError."""
+        """Return the first line that the program answers; of `status`, what `is_on` takes of it."""
+        if question == "status":
+            return await super().ask(question)
+        return await self._told(question)
+
+    async def _told(self, question: str) -> str:
         typed = await self._said.password.reveal() if self._said.password else ""
         async with answering(question, self._within):
             ended = await run(_filled(self._said, question), typed=typed)
@@ -67,14 +72,14 @@ class Command(PowerControl):
 
     async def is_on(self) -> bool:
         """Ask for the power state."""
-        answer = (await self.ask("status")).lower()
+        answer = (await self._told("status")).lower()
         if answer not in ("on", "off"):
             raise CardError(f"answers status with {answer[:40]!r}, expected on or off")
         return answer == "on"
 
     async def send(self, order: str) -> None:
         """Send an order; raises CardError unless the program ends well."""
-        await self.ask(order)
+        await self._told(order)
 
 
 def _filled(said: CommandValues, verb: str) -> tuple[str, ...]:

@@ -330,11 +330,16 @@ class PowerConformance(ABC):
 
     async def test_what_it_was_told_is_not_shown_where_it_repeats_that(self):
         async with self.reached(0.5, echoes=True) as (control, machine, _):
-            for act in (control.is_on(), control.send("off"), control.ask("status")):
+            for act in (control.is_on, lambda: control.ask("status")):
                 with pytest.raises(CardError) as caught:
-                    await act
+                    await act()
                 for secret in self.secrets:
                     assert secret not in str(caught.value)
+            try:  # an order is accepted where nothing but the end of a program says so
+                await control.send("off")
+            except CardError as error:
+                for secret in self.secrets:
+                    assert secret not in str(error)
             assert machine.orders == []
 
     async def test_no_secret_is_shown_of_it(self):
