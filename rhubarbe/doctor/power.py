@@ -7,9 +7,9 @@ from rhubarbe.doctor.site import Site
 from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.events import Finding
 from rhubarbe.inventory import Entry
+from rhubarbe.node.power import PowerState
 from rhubarbe.selector import fold
 from rhubarbe.text import sanitise
-from rhubarbe.transports.power.base import PowerState
 
 AT_ONCE = 256
 
