@@ -61,9 +61,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if (named := environ.get("RHUBARBE_CONF")) and not is_there(named):
         raise ConfigError(f"{named}: no such file; $RHUBARBE_CONF names it")
     # Who works in /etc/rhubarbe has the site's file here: it is that once, and not a user's.
-    files: dict[str, tuple[Path, bool]] = {}
+    files: dict[Path, tuple[Path, bool]] = {}
     for path, personal in configuration_files(environ):
-        files.setdefault(os.path.realpath(path), (path, personal))
+        files.setdefault(Path(path).absolute(), (path, personal))
     read = [_Layer.read(path, personal=personal) for path, personal in files.values()]
     layers = [layer for layer in read if layer is not None]
     _refuse_overrides(layers)

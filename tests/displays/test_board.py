@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rhubarbe import events
 from rhubarbe.displays import cells
 from rhubarbe.displays.board import Board, Style
-from rhubarbe.events import Phase
+from rhubarbe.events import Health, Phase
 
 TEXT = st.text(max_size=30) | st.sampled_from(["\x1b[2J", "日本語 " * 9, "e\u0301" * 50, "\n\t"])
 NODES = st.sampled_from([f"fit{number:02}" for number in range(1, 30)]) | st.text(max_size=9)
@@ -15,6 +15,7 @@ FIELDS = {
     int: st.integers(min_value=0, max_value=2**50),
     float: st.floats(),
     Phase: st.sampled_from(Phase),
+    Health: st.sampled_from(Health),
     tuple[str, ...]: st.lists(NODES, max_size=200).map(tuple),
     tuple[events.NodeResult, ...]: st.lists(
         st.builds(

@@ -49,6 +49,7 @@ def test_one_document_with_all_that_became_of_the_nodes(tmp_path, clock):
                 "phase": "reset",
                 "reason": "no answer",
                 "phases": {"reset": 9.0},
+                "blameless": False,
             }
         ],
     }

@@ -27,6 +27,7 @@ RESULT = {
     "phase": "reset",
     "reason": "no answer",
     "phases": {"reset": 9.0},
+    "blameless": False,
 }
 FINISHED = events.Finished(
     command="load",

@@ -24,6 +24,21 @@ TABLE = [
     (events.ImageSaved(path="mine.ndz", size=2**30), "Saved image mine.ndz (1.0 GiB)"),
     (events.Notice(text="skipping reset"), "skipping reset"),
     (
+        events.Finding(check="links", health=events.Health.OK, text="can be made"),
+        "links: ok: can be made",
+    ),
+    (
+        events.Finding(
+            check="links",
+            health=events.Health.WRONG,
+            text="cannot be made",
+            repair="chmod 2775 /x",
+            as_root=True,
+            advice="or see config_dir",
+        ),
+        "links: wrong: cannot be made; as root: chmod 2775 /x (or see config_dir)",
+    ),
+    (
         events.PhaseDone(node="fit01", phase=Phase.RESET, seconds=3.21),
         "fit01: reset: done in 3.2 s",
     ),
