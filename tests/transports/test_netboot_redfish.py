@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from vendor import PASSWORD, SYSTEM, USER, Vendor, complaint, context_of, serving
+from vendor import BESIDE, PASSWORD, SYSTEM, USER, Vendor, complaint, context_of, serving
 
 from rhubarbe.config import Settings
 from rhubarbe.config.secrets import Secret
@@ -72,6 +72,19 @@ async def test_what_somebody_else_has_asked_for_meanwhile_stays(reach):
         async with NextBoot(netboot).linked():
             vendor.boot["BootSourceOverrideTarget"] = "Cd"
         assert vendor.boot["BootSourceOverrideTarget"] == "Cd"
+
+
+async def test_an_object_beside_the_system_is_the_one_that_is_told(reach):
+    link = {"@Redfish.Settings": {"SettingsObject": {"@odata.id": BESIDE}}}
+    vendor = Vendor(system=link, beside=dict(ENDED))
+    async with reach(vendor) as netboot:
+        async with NextBoot(netboot).linked():
+            assert vendor.beside == ONCE
+        assert vendor.beside == ENDED
+    vendor = Vendor(system=link).answers("GET", BESIDE, (200, {"Attributes": {}}), (404, None))
+    async with reach(vendor) as netboot, NextBoot(netboot).linked():
+        assert vendor.boot == ONCE
+    assert vendor.boot == ENDED
 
 
 @pytest.mark.parametrize("mode", ["UEFI", "Legacy"])

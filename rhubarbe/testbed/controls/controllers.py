@@ -147,7 +147,7 @@ class Sessions:
             token, path = secrets.token_hex(), f"{SESSIONS}/{secrets.token_hex(4)}"
             self._tokens[path] = (token, address)
         print(f"session begins: {path}", file=sys.stderr)
-        headers = [("X-Auth-Token", token), ("Location", f"https://controller.example{path}")]
+        headers = [("X-Auth-Token", token), ("Location", path)]
         return _answer(start_response, "201 Created", {"@odata.id": path}, headers)
 
 

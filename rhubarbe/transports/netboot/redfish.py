@@ -4,10 +4,15 @@ Whatever it boots there is to be the ramdisk: so the boot server serves that to 
 command that was killed, the machine may boot it once more, and then its disk again.
 """
 
+from typing import TYPE_CHECKING
+
 from rhubarbe.config import Settings
 from rhubarbe.errors import CardError
 from rhubarbe.transports.netboot.base import Netboot
-from rhubarbe.transports.redfish.values import RedfishValues, inside
+from rhubarbe.transports.redfish.values import RedfishValues, inside, link
+
+if TYPE_CHECKING:
+    from rhubarbe.transports.redfish.talk import Talk
 
 
 class Redfish(Netboot):
@@ -35,7 +40,7 @@ class Redfish(Netboot):
     async def _override(self, target: str, enabled: str) -> None:
         try:
             async with self._service.talk("boot override", self._within) as talk:
-                boot = inside((await self._service.system(talk)).said, "Boot")
+                place, boot = await self._place(talk)
                 if enabled == "Disabled" and _is_over(boot):
                     return
                 said = {
@@ -43,9 +48,18 @@ class Redfish(Netboot):
                     "BootSourceOverrideEnabled": enabled,
                     **self._mode,
                 }
-                await talk.patch(self._service.path, {"Boot": said})
+                await talk.patch(place, {"Boot": said})
         except CardError as error:
-            raise CardError(f"power card {self._name} {error}") from error
+            raise CardError(f"power card {self._name} {error}", self._name) from error
+
+    async def _place(self, talk: "Talk") -> tuple[str, object]:
+        """Return where it is told, and what is told there: some have an object beside for that."""
+        system = await self._service.system(talk)
+        if beside := link(system.said, "@Redfish.Settings", "SettingsObject"):
+            boot = inside((await talk.ask("GET", beside)).said, "Boot")
+            if inside(boot, "BootSourceOverrideTarget"):
+                return beside, boot
+        return self._service.path, inside(system.said, "Boot")
 
 
 def _is_over(boot: object) -> bool:

@@ -71,6 +71,7 @@ class Redfish(PowerControl):
             target = inside(system.said, "Actions", "#ComputerSystem.Reset", "target")
             if not isinstance(target, str):
                 raise CardError("has a system that cannot be reset")
+            talk.repeats = way != BUTTON
             answer = await talk.ask("POST", target, {"ResetType": way})
             if answer.status in NEEDLESS and order != "reset" and is_done:
                 return

@@ -110,8 +110,8 @@ class Service:
                 talk.required(session)
             token = session.headers.get("X-Auth-Token", "")
             if session.is_good and token:
-                place = session.headers.get("Location") or link(session.said)
-                ends.push_async_callback(_log_out, talk, place)
+                if place := session.headers.get("Location") or link(session.said):
+                    ends.push_async_callback(_log_out, talk, place)
                 talk.credentials = {"X-Auth-Token": token}
                 return
         # There are none, or there is no room for one more.

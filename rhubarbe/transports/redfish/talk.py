@@ -63,7 +63,11 @@ class Talk:
         self._base = base
         self._host = host or None
         self._verb = verb
+        self._has_answers = False
         self.credentials: dict[str, str] = {}
+        self.repeats = True
+        """Whether a request may come twice."""
+
         self.not_now = ""
         """What it last answered instead of an answer, while we ask again."""
 
@@ -128,18 +132,36 @@ class Talk:
                 place = self._base.with_path(url.raw_path, encoded=True).with_query(url.query)
             except ValueError as error:
                 raise CardError(f"answers {self._verb} with a link that is none") from error
-            async with self._http.request(
-                method,
-                place,
-                json=body,
-                headers=self.credentials | dict(headers),
-                allow_redirects=False,
-                server_hostname=self._host,
-            ) as response:
+            response = await self._sent(method, place, body, self.credentials | dict(headers))
+            async with response:
                 if response.status not in REDIRECTIONS:
                     return await self._read(response)
                 path = response.headers.get("Location", "")
         raise CardError(f"answers {self._verb} by sending us from one place to another")
+
+    async def _sent(
+        self, method: str, url: URL, body: object, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Send a request; once more, where the connection was closed behind an earlier answer."""
+        while True:
+            had_answers, self._has_answers = self._has_answers, False
+            try:
+                response = await self._http.request(
+                    method,
+                    url,
+                    json=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    server_hostname=self._host,
+                )
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not had_answers or not self.repeats:
+                    raise
+            else:
+                self._has_answers = True
+                return response
 
     async def _read(self, response: aiohttp.ClientResponse) -> Answer:
         body = b""

@@ -229,6 +229,16 @@ async def test_one_that_is_never_ready_is_told_in_its_words(reach):
             await control.is_on()
 
 
+async def test_one_that_hangs_up_after_each_answer_is_understood(reach):
+    vendor = Vendor(hangs_up=True)
+    async with reach(vendor) as control:
+        for _ in range(5):
+            assert await control.is_on()
+            await control.send("off")
+    assert vendor.orders == ["ForceOff"] * 5
+    assert vendor.tokens == {}
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_another_way_to_write_a_path_is_followed(reach, status):
     to = {"Location": f"{SESSIONS}/"}

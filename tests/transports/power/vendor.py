@@ -12,6 +12,7 @@ USER, PASSWORD = "operator", 'pass: wörd"<&'
 SYSTEM = "/redfish/v1/Systems/1"
 SYSTEMS = "/redfish/v1/Systems"
 SESSIONS = "/redfish/v1/SessionService/Sessions"
+BESIDE = f"{SYSTEM}/SD"
 ACTION = f"{SYSTEM}/Actions/ComputerSystem.Reset"
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
@@ -20,6 +21,18 @@ def complaint(*texts):
     """What a service says when it does not do something."""
     messages = [{"Message": text, "MessageId": "Base.1.8.X"} for text in texts]
     return {"error": {"message": "See ExtendedInfo.", "@Message.ExtendedInfo": messages}}
+
+
+class HangsUp(web.Response):
+    """An answer behind which the connection is closed, though it does not say so."""
+
+    async def prepare(self, request):
+        self.transport = request.transport
+        return await super().prepare(request)
+
+    async def write_eof(self, *pieces):
+        await super().write_eof(*pieces)
+        self.transport.close()
 
 
 class Vendor:
@@ -42,6 +55,8 @@ class Vendor:
         self.etag = None
         self.compress = False
         self.ends_sessions_with = 204
+        self.hangs_up = False  # after each answer, without a word about it
+        self.beside = None
         vars(self).update(ways)
 
     def allow(self, *ways):
@@ -84,17 +99,28 @@ class Vendor:
         if method == "DELETE":
             self.tokens = {token: at for token, at in self.tokens.items() if at != path}
             return self.answer(self.ends_sessions_with, None)
+        if self.beside and (path == BESIDE or method == "PATCH"):
+            return self.do_beside(method, path, said)
         if path == SYSTEMS:
             return self.answer(200, {"Members": [{"@odata.id": each} for each in self.systems]})
         if path == ACTION:
             self.orders.append(said["ResetType"])
             return self.answer(204, None)
-        if path in self.systems and method == "PATCH":
-            return self.change(said, headers.get("If-Match"))
         if path in self.systems:
-            tag = {"ETag": self.etag[0]} if self.etag else {}
-            return self.answer(200, self.shown(), tag)
+            return self.do_system(method, said, headers)
         return self.answer(404, complaint("No such thing."))
+
+    def do_system(self, method, said, headers):
+        if method == "PATCH":
+            return self.change(said, headers.get("If-Match"))
+        return self.answer(200, self.shown(), {"ETag": self.etag[0]} if self.etag else {})
+
+    def do_beside(self, method, path, said):
+        if path != BESIDE:
+            return self.answer(400, complaint(f"Support is moved to {BESIDE}"))
+        if method == "PATCH":
+            self.beside |= said["Boot"]
+        return self.answer(200, {"Boot": self.beside})
 
     def shown(self):
         actions = {"#ComputerSystem.Reset": self.reset}
@@ -114,7 +140,8 @@ class Vendor:
             body = b""
         elif self.compress:
             body, headers = gzip.compress(body), headers | {"Content-Encoding": "gzip"}
-        return web.Response(status=status, body=body, headers=headers)
+        kind = HangsUp if self.hangs_up else web.Response
+        return kind(status=status, body=body, headers=headers)
 
 
 @contextlib.asynccontextmanager
