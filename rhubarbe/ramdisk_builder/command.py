@@ -9,6 +9,7 @@ from types import FrameType
 
 from rhubarbe.annexe.errors import AnnexeError, Misused
 from rhubarbe.parser import Parser
+from rhubarbe.ramdisk_builder.efi import LOADERS
 from rhubarbe.ramdisk_builder.keys import read_keys
 from rhubarbe.ramdisk_builder.packages import Packages
 from rhubarbe.text import sanitise
@@ -19,6 +20,7 @@ SIZE_LEAST, SIZE_MOST = 16, 1 << 20  # MiB
 EPILOG = """\
 examples:
   rhubarbe-ramdisk build --output /tftpboot
+  rhubarbe-ramdisk build --output /tftpboot --arch arm64
   rhubarbe-ramdisk build --kernel full --ssh-key ~/.ssh/id_ed25519.pub --with /usr/local/bin/frisbee
   rhubarbe-ramdisk system --output sample.img --ssh-key ~/.ssh/id_ed25519.pub
 """
@@ -58,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     verbs = parser.add_subparsers(metavar="build|system", required=True)
-    _add_build(verbs.add_parser("build", help="make vmlinuz, initrd and the entry of pxelinux"))
+    _add_build(verbs.add_parser("build", help="make vmlinuz, initrd and what boots them"))
     _add_system(verbs.add_parser("system", help="make a bootable disk with a small system"))
     return parser
 
@@ -96,6 +98,12 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE",
         help="what cards of these machines want, such as firmware-realtek",
     )
+    add(
+        "--arch",
+        choices=sorted(LOADERS),
+        default="",
+        help="the machines' processor, if it is not this one's",
+    )
     add("--no-telnet", action="store_true", help="ssh only, with the --ssh-key")
     parser.set_defaults(run=_build)
 
@@ -112,9 +120,10 @@ def _build(arguments: argparse.Namespace) -> None:
         firmware=arguments.firmware,
         keys=keys,
         has_telnet=not arguments.no_telnet,
+        architecture=arguments.arch,
     )
-    build(recipe, _packages(arguments), arguments.output, _tell)
-    _say_sizes(arguments.output, ("vmlinuz", "initrd"))
+    place = build(recipe, _packages(arguments), arguments.output, _tell)
+    _say_sizes(place, ("vmlinuz", "initrd"))
 
 
 def _add_system(parser: argparse.ArgumentParser) -> None:

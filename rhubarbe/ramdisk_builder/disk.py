@@ -1,7 +1,8 @@
-"""A bootable disk as a sparse file, made without root: boot record, GRUB, one ext4 partition.
+"""A bootable disk as a sparse file, made without root: one ext4 partition, for BIOS and UEFI.
 
-Source of the layout: the MBR of IBM PCs, and GRUB's manual, "BIOS installation": the first sector
-loads what lies right behind it, before the first partition.
+Source of the layout: the UEFI specification, and GRUB's manual, "BIOS installation": the first
+sector loads what is in a partition of its own. Where Debian's cloud images have them, the
+partitions that only firmware reads have the numbers 14 and 15, and the root is 1.
 """
 
 import stat
@@ -13,31 +14,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.annexe.errors import Misused, ProgramFailed
-from rhubarbe.ramdisk_builder import output, programs
+from rhubarbe.ramdisk_builder import esp, gpt, output, programs
+from rhubarbe.ramdisk_builder.efi import LOADERS
 from rhubarbe.ramdisk_builder.errors import FormatError
+from rhubarbe.ramdisk_builder.gpt import SECTOR, Partition
 from rhubarbe.ramdisk_builder.libraries import Sysroot
 from rhubarbe.ramdisk_builder.tree import FileEntry, Tree
 
-PACKAGES = ("e2fsprogs", "grub-common", "grub-pc-bin")
-SECTOR = 512
+EFI = LOADERS["amd64"]
+PACKAGES = ("e2fsprogs", "grub-common", "grub-pc-bin", *esp.PACKAGES, *EFI.packages)
 MIB = 1 << 20
-PARTITION_SECTOR = 2048
-BOOT_CODE_SIZE = 440
-LINUX = 0x83
-CHS_UNUSED = b"\xfe\xff\xff"
-GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux16", "boot")
+ROOT, BIOS_BOOT, EFI_SYSTEM = 1, 14, 15
+LOADER_SECTOR, EFI_SECTOR = gpt.FIRST_USABLE, 2048
+ROOT_SECTOR = EFI_SECTOR + esp.SECTORS
+# Where GRUB's first sector, and the first of what that loads, say what comes after them.
+NEXT_OF_BOOT, NEXT_OF_LOADER = 0x5C, 0x1F4
+GRUB_MODULES = ("biosdisk", "part_gpt", "ext2", "linux16", "boot")
 GRUB_FILES = "usr/lib/grub/i386-pc"
 # What GRUB of Debian 12 can read, whatever mke2fs makes by default.
 FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,"
     "large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
 )
+KERNEL_WORDS = "root=UUID={} console=tty0 console=ttyS0,115200 quiet mitigations=off"
 # The 16-bit way into the kernel takes half the time of the 32-bit one where the processor is
 # emulated.
-GRUB_CONFIGURATION = """\
-set root=(hd0,msdos1)
-linux16 /boot/vmlinuz root=UUID={} console=tty0 console=ttyS0,115200 quiet mitigations=off
+BIOS_CONFIGURATION = f"""\
+set root=(hd0,gpt{ROOT})
+linux16 /boot/vmlinuz {KERNEL_WORDS}
 initrd16 /boot/initrd
+boot
+"""
+EFI_CONFIGURATION = f"""\
+search --no-floppy --fs-uuid --set=root {{0}}
+linux /boot/vmlinuz {KERNEL_WORDS.format("{0}")}
+initrd /boot/initrd
 boot
 """
 
@@ -51,13 +62,25 @@ class DiskSpec:
 
     @property
     def identity(self) -> uuid.UUID:
-        """The UUID of its file system: the same for each build of the same name."""
+        """The UUID of its root file system: the same for each build of the same name."""
         return uuid.uuid5(uuid.NAMESPACE_URL, f"rhubarbe-ramdisk:{self.name}")
 
     @property
-    def partition(self) -> int:
-        """The size of its partition, in bytes."""
-        return self.size - PARTITION_SECTOR * SECTOR
+    def root_size(self) -> int:
+        """The size of its root partition, in bytes: whole mebibytes but the last, of the table."""
+        return (self.size // MIB - 1) * MIB - ROOT_SECTOR * SECTOR
+
+    @property
+    def table(self) -> gpt.Table:
+        """Its partitions."""
+        parts = {
+            ROOT: Partition(gpt.LINUX, ROOT_SECTOR, self.root_size // SECTOR, "root"),
+            BIOS_BOOT: Partition(
+                gpt.BIOS_BOOT, LOADER_SECTOR, EFI_SECTOR - LOADER_SECTOR, "bios-boot"
+            ),
+            EFI_SYSTEM: Partition(gpt.EFI_SYSTEM, EFI_SECTOR, esp.SECTORS, "efi"),
+        }
+        return gpt.Table(uuid.uuid5(self.identity, "disk"), self.size // SECTOR, parts)
 
 
 def write(path: Path, layout: DiskSpec, tree: Tree, root: Sysroot) -> None:
@@ -65,45 +88,58 @@ def write(path: Path, layout: DiskSpec, tree: Tree, root: Sysroot) -> None:
 
     Raises PackageError, ProgramFailed, FormatError, OSError, and Misused when it is too small.
     """
-    with output.unfinished(path) as unfinished, tempfile.TemporaryDirectory() as workroom:
+    if layout.root_size <= 0:
+        raise Misused("the system does not fit on a disk of that --size")
+    with output.unfinished(path) as unfinished, tempfile.TemporaryDirectory() as name:
+        workroom = Path(name)
         with unfinished.open("wb") as file:
             file.truncate(layout.size)
-            file.write(boot_record(layout, root) + loader(layout, root, Path(workroom)))
+            file.write(layout.table.at_the_start(boot_code(root)))
+            file.write(loader(layout, root, workroom))
+            file.seek(-gpt.AT_THE_END * SECTOR, 2)
+            file.write(layout.table.at_the_end())
+        _make_efi_system(unfinished, layout, root, workroom)
         _make_filesystem(unfinished, layout, root)
-        _fill(unfinished, tree, root, Path(workroom))
+        _fill(unfinished, tree, root, workroom)
 
 
-def boot_record(layout: DiskSpec, root: Sysroot) -> bytes:
-    """Return the first sector: GRUB's code, a signature of the disk, and the partition table."""
-    code = root.get(f"{GRUB_FILES}/boot.img").read_bytes()[:BOOT_CODE_SIZE]
-    count = layout.partition // SECTOR
-    entry = struct.pack("<B3sB3sII", 0x80, CHS_UNUSED, LINUX, CHS_UNUSED, PARTITION_SECTOR, count)
-    signature = layout.identity.bytes[:4] + b"\0\0"
-    return code + signature + entry.ljust(64, b"\0") + b"\x55\xaa"
+def boot_code(root: Sysroot) -> bytes:
+    """Return GRUB's code for the first sector, which loads what is at LOADER_SECTOR."""
+    code = bytearray(root.get(f"{GRUB_FILES}/boot.img").read_bytes())
+    struct.pack_into("<Q", code, NEXT_OF_BOOT, LOADER_SECTOR)
+    return bytes(code)
 
 
 def loader(layout: DiskSpec, root: Sysroot, workroom: Path) -> bytes:
-    """Return what lies behind the first sector: GRUB with its configuration in it."""
-    configuration, core = workroom / "grub.cfg", workroom / "core.img"
-    configuration.write_text(GRUB_CONFIGURATION.format(layout.identity))
+    """Return what is in the BIOS boot partition: GRUB with its configuration in it."""
+    configuration, core = workroom / "bios.cfg", workroom / "core.img"
+    configuration.write_text(BIOS_CONFIGURATION.format(layout.identity))
     words = ["--format", "i386-pc", "--directory", str(root.get(f"{GRUB_FILES}/moddep.lst").parent)]
     words += ["--prefix", "/boot", "--config", str(configuration), "--output", str(core)]
     programs.run(root.command("usr/bin/grub-mkimage", *words, *GRUB_MODULES))
-    content = core.read_bytes()
-    if len(content) > (PARTITION_SECTOR - 1) * SECTOR:
-        raise FormatError("GRUB does not fit before the first partition")
-    return content
+    content = bytearray(core.read_bytes())
+    if len(content) > (EFI_SECTOR - LOADER_SECTOR) * SECTOR:
+        raise FormatError("GRUB does not fit into its partition")
+    struct.pack_into("<Q", content, NEXT_OF_LOADER, LOADER_SECTOR + 1)
+    return bytes(content)
+
+
+def _make_efi_system(disk: Path, layout: DiskSpec, root: Sysroot, workroom: Path) -> None:
+    configuration = workroom / "efi.cfg"
+    configuration.write_text(EFI_CONFIGURATION.format(layout.identity))
+    number = int.from_bytes(layout.identity.bytes[:4], "big")
+    esp.make(disk, EFI_SECTOR, number, esp.files(EFI, root, configuration), root)
 
 
 def _make_filesystem(disk: Path, layout: DiskSpec, root: Sysroot) -> None:
     """Make an empty ext4, the same each time."""
     extended = (
-        f"offset={PARTITION_SECTOR * SECTOR},root_owner=0:0,hash_seed={layout.identity},"
+        f"offset={ROOT_SECTOR * SECTOR},root_owner=0:0,hash_seed={layout.identity},"
         "lazy_itable_init=1,nodiscard"
     )
     words = ["-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", "4096", "-I", "256", "-m", "0"]
     words += ["-U", str(layout.identity), "-L", layout.name, "-E", extended]
-    command = root.command("usr/sbin/mke2fs", *words, str(disk), f"{layout.partition >> 10}k")
+    command = root.command("usr/sbin/mke2fs", *words, str(disk), f"{layout.root_size >> 10}k")
     programs.run(command, environment=_settled(root))
 
 
@@ -120,7 +156,7 @@ def _fill(disk: Path, tree: Tree, root: Sysroot, workroom: Path) -> None:
         if stat.S_ISREG(entry.mode):
             source.write_bytes(entry.read())
         script += _requests(path, entry, source.name)
-    target = f"{disk}?offset={PARTITION_SECTOR * SECTOR}"
+    target = f"{disk}?offset={ROOT_SECTOR * SECTOR}"
     command = root.command("usr/sbin/debugfs", "-w", "-f", "-", target)
     lines = "".join(f"{line}\n" for line in script)
     for said in programs.complaints(command, lines, _settled(root), workroom):

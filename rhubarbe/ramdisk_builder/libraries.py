@@ -23,11 +23,20 @@ def add_merged_directories(tree: Tree) -> None:
 
 
 class Sysroot:
-    """The files of unpacked packages, below a directory."""
+    """The files of unpacked packages, below a directory.
 
-    def __init__(self, directory: Path) -> None:
+    Where they are for another architecture than this machine's, `tools` has those of this one.
+    """
+
+    def __init__(self, directory: Path, tools: "Sysroot | None" = None) -> None:
         self.directory = directory
+        self._tools = tools
         self._libraries: dict[str, str] | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether they are for another architecture than this machine's."""
+        return self._tools is not None
 
     def find(self, path: str) -> Path | None:
         """Return the file that a path in the packages means, or None; links are followed inside."""
@@ -77,6 +86,8 @@ class Sysroot:
 
         Raises PackageError, FormatError, OSError.
         """
+        if self._tools is not None:
+            return self._tools.command(path, *words)
         program = self.get(path)
         loader = elf.read(program).interpreter()
         if not loader:

@@ -33,11 +33,19 @@ def default_cache() -> Path:
 
 
 class Packages:
-    """The packages of this machine's Debian; `cache` is the directory they are kept in."""
+    """The packages of this machine's Debian; `cache` is the directory they are kept in.
 
-    def __init__(self, cache: Path) -> None:
+    They are for this machine's architecture, or for another one.
+    """
+
+    def __init__(self, cache: Path, architecture: str = "") -> None:
         self._cache = cache
+        self._other = architecture
         self._has_updated = False
+
+    def of(self, architecture: str) -> "Packages":
+        """Return those of another architecture, in the same cache."""
+        return Packages(self._cache, architecture)
 
     def update(self) -> None:
         """Learn what packages there are today; raises PackageError."""
@@ -63,7 +71,7 @@ class Packages:
     def _locked(self) -> Iterator[None]:
         """Let one build at a time work on the cache; tell errors as what they mean for packages."""
         try:
-            for name in ("apt/archives/partial", "lists/partial", "debs", "roots"):
+            for name in ("apt/archives/partial", f"lists{self._other}/partial", "debs", "roots"):
                 (self._cache / name).mkdir(parents=True, exist_ok=True)
             (self._cache / "status").touch()
             with (self._cache / "lock").open("w") as lock:
@@ -76,7 +84,7 @@ class Packages:
 
     def _update(self) -> None:
         self._has_updated = True
-        self._apt("apt-get", "update", "-qq", lists=self._cache / "lists")
+        self._apt("apt-get", "update", "-qq", lists=self._cache / f"lists{self._other}")
 
     def _apt(
         self, program: str, *words: str, lists: Path | None = None, directory: Path | None = None
@@ -86,8 +94,8 @@ class Packages:
             "Dir::State::status": self._cache / "status",
             "Dir::State::lists": lists or self._lists(),
             "Dir::Cache": self._cache / "apt",
-            "Dir::Cache::pkgcache": "pkgcache.bin",
-            "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
+            "Dir::Cache::pkgcache": f"pkgcache{self._other}.bin",
+            "Dir::Cache::srcpkgcache": f"srcpkgcache{self._other}.bin",
             "Debug::NoLocking": "1",
             "APT::Sandbox::User": "",
             "APT::Install-Recommends": "0",
@@ -95,6 +103,8 @@ class Packages:
             "Acquire::Retries": "2",
             "Dpkg::Use-Pty": "0",
         }
+        if self._other:
+            options |= {"APT::Architecture": self._other, "APT::Architectures::": self._other}
         listed = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return programs.run(
             [programs.find(program), *listed, *words], limit=DOWNLOAD_LIMIT_S, directory=directory
@@ -102,7 +112,7 @@ class Packages:
 
     def _lists(self) -> Path:
         """Our own lists of packages if we ever had to fetch them, else this machine's."""
-        own = self._cache / "lists"
+        own = self._cache / f"lists{self._other}"
         return own if any(own.glob("*_Packages*")) else LISTS
 
     def _unpack(self, names: Collection[str], sections: Collection[str]) -> Path:
@@ -119,7 +129,7 @@ class Packages:
     def _chosen(self, names: Collection[str], sections: Collection[str]) -> list[str]:
         """Choose, unless that was done from the same lists of packages before."""
         lists = [(file.name, file.stat().st_mtime_ns) for file in sorted(self._lists().glob("*"))]
-        asked = (*sorted(names), "in", *sorted(sections))
+        asked = (*sorted(names), "in", *sorted(sections), *([self._other] if self._other else []))
         note = self._cache / "chosen" / _key(*asked, *(f"{name} {time}" for name, time in lists))
         if note.exists():
             return note.read_text().splitlines()

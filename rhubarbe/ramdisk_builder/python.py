@@ -70,7 +70,7 @@ def add_python(tree: Tree, root: Sysroot, tell: Callable[[str], None]) -> None:
     version = _version(root)
     add_binary(tree, root, f"usr/bin/python{version}")
     tree.add_link("usr/bin/python3", f"python{version}")
-    sources = dict(_library(root, version)) | dict(_ours()) | dict(_wheels(version, tell))
+    sources = dict(_library(root, version)) | dict(_ours()) | dict(_wheels(root, version, tell))
     for path, file in sources.items():
         if file.suffix == ".so":
             add_binary(tree, root, path, file)
@@ -105,13 +105,15 @@ def _ours() -> Iterator[tuple[str, Path]]:
             yield f"{HOME}/rhubarbe/{file.relative_to(OURS)}", file
 
 
-def _wheels(version: str, tell: Callable[[str], None]) -> Iterator[tuple[str, Path]]:
+def _wheels(root: Sysroot, version: str, tell: Callable[[str], None]) -> Iterator[tuple[str, Path]]:
     """Yield the files of faster zlibs and digests, as far as they are installed here and fit."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     for name in WHEELS:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
             tell(f"{name} is not installed here: the ramdisk does without it, slower")
+        elif root.is_foreign:
+            tell(f"{name} is for this machine's processor: the ramdisk does without it, slower")
         elif running != version:
             tell(f"{name} is for Python {running}, the ramdisk's {version} does without, slower")
         else:

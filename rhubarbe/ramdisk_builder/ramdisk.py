@@ -1,4 +1,4 @@
-"""The ramdisk: what is in it, and the three files that a gateway serves to its nodes."""
+"""The ramdisk: what is in it, and the files that a gateway serves to its nodes."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.annexe.errors import Misused
-from rhubarbe.ramdisk_builder import base, cpio, output, programs
+from rhubarbe.ramdisk_builder import base, bootfiles, cpio, output, programs
 from rhubarbe.ramdisk_builder.base import FILES
+from rhubarbe.ramdisk_builder.efi import LOADERS
 from rhubarbe.ramdisk_builder.libraries import Sysroot, add_binary, add_own_program
 from rhubarbe.ramdisk_builder.modules import Modules, add_modules
 from rhubarbe.ramdisk_builder.packages import Packages
@@ -26,40 +27,54 @@ LINKS = {f"usr/sbin/mkfs.ext{number}": "mke2fs" for number in (2, 3, 4)} | {
     f"usr/sbin/fsck.ext{number}": "e2fsck" for number in (2, 3, 4)
 }
 TELNET = "::respawn:/usr/bin/busybox telnetd -F -l /bin/sh\n"
-ENTRY = "pxelinux.cfg/pxefrisbee"
-"""The entry of pxelinux, which links of nodes point to."""
 
 
 @dataclass(frozen=True, slots=True)
 class RamdiskRecipe:
-    """What is asked for: `kernel` is cloud, full or a package; `firmware` are packages too."""
+    """What is asked for: `kernel` is cloud, full or a package; `firmware` are packages too.
+
+    `architecture` is Debian's name of the machines' processor, if it is not this machine's.
+    """
 
     kernel: str = "cloud"
     extras: Sequence[str] = ()
     firmware: Sequence[str] = ()
     keys: Sequence[str] = ()
     has_telnet: bool = True
+    architecture: str = ""
 
 
 def build(
     recipe: RamdiskRecipe, packages: Packages, directory: Path, tell: Callable[[str], None]
-) -> None:
-    """Write `vmlinuz`, `initrd` and the entry of pxelinux; `tell` gets what is worth knowing.
+) -> Path:
+    """Write `vmlinuz`, `initrd`, and what boots them; `tell` gets what is worth knowing.
 
-    Raises AnnexeError, OSError.
+    Packages are for this machine's processor; those for another one are kept in the same cache.
+    Returns where kernel and initrd are. Raises AnnexeError, OSError.
     """
-    architecture = programs.run([programs.find("dpkg"), "--print-architecture"]).strip()
+    here = programs.run([programs.find("dpkg"), "--print-architecture"]).strip()
+    architecture, tools = recipe.architecture or here, None
+    if architecture != here:
+        tools = Sysroot(packages.unpack(PACKAGES))
+        packages = packages.of(architecture)
     kernel = base.unpack_kernel(packages, recipe.kernel, architecture)
-    root = Sysroot(packages.unpack(PACKAGES))
+    root = Sysroot(packages.unpack(PACKAGES), tools)
     tree = make_tree(recipe, root, tell)
     names = base.drivers(kernel.modules, is_small=recipe.kernel == "cloud")
     add_modules(tree, kernel.modules, names)
     if recipe.firmware:
         add_firmware(tree, Sysroot(packages.unpack(recipe.firmware, ())), kernel.modules, names)
-    with output.replacing(directory / "initrd") as file:
+    loaders = LOADERS.get(architecture)
+    unpacked = Sysroot(packages.unpack(loaders.packages, ())) if loaders else None
+    place = bootfiles.place(directory, architecture)
+    with output.replacing(place / "initrd") as file:
         cpio.write_packed(tree, file)
-    output.copy(kernel.image, directory / "vmlinuz")
-    output.copy(FILES / "pxefrisbee", directory / ENTRY)
+    output.copy(kernel.image, place / "vmlinuz")
+    if architecture in bootfiles.BOOTED_BY_BIOS:
+        bootfiles.write_for_bios(directory)
+    if loaders and unpacked:
+        bootfiles.write_for_uefi(directory, loaders, unpacked, tell)
+    return place
 
 
 def make_tree(recipe: RamdiskRecipe, root: Sysroot, tell: Callable[[str], None]) -> Tree:
@@ -97,6 +112,8 @@ def add_extra(tree: Tree, root: Sysroot, wanted: str) -> None:
     found = shutil.which(wanted)
     if found is None:
         raise Misused(f"there is no program {wanted}: neither in the packages nor on this machine")
+    if root.is_foreign:
+        raise Misused(f"{found} is for this machine's processor; the packages have no {wanted}")
     add_own_program(tree, root, Path(found))
 
 

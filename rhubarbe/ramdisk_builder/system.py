@@ -16,7 +16,7 @@ from rhubarbe.ramdisk_builder.tree import Tree
 PACKAGES = (*base.PACKAGES, *disk.PACKAGES)
 NAME = "sample"
 STAMP = "on no node - image {} - by rhubarbe-ramdisk\n"
-SIZES = {False: 64, True: 512}  # MiB
+SIZES = {False: 96, True: 560}  # MiB
 RELEASE = 'NAME="Rhubarbe sample"\nID=rhubarbe\nVERSION_ID=1\n'
 
 

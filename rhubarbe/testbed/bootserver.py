@@ -1,4 +1,6 @@
-"""What a gateway offers to machines that boot from the network: DHCP and TFTP by dnsmasq, pxelinux.
+"""What a gateway offers to machines that boot from the network: DHCP and TFTP by dnsmasq.
+
+BIOS is given pxelinux, UEFI shim, which loads GRUB.
 
 iPXE, in the network card of a QEMU machine, waits long for what is not here: for IPv6 routers,
 unless one says that it has nothing to tell, and for a proxy, unless DHCP says that there is none.
@@ -7,18 +9,22 @@ unless one says that it has nothing to tell, and for a proxy, unless DHCP says t
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
 from rhubarbe.annexe.programs import last_line
-from rhubarbe.testbed import namespace, programs
+from rhubarbe.testbed import firmware, namespace, programs
+from rhubarbe.testbed.site import Site
 
 PXELINUX = Path("/usr/lib/PXELINUX/pxelinux.0")
 MODULES = Path("/usr/lib/syslinux/modules/bios")
 MODULE_NAMES = ("ldlinux.c32", "chain.c32", "libcom32.c32", "libutil.c32")
-RAMDISK = ("vmlinuz", "initrd", "pxelinux.cfg/pxefrisbee")
+KERNEL = ("vmlinuz", "initrd")
+PXELINUX_ENTRY = "pxelinux.cfg/pxefrisbee"
+LOADERS = (firmware.BOOT_FILE, "grubx64.efi")
+GRUB_FILES = ("grub/grub.cfg", "grub/pxefrisbee")
 DEFAULT_ENTRY = """\
 DEFAULT local
 LABEL local
@@ -45,24 +51,38 @@ def require_pxelinux() -> None:
         )
 
 
-def lay_out(tree: Path, boot_entries: Path, ramdisk: Path) -> None:
-    """Make the tree that TFTP serves; `boot_entries` is pxelinux.cfg, to be filled here too.
+def needed(kinds: Iterable[str]) -> list[str]:
+    """Return the files of a ramdisk that machines with these kinds of firmware need."""
+    kinds = set(kinds)
+    return [
+        *KERNEL,
+        *([PXELINUX_ENTRY] if firmware.BIOS in kinds else []),
+        *((*LOADERS, *GRUB_FILES) if kinds - {firmware.BIOS} else []),
+    ]
 
-    `ramdisk` is where a kernel, an initrd and their entry are.
+
+def lay_out(site: Site, tree: Path, ramdisk: Path, kinds: Iterable[str]) -> None:
+    """Make the tree that TFTP serves, with what these kinds of firmware need.
+
+    `ramdisk` is where a kernel, an initrd and their entries are.
     """
     tree.mkdir()
-    shutil.copy(PXELINUX, tree)
-    for name in MODULE_NAMES:
-        shutil.copy(MODULES / name, tree)
-    *files, entry = RAMDISK
+    files = needed(kinds)
     for name in files:
-        (tree / name).symlink_to(ramdisk / name)
-    (tree / "pxelinux.cfg").symlink_to(boot_entries)
-    text = (ramdisk / entry).read_text()
-    name = Path(entry).name
-    (boot_entries / name).write_text(re.sub("(?m)^APPEND .*", rf"\g<0> {FOR_A_BUSY_HOST}", text))
-    (boot_entries / "default").write_text(DEFAULT_ENTRY)
-    for path in (tree, *tree.iterdir(), *boot_entries.iterdir()):
+        if name in (*KERNEL, *LOADERS):
+            (tree / name).symlink_to(ramdisk / name)
+        else:
+            text = re.sub(
+                "(?m)^(APPEND|linux) .*", rf"\g<0> {FOR_A_BUSY_HOST}", (ramdisk / name).read_text()
+            )
+            (site.directory / name).write_text(text)
+    (tree / "pxelinux.cfg").symlink_to(site.boot_entries)
+    (tree / "grub").symlink_to(site.grub_entries)
+    if PXELINUX_ENTRY in files:
+        for source in (PXELINUX, *(MODULES / name for name in MODULE_NAMES)):
+            shutil.copy(source, tree)
+        (site.boot_entries / "default").write_text(DEFAULT_ENTRY)
+    for path in (tree, *tree.iterdir(), *site.boot_entries.iterdir(), *site.grub_entries.iterdir()):
         if not path.is_symlink():
             path.chmod(DIRECTORY_MODE if path.is_dir() else FILE_MODE)
 
@@ -113,6 +133,11 @@ def _options(tree: Path, run: Path, machines: Mapping[str, str]) -> list[str]:
         f"--dhcp-range={network},static,{namespace.NETMASK},1h",
         *(f"--dhcp-host={mac.lower()},{address}" for mac, address in machines.items()),
         "--dhcp-boot=pxelinux.0",
+        *(
+            f"--dhcp-match=set:uefi,option:client-arch,{number}"
+            for number in firmware.CLIENT_ARCHITECTURES
+        ),
+        f"--dhcp-boot=tag:uefi,{firmware.BOOT_FILE}",
         f"--dhcp-option-force={NO_PROXY}",
         "--enable-ra",
         f"--dhcp-range={TO_ALL},ra-only",

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from rhubarbe.version import version
 ROOMS = ("annexe", "disk", "ndz", "imaging", "frisbee", "ramdisk_builder")
 BUILD_LIMIT_S = 900.0  # packages come from far away
 LOOK_EVERY_S = 0.2
+SECTOR = 512
+ROOT_ENTRY = 2 * SECTOR  # in the partition table
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,14 @@ async def built(
             if not there.exists:
                 await _build(there, options, kernel, by_ssh=by_ssh)
     return there
+
+
+def root_offset(disk: Path) -> int:
+    """Return where the root partition of a sample system begins, in bytes: the first of its GPT."""
+    with disk.open("rb") as file:
+        file.seek(ROOT_ENTRY)
+        start: int = struct.unpack("<32xQ", file.read(40))[0]
+    return start * SECTOR
 
 
 def default_cache() -> Path:

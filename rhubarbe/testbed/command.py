@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rhubarbe.annexe.errors import AnnexeError, Misused
 from rhubarbe.parser import Parser
-from rhubarbe.testbed import controls, drives, faults
+from rhubarbe.testbed import controls, drives, faults, firmware
 from rhubarbe.text import sanitise
 from rhubarbe.version import version
 
@@ -38,6 +38,7 @@ examples:
   rhubarbe-testbed --nodes 12 --directory /tmp/testbed
   rhubarbe-testbed --nodes 12 -- rhubarbe-load -i sample -a
   rhubarbe-testbed --node-numbers 1-10,41 --card fit41:15 --fault fit03:card-lies*1 -- bash
+  rhubarbe-testbed --machines 3 --firmware bios,uefi,secureboot -- bash
   rhubarbe-testbed --machines 3 --disk nvme --disk fit02:virtio --disk fit02:nvme:2G,meant -- bash
 """
 
@@ -155,6 +156,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MIB",
         help="of each (256, or what is enough)",
     )
+    of_machines(
+        "--firmware",
+        default=firmware.BIOS,
+        metavar="|".join(firmware.KINDS),
+        help="what they boot by; several, parted by commas, in turn (%(default)s)",
+    )
     of_machines("--cache", type=Path, metavar="DIR", help="what is built (default: in ~/.cache)")
     add("--version", action="version", version=f"%(prog)s {version()}")
     return parser
@@ -162,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _of_machines(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
     """Return the options given that only machines have."""
-    names = ("debian", "keep_disks", "ramdisk", "disk", "memory", "cache")
+    names = ("debian", "keep_disks", "ramdisk", "disk", "memory", "firmware", "cache")
     given = [name for name in names if getattr(arguments, name) != parser.get_default(name)]
     return [f"--{name.replace('_', '-')}" for name in given]
 
@@ -249,6 +256,7 @@ def _kind(arguments: argparse.Namespace) -> "MachineKind":
             memory_mib=arguments.memory,
             ramdisk=arguments.ramdisk,
             wishes=[drives.parse(word) for word in arguments.disk],
+            firmwares=firmware.parse(arguments.firmware),
             **cache,
         )
     from rhubarbe.testbed.emulated import Emulated

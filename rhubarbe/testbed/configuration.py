@@ -74,6 +74,7 @@ def common(directory: Path, scope: str, addresses: Addresses) -> Sections:
             "state_dir": f"{directory}/state",
         },
         "pxelinux": {"config_dir": f"{directory}/pxelinux.cfg", "frisbee_image": "pxefrisbee"},
+        "grub": {"config_dir": f"{directory}/grub", "entry": "pxefrisbee"},
         "frisbee": {
             "client": "frisbee",
             "server": "rhubarbe-frisbeed",

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rhubarbe.testbed import boot, drives, namespace, programs, sample
 from rhubarbe.testbed.boot import Key, MachineState
 from rhubarbe.testbed.drives import Drive
 from rhubarbe.testbed.faults import Faults
+from rhubarbe.testbed.firmware import Board
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +25,23 @@ class Chassis:
     memory_mib: int
     before: Path | None  # where that one is copied to whenever the machine is switched on
     network_first: bool = True  # else from the disk, unless it is told to boot from the network
+    board: Board = field(default_factory=Board)
 
     def command(self, *, by_network: bool) -> list[str]:
         """Return what runs it: software emulation, since /dev/kvm is there where it cannot work.
 
         A small translation cache keeps several machines within a small gateway's memory.
         """
+        first = ",bootindex=1" * by_network
         return [
             programs.find("qemu-system-x86_64"),
             *("-name", self.name, "-M", "pc", "-accel", "tcg,thread=multi,tb-size=64"),
             *("-m", str(self.memory_mib), "-nodefaults", "-no-user-config", "-display", "none"),
+            *self.board.words(),
             *("-chardev", f"file,id=serial,path={drives.value(self.serial)},append=on"),
             *("-serial", "chardev:serial"),
             *("-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,netdev=net,mac={self.mac}{',bootindex=1' * by_network}"),
+            *("-device", f"virtio-net-pci,netdev=net,mac={self.mac}{first}{self.board.card}"),
             *drives.words(self.drives),
             *("-boot", "strict=on"),
         ]

@@ -1,6 +1,7 @@
 """QEMU machines: real firmware, PXE, kernels, telnetd and sshd, on a private network."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import sys
@@ -11,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rhubarbe.annexe.errors import Misused
-from rhubarbe.testbed import bootserver, drives, namespace, programs, sample
+from rhubarbe.testbed import bootserver, drives, firmware, namespace, programs, sample
 from rhubarbe.testbed.addresses import Addresses
-from rhubarbe.testbed.built import Built, built, default_cache
+from rhubarbe.testbed.built import Built, built, default_cache, root_offset
 from rhubarbe.testbed.configuration import Names, Sections
 from rhubarbe.testbed.drives import SECTORS, Drive, DriveWish
 from rhubarbe.testbed.faults import OF_CONTROLS
+from rhubarbe.testbed.firmware import Board
 from rhubarbe.testbed.qemu import Chassis, QemuMachine
 from rhubarbe.testbed.site import Plan, Site
 
@@ -44,7 +46,7 @@ class QemuMachines:
     `debian`: the sample system is a real one, not one of busybox; `keep_disks` has a copy made of a
     disk whenever its machine is switched on; `ramdisk` is a directory that rhubarbe-ramdisk has
     filled, to boot from instead of ours. Disks are those that `wishes` ask for; some of them need
-    a kernel with more drivers, which needs more memory.
+    a kernel with more drivers, which needs more memory. Machines have the `firmwares` in turn.
     """
 
     noun = "machines"
@@ -55,6 +57,7 @@ class QemuMachines:
     memory_mib: int = 0  # or what is enough
     ramdisk: Path | None = None
     wishes: Sequence[DriveWish] = ()
+    firmwares: Sequence[str] = (firmware.BIOS,)
 
     def check(self, plan: Plan) -> None:
         """Raise Misused or MissingProgram for what cannot be done, or not here."""
@@ -66,9 +69,11 @@ class QemuMachines:
             raise Misused("--image goes with emulated nodes only")
         drives.by_node(self.wishes, [names.node for names in plan.names()])
         if self.ramdisk is not None:
-            _check_ramdisk(self.ramdisk, plan.ramdisk_shell)
+            _check_ramdisk(self.ramdisk, plan.ramdisk_shell, self.firmwares)
         programs.require(NEEDED, root=True, what="--machines")
-        bootserver.require_pxelinux()
+        firmware.require(self.firmwares)
+        if firmware.BIOS in self.firmwares:
+            bootserver.require_pxelinux()
 
     async def furnish(self, site: Site) -> None:
         """Bring what is built, and put an old system on every disk."""
@@ -78,7 +83,11 @@ class QemuMachines:
             kernel="full" if self._needs_all_drivers else "cloud",
             by_ssh=site.plan.ramdisk_shell == "ssh",
         )
-        await sample.to_the_end(_furnish, site, made, self.ramdisk or made.ramdisk)
+        await sample.to_the_end(_furnish, site, made)
+        ramdisk = (self.ramdisk or made.ramdisk).resolve()
+        bootserver.lay_out(site, _tree(site), ramdisk, self.firmwares)
+        for board in self._boards(site).values():
+            board.make()
         await _mark_as_old(site.run / "old.img")
         await sample.to_the_end(_make_disks, site, self._disks(site))
 
@@ -102,7 +111,18 @@ class QemuMachines:
         return {
             **SETTINGS,
             "frisbee": _names_of_disks(self._disks(site)),
-            "nodes": {**SETTINGS["nodes"], "ramdisk_shell": shell},
+            "nodes": {**SETTINGS["nodes"], "ramdisk_shell": shell, **self._netboots(site)},
+        }
+
+    def _netboots(self, site: Site) -> dict[str, str]:
+        """Return the settings that say by what each machine boots the ramdisk."""
+        boards = self._boards(site)
+        return {f"netboot.{node}": "grub" for node, board in boards.items() if board.is_uefi}
+
+    def _boards(self, site: Site) -> dict[str, Board]:
+        kinds = zip(site.names, itertools.cycle(self.firmwares), strict=False)
+        return {
+            names.node: Board(kind, site.run / f"{names.node}.variables") for names, kind in kinds
         }
 
     def machine(
@@ -110,7 +130,9 @@ class QemuMachines:
     ) -> QemuMachine:
         """Make one machine, without power."""
         disk = site.disk(names.node)
+        board = self._boards(site)[names.node]
         usual = MEMORY_OF_ALL_DRIVERS if self._needs_all_drivers else MEMORY
+        usual += firmware.MORE_MEMORY if board.is_uefi else 0
         chassis = Chassis(
             name=names.node,
             mac=addresses.mac(names.number, 1),
@@ -121,6 +143,7 @@ class QemuMachines:
             memory_mib=self.memory_mib or usual,
             before=disk.with_suffix(".before") if self.keep_disks else None,
             network_first=site.plan.boots_network_first(names.number),
+            board=board,
         )
         return QemuMachine(chassis, site.faults[names.node], tasks, site.log)
 
@@ -162,19 +185,18 @@ def _tree(site: Site) -> Path:
     return site.run / "tftp"
 
 
-def _check_ramdisk(ramdisk: Path, shell: str) -> None:
+def _check_ramdisk(ramdisk: Path, shell: str, kinds: Sequence[str]) -> None:
     if shell == "ssh":
         raise Misused("--ramdisk goes with telnet: which key opens it is not known here")
-    if missing := [name for name in bootserver.RAMDISK if not (ramdisk / name).is_file()]:
+    if missing := [name for name in bootserver.needed(kinds) if not (ramdisk / name).is_file()]:
         raise Misused(
             f"--ramdisk {ramdisk}: no {', '.join(missing)} there;"
             f" do: rhubarbe-ramdisk build --output {ramdisk}"
         )
 
 
-def _furnish(site: Site, made: Built, ramdisk: Path) -> None:
+def _furnish(site: Site, made: Built) -> None:
     (site.directory / "serial").mkdir()
-    bootserver.lay_out(_tree(site), site.boot_entries, ramdisk.resolve())
     site.sample.unlink(missing_ok=True)
     site.sample.symlink_to(made.image)
     for source, target in ((made.key, site.key), (_public(made.key), _public(site.key))):
@@ -191,7 +213,7 @@ async def _mark_as_old(disk: Path) -> None:
     """Give the system on a disk another stamp than that of the image."""
     stamp = disk.with_suffix(".stamp")
     stamp.write_text(OLD_STAMP)
-    offset = sample.PARTITION_SECTOR * sample.SECTOR
+    offset = root_offset(disk)
     await programs.run(
         [programs.find("debugfs"), "-w", "-f", "-", f"{disk}?offset={offset}"],
         text=f'rm {STAMP_FILE}\nwrite "{stamp}" {STAMP_FILE}\n',

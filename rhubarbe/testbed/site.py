@@ -72,6 +72,11 @@ class Site:
         return self.directory / "pxelinux.cfg"
 
     @property
+    def grub_entries(self) -> Path:
+        """Where GRUB looks, on machines with UEFI."""
+        return self.directory / "grub"
+
+    @property
     def key(self) -> Path:
         """The private key that opens every system; the public one is beside it."""
         return self.directory / "id_ed25519"

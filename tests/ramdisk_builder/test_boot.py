@@ -14,12 +14,15 @@ from virtual import GATEWAY, machine
 
 from rhubarbe import dialogue
 from rhubarbe.dialogue.session import require_ramdisk
+from rhubarbe.testbed import bootserver
+from rhubarbe.testbed.built import root_offset
 from rhubarbe.testbed.drives import KINDS, Drive
 from rhubarbe.transports import ssh, telnet
 
 pytestmark = [pytest.mark.full, pytest.mark.alone, pytest.mark.timeout(300)]
 BIN = Path(sys.executable).parent
 MIB = 1 << 20
+SYSTEM_SIZE = 96 * MIB
 PROGRAMS = (
     "strace partclone.ext4 partclone.xfs partclone.btrfs partclone.ntfs partclone.exfat"
     " partclone.f2fs e2fsck mkfs.ext4 fsck.ext4 resize2fs tune2fs debugfs dropbear dropbearkey"
@@ -54,7 +57,7 @@ def _build(directory):
     options = ["--ssh-key", directory / "key.pub"]
     build(*options, "--output", directory, "--with", "/usr/bin/strace", "--with", "partclone.ext4")
     made = [BIN / "rhubarbe-ramdisk", "system", *options, "--output", directory / "system.img"]
-    run(*made, "--size", "64")
+    run(*made)
 
 
 def build(*options):
@@ -116,7 +119,8 @@ async def receiving(path):
 def test_two_builds_are_equal(built, tmp_path):
     options = ["--ssh-key", built / "key.pub", "--with", "/usr/bin/strace"]
     build(*options, "--with", "partclone.ext4", "--output", tmp_path)
-    for name in ("vmlinuz", "initrd", "pxelinux.cfg/pxefrisbee"):
+    served = (*bootserver.KERNEL, *bootserver.LOADERS, *bootserver.GRUB_FILES)
+    for name in (*served, bootserver.PXELINUX_ENTRY):
         assert (tmp_path / name).read_bytes() == (built / name).read_bytes()
     system = [BIN / "rhubarbe-ramdisk", "system", "--ssh-key", built / "key.pub"]
     run(*system, "--output", tmp_path / "system.img")
@@ -211,17 +215,17 @@ async def _saves(booted, image):
         command = dialogue.read_image("imagezip", "/dev/vda", "nc", GATEWAY, port, SECRET)
         lines, status = await typed(booted, command)
     assert status == 0, lines
-    assert f"{dialogue.DISK_MARK}{64 * MIB}" in lines
+    assert f"{dialogue.DISK_MARK}{SYSTEM_SIZE}" in lines
 
 
 async def _saved_system_boots(built, tmp_path):
     """What was saved is restored to a larger disk, boots from it, and powers off."""
     disk = tmp_path / "larger.img"
     with disk.open("wb") as file:
-        file.truncate(96 * MIB)
+        file.truncate(128 * MIB)
     run(BIN / "rhubarbe-imageunzip", tmp_path / "saved.ndz", disk)
     with disk.open("r+b") as file:
-        file.truncate(96 * MIB)
+        file.truncate(128 * MIB)
     with machine(tmp_path, disk=disk, kind="ide", memory=128) as booted:
         assert (await booted.first_line(booted.ssh, SPEAKS_WITHIN)).startswith(b"SSH-2.0-")
         key = str(built / "key")
@@ -235,7 +239,7 @@ async def _saved_system_boots(built, tmp_path):
         await ssh.ask("127.0.0.1", booted.ssh, "root", key, 30, "shutdown -h now")
         await booted.has_ended(60)
         assert booted.process.returncode == 0, booted.story("it did not power off")
-    run("e2fsck", "-fn", f"{disk}?offset={MIB}")
+    run("e2fsck", "-fn", f"{disk}?offset={root_offset(disk)}")
 
 
 @pytest.mark.timeout(600)
