@@ -18,7 +18,8 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 READY_WITHIN = 90  # seconds, on a machine that has much else to do
-PARTITION = 2048 * 512
+SECTOR, BOOT_CODE = 512, 440
+PARTITION = 2048 * SECTOR  # where the one of the emulated sample begins
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
@@ -97,8 +98,8 @@ class Testbed(Place):
             return answer.read().decode()
 
     def links(self):
-        directory = self.directory / "pxelinux.cfg"
-        return [path.name for path in directory.iterdir() if path.name.startswith("01-")]
+        directories = (self.directory / name for name in ("pxelinux.cfg", "grub"))
+        return [path.name for directory in directories for path in directory.glob("01-*")]
 
     def log(self):
         return (self.directory / "testbed.log").read_text()
@@ -191,11 +192,22 @@ def tool(*command):
     ).stdout
 
 
+def root_of(disk):
+    """Return where the first partition begins, in bytes, and whether the table is a GPT."""
+    with disk.open("rb") as file:
+        start = file.read(3 * SECTOR)
+    if start[SECTOR:].startswith(b"EFI PART"):
+        return int.from_bytes(start[2 * SECTOR + 32 :][:8], "little") * SECTOR, True
+    return int.from_bytes(start[446 + 8 :][:4], "little") * SECTOR, False
+
+
 def free_blocks(disk):
     """Return the filesystem's block size, and its free blocks as dumpe2fs lists them."""
     # not DISK?offset=N: dumpe2fs 1.47.2 looks for a file of this name
     with tempfile.NamedTemporaryFile() as copy:
-        tool("dd", f"if={disk}", f"of={copy.name}", f"ibs={PARTITION}", "skip=1", "conv=sparse")
+        start, _ = root_of(disk)
+        words = ("bs=1M", f"skip={start}", "iflag=skip_bytes", "conv=sparse")
+        tool("dd", f"if={disk}", f"of={copy.name}", *words)
         text = tool("dumpe2fs", copy.name)
     size = int(re.search(r"^Block size: +(\d+)", text, re.M).group(1))
     count = int(re.search(r"^Block count: +(\d+)", text, re.M).group(1))
@@ -211,13 +223,21 @@ def free_blocks(disk):
 def differing_blocks(disk, source):
     """Compare, without any code of ours, what `source` holds in use with `disk`.
 
-    The allocated blocks by dumpe2fs's word, and all that lies before the partition.
+    The allocated blocks by dumpe2fs's word, and all that lies before the partition: of a GPT, which
+    says how large its disk is, what does not say that, and it must be one that sfdisk praises.
     """
     size, count, free = free_blocks(source)
+    start, is_gpt = root_of(source)
+    if is_gpt and "No errors detected." not in tool("sfdisk", "--verify", disk):
+        return ["the partition table"]
     differing = []
     with source.open("rb") as one, disk.open("rb") as other:
-        if one.read(PARTITION) != other.read(PARTITION):
-            differing.append("before the partition")
+        pieces = [(0, BOOT_CODE), (2 * SECTOR, start)] if is_gpt else [(0, start)]
+        for begin, end in pieces:
+            one.seek(begin)
+            other.seek(begin)
+            if one.read(end - begin) != other.read(end - begin):
+                differing.append("before the partition")
         for block in range(count):
             if block in free:
                 one.seek(size, os.SEEK_CUR)
