@@ -68,7 +68,9 @@ async def test_only_a_bios_needs_code_on_the_network_card(site):
         machines = [
             kind.machine(site, names, PrivateNetwork(), tasks).chassis for names in site.names
         ]
-    cards = [next(w for w in each.command() if "virtio-net" in w) for each in machines[:2]]
+    cards = [
+        next(w for w in each.command(by_network=True) if "virtio-net" in w) for each in machines[:2]
+    ]
     assert [card.endswith(",romfile=") for card in cards] == [False, True]
     assert machines[1].memory_mib == machines[0].memory_mib + firmware.MORE_MEMORY
 
