@@ -45,7 +45,7 @@ async def test_good_nodes_are_loaded_and_broken_controls_are_told(testbed):
     assert re.search(r"(?m)^good: 1-6$", said), said
     for node, reason in (
         ("fit07", "ends status with status 1"),
-        ("fit08", "refuses the password of operator"),
+        ("fit08", "refuses status with the password of operator"),
         ("fit09", "no answer in 3 s to status"),
     ):
         assert re.search(rf"{node}: FAILED in .*{reason}", said), said

@@ -62,7 +62,7 @@ class Command(PowerControl):
     async def _told(self, question: str) -> str:
         typed = await self._said.password.reveal() if self._said.password else ""
         async with answering(question, self._within):
-            ended = await run(_filled(self._said, question), typed=typed)
+            ended = await run(question, _filled(self._said, question), typed=typed)
         answer = first_line(ended.output)
         if ended.status:
             words = first_line(ended.complaint) or answer or "it does not say why"

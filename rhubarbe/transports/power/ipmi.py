@@ -21,17 +21,20 @@ PATIENCE = ("-N", "1", "-R", "30")
 
 # What ipmitool says where it is not let in, or told no; it says more with -v, and only then these.
 _REFUSED = (
-    (re.compile(r"HMAC is invalid|invalid integrity check value"), "the password of {user}"),
-    (re.compile(r"unauthorized name|invalid name length"), "the user {user}"),
+    (
+        re.compile(r"HMAC is invalid|invalid integrity check value"),
+        "refuses {verb} with the password of {user}",
+    ),
+    (re.compile(r"unauthorized name|invalid name length"), "refuses {verb} with the user {user}"),
     (
         re.compile(r"no matching|invalid (?:authentication|integrity|confidentiality) algorithm"),
-        "cipher suite {cipher}: `cipher` says another, as a rule 17 or 3",
+        "refuses {verb} with cipher suite {cipher}: `cipher` says another, as a rule 17 or 3",
     ),
     (
         re.compile(r"[Pp]rivilege [Ll]evel|invalid role|privilege level requested"),
-        "{user} as {privilege}: `privilege` says another",
+        "refuses {verb} to {user} as {privilege}: `privilege` says another",
     ),
-    (re.compile(r"insufficient resources"), "one more session"),
+    (re.compile(r"insufficient resources"), "refuses {verb}: it has no session left"),
 )
 
 
@@ -99,7 +102,9 @@ class Ipmi(PowerControl):
         said = self._said
         password = await said.password.reveal()
         if len(password.encode()) > LONGEST_PASSWORD:
-            raise CardError(f"takes no password of more than {LONGEST_PASSWORD} bytes, as all IPMI")
+            raise CardError(
+                f"cannot do {verb}: no password of IPMI has more than {LONGEST_PASSWORD} bytes"
+            )
         words = [
             *("ipmitool", "-v", "-I", "lanplus", "-H", said.address, "-p", str(said.port)),
             *("-U", said.user, "-C", str(said.cipher), "-L", said.privilege, *PATIENCE),
@@ -108,7 +113,7 @@ class Ipmi(PowerControl):
             with in_memory(f"{password}\n") as file:
                 words += ["-f", path_of(file)] if password else ["-P", ""]
                 words += ["chassis", "power", power]
-                ended = await run(words, package="ipmitool", pass_fds=(file,))
+                ended = await run(verb, words, package="ipmitool", pass_fds=(file,))
         if ended.status:
             raise CardError(self._refusal(verb, ended.complaint))
         return last_line(ended.output)
@@ -117,5 +122,5 @@ class Ipmi(PowerControl):
         said, text = self._said, complaint.decode(errors="replace")
         for found, words in _REFUSED:
             if found.search(text):
-                return f"refuses {words.format(**vars(said))}"
+                return words.format(**vars(said), verb=verb)
         return f"fails to do {verb}: {last_line(complaint) or 'it does not say why'}"

@@ -36,7 +36,7 @@ async def get(said: SnmpValues, verb: str, oid: str) -> str:
     """Return the value at an OID, as it is written; raises CardError, GatewayError."""
     answer = await _run(said, verb, ["snmpget", *PATIENCE], [oid])
     if _UNKNOWN.search(answer):
-        raise CardError(f"has no outlet {said.outlet}: {answer}")
+        raise CardError(f"answers {verb} that it has no outlet {said.outlet}: {answer}")
     return answer
 
 
@@ -52,6 +52,7 @@ async def _run(
     with programs.in_memory(text) as file:
         async with _private(programs.path_of(file)) as directory:
             ended = await programs.run(
+                verb,
                 [*program, "-v", said.version, "-m", "", "-Oqve", said.agent, *arguments],
                 package="snmp",
                 environ={"SNMPCONFPATH": str(directory), "SNMP_PERSISTENT_DIR": str(directory)},
@@ -69,7 +70,7 @@ def _refusal(said: SnmpValues, verb: str, complaint: str) -> str:
     if _REFUSED.search(complaint):
         return f"refuses {verb}: {complaint}"
     if _UNKNOWN.search(complaint):
-        return f"has no outlet {said.outlet}, or refuses {verb}: {complaint}"
+        return f"refuses {verb}, or has no outlet {said.outlet}: {complaint}"
     return f"fails to do {verb}: {complaint}"
 
 

@@ -37,6 +37,7 @@ def path_of(descriptor: int) -> str:
 
 
 async def run(
+    verb: str,
     words: Sequence[str],
     *,
     package: str = "",
@@ -46,7 +47,7 @@ async def run(
 ) -> Ended:
     """Run a program to its end, for as long as the caller lets it; raises CardError, GatewayError.
 
-    `package` is Debian's that has it. `typed` is what it reads; `environ` is added to ours.
+    `verb` is what it is to do, for errors. `package` is Debian's that has it. `typed` is what it reads; `environ` is added to ours.
     """
     program = shutil.which(words[0]) or shutil.which(words[0], path=MORE_PATHS)
     if program is None:
@@ -61,7 +62,7 @@ async def run(
             pass_fds=pass_fds,
         )
     except Flood as error:
-        raise CardError(f"answers by {words[0]}, which {error}") from error
+        raise CardError(f"answers {verb} by {words[0]}, which {error}") from error
     except OSError as error:
         require_means(error)
         raise GatewayError(f"{words[0]}: cannot be run: {why(error)}") from error

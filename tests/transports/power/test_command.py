@@ -105,8 +105,8 @@ async def test_a_status_that_is_neither_is_an_error(program, said):
         ("exit 1", "ends status with status 1: it does not say why"),
         ("kill -TERM $$", "ends status with signal 15: it does not say why"),
         (r"printf '\033]0;x\007\033[31mno\nway' >&2; exit 9", "ends status with status 9: no"),
-        ("yes", "answers by outlet, which writes more than 65536 bytes"),
-        ("yes >&2", "answers by outlet, which writes more than 65536 bytes"),
+        ("yes", "answers status by outlet, which writes more than 65536 bytes"),
+        ("yes >&2", "answers status by outlet, which writes more than 65536 bytes"),
     ],
 )
 async def test_one_that_fails_says_why_in_one_clean_line(program, text, words):
@@ -116,7 +116,7 @@ async def test_one_that_fails_says_why_in_one_clean_line(program, text, words):
 
 
 def _path(caught):
-    return str(caught.value).split()[2].rstrip(",")
+    return str(caught.value).split()[3].rstrip(",")
 
 
 async def test_it_is_told_which_node_and_what_to_do(program, tmp_path):

@@ -42,21 +42,28 @@ class TestConformance(WithCredentials, DatagramConformance):
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"password": "guess"}, "refuses the password of operator"),
-        ({"password": ""}, "refuses the password of operator"),
-        ({"user": "nobody"}, "refuses the user nobody"),
-        ({"user": ""}, "refuses the user"),
-        ({"cipher": 17}, "refuses cipher suite 17: `cipher` says another, as a rule 17 or 3"),
-        ({"password": "more than twenty bytes"}, "takes no password of more than 20 bytes"),
+        ({"password": "guess"}, "refuses {verb} with the password of operator"),
+        ({"password": ""}, "refuses {verb} with the password of operator"),
+        ({"user": "nobody"}, "refuses {verb} with the user nobody"),
+        ({"user": ""}, "refuses {verb} with the user"),
+        (
+            {"cipher": 17},
+            "refuses {verb} with cipher suite 17: `cipher` says another, as a rule 17 or 3",
+        ),
+        (
+            {"password": "more than twenty bytes"},
+            "cannot do {verb}: no password of IPMI has more than 20 bytes",
+        ),
     ],
 )
 async def test_why_it_is_refused_is_told(said, words):
     machine = Machine()
     async with served(ipmi.simulated, machine, PASSWORD) as port:
-        for act in (at(port, **said).is_on(), at(port, **said).send("off")):
+        control = at(port, **said)
+        for act, verb in ((control.is_on(), "status"), (control.send("off"), "off")):
             with pytest.raises(CardError) as caught:
                 await act
-            assert str(caught.value).startswith(words)
+            assert str(caught.value).startswith(words.format(verb=verb))
             assert said.get("password", "guess") not in str(caught.value) or not said["password"]
     assert machine.orders == []
 
@@ -67,7 +74,9 @@ async def test_who_may_only_look_can_look():
     async with served(ipmi.simulated, machine, PASSWORD) as port:
         looking = at(port, privilege="user")
         assert await looking.is_on()
-        with pytest.raises(CardError, match="refuses operator as USER: `privilege` says another"):
+        with pytest.raises(
+            CardError, match="refuses off to operator as USER: `privilege` says another"
+        ):
             await looking.send("off")
     assert machine.orders == []
 
@@ -114,15 +123,15 @@ def ipmitool(tmp_path, monkeypatch):
         (
             "echo 'RAKP 2 message indicates an error : insufficient resources for session' >&2;"
             " exit 1",
-            "refuses one more session",
+            "refuses reset: it has no session left",
         ),
         (
             "echo 'Set Session Privilege Level to OPERATOR failed' >&2; exit 1",
-            "refuses u as OPERATOR: `privilege` says another",
+            "refuses reset to u as OPERATOR: `privilege` says another",
         ),
         ("exit 1", "fails to do reset: it does not say why"),
         ("kill -SEGV $$", "fails to do reset: it does not say why"),
-        ("yes", "answers by ipmitool, which writes more than 65536 bytes"),
+        ("yes", "answers reset by ipmitool, which writes more than 65536 bytes"),
         ("printf '\\033[2JError: \\001 x\\n' >&2; exit 1", "fails to do reset: Error: x"),
     ],
 )

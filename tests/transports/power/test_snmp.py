@@ -68,8 +68,11 @@ REFUSED = [
         {"version": "2c", "community": "guess"},
         r"no answer in 0\.5 s to {verb}: it refuses so whom it does not know",
     ),
-    (VERSION_1 | {"outlet": "3.9"}, "has no outlet 3.9, or refuses {verb}: .*noSuchName"),
-    (VERSION_1 | {"version": "2c", "make": "raritan"}, "(has no outlet 3|refuses {verb}): "),
+    (VERSION_1 | {"outlet": "3.9"}, "refuses {verb}, or has no outlet 3.9: .*noSuchName"),
+    (
+        VERSION_1 | {"version": "2c", "make": "raritan"},
+        "(answers status that it has no outlet 3|refuses off)",
+    ),
 ]
 
 
