@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.doctor.boot_files import LONGEST_ENTRY, files_in
-from rhubarbe.doctor.findings import skipped, well, wrong
+from rhubarbe.doctor.findings import nodes, skipped, well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.events import Finding
 from rhubarbe.gateway.checks.places import quoted
-from rhubarbe.selector import fold
-from rhubarbe.shared.own import read_file
+from rhubarbe.shared.own import is_there, read_file, status_of
+from rhubarbe.shared.trust import name_of
 from rhubarbe.transports.netboot import Link
 
 
@@ -25,14 +25,14 @@ async def look(site: Site) -> list[Finding]:
         entries.setdefault(place, (link, []))[1].append(entry.number)
         found += await in_passing(site.limit_s, _of_link, link)
     for place, (link, numbers) in entries.items():
-        found += await in_passing(site.limit_s, _of_entry, place, link, fold(numbers))
+        found += await in_passing(site.limit_s, _of_entry, place, link, nodes(numbers))
     return found
 
 
 def _of_link(link: Link) -> list[Finding]:
     """Tell of a link that is there, but leads to nothing."""
     seen = link.seen()
-    if seen is None or seen.entry == link.entry or (link.path.parent / seen.entry).exists():
+    if seen is None or seen.entry == link.entry or is_there(link.path.parent / seen.entry):
         return []
     path = link.path
     return [wrong(f"{path}: leads to {seen.entry}, which is not there", f"rm {quoted(path)}")]
@@ -51,16 +51,18 @@ def _of_entry(place: Path, link: Link, numbers: str) -> list[Finding]:
             )
         ]
     faults = list(_of_modes(place))
-    return faults or [well(f"{place}: boots nodes {numbers}{_named(place)}")]
+    return faults or [well(f"{place}: boots {numbers}{_named(place)}")]
 
 
 def _of_modes(place: Path) -> Iterator[Finding]:
     """Tell of what a server that is not root could not read."""
     for path in (place, *_beside(place)):
-        if path.is_file() and not path.stat().st_mode & stat.S_IROTH:
-            repair = f"chmod a+r {quoted(path)}"
-            yield wrong(f"{path}: only {path.owner()} and its group can read it", repair)
-        elif path.is_file() and path.stat().st_size == 0:
+        if (status := status_of(path)) is None:
+            continue
+        if not status.st_mode & stat.S_IROTH:
+            text = f"{path}: only {name_of(status.st_uid)} and its group can read it"
+            yield wrong(text, f"chmod a+r {quoted(path)}")
+        elif status.st_size == 0:
             repair = f"rhubarbe-ramdisk build --output {quoted(place.parent.parent)}"
             yield wrong(f"{path}: is empty", repair)
 

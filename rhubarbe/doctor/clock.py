@@ -11,6 +11,8 @@ from rhubarbe.doctor.findings import skipped, well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.events import Finding
 from rhubarbe.gateway.checks.asking import answer_of
+from rhubarbe.gateway.checks.places import quoted
+from rhubarbe.shared.own import status_of
 
 # What is older than this program cannot be now; a file may be some seconds ahead, over NFS.
 SLACK_S = 120.0
@@ -31,7 +33,7 @@ async def look(site: Site) -> list[Finding]:
             wrong(
                 f"it is {_worded(now)}, but {path} is of {then:%Y-%m-%d %H:%M}: the clock is"
                 " behind, or was ahead; leases and the history go by it",
-                f"{REPAIR}; touch {path}",
+                f"{REPAIR}; touch {quoted(path)}",
             )
         ]
     return [await _kept(site, now)]
@@ -39,18 +41,11 @@ async def look(site: Site) -> list[Finding]:
 
 def _latest(site: Site) -> tuple[float, Path]:
     """Return the latest date of what was made before now, and its path."""
-    state = site.settings.testbed.state_dir
-    candidates = [
-        Path(rhubarbe.__file__).with_name("VERSION"),
-        site.settings.testbed.inventory_path,
-    ]
-    candidates += [state]
-    found = [(0.0, state)]
-    for path in candidates:
-        try:
-            found.append((path.stat().st_mtime, path))
-        except OSError:
-            continue
+    files = (Path(rhubarbe.__file__).with_name("VERSION"), site.settings.testbed.inventory_path)
+    found = [(0.0, files[0])]
+    for path in files:
+        if (status := status_of(path)) is not None:
+            found.append((status.st_mtime, path))
     return max(found)
 
 

@@ -1,11 +1,11 @@
 """Whether the configuration could be read, and from which files."""
 
 import os
-from pathlib import Path
 
 from rhubarbe.config import configuration_files
 from rhubarbe.doctor.findings import told, well
 from rhubarbe.events import Finding
+from rhubarbe.shared.own import is_there
 
 ADVICE = "rhubarbe-config --template prints a file with every setting, explained"
 
@@ -14,12 +14,5 @@ def look(fault: str) -> list[Finding]:
     """Tell the fault that reading it has ended with, if it has."""
     if fault:
         return [told(fault, ADVICE)]
-    files = [str(path) for path, _ in configuration_files(os.environ) if _is_there(path)]
+    files = [str(path) for path, _ in configuration_files(os.environ) if is_there(path)]
     return [well(f"read from {', '.join(files)}" if files else "there is none: all as built in")]
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False

@@ -1,5 +1,6 @@
 """DHCP leases, where the server's file can be read: each node has the address of the inventory."""
 
+import errno
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from rhubarbe.doctor.site import Site
 from rhubarbe.errors import why
 from rhubarbe.events import Finding
 from rhubarbe.inventory import is_address
+from rhubarbe.shared.own import read_file
 
 LARGEST = 8 << 20
 USUAL = (
@@ -46,8 +48,10 @@ _SETTING = "see dhcp_leases in [networking]"
 
 
 def _text(place: Path) -> str:
-    with place.open("rb") as stream:
-        return stream.read(LARGEST).decode("ascii", "replace")
+    content = read_file(place, LARGEST)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, "", str(place))
+    return content.decode("ascii", "replace")
 
 
 def _judged(site: Site, place: Path, leases: Mapping[str, str]) -> list[Finding]:

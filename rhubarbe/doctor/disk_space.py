@@ -10,6 +10,7 @@ from rhubarbe.doctor.site import Site
 from rhubarbe.events import Finding
 from rhubarbe.gateway.checks.places import quoted
 from rhubarbe.repository import list_images
+from rhubarbe.shared.directory import Directory
 from rhubarbe.text import size_of
 
 LEAST_FOR_IMAGES = 256 << 20
@@ -34,7 +35,8 @@ def _findings(site: Site) -> Iterator[Finding]:
 
 def _room(place: Path, needed: int, what: str) -> Iterator[Finding]:
     try:
-        status = os.statvfs(place)
+        with Directory.open(place, follows=True) as directory:
+            status = os.fstatvfs(directory.descriptor)
     except OSError:  # another check tells of that
         return
     free = status.f_bavail * status.f_frsize

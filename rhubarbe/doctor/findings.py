@@ -4,9 +4,16 @@ import re
 from collections.abc import Iterable
 
 from rhubarbe.events import Finding, Health
+from rhubarbe.selector import fold
 
 # The end of a sentence that tells its own cure, as messages of the whole suite do.
 _CURE = re.compile(r"; (as root|do): (?P<command>.+)$", re.DOTALL)
+
+
+def nodes(numbers: Iterable[int]) -> str:
+    """Name nodes as a sentence does: `node 3`, `nodes 1-3,7`."""
+    found = list(numbers)
+    return f"node {found[0]}" if len(found) == 1 else f"nodes {fold(found)}"
 
 
 def well(text: str) -> Finding:

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from rhubarbe.doctor.findings import told, well
+from rhubarbe.doctor.findings import nodes, told, well
 from rhubarbe.events import Finding
 from rhubarbe.inventory import Entry
-from rhubarbe.selector import fold
 
 ADVICE = "rhubarbe-inventory --template prints one to start from; --check tells when it is right"
 
@@ -14,4 +13,4 @@ def look(faults: Sequence[str], entries: Sequence[Entry]) -> list[Finding]:
     """Tell each fault."""
     if faults:
         return [told(fault, ADVICE) for fault in faults]
-    return [well(f"{len(entries)} nodes are looked at: {fold(entry.number for entry in entries)}")]
+    return [well(f"looked at: {nodes(entry.number for entry in entries)}")]

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from rhubarbe.doctor.findings import told, well, wrong
+from rhubarbe.doctor.findings import nodes, told, well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import Finding
@@ -40,14 +40,14 @@ def _judged(
     site: Site, configured: str, ours: dict[str, list[int]], far: list[Entry]
 ) -> Iterator[Finding]:
     if far and site.is_multicast:
-        nodes, router = fold(entry.number for entry in far), _router(far[0].control.ip)
+        them, router = nodes(entry.number for entry in far), _router(far[0].control.ip)
         yield wrong(
-            f"nodes {nodes} are behind the router {router}, which multicast does not pass",
+            f"the router {router} is on the way to {them}, and multicast does not pass one",
             advice="is the control interface up (ip -br address)? If it has to be so, take"
             " engine = aria2 in [frisbee]",
         )
     elif len(ours) > 1 and not configured:
-        ways = "; ".join(f"{address} to {fold(nodes)}" for address, nodes in ours.items())
+        ways = "; ".join(f"{address} to {fold(numbers)}" for address, numbers in ours.items())
         yield wrong(
             f"nodes are reached from several of our addresses ({ways}), and a load has one",
             advice="set local_control_ip in [networking], or load them apart",

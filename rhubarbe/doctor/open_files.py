@@ -1,6 +1,6 @@
 """The limits of open files and of threads: as many as a load of all these nodes needs."""
 
-from rhubarbe.doctor.findings import well, wrong
+from rhubarbe.doctor.findings import nodes, well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.errors import GatewayError
 from rhubarbe.events import Finding
@@ -12,13 +12,13 @@ FILE = "/etc/security/limits.d/rhubarbe.conf"
 
 async def look(site: Site) -> list[Finding]:
     """Ask what a load would ask first."""
-    nodes = len(site.entries)
+    count = len(site.entries)
     try:
-        require_room(nodes)
+        require_room(count)
     except GatewayError as error:
         if "open files" not in str(error):
             return [wrong(str(error).removesuffix("; nothing was touched"))]
-        enough = max(ENOUGH, 2 * (OF_A_COMMAND + TO_WORK * nodes))
+        enough = max(ENOUGH, 2 * (OF_A_COMMAND + TO_WORK * count))
         return [
             wrong(
                 str(error).removesuffix("; nothing was touched"),
@@ -26,4 +26,4 @@ async def look(site: Site) -> list[Finding]:
                 advice="then log in again",
             )
         ]
-    return [well(f"enough for {nodes} nodes")]
+    return [well(f"enough for {nodes(entry.number for entry in site.entries)}")]

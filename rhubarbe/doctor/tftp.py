@@ -21,7 +21,8 @@ from rhubarbe.gateway.checks.places import quoted
 from rhubarbe.gateway.checks.tftp import BLOCK, NOT_FOUND, PORT, Server, TftpError
 from rhubarbe.gateway.services.addresses import why_not_ours
 from rhubarbe.inventory import Entry
-from rhubarbe.shared.own import read_file
+from rhubarbe.shared.directory import Directory
+from rhubarbe.shared.own import is_there, read_file, status_of
 from rhubarbe.transports.netboot import Link
 
 NOBODY = "none"
@@ -173,7 +174,7 @@ class _Asked:
             )
         if repair := _closed(path):
             return wrong(text, repair)
-        if error.code == NOT_FOUND and whose and not path.exists():
+        if error.code == NOT_FOUND and whose and not is_there(path):
             return wrong(text, f"rhubarbe-ramdisk build --output {quoted(path.parent)}")
         return wrong(text, advice=_advice(path))
 
@@ -189,11 +190,13 @@ def _names(place: Path) -> Iterator[str]:
 def _closed(path: Path) -> str:
     """Return the command that opens a file, and what leads to it, for a server that is not root."""
     try:
-        if path.is_file() and not path.stat().st_mode & stat.S_IROTH:
+        status = status_of(path)
+        if status is not None and not status.st_mode & stat.S_IROTH:
             return f"chmod a+r {quoted(path)}"
-        for above in (path.resolve().parent, *path.resolve().parent.parents):
-            if not above.stat().st_mode & stat.S_IXOTH:
-                return f"chmod a+x {quoted(above)}"
+        for above in path.parents:
+            with Directory.open(above, follows=True) as directory:
+                if not directory.status.st_mode & stat.S_IXOTH:
+                    return f"chmod a+x {quoted(directory.path)}"
     except OSError:
         return ""
     return ""
