@@ -45,6 +45,7 @@ VERBS = {
     "leases": ("leases", "list who has the testbed, and when"),
     "book": ("book", "book the testbed, or give a lease back"),
     "doctor": ("doctor", "examine this gateway, and say what repairs it"),
+    "setup": ("setup", "make a Debian machine a gateway"),
     "history": ("history", "which nodes fail, and how long each phase takes"),
     "template": ("template", "print a configuration, or what there is, to start from"),
     "help": ("help", "list the verbs, or tell all about one"),

@@ -31,6 +31,8 @@ from rhubarbe.writers import may_others_write
 
 LARGEST = 4 << 20
 READ_WITHIN_S = 10.0
+# What holds for all users of a gateway.
+SITE_FILES = (Path("/etc/rhubarbe/rhubarbe.conf"), Path("/etc/rhubarbe/rhubarbe.conf.local"))
 # In these sections, what a file below /etc sets, a user's file may not set.
 DECIDED_BY_THE_SITE = frozenset({"leases", "r2labapi"})
 ROOT_S = "counts only in a file below /etc/rhubarbe that is root's and that nobody else can write"
@@ -38,8 +40,8 @@ ROOT_S = "counts only in a file below /etc/rhubarbe that is root's and that nobo
 
 def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
     """Yield the layers, weakest first, each with whether it is a user's (so must be trusted)."""
-    yield Path("/etc/rhubarbe/rhubarbe.conf"), False
-    yield Path("/etc/rhubarbe/rhubarbe.conf.local"), False
+    for path in SITE_FILES:
+        yield path, False
     if home := environ.get("HOME"):
         yield Path(home, ".rhubarbe.conf"), True
     if named := environ.get("RHUBARBE_CONF"):
@@ -47,6 +49,16 @@ def configuration_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool
         return
     yield _here() / "rhubarbe.conf", True
     yield _here() / "rhubarbe.conf.local", True
+
+
+def load_site_settings(root: Path) -> Settings:
+    """Read only what is below /etc, of the machine whose files are below `root`.
+
+    Raises ConfigError.
+    """
+    paths = [root / path.relative_to("/") for path in SITE_FILES]
+    layers = filter(None, (_Layer.read(path, personal=False) for path in paths))
+    return _merge(list(layers), os.uname().nodename.partition(".")[0].lower())
 
 
 def _here() -> Path:

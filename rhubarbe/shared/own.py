@@ -54,6 +54,15 @@ def _anybody_s(_: int) -> None:
     """Require nothing: take a file whoever owns it, or can write it."""
 
 
+def status_of(path: StrPath) -> os.stat_result | None:
+    """Return what the kernel says of a file; None where there is none. Raises Distrust."""
+    if (found := find_file(path)) is None:
+        return None
+    directory, name = found
+    with directory:
+        return directory.status_of(name)
+
+
 def read_file(
     path: StrPath, most: int, require: Callable[[int], None] = _anybody_s
 ) -> bytes | None:

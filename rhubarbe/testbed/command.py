@@ -143,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
         help="what they boot to be loaded, by rhubarbe-ramdisk build --output DIR",
     )
     of_machines(
+        "--no-boot-server",
+        action="store_true",
+        help="serve no DHCP and TFTP: you do, on the gateway, as a rehearsal of yours",
+    )
+    of_machines(
         "--disk",
         action="append",
         default=[],
@@ -169,7 +174,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _of_machines(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
     """Return the options given that only machines have."""
-    names = ("debian", "keep_disks", "ramdisk", "disk", "memory", "firmware", "cache")
+    names = (
+        "debian",
+        "keep_disks",
+        "ramdisk",
+        "no_boot_server",
+        "disk",
+        "memory",
+        "firmware",
+        "cache",
+    )
     given = [name for name in names if getattr(arguments, name) != parser.get_default(name)]
     return [f"--{name.replace('_', '-')}" for name in given]
 
@@ -255,6 +269,7 @@ def _kind(arguments: argparse.Namespace) -> "MachineKind":
             keep_disks=arguments.keep_disks,
             memory_mib=arguments.memory,
             ramdisk=arguments.ramdisk,
+            boots_them=not arguments.no_boot_server,
             wishes=[drives.parse(word) for word in arguments.disk],
             firmwares=firmware.parse(arguments.firmware),
             **cache,

@@ -45,8 +45,9 @@ class QemuMachines:
 
     `debian`: the sample system is a real one, not one of busybox; `keep_disks` has a copy made of a
     disk whenever its machine is switched on; `ramdisk` is a directory that rhubarbe-ramdisk has
-    filled, to boot from instead of ours. Disks are those that `wishes` ask for; some of them need
-    a kernel with more drivers, which needs more memory. Machines have the `firmwares` in turn.
+    filled, to boot from instead of ours; unless it `boots_them`, somebody else on this network
+    serves DHCP and TFTP. Disks are those that `wishes` ask for; some of them need a kernel with
+    more drivers, which needs more memory. Machines have the `firmwares` in turn.
     """
 
     noun = "machines"
@@ -56,6 +57,7 @@ class QemuMachines:
     keep_disks: bool = False
     memory_mib: int = 0  # or what is enough
     ramdisk: Path | None = None
+    boots_them: bool = True
     wishes: Sequence[DriveWish] = ()
     firmwares: Sequence[str] = (firmware.BIOS,)
 
@@ -102,6 +104,9 @@ class QemuMachines:
                 network.mac(number, 1): network.control(number)
                 for number in (names.number for names in site.names)
             }
+            if not self.boots_them:
+                yield network
+                return
             async with bootserver.serving(_tree(site), site.run, machines):
                 yield network
 

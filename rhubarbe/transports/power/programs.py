@@ -47,7 +47,8 @@ async def run(
 ) -> Ended:
     """Run a program to its end, for as long as the caller lets it; raises CardError, GatewayError.
 
-    `verb` is what it is to do, for errors. `package` is Debian's that has it. `typed` is what it reads; `environ` is added to ours.
+    `verb` is what it is to do, for errors. `package` is Debian's that has it. `typed` is what it
+    reads; `environ` is added to ours.
     """
     program = shutil.which(words[0]) or shutil.which(words[0], path=MORE_PATHS)
     if program is None:
