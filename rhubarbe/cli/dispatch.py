@@ -32,6 +32,7 @@ VERBS = {
     "usrpoff": ("power", "switch USRPs off"),
     "bothoff": ("power", "switch nodes and their USRPs off"),
     "bye": ("power", "switch nodes and their USRPs off, at the end of the day"),
+    "pdu": ("pdu", "list, ask and switch devices that are plugged into PDUs"),
     "rescue": ("rescue", "boot nodes into the ramdisk, to stay there"),
     "nodes": ("nodes", "print the names of nodes"),
     "inventory": ("inventory", "print the inventory"),
@@ -191,7 +192,7 @@ def _run(verb: str, words: list[str]) -> int:
     try:
         require_addresses(TO_START)
         module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
-        arguments = make_parser(PREFIX + verb, module).parse_args(words)
+        arguments = make_parser(PREFIX + verb, module).parse_intermixed_args(words)
         code: int = module.run(arguments)
     except RhubarbeError as error:
         from rhubarbe.text import sanitise  # names of files and words of others may be in it

@@ -19,6 +19,10 @@ from rhubarbe.cli.arguments import (
     seconds,
     selected_entries,
 )
+from rhubarbe.config import Settings
+from rhubarbe.errors import SelectionError
+from rhubarbe.inventory import Entry, Inventory
+from rhubarbe.outlets import Device
 
 EPILOG = example("rhubarbe-status -a '~4'", SELECTION, EXIT_CODES)
 
@@ -33,8 +37,9 @@ WORDS = {
     "usrpon": "Switch the USRPs of nodes on.",
     "usrpoff": "Switch the USRPs of nodes off.",
     "bothoff": f"Switch nodes off, and their USRPs.\n\n{SEEN}",
-    "bye": "Leave the testbed: switch nodes off, and their USRPs; without NODES all, as with -a,"
-    f" whatever $NODES says. What that is, is told first; nothing is asked.\n\n{SEEN}",
+    "bye": "Leave the testbed: switch nodes off, and their USRPs. Without NODES that is all of"
+    " them, whatever $NODES says, and the devices on PDUs that have auto_turn_off; what that is, is"
+    f" told first. Nothing is asked.\n\n{SEEN}",
 }
 ASKING = ("status", "info", "usrpstatus")
 SOFTLY = ("off", "bothoff", "bye")
@@ -46,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = WORDS[verb]
     nodes = "" if verb == "bye" else " 1-12 '~4'"
     parser.epilog = example(f"rhubarbe-{verb}{nodes}", SELECTION, EXIT_CODES)
-    parser.set_defaults(verb=verb, image=False, soft=False, wait_for_lock=0.0)
+    parser.set_defaults(verb=verb, image=False, soft=False, parts=None, wait_for_lock=0.0)
     _add_time_limit(parser, asks=verb in ASKING)
     parser.add_argument(
         "-v",
@@ -61,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="tell what is on their disks instead: by the last load, and over ssh if they are"
             " up",
         )
+    if verb == "bye":
+        _add_parts(parser)
     if verb in SOFTLY:
         parser.add_argument(
             "--soft",
@@ -71,6 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_lock_wait(parser)
     add_displays(parser, curses=False)
     add_nodes(parser)
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    """Add the parts of everything: only those that are given, or all."""
+    for letter, part, words in (
+        ("-n", "nodes", "of everything only nodes, with their USRPs"),
+        ("-u", "pdus", "of everything only the devices on PDUs that have auto_turn_off"),
+        ("-p", "phones", "of everything only phones, of which none are known here"),
+    ):
+        parser.add_argument(
+            letter, f"--{part}", dest="parts", action="append_const", const=part, help=words
+        )
 
 
 def _add_time_limit(parser: argparse.ArgumentParser, *, asks: bool) -> None:
@@ -86,13 +105,17 @@ def _add_time_limit(parser: argparse.ArgumentParser, *, asks: bool) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says, and return the exit code."""
     settings = read_settings()
+    inventory = read_inventory(settings)
     leaves = arguments.verb == "bye" and not arguments.nodes
-    entries = selected_entries(
-        settings,
-        read_inventory(settings),
-        arguments.nodes,
-        all_nodes=arguments.all_nodes or leaves,
-    )
+    parts = arguments.parts if leaves else ["nodes"]
+    entries: list[Entry] = []
+    if "nodes" in (parts or ["nodes"]):
+        entries = selected_entries(
+            settings, inventory, arguments.nodes, all_nodes=arguments.all_nodes or leaves
+        )
+    devices = _devices(settings, inventory) if "pdus" in (parts or ["pdus"]) else []
+    if not entries and not devices:
+        raise SelectionError("nothing to switch off: no device on a PDU has auto_turn_off")
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.displays.roster import AnswerWriter
@@ -111,6 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
             softly=arguments.soft,
             lock_wait_s=arguments.wait_for_lock,
             everything=leaves,
+            devices=devices,
         )
         operation = partial(power, request, settings)
     require_room(len(entries), TO_ASK if arguments.verb in ASKING else TO_WORK)
@@ -121,3 +145,16 @@ def run(arguments: argparse.Namespace) -> int:
         report=arguments.report,
         window=lambda: AnswerWriter(sys.stdout, sys.stderr, verbose=arguments.verbose),
     )
+
+
+def _devices(settings: Settings, inventory: Inventory) -> list[Device]:
+    """Return the devices that are switched off at the end of the day."""
+    from rhubarbe.cli.outlets import has_outlets, read_outlets, require_sound
+
+    if not has_outlets(settings):
+        return []
+    outlets = read_outlets(settings)
+    devices = [device for device in outlets if device.auto_turn_off]
+    if devices:
+        require_sound(outlets, inventory, settings)
+    return devices

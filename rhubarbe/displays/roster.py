@@ -1,6 +1,7 @@
 """The window of short commands: one line a node, in the order of nodes, once all have answered.
 
-Nodes of which there is the same to say share a line, `1-12,15: on`, unless `verbose`.
+Nodes of which there is the same to say share a line, `1-12,15: on`, unless `verbose`. What is no
+node has a line of its own, after them.
 """
 
 from typing import TextIO
@@ -46,10 +47,17 @@ class AnswerWriter:
             groups.setdefault((answer.text, answer.ok, alone), []).append(result)
         for (text, *_), results in groups.items():
             label = self._label(results)
-            lines = text.splitlines() or [""]
-            self.outlet.write("".join(f"{label}: {wording.sanitise(line)}\n" for line in lines))
+            self._write(label, text)
+        nodes = {result.node for result in finished.nodes}
+        for answer in self._answered.values():
+            if answer.node not in nodes:
+                self._write(wording.sanitise(answer.node), answer.text)
         if finished.bad and len(finished.nodes) > 1:
             self._asides.write(f"bad: {finished.bad}\n")
+
+    def _write(self, label: str, text: str) -> None:
+        lines = text.splitlines() or [""]
+        self.outlet.write("".join(f"{label}: {wording.sanitise(line)}\n" for line in lines))
 
     def _answer(self, result: NodeResult) -> NodeAnswered:
         """Return what there is to say of a node; for one that did not finish, why."""

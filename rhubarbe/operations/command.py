@@ -6,7 +6,7 @@ a node. However that ends, it is noted in the history, and `Finished` is the las
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class Command:
         """Return the nodes to work on."""
         return [Node(entry, self.doors, self.bus) for entry in self.entries]
 
-    async def run(
+    async def run(  # noqa: PLR0913 - one argument a thing that may be said of it
         self,
         nodes: Sequence[Node],
         job: Job,
@@ -98,16 +98,21 @@ class Command:
         retries: int = 0,
         image: str = "",
         is_noted: bool = True,
+        afterwards: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """Run the job on each node, which ends the command: see `Fleet.run`.
 
-        The end is noted in the history, with the path of the image that was loaded, if one was.
+        What is to be done `afterwards` tells whether that went well. The end is noted in the
+        history, with the path of the image that was loaded, if one was.
         """
         fleet = Fleet(nodes, self.bus, retries=retries)
+        rest_is_well = afterwards is None
         try:
             await fleet.run(job, self.limit, companions)
+            if afterwards is not None:
+                rest_is_well = await afterwards()
         finally:
-            outcome = fleet.outcome
+            outcome = Outcome.of(fleet.outcome.nodes, rest_is_well=rest_is_well)
             try:
                 if is_noted:
                     await self._note(outcome, fleet.elapsed, image)

@@ -9,19 +9,20 @@ from rhubarbe.selector import fold
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended on all its nodes."""
+    """How a command ended on all its nodes, and whether with all else that it had to do."""
 
     nodes: tuple[NodeResult, ...]
+    rest_is_well: bool = True
 
     @classmethod
-    def of(cls, results: Iterable[NodeResult]) -> "Outcome":
+    def of(cls, results: Iterable[NodeResult], *, rest_is_well: bool = True) -> "Outcome":
         """Gather what became of each node, in the order of nodes."""
-        return cls(tuple(sorted(results, key=lambda result: result.number)))
+        return cls(tuple(sorted(results, key=lambda result: result.number)), rest_is_well)
 
     @property
     def exit_code(self) -> int:
-        """0 when all went well on all the nodes, 1 otherwise."""
-        return 0 if all(result.ok for result in self.nodes) else 1
+        """0 when all went well on all the nodes, and else; 1 otherwise."""
+        return 0 if self.rest_is_well and all(result.ok for result in self.nodes) else 1
 
     @property
     def good(self) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
@@ -19,6 +20,7 @@ from rhubarbe.node.keys import require_files
 from rhubarbe.node.secrets import lacking_secrets
 from rhubarbe.node.system import LETS_IN_S
 from rhubarbe.operations.command import Command
+from rhubarbe.outlets import Device
 from rhubarbe.selector import fold
 
 # What a card may answer to a question; it may say anything to `info`, and `status` is checked.
@@ -36,7 +38,8 @@ class PowerRequest:
 
     `limit` is for the answer of a card where it is asked a question, else for the whole command.
     With `softly`, nodes are shut down over ssh before they are switched off. Nodes that another
-    command works on are waited for `lock_wait_s` seconds. What `everything` is, is told first.
+    command works on are waited for `lock_wait_s` seconds. What `everything` is, is told first. The
+    devices are switched off after the nodes.
     """
 
     verb: str
@@ -45,6 +48,7 @@ class PowerRequest:
     softly: bool = False
     lock_wait_s: float = 0.0
     everything: bool = False
+    devices: Sequence[Device] = ()
 
 
 async def power(
@@ -58,9 +62,15 @@ async def power(
     command = Command(request.verb, request.entries, limit, doors, bus)
     command.begin()
     if request.everything:
-        numbers = fold(entry.number for entry in request.entries)
-        command.notice(f"{request.verb} to everything: nodes {numbers}, with their USRPs")
+        command.notice(f"{request.verb} to everything: {_everything(request)}")
     await (_ask if asks else _order)(request, command)
+
+
+def _everything(request: PowerRequest) -> str:
+    numbers = fold(entry.number for entry in request.entries)
+    nodes = f"nodes {numbers}, with their USRPs" if numbers else ""
+    devices = ", ".join(device.name for device in request.devices)
+    return "; ".join(filter(None, (nodes, f"on PDUs {devices}" if devices else "")))
 
 
 async def _ask(request: PowerRequest, command: Command) -> None:
@@ -83,7 +93,15 @@ async def _run(request: PowerRequest, command: Command) -> None:
     for node in nodes:
         node.phase = Phase.POWER
     job = _Job(request, command.doors, command.bus).run
-    await command.run(nodes, job, is_noted=request.verb not in QUESTIONS)
+    afterwards = partial(_devices_off, request, command) if request.devices else None
+    is_noted = request.verb not in QUESTIONS
+    await command.run(nodes, job, is_noted=is_noted, afterwards=afterwards)
+
+
+async def _devices_off(request: PowerRequest, command: Command) -> bool:
+    from rhubarbe.operations.devices import switch_off  # few sites have any
+
+    return await switch_off(request.devices, request.lock_wait_s, command)
 
 
 def _limit(request: PowerRequest, settings: Settings, doors: Doors) -> float:

@@ -16,6 +16,7 @@ from rhubarbe.cli.dispatch import ANNEXES, VERBS, main
 ROOT = Path(__file__).parents[2]
 REQUIRED = {
     "save": ["1"],
+    "pdu": ["list"],
     "resolve": ["x"],
     "share": ["x"],
     "sync": ["--pull", "host"],

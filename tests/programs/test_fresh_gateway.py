@@ -67,8 +67,9 @@ class Gateway:
     def run(self, script, *words, is_out=False, within=300):
         """Run a script for a shell as root there; `is_out`: where Debian's packages are."""
         way = [] if is_out else [self.testbed.directory / "enter"]
+        own = ["env", "--chdir=/root", "--unset=RHUBARBE_CONF", f"PATH={PATH}"]  # not the way's
         done = subprocess.run(
-            [*way, *self._inside, "env", "--chdir=/root", "sh", "-ec", script, "sh", *words],
+            [*way, *self._inside, *own, "sh", "-ec", script, "sh", *words],
             env={**kept_of_the_environment(), "PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
