@@ -42,9 +42,9 @@ def plan(site: Site, wishes: Wishes, machine: Machine) -> list[Step]:
         *(_commands(machine) if machine.is_here else ()),
         *([Restart()] if site.needs_dnsmasq else ()),
     ]
-    once: dict[str, Step] = {}
+    once: dict[tuple[type[Step], str], Step] = {}
     for step in steps:  # several directories may lack the same one above them
-        once.setdefault(step.words.partition(GAP)[0], step)
+        once.setdefault((type(step), step.words.partition(GAP)[0]), step)
     return list(once.values())
 
 
