@@ -107,6 +107,7 @@ def _values(site: Site) -> dict[tuple[str, str], str]:
             [n.cmc.hostname for n in site.nodes if n.cmc]
         ),
         ("testbed", "all_scope"): fold([node.number for node in site.nodes]),
+        ("nodes", "netboot"): "both",
         ("pxelinux", "config_dir"): str(site.links),
         ("grub", "config_dir"): str(site.grub),
     }
@@ -144,7 +145,8 @@ def _boot_files(site: Site, wishes: Wishes) -> Iterator[Step]:
         yield Copied(root / source.name, source)
     default = TextFile(site.links / "default", texts.BOOT_FROM_DISK, "nodes boot from their disks")
     yield default
-    entries = [site.links / site.settings.pxelinux.frisbee_image]
+    settings = site.settings
+    entries = [site.links / settings.pxelinux.frisbee_image, site.grub / settings.grub.entry]
     firmware = [word for name in wishes.firmware for word in ("--with-firmware", name)]
     yield Ramdisk(
         root,
