@@ -182,6 +182,8 @@ def its_user_loads_and_another_does_not(gateway):
     gateway.well(f"cp -L {where}/images/sample.ndz /var/lib/rhubarbe-images/")
     gateway.well(f"install -D -o alice -m 600 {where}/id_ed25519 /home/alice/.ssh/id_ed25519")
     gateway.well('printf "$1" > /etc/rhubarbe/rhubarbe.conf.local', LOCAL)
+    code, said = gateway.as_user("alice", "rhubarbe-doctor")
+    assert code == 0, said
     code, said = gateway.as_user("mallory", "rhubarbe-load -i sample 1-2")
     assert code == 1, said
     assert "ramdisk" not in said
