@@ -40,6 +40,7 @@ for place in "$testbed" "$checkout"; do
 done
 rm -rf etc/rhubarbe var/lib/rhubarbe* srv/tftp opt/rhubarbe
 hostname gateway
+trap "" CHLD  # so that the kernel waits for daemons that have ended
 exec chroot . sleep infinity
 """
 INSTALL = """\
