@@ -192,7 +192,10 @@ def _run(verb: str, words: list[str]) -> int:
     try:
         require_addresses(TO_START)
         module = importlib.import_module(f"rhubarbe.cli.{VERBS[verb][0]}")
-        arguments = make_parser(PREFIX + verb, module).parse_intermixed_args(words)
+        parser = make_parser(PREFIX + verb, module)
+        # What follows `--` are names, whatever they begin with: only the plain way heeds that.
+        parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
+        arguments = parse(words)
         code: int = module.run(arguments)
     except RhubarbeError as error:
         from rhubarbe.text import sanitise  # names of files and words of others may be in it

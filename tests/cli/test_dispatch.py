@@ -387,3 +387,16 @@ def test_run_by_the_name_of_a_link(tmp_path):
         check=True,
     )
     assert done.stdout == "fit01 fit03 fit41\n"
+
+
+def test_options_stand_between_names_and_none_stands_behind_a_double_dash(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("-x", "one", "two"):
+        (tmp_path / f"{name}.ndz").touch()
+    assert main(["rhubarbe-resolve", "one", "-r", "two"]) == 0
+    assert main(["rhubarbe-resolve", "-r", "--", "-x"]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert found == [str(tmp_path / f"{name}.ndz") for name in ("one", "two", "-x")]
