@@ -31,8 +31,13 @@ async def look(site: Site) -> list[Finding]:
 
 def _of_link(link: Link) -> list[Finding]:
     """Tell of a link that is there, but leads to nothing."""
-    seen = link.seen()
-    if seen is None or seen.entry == link.entry or is_there(link.path.parent / seen.entry):
+    try:
+        seen = link.seen()
+    except OSError:  # of which the check of links tells
+        return []
+    if seen is None or not seen.is_link or seen.entry == link.entry:
+        return []
+    if is_there(link.path.parent / seen.entry):
         return []
     path = link.path
     return [wrong(f"{path}: leads to {seen.entry}, which is not there", f"rm {quoted(path)}")]

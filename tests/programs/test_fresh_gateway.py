@@ -24,8 +24,8 @@ pytestmark = [
 ]
 BINARIES = "/opt/rhubarbe/bin"
 PATH = f"{BINARIES}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Its root is this machine's, seen through a layer in memory that takes all that is written; its first
-# process, like a true one, leaves no daemon dead and not waited for.
+# Its root is this machine's, seen through a layer in memory that takes all that is written; its
+# first process, like a true one, leaves no daemon dead and not waited for.
 COPY = """\
 base=$1 testbed=$2 checkout=$3
 mount -t tmpfs -o size=2g tmpfs "$base"

@@ -21,11 +21,15 @@ from rhubarbe.shared.trust import Distrust, is_ours, name_of
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """That a node is made to boot an entry, since when (in seconds since the epoch), by whom."""
+    """That a node is made to boot an entry, since when (in seconds since the epoch), by whom.
+
+    Where `is_link` is false, something else is in the place of the link.
+    """
 
     entry: str
     since: float
     uid: int
+    is_link: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Link:
             status = directory.status_of(name)
             is_link = stat.S_ISLNK(status.st_mode)
             entry = directory.link_at(name) if is_link else f"{name}, which is no link,"
-            return None if entry is None else Seen(entry, status.st_mtime, status.st_uid)
+            return None if entry is None else Seen(entry, status.st_mtime, status.st_uid, is_link)
         return None
 
     def is_there(self) -> bool:
