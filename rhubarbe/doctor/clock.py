@@ -1,21 +1,24 @@
 """The clock: whether it can be right, and whether somebody keeps it so."""
 
+import asyncio
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import rhubarbe
+from rhubarbe.concurrency.program import run_program
 from rhubarbe.concurrency.threads import in_passing
 from rhubarbe.doctor.findings import skipped, well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.events import Finding
-from rhubarbe.gateway.checks.asking import answer_of
 from rhubarbe.gateway.checks.places import quoted
 from rhubarbe.shared.own import status_of
 
 # What is older than this program cannot be now; a file may be some seconds ahead, over NFS.
 SLACK_S = 120.0
+MOST_ANSWERED = 4096
 KEEPERS = (
     (("timedatectl", "show", "--property=NTPSynchronized", "--value"), "yes"),
     (("chronyc", "-n", "-c", "tracking"), ""),
@@ -53,13 +56,23 @@ async def _kept(site: Site, now: float) -> Finding:
     for words, expected in KEEPERS:
         if shutil.which(words[0]) is None:
             continue
-        answer = await answer_of(words, site.limit_s / 2)
+        answer = await _answer_of(words, site.limit_s / 2)
         if answer is None:
             continue
         if words[0] == "timedatectl" and answer != expected:
             return wrong(f"it is {_worded(now)}, and timedatectl says: not synchronised", REPAIR)
         return well(f"it is {_worded(now)}, synchronised as {words[0]} says")
     return skipped(f"it is {_worded(now)}; nobody here says whether it is synchronised")
+
+
+async def _answer_of(words: Sequence[str], within_s: float) -> str | None:
+    """Return what a program writes; None where it fails."""
+    try:
+        async with asyncio.timeout(within_s):
+            ended = await run_program(words, most=MOST_ANSWERED)
+    except OSError:  # TimeoutError is one
+        return None
+    return ended.output.decode("utf-8", "replace").strip() if ended.status == 0 else None
 
 
 def _worded(moment: float) -> str:

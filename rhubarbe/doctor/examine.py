@@ -58,7 +58,7 @@ def _read(reading: Reading, names: Collection[str]) -> list[Finding]:
         for finding in configuration.look(reading.fault):
             found.append(replace(finding, check=CONFIGURATION))
     if reading.settings and (INVENTORY in names or reading.inventory_faults):
-        for finding in inventory.look(reading.inventory_faults, reading.entries):
+        for finding in inventory.look(reading.settings, reading.inventory_faults, reading.entries):
             found.append(replace(finding, check=INVENTORY))
     return found
 

@@ -2,12 +2,13 @@
 
 import asyncio
 
-from rhubarbe.doctor.findings import well, wrong
+from rhubarbe.doctor.findings import nodes, well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.events import Finding
 from rhubarbe.inventory import Entry
 from rhubarbe.node.power import PowerState
+from rhubarbe.node.secrets import lacking_secrets
 from rhubarbe.selector import fold
 from rhubarbe.text import sanitise
 
@@ -15,7 +16,9 @@ AT_ONCE = 256
 
 
 async def look(site: Site) -> list[Finding]:
-    """Ask all; a line for each that does not say, and one for the others."""
+    """Ask all; a line for each that does not say, or whose secret lacks, and one for the others."""
+    if lacking := await lacking_secrets(site.entries):
+        return [wrong(line, advice="see what the inventory says of it") for line in lacking]
     doors, turns = site.doors(), asyncio.Semaphore(AT_ONCE)
 
     async def asked(entry: Entry) -> PowerState | list[Finding]:
@@ -31,7 +34,7 @@ async def look(site: Site) -> list[Finding]:
     told = dict(zip((entry.number for entry in site.entries), answers, strict=True))
     states = {number: state for number, state in told.items() if isinstance(state, PowerState)}
     on = fold(number for number, state in states.items() if state is PowerState.ON) or "none"
-    good = [well(f"those of nodes {fold(states)} answer; on: {on}")] if states else []
+    good = [well(f"that of {nodes(states)} answers; on: {on}")] if states else []
     return good + [each for answer in answers if isinstance(answer, list) for each in answer]
 
 

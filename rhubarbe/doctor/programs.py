@@ -1,21 +1,22 @@
 """The programs that a load needs on this gateway: where they are, and of which version."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
+from rhubarbe.concurrency.program import Flood, run_program
 from rhubarbe.config import Settings
 from rhubarbe.config.settings import EngineName
 from rhubarbe.doctor.findings import well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.events import Finding
-from rhubarbe.gateway.processes.programs import end_process, find_program
+from rhubarbe.gateway.processes.programs import find_program
 from rhubarbe.text import sanitise
 
 VERSION_WITHIN_S = 5.0
 LONGEST_WORDS = 100
-PIECE = 4096
+MOST_SAID = 1 << 16
+UNKNOWN = "does not say of which version it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,10 @@ async def _found(program: Program, limit_s: float) -> Finding:
 
 async def version_of(path: str, limit_s: float) -> str:
     """Return what a program says to `--version` first, if anything; raises OSError."""
-    child = await asyncio.create_subprocess_exec(
-        *(path, "--version"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=PIECE,
-    )
-    said = b""
     try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                said = await child.stdout.read(PIECE) if child.stdout else b""
-    finally:
-        await end_process(child)
-    first = next(iter(said.decode("utf-8", "replace").strip().splitlines()), "")
-    return sanitise(first, LONGEST_WORDS) or "does not say of which version it is"
+        async with asyncio.timeout(limit_s):
+            ended = await run_program([path, "--version"], most=MOST_SAID)
+    except (TimeoutError, Flood):
+        return UNKNOWN
+    lines = (ended.output or ended.complaint).decode("utf-8", "replace").strip().splitlines()
+    return sanitise(lines[0], LONGEST_WORDS) if lines else UNKNOWN

@@ -52,14 +52,14 @@ def asked(monkeypatch):
 
 async def test_all_are_asked_side_by_side(asked):
     (finding,) = await asked("on", "off", "on")
-    assert (finding.health, finding.text) == (Health.OK, "those of nodes 1-3 answer; on: 1,3")
+    assert (finding.health, finding.text) == (Health.OK, "that of nodes 1-3 answers; on: 1,3")
 
 
 async def test_each_that_does_not_answer_is_named(asked):
     good, *wrong = await asked(
         CardError("no answer in 3 s to status"), "off", GatewayError("no ipmi")
     )
-    assert good.text == "those of nodes 2 answer; on: none"
+    assert good.text == "that of node 2 answers; on: none"
     assert [each.text for each in wrong] == [
         "fit01: power control reboot01: no answer in 3 s to status",
         "fit03: power control reboot03: no ipmi",

@@ -578,5 +578,5 @@ def test_broken_cards_are_named(make_testbed):
     done = testbed.run("rhubarbe-doctor", "--json", "-k", "power")
     found = [json.loads(line) for line in done.stdout.splitlines() if '"Finding"' in line]
     good, *wrong = [each["text"] for each in found]
-    assert good == "those of nodes 4-6 answer; on: 4-6"
+    assert good == "that of nodes 4-6 answers; on: 4-6"
     assert [text.partition(":")[0] for text in wrong] == ["fit01", "fit02", "fit03"]

@@ -116,6 +116,7 @@ COMMANDS = {
     "nodes --image": (["rhubarbe-nodes", "--image", "sample", "1-2"], "history.sqlite"),
     "status": (["rhubarbe-status", "1-2"], "rhubarbe.log"),
     "config": (["rhubarbe-config"], "rhubarbe.conf"),
+    "doctor": (["rhubarbe-doctor"], "pxefrisbee"),
     "inventory": (["rhubarbe-inventory"], "inventory.json"),
     "inventory --check": (["rhubarbe-inventory", "--check"], "inventory.json"),
     "config --check-state": (["rhubarbe-config", "--check-state"], "here"),

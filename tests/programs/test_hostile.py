@@ -44,6 +44,7 @@ VERBS = {
     "rescue --list": ("rhubarbe-rescue --list 1-4", {0}),
     "config": ("env -u RHUBARBE_CONF rhubarbe-config", {0, 1}),
     "config --check-state": ("rhubarbe-config --check-state", {0, 1}),
+    "doctor": ("rhubarbe-doctor", {0, 1}),
     "report": ("rhubarbe-status --report report 1", {0, 1}),
 }
 QUICK = ("link to a secret", "pipe")
