@@ -7,6 +7,7 @@ import pytest
 from rhubarbe.errors import InventoryError, SelectionError
 from rhubarbe.inventory import Driver
 from rhubarbe.outlets_file import load_outlets, outlet_faults
+from rhubarbe.transports.power import CONTROLS
 
 SITE = """\
 pdu_hosts:
@@ -164,3 +165,9 @@ def test_nothing_there_and_something_else_there(write, tmp_path):
     assert "no such file of PDUs" in outlet_faults(tmp_path / "none.yaml")[0]
     assert "found a list" in outlet_faults(write("- a\n"))[0]
     assert list(load_outlets(write("pdu_hosts:\ndevices:\n"))) == []
+
+
+@pytest.mark.parametrize("user", ["    username: admin\n", ""])
+def test_what_a_type_stands_for_is_a_control_that_there_is(write, user):
+    scope, _ = load_outlets(write(SITE.replace("    username: admin\n", user)))
+    assert list(CONTROLS.faults(scope.inputs[0].driver)) == []

@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(settings: Settings, *, online: bool) -> int:
     """Print what is wrong, and what a person should know; return 1 where anything is wrong."""
     faults = all_inventory_faults(settings)
+    devices = _of_devices(settings)
     if not faults:
         from rhubarbe.node.secrets import exposed  # few look for more than faults
 
@@ -63,8 +64,17 @@ def _check(settings: Settings, *, online: bool) -> int:
         for line in exposed(inventory, settings):
             print(f"notice: {line}")
         faults = _silent(inventory, settings) if online else []
+    faults += devices
     print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
     return int(bool(faults))
+
+
+def _of_devices(settings: Settings) -> list[str]:
+    """Return what is wrong with the file of PDUs, where there is one."""
+    from rhubarbe.cli.outlets import has_outlets
+    from rhubarbe.outlets_file import outlet_faults
+
+    return outlet_faults(settings.testbed.inventory_pdus_path) if has_outlets(settings) else []
 
 
 def _silent(inventory: Inventory, settings: Settings) -> list[str]:

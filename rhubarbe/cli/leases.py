@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="from now on, however far ahead: the default",
     )
-    parser.add_argument("-n", "--no-admin", action="store_true", help="without those of root")
+    parser.add_argument(
+        "-n",
+        "--no-admin",
+        action="store_true",
+        help="without those of root, and of who is privileged",
+    )
     parser.add_argument("-a", "--after", metavar="TIME", help="only what ends after this time")
     parser.add_argument("-b", "--before", metavar="TIME", help="only what begins before this time")
     parser.add_argument(
@@ -60,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         return _check(leases, user, now, settings)
     if arguments.no_admin:
-        leases = [lease for lease in leases if lease.owner != "root"]
+        admins = {"root", *settings.accounts.privileged}
+        leases = [lease for lease in leases if lease.owner not in admins]
     print(_document(leases, user, now) if arguments.json else "\n".join(_table(leases, user, now)))
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind
-from rhubarbe.config.settings import SECRET
+from rhubarbe.config.settings import FLAG, SECRET
 from rhubarbe.inventory import Driver, Entry, is_address
 
 # The default of a key that has none: whoever names the kind has to give it.
@@ -114,7 +114,7 @@ def _fault(kind: ValueKind, value: object) -> str:
     """Say what is wrong with a value of JSON; empty where nothing is."""
     listed = value if isinstance(kind, Words) and isinstance(value, list) else [value]
     with contextlib.suppress(ValueError, KeyError, OverflowError):
-        if all(map(_is_text, listed)):
+        if all(map(_is_text, listed)) or (kind is FLAG and isinstance(value, bool)):
             kind.read(_writable(_text(value)))
             return ""
     found = "another" if kind is SECRET else _quoted(value)

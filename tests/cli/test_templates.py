@@ -132,3 +132,29 @@ def test_what_is_kept_is_no_text_of_the_user_s(site, notice, capsys, monkeypatch
     kept = (site / "state" / "rhubarbe" / "told").read_text()
     assert re.fullmatch("[0-9a-f]{64}\n", kept)
     assert not (site / ".local").exists()
+
+
+def test_the_check_of_the_inventory_tells_of_the_pdus_too(site, capsys):
+    main(["rhubarbe-inventory", "--template"])
+    (site / "inventory.json").write_text(capsys.readouterr().out)
+    conf, pdus = site / "site.conf", site / "pdus.yaml"
+    conf.write_text(conf.read_text() + f"inventory_pdus_path = {pdus}\n")
+    pdus.write_text("pdu_hosts:\ndevices:\n- {name: fan, inputs: []}\n")
+    assert main(["rhubarbe-inventory", "--check"]) == 1
+    assert capsys.readouterr().out == (
+        f"{pdus}: devices: entry 1: inputs: expected where it is plugged in, found nothing\n"
+    )
+
+
+@pytest.mark.parametrize(("said", "code"), [("true", 0), ("yes", 0), ("no", 0), ("maybe", 1)])
+def test_yes_and_no_in_an_inventory_may_be_said_as_yaml_and_json_do(site, capsys, said, code):
+    path = site / "nodes.yaml"
+    path.write_text(
+        "nodes:\n- control: {hostname: fit01, ip: 10.0.0.1, mac: 02:00:00:00:00:01}\n"
+        "  power: {kind: redfish, address: 10.0.1.1, user: a, password: 0123,"
+        f" insecure: {said}}}\n"
+    )
+    path.chmod(0o600)
+    conf = site / "site.conf"
+    conf.write_text(f"[testbed]\ninventory_path = {path}\n")
+    assert main(["rhubarbe-inventory", "--check"]) == code, capsys.readouterr().out
