@@ -31,7 +31,8 @@ pytestmark = [
     pytest.mark.skipif(os.getuid() != 0, reason="only root can break all of this"),
 ]
 
-TFTP = "127.88.7.6"
+# Of this process only: another run may be going on beside.
+TFTP = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.6"
 ENTRY = "DEFAULT ramdisk\nLABEL ramdisk\nKERNEL vmlinuz\nAPPEND initrd=initrd quiet\n"
 # Another user, who may read Python below /root.
 USER = 4007
