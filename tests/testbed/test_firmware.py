@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 
 import pytest
 
@@ -62,6 +63,7 @@ def test_machines_have_the_kinds_in_turn_and_variables_of_their_own(site, ovmf):
     assert Board().words() == []
 
 
+@pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86")
 async def test_only_a_bios_needs_code_on_the_network_card(site):
     async with asyncio.TaskGroup() as tasks:
         kind = QemuMachines(firmwares=ALL)

@@ -17,6 +17,8 @@ MAC = "02:00:00:00:00:07"
 OWN = Driver("wol", {"broadcast": IP})
 SSH_PORT = 2222
 
+pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs openssh-client")
+
 
 def control(address, networking, within=5.0, **said):
     entry = Entry(7, Interface("fit07", address, MAC), None, None)
