@@ -22,7 +22,8 @@ from typing import Any, Self
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config import former
 from rhubarbe.config.implied import ASKED, SERVICE, add_implied
-from rhubarbe.config.settings import SECRET, SECTIONS, NodeValue, Settings
+from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
+from rhubarbe.config.values import SECRET
 from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.selector import select
 from rhubarbe.shared.own import is_there, read_file

@@ -3,25 +3,40 @@
 Its name, type, default, and the words that explain it in `rhubarbe.conf.sample`.
 """
 
-import re
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from rhubarbe.config.secrets import EXPECTED as EXPECTED_SECRET
-from rhubarbe.config.secrets import NO_SECRET, Secret, read_secret
+from rhubarbe.config.secrets import NO_SECRET, Secret
 from rhubarbe.config.section import Section, ValueKind, setting
-from rhubarbe.disks import EXPECTED, PARTITION_EXPECTED, read_drive, read_partition
+from rhubarbe.config.values import (
+    COUNT,
+    DAYS,
+    DISK,
+    FLAG,
+    GROUPS,
+    NAMES,
+    OPTIONS,
+    PARTITION,
+    PATH,
+    PATH_IF_ANY,
+    PORT,
+    PORTS,
+    SECONDS,
+    SECRET,
+    TEXT,
+    TFTP,
+    URL,
+    WORD,
+    among,
+    one_of,
+)
 
-HIGHEST_PORT = 65535
 INVENTORY = "the inventory"
-BACKENDS = ("none", "local", "r2labapi")
 CHECKINGS = ("accept-new", "yes")
-FLAGS = {"yes": True, "true": True, "no": False, "false": False}
 
 
 class RamdiskShell(StrEnum):
@@ -39,117 +54,10 @@ class EngineName(StrEnum):
     ARIA2 = "aria2"
 
 
-def _at_least(minimum: float, number: Callable[[str], Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        value = number(text)
-        if not minimum <= value < float("inf"):
-            raise ValueError(text)
-        return value
-
-    return read
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 < value <= HIGHEST_PORT:
-        raise ValueError(text)
-    return value
-
-
-def _non_empty(text: str) -> str:
-    if not text:
-        raise ValueError(text)
-    return text
-
-
-def _with_star(text: str) -> str:
-    if text.count("*") != 1:
-        raise ValueError(text)
-    return text
-
-
-def _port_pattern(text: str) -> str:
-    base, plus, star = (part.strip() for part in text.partition("+"))
-    if (plus, star) != ("+", "*"):
-        raise ValueError(text)
-    _port(base)
-    return text
-
-
-def _tftp(text: str) -> str:
-    address, colon, port = text.partition(":")
-    if text not in ("", "none") and not re.fullmatch(r"\d+(\.\d+){3}", address):
-        raise ValueError(text)
-    if colon:
-        _port(port)
-    return text
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(_non_empty(text)).expanduser()
-    except RuntimeError as error:  # nobody is called so
-        raise ValueError(text) from error
-
-
-def _path_if_any(text: str) -> Path | None:
-    return _path(text) if text else None
-
-
-def _checking(text: str) -> str:
-    if text not in CHECKINGS:
-        raise ValueError(text)
-    return text
-
-
-def _flag(text: str) -> bool:
-    return FLAGS[text.lower()]
-
-
-def _backend(text: str) -> str:
-    if text not in BACKENDS:
-        raise ValueError(text)
-    return text
-
-
-def _options(text: str) -> str:
-
-    shlex.split(text)
-    return text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.replace(",", " ").split()))
-
-
-def _url(text: str) -> str:
-    if text and not text.startswith(("https://", "http://")):
-        raise ValueError(text)
-    return text
-
-
-TEXT = ValueKind("text", str)
-OPTIONS = ValueKind("words as in a shell, with quotes in pairs", _options)
-WORD = ValueKind("a text that is not empty", _non_empty)
-PATH = ValueKind("a path", _path)
-PATH_IF_ANY = ValueKind("a path, or nothing", _path_if_any)
-CHECKING = ValueKind(" or ".join(CHECKINGS), _checking)
-FLAG = ValueKind("yes or no", _flag)
-COUNT = ValueKind("a whole number from 1 on", _at_least(1, int))
-SECONDS = ValueKind("a number of seconds from 0 on", _at_least(0, float))
-DAYS = ValueKind("a number of days from 0 on", _at_least(0, float))
-PORT = ValueKind("a port from 1 to 65535", _port)
-GROUPS = ValueKind("a multicast address with one *, such as 234.5.6.*", _with_star)
 ENGINE = ValueKind(f"one of {', '.join(EngineName)}", EngineName)
 SHELL = ValueKind(" or ".join(RamdiskShell), RamdiskShell)
-BACKEND = ValueKind(f"one of {', '.join(BACKENDS)}", _backend)
-URL = ValueKind("an address that begins with https:// or http://", _url)
-NAMES = ValueKind("names, with commas between them", _names)
-TFTP = ValueKind("an IPv4 address, perhaps with a colon and a port; none; or nothing", _tftp)
-SECRET = ValueKind(EXPECTED_SECRET, read_secret)
-DISK = ValueKind(EXPECTED, read_drive)
-PARTITION = ValueKind(PARTITION_EXPECTED, read_partition)
-PORTS = ValueKind("a number, a plus sign and a star, such as 10000 + *", _port_pattern)
+CHECKING = ValueKind(" or ".join(CHECKINGS), among(*CHECKINGS))
+BACKEND = one_of("none", "local", "r2labapi")
 
 
 class TestbedSettings(Section):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind
-from rhubarbe.config.settings import FLAG, SECRET
+from rhubarbe.config.values import FLAG, SECRET
 from rhubarbe.inventory import Driver, Entry, is_address
 
 # The default of a key that has none: whoever names the kind has to give it.

@@ -10,7 +10,7 @@ import pytest
 from rhubarbe.cli.dispatch import main
 from rhubarbe.config.secrets import NO_SECRET, Secret
 from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import SECRET
+from rhubarbe.config.values import SECRET
 from rhubarbe.transports import power
 from rhubarbe.transports.power import PowerControl
 

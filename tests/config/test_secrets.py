@@ -9,7 +9,7 @@ import pytest
 
 from rhubarbe.config import revealing
 from rhubarbe.config.secrets import EXPECTED, NO_SECRET, Secret, read_secret
-from rhubarbe.config.settings import SECRET
+from rhubarbe.config.values import SECRET
 from rhubarbe.errors import GatewayError
 from rhubarbe.node.tries import happens
 

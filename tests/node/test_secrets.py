@@ -5,7 +5,7 @@ from absent import entry
 
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import SECRET, TEXT
+from rhubarbe.config.values import SECRET, TEXT
 from rhubarbe.errors import GatewayError
 from rhubarbe.inventory import Driver
 from rhubarbe.node.secrets import lacking_secrets, require_secrets, secrets_of

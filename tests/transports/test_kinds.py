@@ -3,7 +3,7 @@
 import pytest
 
 from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import COUNT, TEXT
+from rhubarbe.config.values import COUNT, TEXT
 from rhubarbe.inventory import Driver
 from rhubarbe.transports.kinds import ADDRESS, REQUIRED, Kinds
 from rhubarbe.transports.netboot import NETBOOTS

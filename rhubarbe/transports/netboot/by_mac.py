@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rhubarbe.config import Settings
 from rhubarbe.config.section import Section, ValueKind, setting
-from rhubarbe.config.settings import PATH_IF_ANY
+from rhubarbe.config.values import PATH_IF_ANY
 from rhubarbe.transports.netboot.base import Netboot
 from rhubarbe.transports.netboot.links import Link
 

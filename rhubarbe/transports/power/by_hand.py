@@ -1,7 +1,8 @@
 """No control at all: a person switches the node, and is told when."""
 
 from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import SECONDS, TEXT, NetworkingSettings
+from rhubarbe.config.settings import NetworkingSettings
+from rhubarbe.config.values import SECONDS, TEXT
 from rhubarbe.errors import CardError
 from rhubarbe.transports.power.base import PowerControl
 

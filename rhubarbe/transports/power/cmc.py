@@ -7,7 +7,8 @@ and a reset works on a node that is on only.
 from http import HTTPStatus
 
 from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import PORT, TEXT, NetworkingSettings
+from rhubarbe.config.settings import NetworkingSettings
+from rhubarbe.config.values import PORT, TEXT
 from rhubarbe.errors import CardError
 from rhubarbe.transports.http_get import HttpError, get
 from rhubarbe.transports.kinds import ADDRESS, REQUIRED

@@ -5,7 +5,8 @@ import shlex
 
 from rhubarbe.config.secrets import NO_SECRET, Secret
 from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import SECRET, WORD, NetworkingSettings
+from rhubarbe.config.settings import NetworkingSettings
+from rhubarbe.config.values import SECRET, WORD
 from rhubarbe.errors import CardError
 from rhubarbe.transports.kinds import NODE_ADDRESS, NODE_NAME, REQUIRED, Words
 from rhubarbe.transports.power.base import PowerControl, answering

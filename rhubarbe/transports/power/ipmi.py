@@ -4,16 +4,17 @@ import re
 
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind, setting
-from rhubarbe.config.settings import PORT, SECRET, TEXT, NetworkingSettings
+from rhubarbe.config.settings import NetworkingSettings
+from rhubarbe.config.values import PORT, SECRET, TEXT, between, one_of
 from rhubarbe.errors import CardError
 from rhubarbe.transports.kinds import ADDRESS, REQUIRED
 from rhubarbe.transports.power.base import PowerControl, answering
 from rhubarbe.transports.power.programs import in_memory, last_line, path_of, run
 
 ORDERS = ("on", "off", "reset")
-LEVELS = ("CALLBACK", "USER", "OPERATOR", "ADMINISTRATOR")
-RESETS = ("reset", "cycle")
-HIGHEST_SUITE = 17
+LEVEL = one_of("CALLBACK", "USER", "OPERATOR", "ADMINISTRATOR", in_any_case=True)
+RESET = one_of("reset", "cycle", in_any_case=True)
+SUITE = ValueKind("a cipher suite from 0 to 17", between(0, 17))
 LONGEST_PASSWORD = 20
 STATES = {"Chassis Power is on": True, "Chassis Power is off": False}
 # A datagram that is lost is sent again after a second, then two, until we do not wait any more.
@@ -38,19 +39,6 @@ _REFUSED = (
 )
 
 
-def _suite(text: str) -> int:
-    if not 0 <= (number := int(text)) <= HIGHEST_SUITE:
-        raise ValueError(text)
-    return number
-
-
-def _one_of(names: tuple[str, ...]) -> ValueKind:
-    def read(text: str) -> str:
-        return {name.lower(): name for name in names}[text.lower()]
-
-    return ValueKind(f"one of {', '.join(names)}", read)
-
-
 class IpmiValues(Section):
     """What the inventory says of a BMC."""
 
@@ -58,13 +46,9 @@ class IpmiValues(Section):
     user: str = setting(TEXT, REQUIRED, "whom it lets in; may be empty")
     password: Secret = setting(SECRET, REQUIRED, "by what; may be empty")
     port: int = setting(PORT, 623, "where it listens")
-    cipher: int = setting(
-        ValueKind(f"a cipher suite from 0 to {HIGHEST_SUITE}", _suite), 3, "the cipher suite"
-    )
-    privilege: str = setting(_one_of(LEVELS), "OPERATOR", "as what the user logs in")
-    reset: str = setting(
-        _one_of(RESETS), "reset", "what a reset is: cycle turns it off for a while"
-    )
+    cipher: int = setting(SUITE, 3, "the cipher suite")
+    privilege: str = setting(LEVEL, "OPERATOR", "as what the user logs in")
+    reset: str = setting(RESET, "reset", "what a reset is: cycle turns it off for a while")
 
 
 class Ipmi(PowerControl):

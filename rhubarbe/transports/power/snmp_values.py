@@ -4,7 +4,7 @@ import re
 
 from rhubarbe.config.secrets import NO_SECRET, Secret
 from rhubarbe.config.section import Section, ValueKind, setting
-from rhubarbe.config.settings import PORT, SECRET, TEXT
+from rhubarbe.config.values import PORT, SECRET, TEXT, between, one_of
 from rhubarbe.transports.kinds import ADDRESS, REQUIRED
 from rhubarbe.transports.power.makes import MAKES, Make
 
@@ -27,18 +27,8 @@ def _oid(text: str) -> str:
     return oid
 
 
-def _value(text: str) -> int:
-    if not -LARGEST <= (number := int(text)) < LARGEST:
-        raise ValueError(text)
-    return number
-
-
-def _one_of(names: tuple[str, ...]) -> ValueKind:
-    return ValueKind(f"one of {', '.join(names)}", {name: name for name in names}.__getitem__)
-
-
 OID = ValueKind("an OID in numbers, perhaps with .{} at its end for the outlet", _oid)
-VALUE = ValueKind("a whole number", _value)
+VALUE = ValueKind("a whole number", between(-LARGEST, LARGEST - 1))
 
 
 class SnmpValues(Section):
@@ -48,15 +38,15 @@ class SnmpValues(Section):
     outlet: str = setting(
         ValueKind("a number, or several with dots between them", _outlet), REQUIRED, "which of it"
     )
-    make: str = setting(_one_of(tuple(MAKES)), "", "what the PDU is")
+    make: str = setting(one_of(*MAKES), "", "what the PDU is")
     port: int = setting(PORT, 161, "where it listens")
-    version: str = setting(_one_of(VERSIONS), "1", "of SNMP")
+    version: str = setting(one_of(*VERSIONS), "1", "of SNMP")
     community: Secret = setting(SECRET, NO_SECRET, "who may write, in versions 1 and 2c")
     user: str = setting(TEXT, "", "whom it lets in, in version 3")
     password: Secret = setting(SECRET, NO_SECRET, "of the user, 8 letters at least")
     privacy: Secret = setting(SECRET, NO_SECRET, "what is said is encrypted by, likewise")
-    authentication: str = setting(_one_of(AUTHENTICATIONS), "SHA", "by what the password serves")
-    encryption: str = setting(_one_of(PRIVACIES), "AES", "by what privacy serves")
+    authentication: str = setting(one_of(*AUTHENTICATIONS), "SHA", "by what the password serves")
+    encryption: str = setting(one_of(*PRIVACIES), "AES", "by what privacy serves")
     state_oid: str = setting(OID, "", "of another make: what shows whether the outlet is on")
     state_on: int = setting(VALUE, 1, "what it shows then")
     state_off: int = setting(VALUE, 0, "and else")

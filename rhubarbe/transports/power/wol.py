@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from rhubarbe.config.secrets import NO_SECRET, Secret
 from rhubarbe.config.section import Section, setting
-from rhubarbe.config.settings import PORT, SECONDS, SECRET, WORD, NetworkingSettings
+from rhubarbe.config.settings import NetworkingSettings
+from rhubarbe.config.values import PORT, SECONDS, SECRET, WORD
 from rhubarbe.errors import (
     CardError,
     CommandFailed,

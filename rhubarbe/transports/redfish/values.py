@@ -5,20 +5,11 @@ from typing import Any
 
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind, setting
-from rhubarbe.config.settings import FLAG, PATH_IF_ANY, PORT, SECRET, TEXT, WORD
+from rhubarbe.config.values import FLAG, PATH_IF_ANY, PORT, SECRET, TEXT, WORD, among
 from rhubarbe.transports import tls
 from rhubarbe.transports.kinds import ADDRESS, REQUIRED
 
-MODES = ("", "UEFI", "Legacy")
-
-
-def _mode(text: str) -> str:
-    if text not in MODES:
-        raise ValueError(text)
-    return text
-
-
-MODE = ValueKind("UEFI or Legacy", _mode)
+MODE = ValueKind("UEFI or Legacy", among("", "UEFI", "Legacy"))
 
 
 class RedfishValues(Section):
