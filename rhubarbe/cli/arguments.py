@@ -183,13 +183,16 @@ def read_inventory(settings: Settings) -> Inventory:
     return inventory
 
 
-def all_inventory_faults(settings: Settings) -> list[str]:
-    """Return all that is wrong with the inventory, and with what is configured for its nodes."""
+def examine_inventory(settings: Settings) -> tuple[Inventory, list[str]]:
+    """Return the inventory, and all that is wrong with it or is configured wrongly for its nodes.
+
+    It has no nodes where it cannot be read as one.
+    """
     place = (settings.testbed.inventory_path, settings.testbed.regularname)
     if faults := inventory_faults(*place):
-        return faults
+        return Inventory((), str(place[0])), faults
     inventory = load_inventory(*place)
-    return driver_faults(settings, inventory) or node_faults(settings, inventory)
+    return inventory, driver_faults(settings, inventory) or node_faults(settings, inventory)
 
 
 def driver_faults(settings: Settings, inventory: Inventory) -> list[str]:

@@ -13,9 +13,8 @@ from rhubarbe.cli.arguments import (
     SELECTION_BUT_ALL,
     add_displays,
     add_nodes,
-    all_inventory_faults,
+    examine_inventory,
     example,
-    read_inventory,
     read_settings,
     seconds,
     selected_entries,
@@ -84,9 +83,9 @@ def reading(arguments: argparse.Namespace) -> "Reading":
         settings = read_settings()
     except ConfigError as error:
         return Reading(fault=str(error))
-    if faults := all_inventory_faults(settings):
+    inventory, faults = examine_inventory(settings)
+    if faults:
         return Reading(settings=settings, inventory_faults=faults)
-    inventory = read_inventory(settings)
     if not arguments.nodes and not arguments.all_nodes:
         return Reading(settings=settings, entries=list(inventory))
     entries = selected_entries(settings, inventory, arguments.nodes, all_nodes=arguments.all_nodes)

@@ -3,7 +3,7 @@
 import argparse
 
 from rhubarbe.cli.arguments import (
-    all_inventory_faults,
+    examine_inventory,
     example,
     read_inventory,
     read_settings,
@@ -55,12 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(settings: Settings, *, online: bool) -> int:
     """Print what is wrong, and what a person should know; return 1 where anything is wrong."""
-    faults = all_inventory_faults(settings)
+    inventory, faults = examine_inventory(settings)
     devices = _of_devices(settings)
     if not faults:
         from rhubarbe.node.secrets import exposed  # few look for more than faults
 
-        inventory = read_inventory(settings)
         for line in exposed(inventory, settings):
             print(f"notice: {line}")
         faults = _silent(inventory, settings) if online else []
