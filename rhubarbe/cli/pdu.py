@@ -17,7 +17,7 @@ from rhubarbe.cli.arguments import (
     read_settings,
     seconds,
 )
-from rhubarbe.cli.outlets import read_outlets
+from rhubarbe.cli.outlets import read_outlets, require_sound
 from rhubarbe.errors import RhubarbeError, SelectionError
 from rhubarbe.outlets import Device, Outlets
 from rhubarbe.text import sanitise
@@ -70,8 +70,6 @@ def _run(arguments: argparse.Namespace) -> int:
     outlets = read_outlets(settings)
     if arguments.verb == "list":
         return _list(_chosen(outlets, arguments), arguments)
-
-    from rhubarbe.cli.outlets import require_sound
 
     devices = _chosen(outlets, arguments)
     require_sound(outlets, read_inventory(settings), settings)

@@ -30,7 +30,7 @@ from rhubarbe.inventory import Entry, Inventory
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.trust import Distrust, name_of
 from rhubarbe.text import sanitise
-from rhubarbe.transports.netboot import Link, Seen, link_places, netboot_of
+from rhubarbe.transports.netboot import Link, Seen, dashed, link_places, netboot_of
 
 LOOKED_AT_WITHIN_S = 10.0
 EPILOG = example("rhubarbe-rescue 7 && telnet fit07", SELECTION, EXIT_CODES)
@@ -130,7 +130,7 @@ def _others(
     entries: Sequence[Entry], inventory: Inventory, settings: Settings, told: set[Path]
 ) -> Iterator[_Link]:
     """Yield the links that other programs made, for nodes of another kind, or for no node."""
-    nodes = {entry.control.mac.lower().replace(":", "-"): entry.name for entry in inventory}
+    nodes = {dashed(entry.control.mac): entry.name for entry in inventory}
     wanted = {entry.name for entry in entries}
     for directory, pattern in link_places(inventory, settings):
         for name in _names_in(directory):
@@ -140,7 +140,7 @@ def _others(
             node = next((nodes[mac] for mac in nodes if mac in name), "")
             if node in wanted or (not node and len(wanted) == len(nodes)):
                 seen = _looked_at(Link(path, "", pattern, ""))
-                if seen and not seen.entry.startswith(name):
+                if seen and seen.is_link:
                     yield _Link.of(node or f"{path}, of no node", path, seen)
 
 
@@ -159,5 +159,5 @@ def _looked_at(link: Link) -> Seen | None:
         return within(LOOKED_AT_WITHIN_S, link.seen)
     except Distrust as error:
         raise GatewayError(str(error)) from error
-    except (OSError, TimeoutError) as error:
+    except OSError as error:  # TimeoutError is one
         raise GatewayError(f"{link.path}: {why(error)}") from error

@@ -57,7 +57,8 @@ async def rescue(
 async def _release(node: Node) -> None:
     """Remove the link, and reset the node onto its disk; raises GatewayError or NodeError."""
     await node.next_boot.remove()
-    for link in await node.next_boot.left():
+    if left := await node.next_boot.left():
+        link = left[0]
         raise GatewayError(
             f"{link.path} is not a link to {link.entry}, and so not ours: remove it by hand"
         )

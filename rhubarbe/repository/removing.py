@@ -121,12 +121,10 @@ def _aliases(directory: Directory, name: str) -> Iterator[str]:
 
 def _require_right(directory: Directory, name: str, status: os.stat_result) -> None:
     """Raise Distrust where the kernel would not let us remove it."""
-    where, ours = directory.where(name), os.geteuid()
+    where = directory.where(name)
     if not directory.is_writable:
         raise Distrust(f"{where}: you may not remove anything there; try sudo")
-    there = directory.status
-    is_sticky = bool(there.st_mode & stat.S_ISVTX)
-    if is_sticky and ours not in {0, status.st_uid, there.st_uid}:
+    if not directory.lets_remove(status):
         raise Distrust(f"{where}: belongs to {name_of(status.st_uid)}, not to you; try sudo")
 
 
@@ -202,5 +200,5 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except Distrust as error:
         raise ImageError(str(error)) from error
-    except (OSError, TimeoutError) as error:
+    except OSError as error:  # TimeoutError is one
         raise ImageError(f"{path}: cannot be removed: {why(error)}") from error

@@ -124,6 +124,11 @@ class Directory:
         """Whether we may make something in it."""
         return os.access(".", os.W_OK | os.X_OK, dir_fd=self.descriptor)
 
+    def lets_remove(self, status: os.stat_result) -> bool:
+        """Tell whether its sticky bit, if it has one, lets us remove what has this status."""
+        own = self.status
+        return not own.st_mode & stat.S_ISVTX or os.geteuid() in {0, own.st_uid, status.st_uid}
+
     def require_trust(self) -> None:
         """Raise Distrust where somebody but root and us could remove or rename what is in it."""
         require_kept(self.descriptor, self.path)

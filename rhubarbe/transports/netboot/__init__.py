@@ -8,7 +8,7 @@ from rhubarbe.config import Settings
 from rhubarbe.inventory import Entry
 from rhubarbe.transports.kinds import Kinds
 from rhubarbe.transports.netboot.base import Netboot
-from rhubarbe.transports.netboot.links import Link, Seen
+from rhubarbe.transports.netboot.links import Link, Seen, dashed
 
 __all__ = [
     "CONFIGURED",
@@ -17,6 +17,7 @@ __all__ = [
     "Link",
     "Netboot",
     "Seen",
+    "dashed",
     "link_places",
     "netboot_of",
 ]

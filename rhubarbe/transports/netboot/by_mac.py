@@ -11,7 +11,7 @@ from rhubarbe.config import Settings
 from rhubarbe.config.section import Section, ValueKind, setting
 from rhubarbe.config.values import PATH_IF_ANY
 from rhubarbe.transports.netboot.base import Netboot
-from rhubarbe.transports.netboot.links import Link
+from rhubarbe.transports.netboot.links import Link, dashed
 
 DASHED_MAC = "[0-9a-f]{2}(-[0-9a-f]{2}){5}"
 
@@ -48,7 +48,7 @@ class ByMac(Netboot):
     def __init__(self, values: ByMacValues, mac: str, settings: Settings) -> None:
         directory, entry = self.usual(settings)
         is_said = values.config_dir or values.entry
-        name = self.file_name.replace("*", mac.lower().replace(":", "-"))
+        name = self.file_name.replace("*", dashed(mac))
         self.links = (
             Link(
                 (values.config_dir or directory) / name,

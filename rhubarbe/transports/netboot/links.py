@@ -6,7 +6,6 @@ the disk.
 """
 
 import contextlib
-import os
 import shlex
 import stat
 from collections.abc import Iterator
@@ -103,13 +102,17 @@ class Link:
         return True
 
 
+def dashed(mac: str) -> str:
+    """Return a MAC address as names of links have it: with dashes, in lower case."""
+    return mac.lower().replace(":", "-")
+
+
 def _require_replaceable(directory: Directory, name: str) -> None:
     """Raise Distrust for what no link can take the place of."""
     path, there = directory.where(name), directory.status_of(name)
     if stat.S_ISDIR(there.st_mode):
         raise Distrust(f"{path}: is a directory; as root: rm -r {shlex.quote(path)}")
-    may = {0, directory.status.st_uid, there.st_uid}
-    if directory.status.st_mode & stat.S_ISVTX and os.getuid() not in may:
+    if not directory.lets_remove(there):
         raise Distrust(
             f"{path}: belongs to {name_of(there.st_uid)}, and nobody else may remove it there;"
             f" as root: rm {shlex.quote(path)}"
