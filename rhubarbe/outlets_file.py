@@ -17,6 +17,7 @@ from rhubarbe.inventory import Driver, is_hostname
 from rhubarbe.outlets import Device, Input, Outlets, PduHost, listed
 from rhubarbe.shared.directory import StrPath
 from rhubarbe.site_files import kind_of, read_site_file
+from rhubarbe.text import and_more
 
 MOST_IN_CHAIN = 64
 MOST_OUTLETS = 1024
@@ -33,7 +34,7 @@ def load_outlets(path: StrPath) -> Outlets:
     reader = _Reader()
     hosts, devices = reader.read(path)
     if reader.faults:
-        others = f", and {len(reader.faults) - 1} more faults" if reader.faults[1:] else ""
+        others = and_more(len(reader.faults) - 1, "more faults")
         raise InventoryError(f"{path}: {reader.faults[0]}{others}")
     return Outlets(hosts.values(), devices, str(path))
 

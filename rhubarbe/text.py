@@ -1,6 +1,7 @@
 """Text that others wrote, made fit for a line of ours: names of files, words of nodes and users."""
 
 import re
+import time
 
 LIMIT = 1000
 """The longest line that a display ever gets, in characters."""
@@ -14,6 +15,7 @@ HIDDEN = "(not shown)"
 SHORTEST_HIDDEN = 4
 
 _KIB = 1024
+_MIB = _KIB * _KIB
 
 BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 """How a byte is shown that was no text, by the letter that carries it in Python (PEP 383)."""
@@ -70,3 +72,14 @@ def size_of(count: float) -> str:
             return f"{count:.4g} {unit}"
         count /= _KIB
     return f"{count:.4g} TiB"
+
+
+def date_and_size(modified: float, size: int) -> str:
+    """Return how a row on a file begins: when it was modified, in local time, and its MiB."""
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(modified))
+    return f"{date}  {size / _MIB:10.2f}M"
+
+
+def and_more(rest: int, what: str = "more") -> str:
+    """Return the end of a line that tells one of several: how many it does not tell, if any."""
+    return f", and {rest} {what}" if rest > 0 else ""

@@ -5,7 +5,6 @@ One line an image: date, size, name, aliases, and `not sealed` where damage coul
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rhubarbe.errors import ImageError
 from rhubarbe.ndz.mark import image_id
 from rhubarbe.repository import Image, OpenImage, Stamp, ancestors, list_images, provenance
 from rhubarbe.shared.directory import are_same
-from rhubarbe.text import sanitise
+from rhubarbe.text import date_and_size, sanitise
 
 EPILOG = example(
     "rhubarbe-images -d fedora",
@@ -24,7 +23,6 @@ EPILOG = example(
     "and what was on the node before; the image itself says so, in /etc/rhubarbe-image.",
 )
 
-MIB = 1 << 20
 # How a save calls an image that nobody has named.
 UNNAMED = "saving__"
 
@@ -146,9 +144,7 @@ def _key(arguments: argparse.Namespace) -> Callable[[Image], tuple[float, str]]:
 def _lines(image: Image, opened: OpenImage, arguments: argparse.Namespace) -> list[str]:
     seal = _without_seal(opened)
     aliases = f"  a.k.a. {', '.join(map(sanitise, image.aliases))}" if image.aliases else ""
-    size = f"{image.size / MIB:10.2f}M"
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(image.modified))
-    before = "" if arguments.narrow else f"{date}  {size}  "
+    before = "" if arguments.narrow else f"{date_and_size(image.modified, image.size)}  "
     lines = [f"{before}{sanitise(image.name)}{seal}{aliases}"]
     if arguments.long:
         lines.append(f"{'':18}{_told(_stamps(opened))}")

@@ -5,6 +5,7 @@ from rhubarbe.errors import InventoryError
 from rhubarbe.inventory import Inventory, is_there
 from rhubarbe.outlets import Outlets
 from rhubarbe.outlets_file import load_outlets
+from rhubarbe.text import and_more
 
 
 def read_outlets(settings: Settings) -> Outlets:
@@ -22,7 +23,7 @@ def require_sound(outlets: Outlets, inventory: Inventory, settings: Settings) ->
     """Raise InventoryError where a device cannot be switched, or a node is by the same outlet."""
     faults = device_faults(outlets, inventory, settings)
     if faults:
-        others = f", and {len(faults) - 1} more faults" if faults[1:] else ""
+        others = and_more(len(faults) - 1, "more faults")
         raise InventoryError(f"{settings.testbed.inventory_pdus_path}: {faults[0]}{others}")
 
 

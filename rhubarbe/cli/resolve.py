@@ -1,14 +1,12 @@
 """Print the file that load would take for a name: looked for here, then in the repository."""
 
 import argparse
-import time
 from pathlib import Path
 
 from rhubarbe.cli.arguments import example, find_image_here, read_settings
 from rhubarbe.repository import real_path
-from rhubarbe.text import sanitise
+from rhubarbe.text import date_and_size, sanitise
 
-MIB = 1 << 20
 EPILOG = example("ls -l $(rhubarbe-resolve fedora)")
 
 
@@ -40,6 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _described(path: Path, shown: str | Path) -> str:
     status, real = path.stat(), real_path(path)
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime))
     leads = f" -> {real}" if str(real) != str(shown) else ""
-    return f"{date}  {status.st_size / MIB:10.2f}M  {sanitise(f'{shown}{leads}')}"
+    row = date_and_size(status.st_mtime, status.st_size)
+    return f"{row}  {sanitise(f'{shown}{leads}')}"

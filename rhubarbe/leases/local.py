@@ -11,6 +11,7 @@ from rhubarbe.leases.store import Store
 from rhubarbe.leases.times import moment
 from rhubarbe.leases.user import User, user_called
 from rhubarbe.shared.state import Tell, keep_quiet
+from rhubarbe.text import and_more
 
 
 class LocalDesk:
@@ -69,4 +70,4 @@ class LocalDesk:
 def _described(leases: Sequence[Lease]) -> str:
     first = leases[0]
     words = f"{first.owner} has it from {moment(first.begins)} until {moment(first.ends)}"
-    return f"{words}, and {len(leases) - 1} more" if len(leases) > 1 else words
+    return words + and_more(len(leases) - 1)

@@ -14,6 +14,7 @@ from rhubarbe.config.secrets import Secret
 from rhubarbe.errors import GatewayError
 from rhubarbe.inventory import Entry
 from rhubarbe.node.kinds import inputs_of
+from rhubarbe.text import and_more
 from rhubarbe.transports.netboot import NETBOOTS
 from rhubarbe.transports.power import CONTROLS
 
@@ -26,7 +27,7 @@ async def require_secrets(entries: Iterable[Entry]) -> None:
     """Return once all the secrets of these nodes are known; raises GatewayError."""
     lacking = await lacking_secrets(entries)
     if lacking:
-        others = f", and {len(lacking) - 1} more" if lacking[1:] else ""
+        others = and_more(len(lacking) - 1)
         raise GatewayError(f"{lacking[0]}{others}: nothing was touched")
 
 

@@ -26,7 +26,7 @@ from rhubarbe.shared.directory import Directory, fresh_name
 from rhubarbe.shared.documents import parse
 from rhubarbe.shared.state import StateDirectory, Tell
 from rhubarbe.shared.trust import name_of, user_name
-from rhubarbe.text import sanitise
+from rhubarbe.text import and_more, sanitise
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PREFIX = "link."
@@ -193,7 +193,7 @@ class Journal:
             if wrong:
                 tell(
                     f"{place.where(wrong[0])}: a note of {name_of(owner)}'s that makes no sense"
-                    + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+                    + and_more(len(wrong) - 1)
                 )
         return found
 
