@@ -21,9 +21,8 @@ VARIABLES: Mapping[str, Path] = {
     SECURE_BOOT: OVMF / "OVMF_VARS_4M.ms.fd",
 }
 KINDS = (BIOS, *VARIABLES)
-MORE_MEMORY = (
-    128  # MiB; GRUB holds a quarter of the memory, and the one it starts a quarter of the rest
-)
+# MiB: GRUB holds a quarter of the memory, and the one it starts a quarter of the rest.
+MORE_MEMORY = 128
 BOOT_FILE = "shimx64.efi"
 CLIENT_ARCHITECTURES = (7, 9)  # how 64-bit UEFI calls itself to DHCP, in option 93
 

@@ -9,8 +9,9 @@ from rhubarbe.annexe.errors import Misused
 from rhubarbe.testbed import controls, programs
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.controls import base, bridge
+from rhubarbe.testbed.controls import base, bridge, outside
 from rhubarbe.testbed.controls.base import Switch
+from rhubarbe.testbed.controls.daemons import switching
 from rhubarbe.testbed.faults import Faults, parse
 from rhubarbe.testbed.site import Plan
 
@@ -72,7 +73,7 @@ async def test_a_control_that_is_late_shows_what_was_before(monkeypatch):
 
 
 async def ask(path, verb):
-    return await asyncio.to_thread(bridge.ask, path, "fit01", verb)
+    return await asyncio.to_thread(outside.ask, str(path), "fit01", verb)
 
 
 async def test_programs_of_others_reach_a_switch(tmp_path):
@@ -84,8 +85,7 @@ async def test_programs_of_others_reach_a_switch(tmp_path):
             "ok",
             "off",
         ]
-        program = programs.python_program("rhubarbe.testbed.controls.bridge", "ask")
-        assert await programs.run([*program, str(path), "fit01", "on"]) == b"ok\n"
+        assert await programs.run(switching(path, "command", "fit01", "on")) == b"ok\n"
         assert await ask(path, "status") == "on"
         for nonsense in ("explode", "", "on off"):
             with pytest.raises(ConnectionResetError):

@@ -1,14 +1,16 @@
 """What every kind of power control in a testbed does, and the switch of one machine."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol
 
+from rhubarbe.testbed import programs
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.faults import Faults
+from rhubarbe.testbed.faults import OF_WAYS_TO_CONTROLS, Faults
 from rhubarbe.testbed.site import Site
 
 # How long after an order a control with the fault `card-late` shows what was before.
@@ -107,18 +109,24 @@ class Switch:
         self._claimed_until = asyncio.get_running_loop().time() + seconds
 
 
-class ControlKind(Protocol):
+class ControlKind(ABC):
     """All power controls of one kind in a testbed; called in this order."""
 
-    faults: ClassVar[frozenset[str]]
-    """Which of `card-dead`, `card-silent`, `card-500` and `card-refuses` can happen to it."""
+    faults: ClassVar[frozenset[str]] = OF_WAYS_TO_CONTROLS
+    """Which faults of the way to it can happen."""
 
-    sets_boot: ClassVar[bool]
+    sets_boot: ClassVar[bool] = False
     """Whether it also tells a machine to boot from the network: a netboot of the same name does."""
+
+    programs: ClassVar[tuple[str, ...]] = ()
+    """What has to be installed."""
 
     def check(self) -> None:
         """Raise MissingProgram, which names the package, for what it needs and is not here."""
+        for program in self.programs:
+            programs.find(program)
 
+    @abstractmethod
     async def furnish(
         self, site: Site, addresses: Addresses, names: Sequence[Names]
     ) -> Mapping[int, object]:
@@ -127,6 +135,7 @@ class ControlKind(Protocol):
         Nothing is told of a node whose `cmc` there is enough.
         """
 
+    @abstractmethod
     def serving(
         self, site: Site, addresses: Addresses, switches: Sequence[Switch]
     ) -> AbstractAsyncContextManager[None]:

@@ -1,21 +1,18 @@
 """A way from programs of others to the switches: a socket, a line `NODE VERB`, a line as answer.
 
-What serves the power of machines by another's program has that run `ask`, or speak so by itself.
+What serves the power of machines by another's program has that run outside.py, which asks, or asks
+so by itself.
 """
 
 import asyncio
-import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from rhubarbe.testbed.boot import Key
+from rhubarbe.testbed.controls import outside
 from rhubarbe.testbed.controls.base import Switch
-
-ANSWER_LIMIT_S = 60.0
-LONGEST = 200
 
 Verb = Callable[[Switch, str], str]
 """Does what a verb says with a switch, and returns the answer in a line."""
@@ -78,42 +75,9 @@ async def _answer(switch: Switch, verb: str, answer: Verb) -> str:
     return answer(switch, verb)
 
 
-def ask(path: Path, node: str, verb: str) -> str:
-    """Ask at `path`, and wait for the answer; raises OSError."""
-    with _short(path) as short, socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_LIMIT_S)
-        connection.connect(short)
-        connection.sendall(f"{node} {verb}\n".encode())
-        with connection.makefile() as lines:
-            said = lines.readline(LONGEST)
-    if not said:
-        raise ConnectionResetError("no answer")
-    return said.strip()
-
-
-def main() -> int:
-    """Run `PATH NODE VERB` and print the answer; status 1 where there is none, or a fault."""
-    path, node, verb = sys.argv[1:]
-    with suppress(OSError):
-        answer = ask(Path(path), node, verb)
-        print(answer)
-        return int(answer.startswith("card-"))
-    return 1
-
-
 @contextmanager
 def _listener(path: Path) -> Iterator[socket.socket]:
-    with _short(path) as short, socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(short)
+    with outside.short(str(path)) as name, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(name)
         path.chmod(0o600)
         yield listener
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Name a socket in less than 100 letters, which is all that the kernel takes."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)

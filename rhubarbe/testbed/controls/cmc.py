@@ -10,7 +10,8 @@ from aiohttp import web
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.controls.base import Switch
+from rhubarbe.testbed.controls.base import ControlKind, Switch
+from rhubarbe.testbed.faults import OF_WAYS_TO_CONTROLS
 from rhubarbe.testbed.site import Site
 
 POWER = {f"/{key}": key for key in Key}
@@ -96,14 +97,10 @@ class CardServer:
         return await self._cards[sockname[0]].answer(request)
 
 
-class Cmc:
+class Cmc(ControlKind):
     """The cards of the nodes, each at an address of its own."""
 
-    faults: ClassVar = frozenset({"card-dead", "card-silent", "card-500"})
-    sets_boot: ClassVar = False
-
-    def check(self) -> None:
-        """Find nothing wrong: they need only what the suite needs."""
+    faults: ClassVar = OF_WAYS_TO_CONTROLS - {"card-refuses"}
 
     async def furnish(
         self, site: Site, addresses: Addresses, names: Sequence[Names]

@@ -2,23 +2,17 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names
 from rhubarbe.testbed.controls import daemons
-from rhubarbe.testbed.controls.base import Switch
+from rhubarbe.testbed.controls.base import ControlKind, Switch
 from rhubarbe.testbed.controls.bridge import bridged
 from rhubarbe.testbed.site import Site
 
 
-class Command:
+class Command(ControlKind):
     """The program, and what it speaks to."""
-
-    faults: ClassVar = frozenset({"card-dead", "card-silent", "card-500", "card-refuses"})
-
-    def check(self) -> None:
-        """Find nothing wrong: it is ours."""
 
     async def furnish(
         self, site: Site, addresses: Addresses, names: Sequence[Names]

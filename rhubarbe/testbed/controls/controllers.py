@@ -1,13 +1,13 @@
 """A program: sushy-emulator, as many controllers, each with one machine of the testbed.
 
-What it is to serve is its argument, as JSON; it ends when its input does. Sessions are added, which
-sushy-emulator does not have and most controllers do: few of them.
+What it is to serve is its argument, as JSON; it goes on until it is killed. Sessions are added,
+which sushy-emulator does not have and most controllers do: few of them.
 """
 
 import base64
 import json
-import os
 import secrets
+import signal
 import ssl
 import sys
 import threading
@@ -23,7 +23,7 @@ from sushy_tools.emulator.resources.systems.base import AbstractSystemsDriver
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from rhubarbe.testbed.boot import Key
-from rhubarbe.testbed.controls import bridge
+from rhubarbe.testbed.controls import outside
 
 ROUNDS = 4  # of bcrypt: the fewest
 MOST_SESSIONS = 4
@@ -50,7 +50,7 @@ class Driver(AbstractSystemsDriver):  # type: ignore[misc]
 
     driver = "testbed"
 
-    def __init__(self, machines: dict[str, str], way: Path) -> None:
+    def __init__(self, machines: dict[str, str], way: str) -> None:
         self._machines = machines
         self._way = way
 
@@ -89,7 +89,7 @@ class Driver(AbstractSystemsDriver):  # type: ignore[misc]
 
     def _ask(self, identity: str, verb: str) -> str:
         try:
-            answer = bridge.ask(self._way, self.uuid(identity), verb)
+            answer = outside.ask(self._way, self.uuid(identity), verb)
         except OSError as broken:
             flask.request.environ["werkzeug.socket"].close()
             raise error.FishyError("gone") from broken
@@ -198,9 +198,9 @@ def listen(
 
 
 def main() -> int:
-    """Serve `PLAN`, and say so in a line; up to the end of our input."""
+    """Serve `PLAN`, and say so in a line; up to our end."""
     plan = json.loads(sys.argv[1])
-    driver = Driver(plan["machines"], Path(plan["way"]))
+    driver = Driver(plan["machines"], plan["way"])
     password = Path(plan["password"]).read_text().rstrip("\n")
     application = application_of(driver, Path(plan["directory"]), plan["user"], password)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -209,5 +209,5 @@ def main() -> int:
         server = listen(address, plan["port"], application, context)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     print("ready", flush=True)
-    sys.stdin.read()
-    os._exit(0)  # some threads wait for machines that are silent
+    signal.pause()
+    return 0

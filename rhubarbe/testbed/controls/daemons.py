@@ -5,16 +5,21 @@ import secrets
 import shlex
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 from rhubarbe.annexe.errors import ProgramFailed
 from rhubarbe.annexe.programs import last_line
 from rhubarbe.testbed import namespace
 from rhubarbe.testbed.controls import outside
+from rhubarbe.testbed.controls.base import Switch
+from rhubarbe.testbed.controls.bridge import bridged
+from rhubarbe.testbed.site import Site
 
 START_LIMIT_S = 20.0
 LOOK_EVERY_S = 0.02
+WRONG = "another password"  # which controls have that refuse ours
 
 
 def switching(socket: Path, role: str, *words: str) -> list[str]:
@@ -41,14 +46,50 @@ def new_password(path: Path) -> str:
     return password
 
 
+class Simulated(Protocol):
+    """What serves the power of one machine."""
+
+    def __call__(
+        self, directory: Path, bridge: Path, node: str, place: tuple[str, int], password: str
+    ) -> AbstractAsyncContextManager[None]:
+        """Serve at this place, with files in a directory of its own; raises ProgramFailed."""
+
+
+@asynccontextmanager
+async def of_each(
+    simulated: Simulated,
+    kind: str,
+    site: Site,
+    switches: Sequence[Switch],
+    port: int,
+    password: str,
+) -> AsyncIterator[None]:
+    """Serve the power of each of these machines by a program of its own, with one password."""
+    bridge = site.run / f"{kind}.bridge"
+    async with bridged(bridge, switches), AsyncExitStack() as ends:
+        for switch in switches:
+            if switch.listens:
+                wanted = WRONG if switch.meets("card-refuses", None) else password
+                directory, place = site.run / f"{kind}-{switch.name}", (switch.address, port)
+                one = simulated(directory, bridge, switch.name, place, wanted)
+                await ends.enter_async_context(one)
+        yield
+
+
 @asynccontextmanager
 async def serving(
-    words: Sequence[str], log: Path, is_ready: Callable[[], Awaitable[bool]]
+    words: Sequence[str],
+    log: Path,
+    is_ready: Callable[[], Awaitable[bool]],
+    *,
+    name: str = "",
+    within_s: float = START_LIMIT_S,
 ) -> AsyncIterator[None]:
-    """Run a program until the end of the context, from when it is ready on.
+    """Run a program until the end of the context, from when it is ready on; messages say its name.
 
     It is killed with us. Raises ProgramFailed.
     """
+    called = name or Path(words[0]).name
     with log.open("wb") as said:
         child = await asyncio.create_subprocess_exec(
             *namespace.killed_with_us(*words),
@@ -58,19 +99,19 @@ async def serving(
             start_new_session=True,
         )
     try:
-        async with asyncio.timeout(START_LIMIT_S):
+        async with asyncio.timeout(within_s):
             while not await is_ready():
                 if child.returncode is not None:
-                    raise _failure(words, log)
+                    raise _failure(called, log)
                 await asyncio.sleep(LOOK_EVERY_S)
         yield
     except TimeoutError:
-        raise ProgramFailed(f"{Path(words[0]).name} is not ready in {START_LIMIT_S:g} s") from None
+        raise ProgramFailed(f"{called} is not ready in {within_s:g} s") from None
     finally:
         if child.returncode is None:
             child.kill()
         await child.wait()
 
 
-def _failure(words: Sequence[str], log: Path) -> ProgramFailed:
-    return ProgramFailed(f"{Path(words[0]).name}: {last_line(log.read_bytes())}")
+def _failure(called: str, log: Path) -> ProgramFailed:
+    return ProgramFailed(f"{called}: {last_line(log.read_bytes())}")

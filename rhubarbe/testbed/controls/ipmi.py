@@ -3,16 +3,14 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
 
 from rhubarbe.testbed import programs
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names
 from rhubarbe.testbed.controls import daemons
-from rhubarbe.testbed.controls.base import Switch
-from rhubarbe.testbed.controls.bridge import bridged
+from rhubarbe.testbed.controls.base import ControlKind, Switch
 from rhubarbe.testbed.site import Site
 
 PORT = 6230
@@ -81,17 +79,13 @@ async def _answers(place: tuple[str, int]) -> bool:
             return False
 
 
-class Ipmi:
+class Ipmi(ControlKind):
     """The controllers of the nodes."""
 
-    faults: ClassVar = frozenset({"card-dead", "card-silent", "card-500", "card-refuses"})
+    programs = ("ipmi_sim",)
 
     def __init__(self) -> None:
         self._password = ""
-
-    def check(self) -> None:
-        """Find ipmi_sim."""
-        programs.find("ipmi_sim")
 
     async def furnish(
         self, site: Site, addresses: Addresses, names: Sequence[Names]
@@ -115,15 +109,5 @@ class Ipmi:
         self, site: Site, addresses: Addresses, switches: Sequence[Switch]
     ) -> AsyncIterator[None]:
         """Serve them."""
-        bridge = site.run / "ipmi.bridge"
-        async with bridged(bridge, switches), AsyncExitStack() as ends:
-            for switch in switches:
-                if switch.listens:
-                    refuses = switch.meets("card-refuses", None)
-                    password = "another" if refuses else self._password
-                    directory = site.run / f"ipmi-{switch.name}"
-                    place = (switch.address, PORT)
-                    await ends.enter_async_context(
-                        simulated(directory, bridge, switch.name, place, password)
-                    )
+        async with daemons.of_each(simulated, "ipmi", site, switches, PORT, self._password):
             yield

@@ -21,15 +21,23 @@ SET = {"1": "on", "2": "off", "3": "reset"}
 
 
 def ask(path: str, node: str, verb: str) -> str:
-    """Ask at `path`, and wait for the answer; raises OSError, for faults too."""
+    """Ask at `path`, and wait for the answer, which may be a fault; raises OSError."""
     with short(path) as name, socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_LIMIT_S)
         connection.connect(name)
         connection.sendall(f"{node} {verb}\n".encode())
         with connection.makefile() as lines:
             said = lines.readline(LONGEST).strip()
-    if not said or said.startswith("card-"):
-        raise ConnectionError(said or "no answer")
+    if not said:
+        raise ConnectionResetError("no answer")
+    return said
+
+
+def tell(path: str, node: str, verb: str) -> str:
+    """Ask, and wait for the answer; raises OSError, for faults too."""
+    said = ask(path, node, verb)
+    if said.startswith("card-"):
+        raise ConnectionError(said)
     return said
 
 
@@ -46,16 +54,16 @@ def short(path: str) -> Iterator[str]:
 
 def command(path: str, node: str, verb: str) -> None:
     """Print the answer to a verb."""
-    print(ask(path, node, verb))
+    print(tell(path, node, verb))
 
 
 def chassis(path: str, node: str, *words: str) -> None:
     """Do as ipmi_sim asks: `get power`, `set power 1`, `set reset 1`."""
     if words == ("get", "power"):
-        print(f"power:{int(ask(path, node, 'status') == 'on')}")
+        print(f"power:{int(tell(path, node, 'status') == 'on')}")
     else:
         orders = {("power", "0"): "off", ("power", "1"): "on", ("reset", "1"): "reset"}
-        ask(path, node, orders[words[1], words[2]])
+        tell(path, node, orders[words[1], words[2]])
 
 
 def outlet(path: str, node: str) -> None:
@@ -80,7 +88,7 @@ def _get(path: str, node: str, oid: str) -> str:
     if not _is_below(oid, STATE) and not _is_below(oid, SWITCH):  # what it sets, it gets before
         return "NONE"
     try:
-        return f"{oid}\ninteger\n{SHOWN[ask(path, node, 'status')]}"
+        return f"{oid}\ninteger\n{SHOWN[tell(path, node, 'status')]}"
     except OSError:
         return "NONE"
 
@@ -96,7 +104,7 @@ def _set(path: str, node: str, oid: str, value: str) -> str:
     if number not in SET:
         return "wrong-value"
     try:
-        ask(path, node, SET[number])
+        tell(path, node, SET[number])
     except OSError:
         return "not-writable"
     return "DONE"

@@ -3,32 +3,29 @@
 One process serves them all, each at an address of its own where it has one system: controllers.py.
 """
 
-import asyncio
 import importlib.util
 import json
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import ClassVar
 
-from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
-from rhubarbe.annexe.programs import last_line
+from rhubarbe.annexe.errors import MissingProgram
 from rhubarbe.testbed import certificates, programs
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.controls import bridge
-from rhubarbe.testbed.controls.base import Switch
+from rhubarbe.testbed.controls import bridge, daemons
+from rhubarbe.testbed.controls.base import ControlKind, Switch
 from rhubarbe.testbed.site import Site
 
 USER = "operator"
 START_LIMIT_S = 60.0
+READY = "ready"  # what it says then, in a line
 AUTHORITY, SERVED, PASSWORD = "ca.pem", "controllers.pem", "controllers.password"
 
 
-class Redfish:
+class Redfish(ControlKind):
     """The controllers of the nodes."""
 
-    faults: ClassVar = frozenset({"card-dead", "card-silent", "card-500", "card-refuses"})
     sets_boot: ClassVar = True
 
     def check(self) -> None:
@@ -44,8 +41,7 @@ class Redfish:
         certificates.write(site.directory / AUTHORITY, site.run / SERVED, cards)
         password = site.directory / PASSWORD
         password.unlink(missing_ok=True)
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe() + "\n")
+        daemons.new_password(password)
         return {
             each.number: {
                 "kind": "redfish",
@@ -73,32 +69,23 @@ class Redfish:
             "password": str(site.directory / PASSWORD),
             "directory": str(site.run),
         }
-        async with bridge.bridged(way, switches, _answer):
-            with (site.run / "redfish.log").open("wb") as said:
-                child = await asyncio.create_subprocess_exec(
-                    *programs.python_program("rhubarbe.testbed.controls.controllers", "redfish"),
-                    json.dumps(plan),
-                    stdin=asyncio.subprocess.PIPE,  # it ends when we do
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=said,
-                )
-            try:
-                if not await _serves(child):
-                    said_last = last_line((site.run / "redfish.log").read_text())
-                    raise ProgramFailed(f"sushy-emulator: {said_last}")
-                yield
-            finally:
-                if child.returncode is None:
-                    child.kill()
-                await child.wait()
+        log = site.run / "redfish.log"
+        program = programs.python_program("rhubarbe.testbed.controls.controllers", "redfish")
 
+        async def is_ready() -> bool:
+            return READY in log.read_text(errors="replace").splitlines()
 
-async def _serves(child: asyncio.subprocess.Process) -> bool:
-    """Tell whether it serves, once it says so."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(START_LIMIT_S):
-            return child.stdout is not None and bool(await child.stdout.readline())
-    return False
+        async with (
+            bridge.bridged(way, switches, _answer),
+            daemons.serving(
+                [*program, json.dumps(plan)],
+                log,
+                is_ready,
+                name="sushy-emulator",
+                within_s=START_LIMIT_S,
+            ),
+        ):
+            yield
 
 
 def _answer(switch: Switch, verb: str) -> str:

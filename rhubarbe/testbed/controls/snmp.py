@@ -1,16 +1,14 @@
 """PDUs by SNMP 3: a snmpd of net-snmp for each machine, which shows an outlet as APC's do."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
 
 from rhubarbe.testbed import programs
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names
 from rhubarbe.testbed.controls import daemons, outside
-from rhubarbe.testbed.controls.base import Switch
-from rhubarbe.testbed.controls.bridge import bridged
+from rhubarbe.testbed.controls.base import ControlKind, Switch
 from rhubarbe.testbed.site import Site
 
 PORT = 6161
@@ -57,17 +55,13 @@ def _laid_out(
     return [*environment, programs.find("snmpd"), "-f", "-Lo", *files, "-I", PARTS]
 
 
-class Snmp:
+class Snmp(ControlKind):
     """The outlets of the nodes."""
 
-    faults: ClassVar = frozenset({"card-dead", "card-silent", "card-500", "card-refuses"})
+    programs = ("snmpd",)
 
     def __init__(self) -> None:
         self._password = ""
-
-    def check(self) -> None:
-        """Find snmpd."""
-        programs.find("snmpd")
 
     async def furnish(
         self, site: Site, addresses: Addresses, names: Sequence[Names]
@@ -96,15 +90,5 @@ class Snmp:
         self, site: Site, addresses: Addresses, switches: Sequence[Switch]
     ) -> AsyncIterator[None]:
         """Serve them."""
-        bridge = site.run / "snmp.bridge"
-        async with bridged(bridge, switches), AsyncExitStack() as ends:
-            for switch in switches:
-                if switch.listens:
-                    refuses = switch.meets("card-refuses", None)
-                    password = "another password" if refuses else self._password
-                    directory = site.run / f"snmp-{switch.name}"
-                    place = (switch.address, PORT)
-                    await ends.enter_async_context(
-                        simulated(directory, bridge, switch.name, place, password)
-                    )
+        async with daemons.of_each(simulated, "snmp", site, switches, PORT, self._password):
             yield
