@@ -27,11 +27,11 @@ with open(sys.argv[1], "w") as file:
     file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 sys.exit(status)
 """
-SETTINGS = {
-    "cmc_default_timeout": "4",
-    "silence_timeout": "8",
-    "timeout_before_telnet": "12",
-    "image_patience": "1",
+LIMITS = {  # s
+    "cmc_default_timeout": 4,
+    "silence_timeout": 8,
+    "timeout_before_telnet": 12,
+    "image_patience": 1,
 }
 SOME = ("flood of lines", "unfinished C1 strings", "a gigabyte of lines", "card: chunks of a byte")
 
@@ -41,19 +41,24 @@ class Site:
 
     def __init__(self, testbed):
         self.testbed = testbed
-        conf = (testbed.directory / "rhubarbe.conf").read_text()
-        for name, value in SETTINGS.items():
-            conf = re.sub(rf"(?m)^{name} = .*\n", "", conf)
-            conf = conf.replace("[nodes]\n", f"[nodes]\n{name} = {value}\n")
+        self._conf = testbed.directory / "rhubarbe.conf"
         self._inventory = testbed.directory / "inventory.json"
         self._good = json.loads(self._inventory.read_text())
-        (testbed.directory / "rhubarbe.conf").write_text(conf)
+        conf = self._conf.read_text()
         ports = ("cmc", "telnet", "ssh")
         self.ports = {
             name: int(re.search(rf"(?m)^{name}_port = (\d+)$", conf)[1]) for name in ports
         }
         # Testbeds have 127.16 and higher; another test process has another of these.
         self.network = f"127.{2 + os.getpid() % 12}"
+
+    def set_limits(self, factor):
+        """Have time limits of so many times those of LIMITS."""
+        conf = self._conf.read_text()
+        for name, seconds in LIMITS.items():
+            conf = re.sub(rf"(?m)^{name} = .*\n", "", conf)
+            conf = conf.replace("[nodes]\n", f"[nodes]\n{name} = {factor * seconds}\n")
+        self._conf.write_text(conf)
 
     @contextlib.contextmanager
     def attacked_by(self, kinds):
@@ -92,18 +97,20 @@ def site(tmp_path_factory):
         tmp_path_factory.mktemp("strangers"),
         *("--nodes", "2", "--boot-time", "0.3", "--sample-size", "4"),
     )
-    yield Site(testbed)
+    site = Site(testbed)
+    site.set_limits(1)
+    yield site
     testbed.end()
     shutil.rmtree(testbed.directory, ignore_errors=True)
 
 
-def load_beside(site, kinds):
+def load_beside(site, kinds, retries=1):
     with site.attacked_by(kinds) as nodes:
         words = (
             "--json",
             "--verify",
             "--retries",
-            "1",
+            str(retries),
             "-t",
             "120",
             "1-2",
@@ -123,12 +130,15 @@ def load_beside(site, kinds):
     assert memory < MOST_MEMORY
     assert log < MOST_TOLD * len(nodes) + (1 << 20)
     assert site.testbed.links() == []
-    return results
 
 
 def test_a_load_beside_hostile_nodes(site):
-    results = load_beside(site, SOME)
-    assert [results[name]["attempts"] for name in GOOD] == [1, 1]
+    """No retry: the good ones do without. So limits are such as a busy machine also keeps."""
+    site.set_limits(3)
+    try:
+        load_beside(site, SOME, retries=0)
+    finally:
+        site.set_limits(1)
 
 
 @pytest.mark.full
