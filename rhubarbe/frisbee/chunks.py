@@ -4,6 +4,7 @@ A train as a rule continues the one before it, or begins a new chunk: it is rece
 then belongs, and only its headers are looked at. One that was not the expected is moved.
 """
 
+from collections.abc import Callable
 from functools import cache
 from struct import Struct
 
@@ -141,23 +142,35 @@ def store_train(
     places = block_places(train, source)
     if places is None:
         return None
-    completed = []
-    for run in runs(places):
+
+    def blocks_of(run: Run) -> bytes:
         packets = train[run.start * BLOCK_BYTES : (run.start + run.length) * BLOCK_BYTES]
-        if fresh := receiver.store(run.chunk, run.blocks, now):
-            _keep(run, b"".join(_data_of(run.length).unpack(packets)), fresh, buffers)
-            if receiver.is_full(run.chunk):
-                completed.append(run.chunk)
-    return completed
+        return b"".join(_data_of(run.length).unpack(packets))
+
+    return _store(places, blocks_of, receiver, buffers, now)
 
 
 def store_row(row: Row, receiver: Receiver, buffers: ChunkBuffers, now: float) -> list[int]:
     """Store a row of blocks; return the chunks that it completed."""
+
+    def blocks_of(run: Run) -> memoryview:
+        return row.data[run.start * BLOCK_SIZE : (run.start + run.length) * BLOCK_SIZE]
+
+    return _store(row.places, blocks_of, receiver, buffers, now)
+
+
+def _store(
+    places: list[int],
+    blocks_of: Callable[[Run], bytes | memoryview],
+    receiver: Receiver,
+    buffers: ChunkBuffers,
+    now: float,
+) -> list[int]:
+    """Store those of the blocks at these places that are wanted; return the chunks completed."""
     completed = []
-    for run in runs(row.places):
+    for run in runs(places):
         if fresh := receiver.store(run.chunk, run.blocks, now):
-            piece = row.data[run.start * BLOCK_SIZE : (run.start + run.length) * BLOCK_SIZE]
-            _keep(run, piece, fresh, buffers)
+            _keep(run, blocks_of(run), fresh, buffers)
             if receiver.is_full(run.chunk):
                 completed.append(run.chunk)
     return completed

@@ -11,8 +11,8 @@ from operator import or_
 
 from rhubarbe.frisbee.batches import MOST, BatchReceiver, Datagrams, sender_word
 from rhubarbe.frisbee.multicast import ICMP_ERRORS, Arrival, Channel
-from rhubarbe.frisbee.packets import BLOCK_BYTES, BLOCK_SIZE
-from rhubarbe.frisbee.trains import NO_PLACE, BlockSigns, Row
+from rhubarbe.frisbee.packets import BLOCK_BYTES, BLOCK_HEADER_BYTES, BLOCK_SIZE
+from rhubarbe.frisbee.trains import NO_PLACE, BlockSigns, Row, block_signs, header_columns
 
 _BATCHES_PER_TURN = 16
 # A call for a few datagrams costs as much as one for many. Where so many arrive a second, it is put
@@ -27,7 +27,6 @@ class Singles:
         """Raise OSError or AttributeError where the system has no such call."""
         self._port = channel.port
         self._receiver = BatchReceiver()
-        self._signs = BlockSigns(bytes(4))
         self._arrived = 0
         self._counted_at = 0.0
 
@@ -62,41 +61,41 @@ class Singles:
 
     def _sorted(self, got: Datagrams, server: str) -> Iterator[Row | Arrival]:
         source = socket.inet_aton(server) if server else bytes(4)
-        if source != self._signs.source:
-            self._signs = BlockSigns(source)
         sender = sender_word(source, self._port) if server else 0
-        kinds, sources, places = self._signs.columns(got.headers)
+        kinds, sources, places = header_columns(got.headers, BLOCK_HEADER_BYTES)
         start = 0
-        for index in self._strange(got, sender, kinds, sources, places):
+        for index in _strange(got, sender, block_signs(source), kinds, sources, places):
             yield from _row(got.data, places, start, index)
-            yield self._arrival(got, index)
+            yield _arrival(got, index)
             start = index + 1
         yield from _row(got.data, places, start, got.number)
 
-    def _strange(
-        self,
-        got: Datagrams,
-        sender: int,
-        kinds: list[int],
-        sources: list[int],
-        places: list[int],
-    ) -> list[int]:
-        """Return which datagrams are no blocks of the sender."""
-        count, signs = got.number, self._signs
-        if (
-            got.lengths == [BLOCK_BYTES] * count
-            and got.senders == [sender] * count
-            and kinds == [signs.kind] * count
-            and sources == [signs.length_and_source] * count
-            and not reduce(or_, places, 0) & NO_PLACE
-        ):
-            return []
-        rows = zip(got.lengths, got.senders, kinds, sources, places, strict=True)
-        own = (BLOCK_BYTES, sender, signs.kind, signs.length_and_source)
-        return [index for index, row in enumerate(rows) if row[:4] != own or row[4] & NO_PLACE]
 
-    def _arrival(self, got: Datagrams, index: int) -> Arrival:
-        return Arrival(got.whole(index), got.lengths[index] or 1, *got.sender(index))
+def _strange(
+    got: Datagrams,
+    sender: int,
+    signs: BlockSigns,
+    kinds: list[int],
+    sources: list[int],
+    places: list[int],
+) -> list[int]:
+    """Return which datagrams are no blocks of the sender."""
+    count = got.number
+    if (
+        got.lengths == [BLOCK_BYTES] * count
+        and got.senders == [sender] * count
+        and kinds == [signs.kind] * count
+        and sources == [signs.length_and_source] * count
+        and not reduce(or_, places, 0) & NO_PLACE
+    ):
+        return []
+    rows = zip(got.lengths, got.senders, kinds, sources, places, strict=True)
+    own = (BLOCK_BYTES, sender, signs.kind, signs.length_and_source)
+    return [index for index, row in enumerate(rows) if row[:4] != own or row[4] & NO_PLACE]
+
+
+def _arrival(got: Datagrams, index: int) -> Arrival:
+    return Arrival(got.whole(index), got.lengths[index] or 1, *got.sender(index))
 
 
 def _row(data: memoryview, places: list[int], start: int, end: int) -> Iterator[Row]:

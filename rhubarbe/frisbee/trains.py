@@ -5,7 +5,7 @@ What is done for a train is done for all its packets at once, so that it costs l
 
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import NamedTuple
 
@@ -18,8 +18,6 @@ from rhubarbe.frisbee.packets import (
     encode,
 )
 
-_WORDS_PER_BLOCK = BLOCK_BYTES // 8
-_WORDS_PER_HEADER = BLOCK_HEADER_BYTES // 8
 _CHUNK = 0xFFFFFFFF  # of a place
 NO_PLACE = ~(BLOCKS_PER_CHUNK - 1 << 32 | 0x7FFFFFFF)  # bits that no chunk and block have
 _CHUNK_FIELD, _BLOCK_FIELD = 4, 5  # of a packet, in words of 4 bytes
@@ -30,38 +28,40 @@ def _first_header(source: bytes) -> bytes:
     return encode(Block(0, 0, bytes(BLOCK_SIZE)), source)[:BLOCK_HEADER_BYTES]
 
 
+class BlockSigns(NamedTuple):
+    """What the headers of all BLOCK packets of one source have in common: their first words."""
+
+    kind: int
+    length_and_source: int
+
+
+@lru_cache(maxsize=8)
+def block_signs(source: bytes) -> BlockSigns:
+    """Return what the BLOCK packets of ``source`` have in common."""
+    kind, length_and_source, _ = memoryview(_first_header(source)).cast("Q")
+    return BlockSigns(kind, length_and_source)
+
+
+def header_columns(data: memoryview, step: int) -> tuple[list[int], list[int], list[int]]:
+    """Return the kinds, the lengths and sources, and the places of headers ``step`` bytes apart."""
+    words = data.cast("Q")
+    kinds, sources, places = (words[at :: step // 8].tolist() for at in range(3))
+    return kinds, sources, places
+
+
 def block_places(train: memoryview, source: bytes) -> list[int] | None:
     """Return chunk + (block << 32) of each datagram in ``train``: BLOCK packets, end to end.
 
     None when any of them is something else, is a block that no chunk has, or does not say that
     ``source`` sent it.
     """
-    words = train.cast("Q")
-    count = len(words) // _WORDS_PER_BLOCK
-    kind, length_and_source, _ = memoryview(_first_header(source)).cast("Q")
-    if (
-        words[::_WORDS_PER_BLOCK].tolist() != [kind] * count
-        or words[1::_WORDS_PER_BLOCK].tolist() != [length_and_source] * count
-    ):
+    signs, count = block_signs(source), len(train) // BLOCK_BYTES
+    kinds, sources, places = header_columns(train, BLOCK_BYTES)
+    if kinds != [signs.kind] * count or sources != [signs.length_and_source] * count:
         return None
-    places = words[2::_WORDS_PER_BLOCK].tolist()
     if reduce(or_, places, 0) & NO_PLACE:
         return None
     return places
-
-
-class BlockSigns:
-    """What the headers of all BLOCK packets of one ``source`` have in common."""
-
-    def __init__(self, source: bytes) -> None:
-        self.source = source
-        self.kind, self.length_and_source, _ = memoryview(_first_header(source)).cast("Q")
-
-    def columns(self, headers: memoryview) -> tuple[list[int], list[int], list[int]]:
-        """Return of headers, end to end, the kinds, the lengths and sources, and the places."""
-        words = headers.cast("Q")
-        kinds, sources, places = (words[at::_WORDS_PER_HEADER].tolist() for at in range(3))
-        return kinds, sources, places
 
 
 class Row(NamedTuple):
