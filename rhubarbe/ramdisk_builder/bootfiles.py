@@ -1,8 +1,8 @@
 """What a gateway serves by TFTP beside kernel and initrd: entries, and what finds them.
 
-pxelinux is the gateway's own, for BIOS; shim and GRUB are served from here, for UEFI, with or
-without Secure Boot, of each architecture in one directory. Two architectures share all of GRUB's
-configuration.
+pxelinux and iPXE are the gateway's own, or the machines'; shim and GRUB are served from here, for
+UEFI, with or without Secure Boot, of each architecture in one directory. Two architectures share
+all of GRUB's configuration, and of iPXE's scripts.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,10 @@ PXELINUX_ENTRY = "pxelinux.cfg/pxefrisbee"
 GRUB_ENTRY = "grub/pxefrisbee"
 """The entries of pxelinux and of GRUB, which links of nodes point to."""
 GRUB_CONFIGURATION = "grub/grub.cfg"
+IPXE_ENTRY = "ipxe/pxefrisbee.ipxe"
+"""The entry of iPXE, likewise."""
+IPXE_SCRIPT = "ipxe/rhubarbe.ipxe"
+"""What iPXE begins with, where DHCP tells it so: that leads to the node's link."""
 SET_ASIDE = ".rhubarbe"
 BOOTED_BY_BIOS = ("amd64", "i386")
 
@@ -29,6 +33,12 @@ def place(directory: Path, architecture: str) -> Path:
 def write_for_bios(directory: Path) -> None:
     """Write the entry of pxelinux; raises OSError."""
     output.copy(FILES / "pxefrisbee", directory / PXELINUX_ENTRY)
+
+
+def write_for_ipxe(directory: Path) -> None:
+    """Write what iPXE begins with, and its entry; raises OSError."""
+    for name in (IPXE_SCRIPT, IPXE_ENTRY):
+        output.copy(FILES / Path(name).name, directory / name)
 
 
 def write_for_uefi(

@@ -72,6 +72,7 @@ def build(
     output.copy(kernel.image, place / "vmlinuz")
     if architecture in bootfiles.BOOTED_BY_BIOS:
         bootfiles.write_for_bios(directory)
+    bootfiles.write_for_ipxe(directory)
     if loaders and unpacked:
         bootfiles.write_for_uefi(directory, loaders, unpacked, tell)
     return place

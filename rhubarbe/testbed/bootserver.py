@@ -1,6 +1,6 @@
-"""What a gateway offers to machines that boot from the network: DHCP and TFTP by dnsmasq.
+"""What a gateway offers to machines that boot from the network: DHCP and TFTP by dnsmasq; HTTP.
 
-BIOS is given pxelinux, UEFI shim, which loads GRUB.
+BIOS is given pxelinux, UEFI shim, which loads GRUB; iPXE its script, where machines are to have it.
 
 iPXE, in the network card of a QEMU machine, waits long for what is not here: for IPv6 routers,
 unless one says that it has nothing to tell, and for a proxy, unless DHCP says that there is none.
@@ -9,8 +9,10 @@ unless one says that it has nothing to tell, and for a proxy, unless DHCP says t
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rhubarbe.annexe.errors import MissingProgram, ProgramFailed
@@ -25,6 +27,8 @@ KERNEL = ("vmlinuz", "initrd")
 PXELINUX_ENTRY = "pxelinux.cfg/pxefrisbee"
 LOADERS = (firmware.BOOT_FILE, "grubx64.efi")
 GRUB_FILES = ("grub/grub.cfg", "grub/pxefrisbee")
+IPXE_SCRIPT = "ipxe/rhubarbe.ipxe"
+IPXE_FILES = (IPXE_SCRIPT, "ipxe/pxefrisbee.ipxe")
 DEFAULT_ENTRY = """\
 DEFAULT local
 LABEL local
@@ -38,6 +42,7 @@ TO_ALL = "fd77::"
 # Whatever our umask: a server may run as another user.
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 PORTS = (67, 69)  # DHCP, TFTP
+HTTP_PORT = 80
 START_LIMIT_S = 10.0
 LOOK_EVERY_S = 0.02
 
@@ -57,7 +62,8 @@ def needed(kinds: Iterable[str]) -> list[str]:
     return [
         *KERNEL,
         *([PXELINUX_ENTRY] if firmware.BIOS in kinds else []),
-        *((*LOADERS, *GRUB_FILES) if kinds - {firmware.BIOS} else []),
+        *((*LOADERS, *GRUB_FILES) if kinds & {firmware.UEFI, firmware.SECURE_BOOT} else []),
+        *(IPXE_FILES if kinds & set(firmware.BY_SCRIPT) else []),
     ]
 
 
@@ -73,43 +79,83 @@ def lay_out(site: Site, tree: Path, ramdisk: Path, kinds: Iterable[str]) -> None
             (tree / name).symlink_to(ramdisk / name)
         else:
             text = re.sub(
-                "(?m)^(APPEND|linux) .*", rf"\g<0> {FOR_A_BUSY_HOST}", (ramdisk / name).read_text()
+                "(?m)^(APPEND|linux|kernel) .*",
+                rf"\g<0> {FOR_A_BUSY_HOST}",
+                (ramdisk / name).read_text(),
             )
             (site.directory / name).write_text(text)
     (tree / "pxelinux.cfg").symlink_to(site.boot_entries)
     (tree / "grub").symlink_to(site.grub_entries)
+    (tree / "ipxe").symlink_to(site.ipxe_entries)
+    if firmware.IPXE_UEFI in kinds:
+        (tree / firmware.SNP_ONLY.name).symlink_to(firmware.SNP_ONLY)
     if PXELINUX_ENTRY in files:
         for source in (PXELINUX, *(MODULES / name for name in MODULE_NAMES)):
             shutil.copy(source, tree)
         (site.boot_entries / "default").write_text(DEFAULT_ENTRY)
-    for path in (tree, *tree.iterdir(), *site.boot_entries.iterdir(), *site.grub_entries.iterdir()):
+    entries = (site.boot_entries, site.grub_entries, site.ipxe_entries)
+    for path in (tree, *(path for each in (tree, *entries) for path in each.iterdir())):
         if not path.is_symlink():
             path.chmod(DIRECTORY_MODE if path.is_dir() else FILE_MODE)
 
 
-@asynccontextmanager
-async def serving(tree: Path, run: Path, machines: Mapping[str, str]) -> AsyncIterator[None]:
-    """Serve DHCP and TFTP on the bridge; `machines` gives an address to a hardware address.
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One machine: its addresses, and the kind of its firmware."""
 
-    Raises ProgramFailed.
-    """
+    mac: str
+    address: str
+    kind: str
+
+    @property
+    def option(self) -> str:
+        """How dnsmasq is told of it."""
+        script = "http" if self.kind in firmware.BY_HTTP else "tftp"
+        tags = f",set:scripted,set:{script}" if self.kind in firmware.BY_SCRIPT else ""
+        return f"--dhcp-host={self.mac.lower()}{tags},{self.address}"
+
+
+@asynccontextmanager
+async def serving(tree: Path, run: Path, clients: Sequence[Client]) -> AsyncIterator[None]:
+    """Serve DHCP and TFTP on the bridge, and HTTP where it is asked for; raises ProgramFailed."""
     namespace.ip(f"addr add {TO_ALL}1/64 dev {namespace.BRIDGE} nodad\n")
-    log = run / "dnsmasq.log"
+    words = namespace.killed_with_us_across_setuid(
+        programs.find("dnsmasq"), *_options(tree, run, clients)
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            _running(
+                words,
+                run / "dnsmasq.log",
+                lambda pid: all(namespace.has_datagrams(pid, port) for port in PORTS),
+            )
+        )
+        if any(client.kind in firmware.BY_HTTP for client in clients):
+            web = ["-m", "http.server", "--bind", namespace.GATEWAY, "--directory", f"{tree}"]
+            await stack.enter_async_context(
+                _running(
+                    namespace.killed_with_us(sys.executable, "-u", *web, f"{HTTP_PORT}"),
+                    run / "http.log",
+                    lambda pid: namespace.listens(pid, HTTP_PORT),
+                )
+            )
+        yield
+
+
+@asynccontextmanager
+async def _running(
+    words: list[str], log: Path, is_up: Callable[[int], bool]
+) -> AsyncIterator[None]:
+    """Run a server, from when it is up; raises ProgramFailed."""
     with log.open("wb") as said:
         child = await asyncio.create_subprocess_exec(
-            *namespace.killed_with_us_across_setuid(
-                programs.find("dnsmasq"), *_options(tree, run, machines)
-            ),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said
         )
     try:
         async with asyncio.timeout(START_LIMIT_S):
-            while not all(namespace.has_datagrams(child.pid, port) for port in PORTS):
+            while not is_up(child.pid):
                 if child.returncode is not None:
-                    last = last_line(log.read_text())
-                    raise ProgramFailed(last)
+                    raise ProgramFailed(last_line(await asyncio.to_thread(log.read_text)))
                 await asyncio.sleep(LOOK_EVERY_S)
         yield
     finally:
@@ -118,7 +164,7 @@ async def serving(tree: Path, run: Path, machines: Mapping[str, str]) -> AsyncIt
         await child.wait()
 
 
-def _options(tree: Path, run: Path, machines: Mapping[str, str]) -> list[str]:
+def _options(tree: Path, run: Path, clients: Iterable[Client]) -> list[str]:
     network = namespace.GATEWAY.rpartition(".")[0] + ".0"
     return [
         "--keep-in-foreground",
@@ -131,13 +177,17 @@ def _options(tree: Path, run: Path, machines: Mapping[str, str]) -> list[str]:
         "--dhcp-authoritative",
         "--no-ping",
         f"--dhcp-range={network},static,{namespace.NETMASK},1h",
-        *(f"--dhcp-host={mac.lower()},{address}" for mac, address in machines.items()),
+        *(client.option for client in clients),
         "--dhcp-boot=pxelinux.0",
         *(
             f"--dhcp-match=set:uefi,option:client-arch,{number}"
             for number in firmware.CLIENT_ARCHITECTURES
         ),
-        f"--dhcp-boot=tag:uefi,{firmware.BOOT_FILE}",
+        "--dhcp-match=set:ipxe,175",  # an option that nobody else has
+        f"--dhcp-boot=tag:uefi,tag:!scripted,{firmware.BOOT_FILE}",
+        f"--dhcp-boot=tag:uefi,tag:scripted,tag:!ipxe,{firmware.SNP_ONLY.name}",
+        f"--dhcp-boot=tag:ipxe,tag:http,http://{namespace.GATEWAY}/{IPXE_SCRIPT}",
+        f"--dhcp-boot=tag:ipxe,tag:tftp,{IPXE_SCRIPT}",
         f"--dhcp-option-force={NO_PROXY}",
         "--enable-ra",
         f"--dhcp-range={TO_ALL},ra-only",

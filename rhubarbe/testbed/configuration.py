@@ -75,6 +75,7 @@ def common(directory: Path, scope: str, addresses: Addresses) -> Sections:
         },
         "pxelinux": {"config_dir": f"{directory}/pxelinux.cfg", "frisbee_image": "pxefrisbee"},
         "grub": {"config_dir": f"{directory}/grub", "entry": "pxefrisbee"},
+        "ipxe": {"config_dir": f"{directory}/ipxe"},
         "frisbee": {
             "client": "frisbee",
             "server": "rhubarbe-frisbeed",

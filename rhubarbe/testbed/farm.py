@@ -22,8 +22,8 @@ ENTERED = 0o755
 RAMDISK = "pxefrisbee"  # the entry that boots it
 FOR_ALL = 0o1777
 ENTRY = "# An emulated node looks only whether its link leads here.\n"
-MADE_ANEW = ("pxelinux.cfg", "grub", "disks", "nodes", "ramdisk", "run", "serial")
-NEEDED = ("pxelinux.cfg", "grub", "disks", "nodes", "run", "images", "state")
+MADE_ANEW = ("pxelinux.cfg", "grub", "ipxe", "disks", "nodes", "ramdisk", "run", "serial")
+NEEDED = ("pxelinux.cfg", "grub", "ipxe", "disks", "nodes", "run", "images", "state")
 
 
 class Machine(Powered, Protocol):
@@ -123,6 +123,7 @@ class Farm:
         for entries in (self.site.boot_entries, self.site.grub_entries):
             entries.chmod(ENTERED)  # whatever our umask: by whoever serves it
             (entries / RAMDISK).write_text(ENTRY)
+        self.site.ipxe_entries.chmod(ENTERED)
         if os.getuid() == 0:
             (self.directory / "state").chmod(FOR_ALL)
         default = self.site.images / "default.ndz"

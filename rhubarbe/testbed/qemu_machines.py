@@ -100,14 +100,17 @@ class QemuMachines:
         with namespace.private_network(site.directory, binaries) as network:
             for names in site.names:
                 namespace.add_tap(_tap(names))
-            machines = {
-                network.mac(number, 1): network.control(number)
-                for number in (names.number for names in site.names)
-            }
+            boards, numbers = self._boards(site), [(each.node, each.number) for each in site.names]
+            clients = [
+                bootserver.Client(
+                    network.mac(number, 1), network.control(number), boards[node].kind
+                )
+                for node, number in numbers
+            ]
             if not self.boots_them:
                 yield network
                 return
-            async with bootserver.serving(_tree(site), site.run, machines):
+            async with bootserver.serving(_tree(site), site.run, clients):
                 yield network
 
     def settings(self, site: Site) -> Sections:
@@ -122,7 +125,7 @@ class QemuMachines:
     def _netboots(self, site: Site) -> dict[str, str]:
         """Return the settings that say by what each machine boots the ramdisk."""
         boards = self._boards(site)
-        return {f"netboot.{node}": "grub" for node, board in boards.items() if board.is_uefi}
+        return {f"netboot.{node}": board.netboot for node, board in boards.items()}
 
     def _boards(self, site: Site) -> dict[str, Board]:
         kinds = zip(site.names, itertools.cycle(self.firmwares), strict=False)

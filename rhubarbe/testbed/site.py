@@ -77,6 +77,11 @@ class Site:
         return self.directory / "grub"
 
     @property
+    def ipxe_entries(self) -> Path:
+        """Where iPXE looks, on machines that have been told to begin with its script."""
+        return self.directory / "ipxe"
+
+    @property
     def key(self) -> Path:
         """The private key that opens every system; the public one is beside it."""
         return self.directory / "id_ed25519"

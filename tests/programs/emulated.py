@@ -20,6 +20,7 @@ BIN = Path(sys.executable).parent
 READY_WITHIN = 90  # seconds, on a machine that has much else to do
 SECTOR, BOOT_CODE = 512, 440
 PARTITION = 2048 * SECTOR  # where the one of the emulated sample begins
+NAME_OF_LINK = re.compile(r"(01-)?[0-9a-f]{2}(-[0-9a-f]{2}){5}(\.ipxe)?")
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
@@ -98,8 +99,9 @@ class Testbed(Place):
             return answer.read().decode()
 
     def links(self):
-        directories = (self.directory / name for name in ("pxelinux.cfg", "grub"))
-        return [path.name for directory in directories for path in directory.glob("01-*")]
+        directories = (self.directory / name for name in ("pxelinux.cfg", "grub", "ipxe"))
+        files = (path for directory in directories for path in directory.iterdir())
+        return [path.name for path in files if NAME_OF_LINK.fullmatch(path.name)]
 
     def log(self):
         return (self.directory / "testbed.log").read_text()

@@ -64,6 +64,15 @@ def test_our_own_of_an_earlier_build_is_made_anew(tmp_path, root):
     assert made.read_text() == (FILES / "grub.cfg").read_text()
 
 
+def test_scripts_of_ipxe_lead_to_the_link_beside_them_and_to_kernels_above(tmp_path):
+    bootfiles.write_for_ipxe(tmp_path)
+    script, entry = (tmp_path / name for name in ("ipxe/rhubarbe.ipxe", "ipxe/pxefrisbee.ipxe"))
+    assert "chain --autofree ${netX/mac:hexhyp}.ipxe || exit 1" in script.read_text()
+    assert "set place ../arm64 || set place .." in entry.read_text()
+    for path in (script, entry):
+        assert path.read_text().startswith("#!ipxe\n")
+
+
 def test_packages_without_the_loader_are_told(tmp_path):
     with pytest.raises(PackageError, match=r"usr/lib/shim/shimx64.efi.signed is in none"):
         write(tmp_path, Sysroot(tmp_path))

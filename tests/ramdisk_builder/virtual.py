@@ -64,7 +64,7 @@ def machine(directory, *, disk=None, kernel=None, kind="virtio", disks=(), memor
 
     The disk is of a kind; or there are several, as `disks` (Drive).
     """
-    ports = _free_ports(2)
+    ports = free_ports(2)
     log = directory / "serial.log"
     forwards = f"hostfwd=tcp:127.0.0.1:{ports[0]}-:23,hostfwd=tcp:127.0.0.1:{ports[1]}-:22"
     words = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi,tb-size=64"]
@@ -83,7 +83,7 @@ def machine(directory, *, disk=None, kernel=None, kind="virtio", disks=(), memor
         process.communicate(timeout=20)
 
 
-def _free_ports(count):
+def free_ports(count):
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -80,21 +80,45 @@ async def test_only_a_bios_needs_code_on_the_network_card(site):
 def test_the_configuration_says_where_each_looks_for_its_link(site):
     nodes = QemuMachines(firmwares=ALL).settings(site)["nodes"]
     netboots = {name: value for name, value in nodes.items() if name.startswith("netboot")}
-    assert netboots == {"netboot.fit02": "grub", "netboot.fit03": "grub"}
-    assert not any(name.startswith("netboot") for name in QemuMachines().settings(site)["nodes"])
+    assert netboots == {
+        "netboot.fit01": "pxelinux",
+        "netboot.fit02": "grub",
+        "netboot.fit03": "grub",
+        "netboot.fit04": "pxelinux",
+    }
+    scripted = QemuMachines(firmwares=["ipxe-tftp"]).settings(site)["nodes"]
+    assert scripted["netboot.fit01"] == "ipxe"
 
 
 def test_uefi_is_given_shim_by_dhcp_and_bios_pxelinux(tmp_path):
-    words = bootserver._options(tmp_path, tmp_path, {})
+    words = bootserver._options(tmp_path, tmp_path, [])
     assert "--dhcp-match=set:uefi,option:client-arch,7" in words
-    assert "--dhcp-boot=tag:uefi,shimx64.efi" in words
+    assert "--dhcp-boot=tag:uefi,tag:!scripted,shimx64.efi" in words
     assert "--dhcp-boot=pxelinux.0" in words
+
+
+@pytest.mark.parametrize(
+    ("kind", "tags"),
+    [
+        ("bios", ""),
+        ("uefi", ""),
+        ("ipxe", ",set:scripted,set:http"),
+        ("ipxe-tftp", ",set:scripted,set:tftp"),
+        ("ipxe-uefi", ",set:scripted,set:http"),
+    ],
+)
+def test_dhcp_tells_ipxe_of_its_script_where_it_is_to_have_it(tmp_path, kind, tags):
+    client = bootserver.Client("02:AB:00:00:00:01", "10.77.1.2", kind)
+    words = bootserver._options(tmp_path, tmp_path, [client])
+    assert f"--dhcp-host=02:ab:00:00:00:01{tags},10.77.1.2" in words
+    assert "--dhcp-boot=tag:ipxe,tag:http,http://10.77.0.1/ipxe/rhubarbe.ipxe" in words
+    assert "--dhcp-boot=tag:ipxe,tag:tftp,ipxe/rhubarbe.ipxe" in words
 
 
 @pytest.fixture
 def ramdisk(tmp_path):
     """What rhubarbe-ramdisk has built."""
-    for name in bootserver.needed(ALL):
+    for name in bootserver.needed([*ALL, "ipxe"]):
         (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "mine" / name).write_text("linux /vmlinuz quiet\nAPPEND quiet\n")
     return tmp_path / "mine"
@@ -103,12 +127,13 @@ def ramdisk(tmp_path):
 def test_what_is_served_is_what_the_firmware_needs(site, ramdisk, monkeypatch):
     monkeypatch.setattr(bootserver, "MODULE_NAMES", ())
     monkeypatch.setattr(bootserver, "PXELINUX", ramdisk / "vmlinuz")
-    for entries in (site.boot_entries, site.grub_entries):
+    for entries in (site.boot_entries, site.grub_entries, site.ipxe_entries):
         entries.mkdir()
     tree = site.run / "tftp"
     bootserver.lay_out(site, tree, ramdisk, ["uefi"])
     assert (tree / "grub/pxefrisbee").read_text().startswith("linux /vmlinuz quiet no_timer_check")
     assert (tree / "shimx64.efi").is_file()
+    assert list(site.ipxe_entries.iterdir()) == []
     assert list(site.boot_entries.iterdir()) == []
 
 
@@ -116,6 +141,7 @@ def test_what_is_served_is_what_the_firmware_needs(site, ramdisk, monkeypatch):
     ("gone", "kinds", "said"),
     [
         ("shimx64.efi", ["secureboot"], "no shimx64.efi there; do: rhubarbe-ramdisk build"),
+        ("ipxe/rhubarbe.ipxe", ["ipxe"], "no ipxe/rhubarbe.ipxe there"),
         ("pxelinux.cfg/pxefrisbee", ["bios", "uefi"], "no pxelinux.cfg/pxefrisbee there"),
     ],
 )
