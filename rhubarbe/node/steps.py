@@ -1,12 +1,12 @@
 """What is told of one node while a command works on it: phases with their times, and notes."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
 
 from rhubarbe import dialogue
 from rhubarbe.bus import Bus
+from rhubarbe.concurrency.paced import TimeLimit
 from rhubarbe.errors import Unreachable
 from rhubarbe.events import Event, NodeNoted, Phase, PhaseDone, PhaseStarted
 from rhubarbe.text import sanitise, size_of
@@ -51,21 +51,21 @@ class Steps:
     @contextlib.asynccontextmanager
     async def enter(
         self, phase: Phase, limit_s: float | None = None, what: str = ""
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[TimeLimit]:
         """Go through a phase in at most `limit_s` seconds; `what` says what did not happen then.
 
-        No limit is for a phase whose steps have their own.
+        No limit is for a phase whose steps have their own; yields the limit, which may be put off.
         """
         self.begin(phase)
         started = time.monotonic()
-        deadline = asyncio.timeout(limit_s)
+        limit = TimeLimit(limit_s)
         try:
-            async with deadline:
-                yield
+            async with limit.timeout:
+                yield limit
         except TimeoutError as error:
-            if not deadline.expired():
+            if not limit.timeout.expired():
                 raise
-            raise Unreachable(f"{what} in {limit_s:g} s") from error
+            raise Unreachable(f"{what} in {limit.seconds:g} s") from error
         finally:
             seconds = time.monotonic() - started
             self.spent[phase] = self.spent.get(phase, 0.0) + seconds

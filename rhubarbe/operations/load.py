@@ -135,17 +135,17 @@ class _Load:
 
     async def _write(self, node: Node, disk: NodeDisk, proof: dialogue.Proof | None) -> None:
         recipient = Recipient(node.name, node.entry.control.ip, disk.path, node.settings, proof)
-        async with (
-            node.enter(Phase.IMAGE, self.engine.limit, "the image was not written"),
-            self.engine.delivery(recipient) as delivery,
-        ):
-            work = node.ramdisk.write_image(
-                delivery.command,
-                delivery.transcript,
-                delivery.silence,
-                verify=self.request.verifies,
-            )
-            await self._while_unchanged(unless(delivery.alarm(), work), proof)
+        image = node.enter(Phase.IMAGE, self.engine.limit, "the image was not written")
+        async with image as limit:
+            with limit.following(self.engine.pace):
+                async with self.engine.delivery(recipient) as delivery:
+                    work = node.ramdisk.write_image(
+                        delivery.command,
+                        delivery.transcript,
+                        delivery.silence,
+                        verify=self.request.verifies,
+                    )
+                    await self._while_unchanged(unless(delivery.alarm(), work), proof)
 
     async def _while_unchanged(
         self, work: Coroutine[Any, Any, None], proof: dialogue.Proof | None

@@ -28,6 +28,21 @@ def serves(event):
 
 
 @pytest.mark.full
+def test_a_limit_that_is_enough_for_one_alone_is_enough_for_two_at_once(make_testbed):
+    testbed = make_testbed("--nodes", "2", "--boot-time", "0.5")
+    conf = testbed.directory / "rhubarbe.conf"
+    # Five seconds alone, of 9.5 that it may take; ten, where two have half of it each.
+    text = re.sub(r"(?m)^bandwidth = .*$", "bandwidth = 24", conf.read_text())
+    text = re.sub(r"(?m)^silence_timeout = .*$", "silence_timeout = 3", text)
+    conf.write_text(text.replace("[nodes]\n", "[nodes]\nimage_patience = 1.3\n"))
+    load = ("rhubarbe-load", "--json", "--retries", "0")
+    with testbed.start(*load, "1") as first, testbed.start(*load, "2") as second:
+        for process in (first, second):
+            said, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, said
+
+
+@pytest.mark.full
 def test_each_of_two_loads_has_half_for_as_long_as_there_are_two(make_testbed):
     testbed = make_testbed("--nodes", "2", "--boot-time", "0.5")
     conf = testbed.directory / "rhubarbe.conf"

@@ -53,6 +53,7 @@ class Aria2:
     def __init__(self, consignment: Consignment) -> None:
         self._consignment = consignment
         self.limit = consignment.limit
+        self.pace = consignment.paces.now
         self._seeder = OnDemand(lambda: _share_and_seed(consignment))
         self.run = self._seeder.run
 

@@ -1,9 +1,9 @@
 """What an engine is: one way to bring an image from this gateway to the nodes."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
@@ -38,6 +38,17 @@ class HeldImage(Protocol):
         """The open file."""
 
 
+class Paces:
+    """The shares by which an image is sent now: as a rule one, but sessions may overlap."""
+
+    def __init__(self) -> None:
+        self.shares: list[Share] = []
+
+    def now(self) -> float:
+        """Tell which part of the bandwidth that was asked for there is, from 0 to 1."""
+        return min((share.pace for share in self.shares), default=1.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consignment:
     """What is to be brought where: an image of `size` bytes, from our `address` to the nodes."""
@@ -51,21 +62,31 @@ class Consignment:
     settings: Settings
     bus: Bus
     guardian: Guardian
+    paces: Paces = field(default_factory=Paces)
 
-    def share(self) -> AbstractAsyncContextManager[Share]:
+    @asynccontextmanager
+    async def share(self) -> AsyncIterator[Share]:
         """Count as one that sends, and learn what that leaves for us, as long as the context."""
         capacity = self.settings.networking.bandwidth
-        return sending(self.settings.testbed.state_dir, self.bandwidth_mibps, capacity)
+        wanted = self.bandwidth_mibps
+        async with sending(self.settings.testbed.state_dir, wanted, capacity) as share:
+            self.paces.shares.append(share)
+            try:
+                yield share
+            finally:
+                self.paces.shares.remove(share)
 
     @property
     def silence(self) -> float:
         """How many seconds a node may say nothing: it tells of chunks, but not what it verifies."""
-        silence = self.settings.nodes.silence_timeout + SILENT_CHUNKS * self._seconds_a_chunk
-        return self.limit if self.verifies else silence
+        if self.verifies:
+            return self.limit
+        passing = SILENT_CHUNKS * self._seconds_a_chunk / self.paces.now()
+        return self.settings.nodes.silence_timeout + passing
 
     @property
     def limit(self) -> float:
-        """How many seconds a node may take to receive and write the image."""
+        """How many seconds a node may take for the image, at the bandwidth that was asked for."""
         nodes = self.settings.nodes
         return nodes.silence_timeout + nodes.image_patience * self._seconds_a_chunk * self.chunks
 
@@ -121,6 +142,9 @@ class Engine(Protocol):
 
     limit: float
     """How many seconds a node may take for the image, with waiting until it is its turn."""
+
+    pace: Callable[[], float]
+    """Tells by what part of the bandwidth that was asked for it sends, so that limits follow."""
 
     async def run(self) -> None:
         """Serve when somebody is ready for it, until cancelled: it runs beside the nodes' work."""

@@ -16,6 +16,7 @@ class Frisbee:
     def __init__(self, consignment: Consignment) -> None:
         self._consignment = consignment
         self.limit = consignment.limit
+        self.pace = consignment.paces.now
         self._server = OnDemand(self._serve)
         self.run = self._server.run
 

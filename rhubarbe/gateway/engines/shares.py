@@ -50,6 +50,11 @@ class Share:
         self.senders = 1
         """How many loads send now, this one among them."""
 
+    @property
+    def pace(self) -> float:
+        """Which part of what we would take we have, at most 1."""
+        return min(1.0, self.mibps / self._wanted)
+
     def take_seat(self) -> socket.socket | None:
         """Take the first free seat; None where there is none, and then nobody knows of us."""
         for seat in range(SEATS):

@@ -69,6 +69,7 @@ class Udpcast:
         self._changed = asyncio.Event()
         # That of the session before, which it may have to wait for, and its own.
         self.limit = self._udpcast.gather + 2 * consignment.limit
+        self.pace = consignment.paces.now
 
     async def run(self) -> None:
         """Hold one session after the other until cancelled."""
