@@ -261,7 +261,8 @@ async def test_a_build_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_each_machine_has_its_address_from_dnsmasq(tmp_path):
-    words = bootserver._options(tmp_path / "tree", tmp_path, {"02:AB:00:01:00:01": "10.77.1.2"})
+    client = bootserver.Client("02:AB:00:01:00:01", "10.77.1.2", "bios")
+    words = bootserver._options(tmp_path / "tree", tmp_path, [client])
     assert "--dhcp-host=02:ab:00:01:00:01,10.77.1.2" in words
     assert f"--tftp-root={tmp_path}/tree" in words
 
