@@ -148,3 +148,8 @@ def test_there_are_no_phones_to_switch_off(said):
         1,
         "rhubarbe-bye: nothing to switch off: there are no phones here\n",
     )
+
+
+def test_where_there_is_nothing_to_remove_that_is_said(said):
+    code, shown, _ = said("images", "--remove")
+    assert (code, shown.partition(":")[0]) == (0, "nothing to remove")
