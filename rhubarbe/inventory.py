@@ -130,9 +130,9 @@ def load_inventory(path: StrPath, regularname: str = "") -> Inventory:
     return Inventory(entries, str(path))
 
 
-def inventory_faults(path: StrPath, regularname: str = "") -> list[str]:
-    """Return all that is wrong with an inventory file, each in one line."""
-    return _read(path, regularname)[1]
+def readable_entries(path: StrPath, regularname: str = "") -> tuple[list[Entry], list[str]]:
+    """Return the entries that can be read, and what is wrong with the file, each in one line."""
+    return _read(path, regularname)
 
 
 def is_there(path: StrPath) -> bool:
@@ -224,8 +224,9 @@ class _Reader:
     def _driver(self, where: str, said: Any, part: str) -> Driver | None:
         """Return who does something for the node; whether there is such a kind, others know."""
         if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
-            found = "none" if isinstance(said, dict) else kind_of(said)  # there may be a password
-            self.faults.append(f"{where}: {part}: expected an object with kind, found {found}")
+            # Its values, and what stands there instead of it, may be a password.
+            found = "one without" if isinstance(said, dict) else kind_of(said)
+            self.faults.append(f'{where}: {part}: expected an object with "kind", found {found}')
             return None
         return Driver(said["kind"], {key: said[key] for key in said if key != "kind"})
 

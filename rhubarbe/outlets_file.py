@@ -27,6 +27,12 @@ FLAGS = MappingProxyType(
 HOST_KEYS = ("name", "type", "IP", "username", "password", "chain_length", "power")
 DEVICE_KEYS = ("name", "description", "ssh_hostname", "auto_turn_off", "inputs")
 INPUT_KEYS = ("pdu_host_name", "outlet", "in_chain")
+NO_FILE = (
+    "no such file of PDUs, as inventory_pdus_path in [testbed]; rhubarbe-template -u prints one"
+)
+NO_INPUTS = (
+    "expected where it is plugged in, as in [{pdu_host_name: pdu1, outlet: 1}], found nothing"
+)
 
 
 def load_outlets(path: StrPath) -> Outlets:
@@ -56,7 +62,7 @@ class _Reader:
         self.faults: list[str] = []
 
     def read(self, path: StrPath) -> tuple[dict[str, PduHost], list[Device]]:
-        told = read_site_file(path, "no such file of PDUs; inventory_pdus_path names it")
+        told = read_site_file(path, NO_FILE)
         if not isinstance(told, dict) or not {"pdu_hosts", "devices"} & told.keys():
             self.faults.append(
                 f"expected an object with pdu_hosts and devices, found {kind_of(told)}"
@@ -118,7 +124,7 @@ class _Reader:
             for place, each in self._objects("inputs", item.get("inputs"))
         ]
         if not item.get("inputs"):
-            self.faults.append(f"{where}: inputs: expected where it is plugged in, found nothing")
+            self.faults.append(f"{where}: inputs: {NO_INPUTS}")
         if len(self.faults) > before:
             return None
         return Device(name, tuple(filter(None, inputs)), description, ssh, flag)

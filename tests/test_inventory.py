@@ -8,7 +8,7 @@ import pytest
 
 from rhubarbe.cli.dispatch import main
 from rhubarbe.errors import InventoryError, SelectionError
-from rhubarbe.inventory import inventory_faults, inventory_template, load_inventory
+from rhubarbe.inventory import inventory_template, load_inventory, readable_entries
 from rhubarbe.transports.power import KINDS
 
 
@@ -119,8 +119,8 @@ def test_two_nodes_never_get_one_number(tmp_path, refusal):
     nodes = [node(n, control=node(n)["control"] | {"hostname": f"c6220-{n}"}) for n in (12, 13)]
     path = tmp_path / "inventory.json"
     path.write_text(json.dumps(nodes))
-    assert inventory_faults(path) == []
-    assert inventory_faults(path, "c") == [
+    assert readable_entries(path)[1] == []
+    assert readable_entries(path, "c")[1] == [
         f"{path}: entries 1-2 (c6220-12, c6220-13): the same number 6220"
     ]
     nodes = [node(n, control=node(n)["control"] | {"hostname": f"rack{n}-4"}) for n in (1, 2)]
@@ -237,7 +237,7 @@ def test_all_faults_are_found_each_in_a_line(tmp_path):
         node(5, control=node(5)["control"] | {"hostname": "nameless"}),
     ]
     path.write_text(json.dumps(broken))
-    says = [line.removeprefix(f"{path}: ") for line in inventory_faults(path)]
+    says = [line.removeprefix(f"{path}: ") for line in readable_entries(path)[1]]
     assert says == [
         "entry 2: expected an object with cmc and control",
         "entry 3: control.ip: expected an IPv4 address, found '1.2.3'",
@@ -257,7 +257,7 @@ def test_all_faults_are_found_each_in_a_line(tmp_path):
     ):
         load_inventory(path)
     path.write_text(json.dumps([node(1), node(2)]))
-    assert inventory_faults(path) == []
+    assert readable_entries(path)[1] == []
 
 
 def test_the_template_is_an_inventory(load):
@@ -302,7 +302,7 @@ def test_a_number_without_end_is_one_line(refusal):
 def test_what_is_no_inventory_of_ours_is_refused_at_once(tmp_path, make, words):
     path = tmp_path / "inventory.json"
     make(path)
-    (fault,) = inventory_faults(path)
+    (fault,) = readable_entries(path)[1]
     assert words in fault
     assert str(path) in fault or "/dev/zero" in fault
 
@@ -319,7 +319,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file
 def test_a_stranger_s_is_refused(tmp_path):
     path = _written(tmp_path / "inventory.json")
     os.chown(path, 4001, 4001)
-    (fault,) = inventory_faults(path)
+    (fault,) = readable_entries(path)[1]
     assert fault == (
         f"refused, for it says what to switch and to write: {path}: belongs to uid 4001,"
         f" neither you nor root; as root: chown root {path}"
@@ -331,9 +331,9 @@ def test_a_link_that_a_stranger_laid_is_not_followed(tmp_path):
     _written(tmp_path / "true.json")
     link = tmp_path / "inventory.json"
     link.symlink_to("true.json")
-    assert inventory_faults(link) == []
+    assert readable_entries(link)[1] == []
     os.chown(link, 4001, 4001, follow_symlinks=False)
-    (fault,) = inventory_faults(link)
+    (fault,) = readable_entries(link)[1]
     assert "is a link that uid 4001 made, and is not followed" in fault
 
 
@@ -372,13 +372,13 @@ def test_several_may_switch_a_node_of_other_kinds(load):
     [
         ([], "power", "a list"),
         (["s3cr3t"], "power", "a string"),
-        ([CARD, {"password": "s3cr3t"}], "power[2]", "none"),
+        ([CARD, {"password": "s3cr3t"}], "power[2]", "one without"),
         ([[CARD], CARD], "power[1]", "a list"),
     ],
 )
 def test_each_of_several_has_to_be_named(refusal, said, part, found):
     words = refusal([without_cmc(1, power=said)])
-    assert f"entry 1: {part}: expected an object with kind, found {found}" in words
+    assert f'entry 1: {part}: expected an object with "kind", found {found}' in words
 
 
 def test_what_makes_a_node_boot_the_ramdisk_may_be_said(load):
@@ -389,11 +389,11 @@ def test_what_makes_a_node_boot_the_ramdisk_may_be_said(load):
 @pytest.mark.parametrize("part", ["power", "netboot"])
 @pytest.mark.parametrize(
     ("said", "found"),
-    [("cmc", "a string"), (None, "null"), ([], "a list"), ({"password": "s3cr3t"}, "none")],
+    [("cmc", "a string"), (None, "null"), ([], "a list"), ({"password": "s3cr3t"}, "one without")],
 )
 def test_a_kind_has_to_be_named(refusal, part, said, found):
     words = refusal([node(1, **{part: said})])
-    assert f"entry 1: {part}: expected an object with kind, found {found}" in words
+    assert f'entry 1: {part}: expected an object with "kind", found {found}' in words
 
 
 @pytest.mark.parametrize(
@@ -557,4 +557,4 @@ def test_the_nodes_may_be_in_an_object_and_begin_with_the_mark_of_windows(tmp_pa
 def test_a_fault_in_yaml_is_told_in_a_line(tmp_path, old, new, fault):
     path = tmp_path / "inventory.yaml"
     path.write_text(YAML.replace(old, new))
-    assert re.match(f"{path}: {fault}", (inventory_faults(path) or [f"{path}: "])[0])
+    assert re.match(f"{path}: {fault}", (readable_entries(path)[1] or [f"{path}: "])[0])

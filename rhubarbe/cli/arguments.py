@@ -4,13 +4,14 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from rhubarbe.config import Settings, load_settings
 from rhubarbe.config.settings import NodeValue
 from rhubarbe.errors import ConfigError, InventoryError, SelectionError
-from rhubarbe.inventory import Entry, Inventory, inventory_faults, load_inventory
+from rhubarbe.inventory import Entry, Inventory, load_inventory, readable_entries
 from rhubarbe.parser import Parser
 from rhubarbe.selector import fold, select
 from rhubarbe.text import sanitise
@@ -186,16 +187,18 @@ def read_inventory(settings: Settings) -> Inventory:
 def examine_inventory(settings: Settings) -> tuple[Inventory, list[str]]:
     """Return the inventory, and all that is wrong with it or is configured wrongly for its nodes.
 
-    It has no nodes where it cannot be read as one.
+    It has no nodes where anything is wrong with it. No fault hides another one.
     """
-    place = (settings.testbed.inventory_path, settings.testbed.regularname)
-    if faults := inventory_faults(*place):
-        return Inventory((), str(place[0])), faults
-    inventory = load_inventory(*place)
-    return inventory, driver_faults(settings, inventory) or node_faults(settings, inventory)
+    path = settings.testbed.inventory_path
+    entries, faults = readable_entries(path, settings.testbed.regularname)
+    faults += driver_faults(settings, entries)
+    if faults:
+        return Inventory((), str(path)), faults
+    inventory = Inventory(entries, str(path))
+    return inventory, node_faults(settings, inventory)
 
 
-def driver_faults(settings: Settings, inventory: Inventory) -> list[str]:
+def driver_faults(settings: Settings, inventory: Iterable[Entry]) -> list[str]:
     """Return what is wrong with the kinds that the inventory names for nodes, each in one line."""
     is_usual = ("nodes", "netboot") not in settings.origins and not any(
         value.key == "netboot" for value in settings.of_nodes

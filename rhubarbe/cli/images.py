@@ -106,13 +106,20 @@ def _remove(arguments: argparse.Namespace, settings: FrisbeeSettings) -> int:
         )
     repository, only_tell = settings.images_dir, arguments.dry_run
     would = "would " if only_tell else ""
-    for step in plan_removal(arguments.words, repository, settings.default_image):
+    steps = plan_removal(arguments.words, repository, settings.default_image)
+    for step in steps:
         print(f"{would}{sanitise(step.words)}", flush=True)
         if not only_tell:
             step.do()
-    for place in dict.fromkeys((Path.cwd(), repository)):
-        for line in expire_partials(place, settings.partial_lifetime, only_tell=only_tell):
-            print(f"{would}{sanitise(line)}")
+    expired = [
+        line
+        for place in dict.fromkeys((Path.cwd(), repository))
+        for line in expire_partials(place, settings.partial_lifetime, only_tell=only_tell)
+    ]
+    for line in expired:
+        print(f"{would}{sanitise(line)}")
+    if not steps and not expired:
+        print("nothing to remove: no image is named, and none that was cut short has expired")
     return 0
 
 

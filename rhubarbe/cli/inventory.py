@@ -64,7 +64,8 @@ def _check(settings: Settings, *, online: bool) -> int:
             print(f"notice: {line}")
         faults = _silent(inventory, settings) if online else []
     faults += devices
-    print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault")
+    asked = ", and no power control is silent" if online else ""
+    print("\n".join(faults) or f"{settings.testbed.inventory_path}: no fault{asked}")
     return int(bool(faults))
 
 

@@ -44,11 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", "--check", action="store_true", help="only tell whether you may use the testbed now"
     )
+    parser.add_argument(
+        "-i", "--interactive", action="store_true", help="refused: rhubarbe-book changes leases"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
+    parser.set_defaults(refuse=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line a lease; or tell whether the user has one."""
+    if arguments.interactive:
+        arguments.refuse("argument -i: rhubarbe-book changes leases")
     settings = read_settings()
     if settings.leases.backend == "none":
         print("[]" if arguments.json else "no lease is needed here: backend = none in [leases]")

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lock_wait(parser)
     add_displays(parser, curses=False)
     parser.add_argument("verb", choices=VERBS, help="what to do")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which devices")
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="which devices")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -115,7 +115,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     devices = _devices(settings, inventory) if "pdus" in (parts or ["pdus"]) else []
     if not entries and not devices:
-        raise SelectionError("nothing to switch off: no device on a PDU has auto_turn_off")
+        none = "there are no phones here"
+        if "pdus" in (parts or ["pdus"]):
+            none = "no device on a PDU has auto_turn_off"
+        raise SelectionError(f"nothing to switch off: {none}")
 
     from rhubarbe.cli.runtime import run_command
     from rhubarbe.displays.roster import AnswerWriter

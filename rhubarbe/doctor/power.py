@@ -27,8 +27,9 @@ async def look(site: Site) -> list[Finding]:
             try:
                 return await inputs.state()
             except (CardError, GatewayError) as error:
-                lines = await inputs.complaints()
-                return [_wrong(entry, line) for line in lines or [f"{inputs.name}: {error}"]]
+                lines = await inputs.complaints() or [f"{inputs.name}: {error}"]
+                is_ours = isinstance(error, GatewayError)
+                return [_wrong(entry, line, is_ours=is_ours) for line in lines]
 
     answers = await asyncio.gather(*map(asked, site.entries))
     told = dict(zip((entry.number for entry in site.entries), answers, strict=True))
@@ -38,9 +39,11 @@ async def look(site: Site) -> list[Finding]:
     return good + [each for answer in answers if isinstance(answer, list) for each in answer]
 
 
-def _wrong(entry: Entry, complaint: str) -> Finding:
-    advice = (
-        "is it plugged in, and its entry in the inventory right?"
-        f" ask again: rhubarbe-status {entry.number}"
-    )
+def _wrong(entry: Entry, complaint: str, *, is_ours: bool) -> Finding:
+    question = "is it plugged in, and its entry in the inventory right?"
+    if is_ours:
+        question = "it was not asked: mend that on this gateway, or in the inventory;"
+    elif " refuses " in complaint and " no answer " not in complaint:  # all kinds say it so
+        question = "does the inventory say the user and the password that it lets in by?"
+    advice = f"{question} ask again: rhubarbe-status {entry.number}"
     return wrong(sanitise(f"{entry.name}: power control {complaint}"), advice=advice)

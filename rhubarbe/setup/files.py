@@ -28,6 +28,7 @@ class TextFile(Step):
     group: str = ""
     mode: int = READABLE
     is_site_s: bool = False  # from then on the site's: not even replaced where nobody changed it
+    is_secret: bool = False  # nobody else is to see what it says, be it here or in the file
 
     @property
     def words(self) -> str:  # type: ignore[override]
@@ -37,6 +38,8 @@ class TextFile(Step):
     @property
     def content(self) -> Sequence[str]:
         """All lines that say something."""
+        if self.is_secret:
+            return ["(not shown: secrets are written in it)"]
         lines = [line for line in self.text.splitlines() if line and not line.startswith("#")]
         return [
             line

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rhubarbe.node.secrets import secrets_of
 from rhubarbe.selector import fold
 from rhubarbe.setup import texts
 from rhubarbe.setup.accounts import MakeGroup, Member
@@ -19,7 +20,8 @@ from rhubarbe.setup.site import CONFIGURATION, Site, Wishes
 from rhubarbe.setup.step import GAP, Step
 from rhubarbe.shared.state import SHARED
 
-FOR_A_GROUP, STICKY_FOR_A_GROUP = 0o2775, 0o1775
+FOR_A_GROUP, STICKY_FOR_A_GROUP, FOR_MEMBERS = 0o2775, 0o1775, 0o640
+POWER_PACKAGES = {"ipmi": "ipmitool", "snmp": "snmp"}  # what controls of these kinds run
 PXELINUX = Path("/usr/lib/PXELINUX/pxelinux.0")
 MODULES = Path("/usr/lib/syslinux/modules/bios")
 MODULE_NAMES = ("ldlinux.c32", "chain.c32", "libcom32.c32", "libutil.c32")
@@ -96,7 +98,14 @@ def _configuration(site: Site, machine: Machine) -> Iterator[Step]:
     yield TextFile(CONFIGURATION, text, "all settings, these set", is_site_s=site.has_configuration)
     if site.inventory:
         path = site.settings.testbed.inventory_path
-        yield TextFile(path, site.inventory, f"{len(site.nodes)} nodes; for you to edit")
+        why = f"{len(site.nodes)} nodes; for you to edit"
+        if any(secret.is_plain for node in site.nodes for _, secret in secrets_of(node)):
+            why += f"; only root and {site.group} can read it"
+            yield TextFile(path, site.inventory, why, site.group, FOR_MEMBERS, is_secret=True)
+        else:
+            yield TextFile(path, site.inventory, why)
+    kinds = {driver.kind for node in site.nodes for driver in node.power_drivers}
+    yield from (Packages([POWER_PACKAGES[kind]]) for kind in sorted(kinds & POWER_PACKAGES.keys()))
 
 
 def _values(site: Site) -> dict[tuple[str, str], str]:

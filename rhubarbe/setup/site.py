@@ -11,6 +11,7 @@ from rhubarbe.config.layers import load_site_settings
 from rhubarbe.config.settings import Settings
 from rhubarbe.errors import GatewayError, why
 from rhubarbe.inventory import Entry, load_inventory
+from rhubarbe.node.kinds import driver_faults
 from rhubarbe.setup import asking, files, network, texts
 from rhubarbe.setup.machine import Machine
 from rhubarbe.setup.record import Record
@@ -144,6 +145,8 @@ def _inventory(wishes: Wishes, record: Record, settings: Settings) -> tuple[str,
         except (OSError, ValueError) as error:
             raise GatewayError(f"--inventory {wishes.inventory}: {why(error)}") from error
         nodes = list(load_inventory(wishes.inventory, settings.testbed.regularname))
+        for fault in driver_faults(nodes, settings):
+            raise GatewayError(f"--inventory {wishes.inventory}: {fault}")
         wanted = files.digest_of(text.encode())
         path = settings.testbed.inventory_path
         if files.look_at(record.machine, record, path, wanted).verdict == Verdict.LEAVE:

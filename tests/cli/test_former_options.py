@@ -133,3 +133,23 @@ def test_leases_without_those_of_root(said):
     me = user_name()
     assert me in said("leases", "-u", "-a", "2060-01-01", "-b", "2061-01-01")[1]
     assert (me in said("leases", "-n")[1]) == (me != "root")
+
+
+def test_leases_are_changed_by_another_verb(said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        said("leases", "-i")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.endswith("error: argument -i: rhubarbe-book changes leases\n")
+
+
+def test_there_are_no_phones_to_switch_off(said):
+    code, _, complaint = said("bye", "-p")
+    assert (code, complaint) == (
+        1,
+        "rhubarbe-bye: nothing to switch off: there are no phones here\n",
+    )
+
+
+def test_where_there_is_nothing_to_remove_that_is_said(said):
+    code, shown, _ = said("images", "--remove")
+    assert (code, shown.partition(":")[0]) == (0, "nothing to remove")

@@ -137,7 +137,7 @@ def test_online_is_well_where_all_answer(check):
     with cards("on", "off") as ports:
         assert check(*map(card, ports), {"kind": "none"}, words=["--online"]) == (
             0,
-            ["HERE/inventory.json: no fault"],
+            ["HERE/inventory.json: no fault, and no power control is silent"],
         )
 
 
@@ -168,3 +168,12 @@ def test_a_secret_that_everybody_can_read_is_told_and_refused_by_nobody(check):
     assert check(*secrets, more=more, mode=0o640) == (0, ["HERE/inventory.json: no fault"])
     kept = "[r2labapi]\nadmin_token = !env HOME\n"
     assert check(secrets[1], more=kept) == (0, ["HERE/inventory.json: no fault"])
+
+
+def test_no_fault_hides_another(check):
+    code, lines = check({"kind": "nown"}, [{"knd": "cmc"}, {"kind": "none"}], {"kind": "locked"})
+    assert code == 1
+    assert [line.partition("HERE/inventory.json: ")[2] for line in lines] == [
+        'entry 2: power[1]: expected an object with "kind", found one without',
+        "fit01: power: there is no kind 'nown', but " + ", ".join(sorted(power.KINDS)),
+    ]

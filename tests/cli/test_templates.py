@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rhubarbe.cli.dispatch import main
-from rhubarbe.inventory import inventory_faults, load_inventory
+from rhubarbe.inventory import load_inventory, readable_entries
 from rhubarbe.outlets_file import load_outlets
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def test_the_templates_in_yaml_have_no_fault(site, capsys):
     assert main(["rhubarbe-template", "-n"]) == 0
     path = site / "nodes.yaml"
     path.write_text(capsys.readouterr().out)
-    assert inventory_faults(path) == []
+    assert readable_entries(path)[1] == []
     assert main(["rhubarbe-inventory", "--template"]) == 0
     (site / "nodes.json").write_text(capsys.readouterr().out)
     assert list(load_inventory(path)) == list(load_inventory(site / "nodes.json"))
@@ -142,7 +142,8 @@ def test_the_check_of_the_inventory_tells_of_the_pdus_too(site, capsys):
     pdus.write_text("pdu_hosts:\ndevices:\n- {name: fan, inputs: []}\n")
     assert main(["rhubarbe-inventory", "--check"]) == 1
     assert capsys.readouterr().out == (
-        f"{pdus}: devices: entry 1: inputs: expected where it is plugged in, found nothing\n"
+        f"{pdus}: devices: entry 1: inputs: expected where it is plugged in, as in"
+        " [{pdu_host_name: pdu1, outlet: 1}], found nothing\n"
     )
 
 

@@ -69,3 +69,17 @@ async def test_each_that_does_not_answer_is_named(asked):
 
 async def test_where_none_answers_nothing_is_well(asked):
     assert [each.health for each in await asked(CardError("x"))] == [Health.WRONG]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (CardError("refuses status with the password of operator"), "the user and the password"),
+        (CardError("cannot be reached for status: Connection refused"), "is it plugged in"),
+        (CardError("no answer in 3 s: it refuses so whom it does not know"), "is it plugged in"),
+        (GatewayError("outlet: no such program on this gateway"), "mend that on this gateway"),
+    ],
+)
+async def test_the_advice_is_about_what_was_said(asked, said, words):
+    (finding,) = await asked(said)
+    assert words in finding.advice

@@ -317,3 +317,42 @@ def test_a_root_without_words_about_its_network_is_asked_for_them(root):
     assert said == (
         "rhubarbe-setup: with --root, say --interface and --address: they are another machine's\n"
     )
+
+
+BMC = {"address": "192.168.1.7", "user": "operator", "password": "s3cr3t"}
+
+
+def with_power(root, tmp_path, **said):
+    """Write an inventory of a node that is switched so."""
+    path = root.write_inventory(tmp_path / "nodes.json", "192.168.3.1")
+    (node,) = json.loads(path.read_text())
+    path.write_text(json.dumps([node | {"power": said}]))
+    return path
+
+
+@needs_root
+def test_the_secrets_of_an_inventory_are_for_the_group_only(root, tmp_path):
+    root.have_packages("dnsmasq", "pxelinux", "syslinux-common", "ipmitool")
+    code, said = root.setup("--inventory", str(with_power(root, tmp_path, kind="ipmi", **BMC)))
+    there = root / "etc/rhubarbe/inventory.json"
+    assert (code, "s3cr3t" in said, "s3cr3t" in there.read_text()) == (0, False, True)
+    assert there.stat().st_mode & 0o777 == 0o640
+    assert there.stat().st_gid == int(root.groups()["rhubarbe"][0])
+
+
+@needs_root
+def test_what_switches_the_nodes_is_installed(root, tmp_path):
+    path = with_power(root, tmp_path, kind="ipmi", **BMC)
+    code, said = root.setup("--dry-run", "--inventory", str(path))
+    assert code == 0
+    assert re.search("(?m)^make +packages ipmitool .*missing: ipmitool", said)
+
+
+@needs_root
+def test_an_inventory_with_a_kind_that_there_is_not_is_refused(root, tmp_path):
+    before = root.everything()
+    path = with_power(root, tmp_path, kind="impi", **BMC)
+    code, said = root.setup("--inventory", str(path))
+    assert (code, root.everything()) == (1, before)
+    assert said.startswith(f"rhubarbe-setup: --inventory {path}: fit01: power: there is no kind")
+    assert said.count("\n") == 1

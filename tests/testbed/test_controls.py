@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from rhubarbe.annexe.errors import Misused
+from rhubarbe.annexe.errors import MissingProgram, Misused
 from rhubarbe.testbed import controls, programs
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.configuration import Names
@@ -53,6 +53,20 @@ async def test_a_fault_that_a_kind_cannot_have_is_refused(make_farm):
     with pytest.raises(Misused, match="card-refuses cannot be made to happen to power by cmc"):
         async with make_farm(faults=[parse("fit01:card-refuses")]):
             pass
+
+
+@pytest.mark.parametrize("kind", controls.KINDS)
+async def test_each_kind_is_served_with_every_fault_that_it_can_have(make_farm, kind):
+    try:
+        controls.named(kind).check()
+    except MissingProgram as error:
+        pytest.skip(str(error))
+    for number, fault in enumerate(sorted(controls.named(kind).faults)):
+        faults = [parse(f"fit01:{fault}")]
+        async with make_farm(
+            numbers=[1], name=f"site{number}", power=[kind], faults=faults
+        ) as farm:
+            assert (farm.directory / "inventory.json").exists()
 
 
 async def test_the_inventory_says_nothing_of_cards(site):

@@ -19,7 +19,7 @@ from rhubarbe.testbed.site import Site
 
 START_LIMIT_S = 20.0
 LOOK_EVERY_S = 0.02
-WRONG = "another password"  # which controls have that refuse ours
+WRONG = "another-password"  # which controls have that refuse ours; ipmi_sim reads no blanks
 
 
 def switching(socket: Path, role: str, *words: str) -> list[str]:

@@ -79,7 +79,7 @@ class PowerControl(Protocol):
     async def ask(self, question: str) -> str:
         """Return the answer to `status`, or to another question that this kind knows."""
         if question != "status":
-            raise CardError(f"cannot answer {question}: it is of another kind")
+            raise CardError(f"cannot answer {question}: no control of its kind can")
         return str(await self.state())
 
     async def state(self) -> PowerState:

@@ -78,7 +78,7 @@ class Ipmi(PowerControl):
     async def send(self, order: str) -> None:
         """Send an order; raises CardError unless the BMC accepts it."""
         if order not in ORDERS:
-            raise CardError(f"cannot do {order}: it is of another kind")
+            raise CardError(f"cannot do {order}: no control of its kind can")
         await self._told(order, self._said.reset if order == "reset" else order)
 
     async def _told(self, verb: str, power: str) -> str:

@@ -61,7 +61,7 @@ class Redfish(PowerControl):
     async def send(self, order: str) -> None:
         """Have the system reset in the way that does it; raises CardError unless accepted."""
         if order not in RESETS:
-            raise CardError(f"cannot do {order}: it is of another kind")
+            raise CardError(f"cannot do {order}: no control of its kind can")
         async with self._service.talk(order, self._within) as talk:
             system = await self._service.system(talk)
             way = await _way(talk, system, order)

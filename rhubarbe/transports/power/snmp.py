@@ -47,7 +47,7 @@ class Snmp(PowerControl):
         A reset is off, seen off, on, where the PDU has none.
         """
         if order not in ("on", "off", "reset"):
-            raise CardError(f"cannot do {order}: it is of another kind")
+            raise CardError(f"cannot do {order}: no control of its kind can")
         async with self._answering(order):
             if order in self._make.orders:
                 await self._set(order, order)

@@ -80,9 +80,9 @@ class SnmpValues(Section):
         if bool(self.make) == bool(self.state_oid):
             return "make: expected make, or state_oid and what belongs to it"
         if self.version != "3" and (self.user or not self.community):
-            return f"community: expected for version {self.version}, and no user"
+            return f"community: version {self.version} wants one, and no user, as version 3 does"
         if self.version == "3" and (self.community or not self.user):
-            return "user: expected for version 3, and no community"
+            return "user: version 3 wants one, and no community, as versions 1 and 2c do"
         if self.privacy and not self.password:
             return "password: expected where there is privacy"
         return ""

@@ -87,7 +87,7 @@ class Wol(PowerControl):
             elif order == "reset":
                 await self._told(order, said.reset, "reboot -f")
             else:
-                raise CardError(f"cannot do {order}: it is of another kind")
+                raise CardError(f"cannot do {order}: no control of its kind can")
 
     async def _wake(self) -> None:
         said = self._said

@@ -282,11 +282,14 @@ BASE = {"address": IP, "outlet": 3}
             {"make": "apc", "state_oid": "1.3.6.1.4.1.9.1", "community": "c"},
             "make: expected make, or state_oid and what belongs to it",
         ),
-        ({"make": "apc"}, "community: expected for version 1, and no user"),
-        ({"make": "apc", "version": 3}, "user: expected for version 3, and no community"),
+        ({"make": "apc"}, "community: version 1 wants one, and no user, as version 3 does"),
+        (
+            {"make": "apc", "version": 3},
+            "user: version 3 wants one, and no community, as versions 1 and 2c do",
+        ),
         (
             {"make": "apc", "version": 3, "user": "u", "community": "c"},
-            "user: expected for version 3, and no community",
+            "user: version 3 wants one, and no community, as versions 1 and 2c do",
         ),
         (
             {"make": "apc", "version": 3, "user": "u", "privacy": "p"},
