@@ -159,7 +159,7 @@ def test_check(capsys, store, monkeypatch):
     add(store, -60, 3600)
     assert say(capsys, "leases", "--check").startswith(f"{ME.name} has the testbed until ")
     monkeypatch.setattr(User, "is_root", True)
-    assert say(capsys, "leases", "--check") == "root needs no lease\n"
+    assert say(capsys, "leases", "--check") == f"{ME.name} needs no lease\n"
 
 
 def test_without_a_backend(capsys, site):

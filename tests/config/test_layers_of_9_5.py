@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rhubarbe.config import implied
 from rhubarbe.config.former import LEFT_OUT_KEYS, LEFT_OUT_SECTIONS, RENAMED
+from rhubarbe.shared.own import is_there
 
 TABLE = Path(__file__).parents[1] / "data" / "9.5" / "keys.tsv"
 LINES = [line.split("\t") for line in TABLE.read_text().splitlines() if line[0] != "#"]
@@ -101,9 +103,11 @@ def test_where_a_file_has_both_names_ours_counts(site, order):
     assert site.load().testbed.inventory_path == Path("/etc/ours.json")
 
 
-def test_an_inventory_at_its_usual_place_is_found_where_none_is_named(site):
+def test_an_inventory_at_its_usual_place_is_found_where_none_is_named(site, monkeypatch):
     default = site.load().testbed.inventory_path
     assert default == Path("/etc/rhubarbe/inventory.json")
+    # Also on a machine that is a gateway.
+    monkeypatch.setattr(implied, "is_there", lambda path: path != default and is_there(path))
     site.inventory.write_text("nodes: []\n")
     assert site.load().testbed.inventory_path == site.inventory
     site.write("here", f"[testbed]\ninventory_path = {default}\n")

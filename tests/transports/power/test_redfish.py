@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import hashlib
 import ssl
@@ -36,6 +37,13 @@ from rhubarbe.transports.power.redfish import Redfish
 from rhubarbe.transports.redfish.values import RedfishValues
 
 IP = "127.0.0.1"
+# sushy-tools leaves its databases to the collector of garbage, as Python 3.13 says.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +119,8 @@ class TestConformance(WithCredentials):
     @pytest.fixture(autouse=True)
     def at_site(self, site, served):
         self.site, self.served = site, served
+        yield
+        gc.collect()  # what sushy-tools left, before it would be taken for another test's
 
     def control(self, port, within):
         return at(port, self.site, within)
