@@ -1,10 +1,10 @@
 """What switches the nodes: each is asked whether its node is on, side by side."""
 
 import asyncio
+import contextlib
 
 from rhubarbe.doctor.findings import nodes, well, wrong
 from rhubarbe.doctor.site import Site
-from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.events import Finding
 from rhubarbe.inventory import Entry
 from rhubarbe.node.power import PowerState
@@ -13,22 +13,24 @@ from rhubarbe.selector import fold
 from rhubarbe.text import sanitise
 
 AT_ONCE = 256
+# A control gives up by itself, and in its own words; no one of them hides what the others say.
+SETTLES_S = 0.5
 
 
 async def look(site: Site) -> list[Finding]:
     """Ask all; a line for each that does not say, or whose secret lacks, and one for the others."""
-    if lacking := await lacking_secrets(site.entries):
+    until = asyncio.get_running_loop().time() + site.limit_s + SETTLES_S
+    if lacking := await _lacking(site):
         return [wrong(line, advice="see what the inventory says of it") for line in lacking]
     doors, turns = site.doors(), asyncio.Semaphore(AT_ONCE)
 
     async def asked(entry: Entry) -> PowerState | list[Finding]:
         inputs = doors.power(entry)
-        async with turns:
-            try:
-                return await inputs.state()
-            except (CardError, GatewayError) as error:
-                lines = await inputs.complaints()
-                return [_wrong(entry, line) for line in lines or [f"{inputs.name}: {error}"]]
+        state, lines = None, [f"{inputs.name}: no answer in {site.limit_s:g} s"]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until), turns:
+                state, lines = await inputs.examined()
+        return [_wrong(entry, line) for line in lines] if state is None else state
 
     answers = await asyncio.gather(*map(asked, site.entries))
     told = dict(zip((entry.number for entry in site.entries), answers, strict=True))
@@ -36,6 +38,15 @@ async def look(site: Site) -> list[Finding]:
     on = fold(number for number, state in states.items() if state is PowerState.ON) or "none"
     good = [well(f"that of {nodes(states)} answers; on: {on}")] if states else []
     return good + [each for answer in answers if isinstance(answer, list) for each in answer]
+
+
+async def _lacking(site: Site) -> list[str]:
+    """Return a line for each secret that is not to be had; a keyring may wait for a person."""
+    try:
+        async with asyncio.timeout(site.limit_s):
+            return await lacking_secrets(site.entries)
+    except TimeoutError as error:
+        raise TimeoutError("a program that tells a secret") from error
 
 
 def _wrong(entry: Entry, complaint: str) -> Finding:

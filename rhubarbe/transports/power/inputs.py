@@ -31,10 +31,7 @@ class Inputs:
         """Ask all for the power state; raises CardError."""
         found = await self._all(self._controls, lambda control: control.state())
         self._seen = dict(zip(self._controls, found, strict=True))
-        states = set(found)
-        if len(states) == 1:
-            return states.pop()
-        return PowerState.UNKNOWN if PowerState.UNKNOWN in states else PowerState.PARTLY
+        return _of_all(found)
 
     async def send(self, order: str) -> None:
         """Send an order to all; raises CardError once all have answered, if one does not accept."""
@@ -53,18 +50,21 @@ class Inputs:
         pairs = zip(asked, answers, strict=True)
         return ", ".join(f"{control.name}: {answer}" for control, answer in pairs)
 
-    async def complaints(self) -> list[str]:
-        """Ask each for the power state; return a line for each that does not tell."""
-
-        async def complaint(control: PowerControl) -> str:
-            try:
-                await control.state()
-            except (CardError, GatewayError) as error:
-                return f"{control.name}: {error}"
-            return ""
-
-        lines = await asyncio.gather(*map(complaint, self._controls))
-        return list(filter(None, lines))
+    async def examined(self) -> tuple[PowerState | None, list[str]]:
+        """Ask each once; return the state where all tell it, and a line for each that does not."""
+        found = await asyncio.gather(
+            *(control.state() for control in self._controls), return_exceptions=True
+        )
+        states: list[PowerState] = []
+        lines: list[str] = []
+        for control, each in zip(self._controls, found, strict=True):
+            if isinstance(each, (CardError, GatewayError)):
+                lines.append(f"{control.name}: {each}")
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                states.append(each)
+        return (None if lines else _of_all(states)), lines
 
     def others_than(self, state: PowerState) -> str:
         """Name those that were in another state when they were asked last."""
@@ -94,3 +94,11 @@ class Inputs:
                 raise each
             results.append(each)
         return results
+
+
+def _of_all(found: Sequence[PowerState]) -> PowerState:
+    """Return the state of a node whose inputs are so."""
+    states = set(found)
+    if len(states) == 1:
+        return states.pop()
+    return PowerState.UNKNOWN if PowerState.UNKNOWN in states else PowerState.PARTLY
