@@ -41,7 +41,7 @@ def _of_variable(name: str) -> str:
     text = os.environ.get(name, "")
     if not text:
         raise GatewayError(f"no secret: ${name} is not set")
-    return text
+    return _typed(text, f"${name}")
 
 
 async def _of_file(path: str) -> str:
@@ -102,8 +102,12 @@ def _text(content: bytes, source: str) -> str:
 
 
 def _line(text: str, source: str) -> str:
-    line = text.partition("\n")[0].removesuffix("\r")
-    if not line.strip() or not line.isprintable():
-        what = "is empty" if not line.strip() else "has letters that cannot be typed"
+    return _typed(text.partition("\n")[0].removesuffix("\r"), source)
+
+
+def _typed(text: str, source: str) -> str:
+    """Return what somebody can have typed, and a control be told in a line; raises GatewayError."""
+    if not text.strip() or not text.isprintable():
+        what = "is empty" if not text.strip() else "has letters that cannot be typed"
         raise GatewayError(f"no secret: {source}: {what}")
-    return line
+    return text

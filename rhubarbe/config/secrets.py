@@ -116,6 +116,8 @@ def read_secret(said: str) -> Secret:
 
 def _parted(said: str) -> tuple[Kept, str]:
     """Return where it is kept, and the rest; a word that is none, with a blank, is a slip."""
+    if not said.isprintable():  # a control that is told it in a line would take two
+        raise ValueError(EXPECTED)
     word, blank, rest = said.partition(" ")
     if word in set(Kept):
         return Kept(word), rest if word == Kept.TEXT else rest.strip()

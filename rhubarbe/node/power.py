@@ -15,10 +15,10 @@ from rhubarbe.node.doors import Doors
 from rhubarbe.node.steps import Steps
 from rhubarbe.node.tries import happens
 from rhubarbe.text import sanitise
-from rhubarbe.transports.power import Inputs, PowerState
+from rhubarbe.transports.power import Complaint, Inputs, PowerState
 from rhubarbe.transports.presence import Presence
 
-__all__ = ["Power", "PowerState"]
+__all__ = ["Complaint", "Power", "PowerState"]
 
 # A power state is believed once two readings this far apart agree.
 READINGS_APART_S = 0.2

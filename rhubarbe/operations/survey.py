@@ -63,7 +63,8 @@ async def who_does_not_answer(
 
     async def look(entry: Entry) -> list[str]:
         async with looks:
-            return [f"{entry.name}: {line}" for line in await doors.power(entry).complaints()]
+            _, complaints = await doors.power(entry).examined()
+            return [f"{entry.name}: {each.line}" for each in complaints]
 
     return [line for lines in await asyncio.gather(*map(look, entries)) for line in lines]
 

@@ -66,6 +66,7 @@ async def test_plain_text_that_looks_like_something_else_is_said_so():
     [
         *("!file", "!file ", "!file password", "!fil /etc/password", "!env", "!env A=b"),
         *("!command", "!command pass 'show", "!keyring x", '!command ""', "!file ~nobody-at-all/x"),
+        *("two\nlines", "!text a\rb", "bell\a", "nul\0", "half \ud800 a letter", "!env A\x7f"),
     ],
 )
 def test_a_slip_is_refused_and_not_quoted(said):
@@ -173,6 +174,13 @@ async def test_a_variable(monkeypatch):
     assert await Secret("!env PDU_PASSWORD").reveal() == PASSWORD
     monkeypatch.setenv("PDU_PASSWORD", "")
     assert await refusal("!env PDU_PASSWORD") == "no secret: $PDU_PASSWORD is not set"
+
+
+@pytest.mark.parametrize("value", [b"caf\xe9", b"two\nlines", b"\x1b[31mred", b"tab\tbed"])
+async def test_a_variable_that_nobody_can_be_told_is_refused(monkeypatch, value):
+    monkeypatch.setitem(os.environb, b"PDU_PASSWORD", value)
+    refused = await refusal("!env PDU_PASSWORD")
+    assert refused == "no secret: $PDU_PASSWORD: has letters that cannot be typed"
 
 
 async def test_what_a_command_prints_first(program):

@@ -10,7 +10,10 @@ from rhubarbe.doctor import power
 from rhubarbe.doctor.site import Site
 from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.events import Health
-from rhubarbe.transports.power.base import PowerState
+from rhubarbe.node.power import Complaint, PowerState
+
+SILENCE = object()
+"""The answer of what nothing bounds."""
 
 
 class Control:
@@ -21,22 +24,22 @@ class Control:
         self._all_asked = all_asked
         self._answer = answer
 
-    async def state(self):
+    async def examined(self):
         async with asyncio.timeout(30):
             await self._all_asked.wait()
+        if self._answer is SILENCE:
+            await asyncio.Event().wait()
         if isinstance(self._answer, Exception):
-            raise self._answer
-        return PowerState(self._answer)
-
-    async def complaints(self):
-        return [f"{self.name}: {self._answer}"]
+            is_ours = isinstance(self._answer, GatewayError)
+            return None, [Complaint(f"{self.name}: {self._answer}", is_ours)]
+        return PowerState(self._answer), []
 
 
 @pytest.fixture
 def asked(monkeypatch):
     """Ask controls that answer so; return the findings."""
 
-    async def ask(*answers):
+    async def ask(*answers, limit_s=5.0):
         all_asked = asyncio.Barrier(len(answers))
         entries = [entry(number) for number in range(1, len(answers) + 1)]
 
@@ -45,7 +48,7 @@ def asked(monkeypatch):
                 return Control(each.number, all_asked, answers[each.number - 1])
 
         monkeypatch.setattr(Site, "doors", lambda self: Doors())
-        return await power.look(Site(Settings(), entries, 5.0))
+        return await power.look(Site(Settings(), entries, limit_s))
 
     return ask
 
@@ -65,6 +68,18 @@ async def test_each_that_does_not_answer_is_named(asked):
         "fit03: power control reboot03: no ipmi",
     ]
     assert all("rhubarbe-status" in each.advice for each in wrong)
+
+
+async def test_one_that_goes_on_beyond_the_limit_hides_no_other(asked):
+    good, wrong = await asked("on", SILENCE, limit_s=0.1)
+    assert good.text == "that of node 1 answers; on: 1"
+    assert wrong.text == "fit02: power control reboot02: no answer in 0.1 s"
+
+
+async def test_a_keyring_that_waits_for_a_person_is_told(monkeypatch, asked):
+    monkeypatch.setattr(power, "lacking_secrets", lambda entries: asyncio.Event().wait())
+    with pytest.raises(TimeoutError, match="a program that tells a secret"):
+        await asked("on", limit_s=0.1)
 
 
 async def test_where_none_answers_nothing_is_well(asked):

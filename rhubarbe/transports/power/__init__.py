@@ -2,9 +2,9 @@
 
 from rhubarbe.transports.kinds import Kinds
 from rhubarbe.transports.power.base import PowerControl, PowerState
-from rhubarbe.transports.power.inputs import Inputs
+from rhubarbe.transports.power.inputs import Complaint, Inputs
 
-__all__ = ["CONTROLS", "KINDS", "Inputs", "PowerControl", "PowerState"]
+__all__ = ["CONTROLS", "KINDS", "Complaint", "Inputs", "PowerControl", "PowerState"]
 
 KINDS: dict[str, str] = {
     "cmc": "rhubarbe.transports.power.cmc.Cmc",

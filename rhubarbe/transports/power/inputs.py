@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.text import mask
 from rhubarbe.transports.power.base import PowerControl, PowerState
 
 Result = TypeVar("Result")
+
+
+class Complaint(NamedTuple):
+    """Why one input does not tell; ``is_ours`` where it was not even asked, for want of ours."""
+
+    line: str
+    is_ours: bool
 
 
 class Inputs:
@@ -31,10 +38,7 @@ class Inputs:
         """Ask all for the power state; raises CardError."""
         found = await self._all(self._controls, lambda control: control.state())
         self._seen = dict(zip(self._controls, found, strict=True))
-        states = set(found)
-        if len(states) == 1:
-            return states.pop()
-        return PowerState.UNKNOWN if PowerState.UNKNOWN in states else PowerState.PARTLY
+        return _of_all(found)
 
     async def send(self, order: str) -> None:
         """Send an order to all; raises CardError once all have answered, if one does not accept."""
@@ -53,18 +57,22 @@ class Inputs:
         pairs = zip(asked, answers, strict=True)
         return ", ".join(f"{control.name}: {answer}" for control, answer in pairs)
 
-    async def complaints(self) -> list[str]:
-        """Ask each for the power state; return a line for each that does not tell."""
-
-        async def complaint(control: PowerControl) -> str:
-            try:
-                await control.state()
-            except (CardError, GatewayError) as error:
-                return f"{control.name}: {error}"
-            return ""
-
-        lines = await asyncio.gather(*map(complaint, self._controls))
-        return list(filter(None, lines))
+    async def examined(self) -> tuple[PowerState | None, list[Complaint]]:
+        """Ask each once; return the state where all tell it, and a complaint of each that does not."""
+        found = await asyncio.gather(
+            *(control.state() for control in self._controls), return_exceptions=True
+        )
+        states: list[PowerState] = []
+        complaints: list[Complaint] = []
+        for control, each in zip(self._controls, found, strict=True):
+            if isinstance(each, (CardError, GatewayError)):
+                is_ours = isinstance(each, GatewayError)
+                complaints.append(Complaint(f"{control.name}: {each}", is_ours=is_ours))
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                states.append(each)
+        return (None if complaints else _of_all(states)), complaints
 
     def others_than(self, state: PowerState) -> str:
         """Name those that were in another state when they were asked last."""
@@ -94,3 +102,11 @@ class Inputs:
                 raise each
             results.append(each)
         return results
+
+
+def _of_all(found: Sequence[PowerState]) -> PowerState:
+    """Return the state of a node whose inputs are so."""
+    states = set(found)
+    if len(states) == 1:
+        return states.pop()
+    return PowerState.UNKNOWN if PowerState.UNKNOWN in states else PowerState.PARTLY

@@ -108,7 +108,7 @@ class Service:
             session = await talk.ask("POST", self._sessions, body, waits=False)
             if session.status in REFUSALS:
                 talk.required(session)
-            token = session.headers.get("X-Auth-Token", "")
+            token = session.header("X-Auth-Token")
             if session.is_good and token:
                 if place := session.headers.get("Location") or link(session.said):
                     ends.push_async_callback(_log_out, talk, place)

@@ -43,6 +43,14 @@ class Answer:
         """Whether it was done, or will be."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
+    def header(self, name: str) -> str:
+        """Return a header that may be sent back; empty where that would not be one, or is none.
+
+        A client refuses to send what has control characters in it.
+        """
+        value = self.headers.get(name, "")
+        return value if value.isprintable() else ""
+
     @property
     def words(self) -> str:
         """What is wrong, with what the service says about it."""
@@ -112,7 +120,7 @@ class Talk:
         Some services want to be told which state of it is meant, and each in another writing.
         """
         found = await self.get(path)
-        told = found.headers.get("ETag") or found.said.get("@odata.etag")
+        told = found.header("ETag") or found.said.get("@odata.etag")
         tag = told if isinstance(told, str) and told.isprintable() else ""
         bare = tag.removeprefix("W/")
         answer = found

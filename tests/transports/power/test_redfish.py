@@ -191,6 +191,18 @@ async def test_where_there_is_no_room_for_a_session_the_password_is_shown(reach,
     assert vendor.orders == ["ForceOff"]
 
 
+@pytest.mark.parametrize("token", ["a\x0bb", "\x1b[31mred", "del\x7f"])
+async def test_a_token_that_cannot_be_shown_is_none(reach, token):
+    async def lie(request):  # as no library of a server would
+        head = f"HTTP/1.1 201 Created\r\nX-Auth-Token: {token}\r\nContent-Length: 2\r\n\r\n"
+        request.transport.write(f"{head}{{}}".encode())
+        request.transport.close()
+        await asyncio.Event().wait()
+
+    async with reach(Vendor().answers("POST", SESSIONS, (0, lie))) as control:
+        assert await control.is_on()
+
+
 async def test_who_has_no_sessions_is_shown_the_password(reach):
     vendor = Vendor(root={"Systems": {"@odata.id": SYSTEMS}})
     async with reach(vendor) as control:
