@@ -18,7 +18,7 @@ from rhubarbe.doctor.findings import skipped, well, wrong
 from rhubarbe.doctor.site import Site
 from rhubarbe.events import Finding
 from rhubarbe.gateway.checks.places import quoted
-from rhubarbe.gateway.checks.tftp import BLOCK, NOT_FOUND, PORT, Server, TftpError
+from rhubarbe.gateway.checks.tftp import BLOCK, NO_ANSWER, NOT_FOUND, PORT, Server, TftpError
 from rhubarbe.gateway.services.addresses import why_not_ours
 from rhubarbe.inventory import Entry
 from rhubarbe.shared.directory import Directory
@@ -101,7 +101,7 @@ class _Asked:
                 raise answer
             else:
                 raise TftpError(f"what it has as {name} is another file", 0)
-        telling = [fault for fault in faults if fault.code not in (-1, NOT_FOUND)]
+        telling = [fault for fault in faults if fault.code not in (NO_ANSWER, NOT_FOUND)]
         raise next(iter(telling or faults))
 
     async def _of_link(self, name: str, content: bytes) -> list[Finding]:
@@ -156,7 +156,7 @@ class _Asked:
                 return len(await self.server.read(name, BLOCK))
             except TftpError as error:
                 fault = error
-                if error.code == -1:
+                if error.code == NO_ANSWER:
                     break
         raise fault
 
@@ -164,7 +164,7 @@ class _Asked:
         """Word why a file is not served, with what repairs that, as far as can be seen here."""
         where = f"{self.server.address} port {self.server.port}"
         text = f"{where} does not serve {path}{whose}: {error}"
-        if error.code == -1:
+        if error.code == NO_ANSWER:
             running = " || ".join(f"systemctl restart {service}" for service in SERVICES)
             return wrong(
                 f"{where} does not answer over TFTP, asked for {path}{whose}: {error}",

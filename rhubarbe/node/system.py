@@ -7,7 +7,6 @@ from rhubarbe.config import Settings
 from rhubarbe.errors import CommandFailed, Refused, Unreachable
 from rhubarbe.inventory import Entry
 from rhubarbe.node.doors import LOOK, Doors
-from rhubarbe.node.power import Power
 from rhubarbe.node.steps import Steps
 from rhubarbe.node.tries import backoff, happens
 
@@ -91,8 +90,8 @@ class System:
         async with self._doors.sessions:
             return await self.stamps(limit_s)
 
-    async def shut_down(self, power: Power) -> str:
-        """Have it shut down until its power is off; return why it is not, empty where it is."""
+    async def shut_down(self, is_done: Callable[[], Awaitable[bool]]) -> str:
+        """Have it shut down until that is done; return why it is not, empty where it is."""
         if not await self.is_up():
             return "no answer on ssh"
         try:
@@ -102,6 +101,6 @@ class System:
         except Unreachable as error:  # perhaps since it is shutting down
             self._steps.note(f"shutdown: {error}")
         limit_s = self._limits.soft_off_timeout
-        if not await happens(power.is_off, limit_s, self._limits.probe_interval):
+        if not await happens(is_done, limit_s, self._limits.probe_interval):
             return f"not done in {limit_s:g} s"
         return ""

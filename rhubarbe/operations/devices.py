@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rhubarbe.bus import Bus
 from rhubarbe.config import Settings
-from rhubarbe.errors import CommandFailed, GatewayError, NodeError, Refused, Unreachable
+from rhubarbe.errors import GatewayError, NodeError
 from rhubarbe.events import Finished, NodeAnswered, Phase
 from rhubarbe.gateway.state.locks import hold
 from rhubarbe.node import Doors, Node
@@ -16,7 +16,6 @@ from rhubarbe.node.doors import SESSIONS
 from rhubarbe.node.power import PowerState
 from rhubarbe.node.secrets import require_secrets
 from rhubarbe.node.system import LETS_IN_S
-from rhubarbe.node.tries import happens
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.power import BUSY_S, reason_of
 from rhubarbe.outlets import Device
@@ -159,20 +158,11 @@ async def _shut_down(node: Node) -> str:
 
     Of that, the outlet shows nothing: so the system must cease to answer, and has some time more.
     """
-    if not await node.system.is_up():
-        return "no answer on ssh"
-    try:
-        await node.system.ask(LETS_IN_S, "shutdown -h now")
-    except (Refused, CommandFailed) as error:
-        return str(error)
-    except Unreachable as error:  # perhaps since it is shutting down
-        node.note(f"shutdown: {error}")
 
     async def is_gone() -> bool:
         return not await node.system.is_up()
 
-    limits = node.settings.nodes
-    if not await happens(is_gone, limits.soft_off_timeout, limits.probe_interval):
-        return f"not done in {limits.soft_off_timeout:g} s"
-    await asyncio.sleep(HALTS_WITHIN_S)
-    return ""
+    lack = await node.system.shut_down(is_gone)
+    if not lack:
+        await asyncio.sleep(HALTS_WITHIN_S)
+    return lack

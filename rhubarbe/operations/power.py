@@ -164,7 +164,7 @@ class _Job:
             lack = ""
             if self._softly and not await node.power.is_off():
                 async with self._doors.sessions:
-                    lack = await node.system.shut_down(node.power)
+                    lack = await node.system.shut_down(node.power.is_off)
             if lack:
                 node.note(f"no soft shutdown: {lack}")
             seen = await node.power.turn_off()

@@ -113,7 +113,7 @@ async def _require_space(request: SaveRequest) -> int | None:
     directory = request.image.parent
     try:
         free = await in_passing(LOOKS_WITHIN_S, free_space, directory)
-    except (OSError, TimeoutError) as error:
+    except OSError as error:  # TimeoutError is one
         raise GatewayError(f"{directory}: {why(error)}") from error
     if free is not None and free < CHUNK:
         raise GatewayError(

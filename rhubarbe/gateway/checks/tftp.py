@@ -17,17 +17,19 @@ PORT = 69
 BLOCK = 512
 ASK_AGAIN_S = 0.7
 READ, DATA, ACK, ERROR = 1, 3, 4, 5
-NOT_FOUND, DENIED = 1, 2
+NOT_FOUND = 1
 ENOUGH = 0
+NO_ANSWER = -1
+"""The code of no packet: the server does not answer at all."""
 # IP_RECVERR: an ICMP error is heard by a socket that talks to several ports, too.
 _TELL_ERRORS = 11
 LONGEST_COMPLAINT = 200
 
 
 class TftpError(RhubarbeError):
-    """A server did not give a file; `code` is its own, or -1 where it does not answer at all."""
+    """A server did not give a file; `code` is its own, or NO_ANSWER."""
 
-    def __init__(self, message: str, code: int = -1) -> None:
+    def __init__(self, message: str, code: int = NO_ANSWER) -> None:
         super().__init__(message)
         self.code = code
 
@@ -66,7 +68,7 @@ class Server:
             transport, transfer = await loop.create_datagram_endpoint(
                 lambda: _Transfer(self, name), sock=probe
             )
-        except BaseException:
+        except BaseException:  # interrupted too: no transport has it yet
             probe.close()
             raise
         try:

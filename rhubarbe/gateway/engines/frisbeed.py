@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -92,31 +92,26 @@ async def _started(
 ) -> AsyncIterator[Frisbeed | None]:
     """Run a server, and yield it once it says that it is ready; None when its port is taken."""
     reader = asyncio.StreamReader()
-    with _rates() as (heard, rates):
-        async with pipe(lambda: asyncio.StreamReaderProtocol(reader)) as ready:
-            where = [
-                "-m",
-                channel.group,
-                "-p",
-                str(channel.port),
-                "-A",
-                f"/dev/fd/{ready.fileno()}",
-            ]
-            async with run_child(
-                [*arguments, *where, str(image)],
-                tell,
-                guardian,
-                name="the image server",
-                pass_fds=[ready.fileno(), heard, *keeps],
-                environ={RATES: str(heard)},
-            ) as child:
-                ready.close()
-                is_ready = await _is_ready(child, reader, arguments[0])
-                yield Frisbeed(child, channel, rates) if is_ready else None
+    where = ["-m", channel.group, "-p", str(channel.port)]
+    async with (
+        _rates() as (heard, rates),
+        pipe(lambda: asyncio.StreamReaderProtocol(reader)) as ready,
+        run_child(
+            [*arguments, *where, "-A", f"/dev/fd/{ready.fileno()}", str(image)],
+            tell,
+            guardian,
+            name="the image server",
+            pass_fds=[ready.fileno(), heard, *keeps],
+            environ={RATES: str(heard)},
+        ) as child,
+    ):
+        ready.close()
+        is_ready = await _is_ready(child, reader, arguments[0])
+        yield Frisbeed(child, channel, rates) if is_ready else None
 
 
-@contextlib.contextmanager
-def _rates() -> Iterator[tuple[int, int]]:
+@contextlib.asynccontextmanager
+async def _rates() -> AsyncIterator[tuple[int, int]]:
     """Yield the ends of a pipe by which the server hears of other bandwidths."""
     heard, rates = os.pipe()
     try:

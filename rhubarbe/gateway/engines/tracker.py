@@ -29,11 +29,8 @@ LONGEST_REQUEST = 8192
 LIMIT_S = 5.0
 HIGHEST_PORT = 65535
 _PORT = re.compile(rb"[0-9]{1,5}")
-# A connection that is cut or silent, or what is said there is not HTTP.
-NO_QUESTION = (
-    *(OSError, TimeoutError, ValueError),
-    *(asyncio.IncompleteReadError, asyncio.LimitOverrunError),
-)
+# A connection that is cut or silent (TimeoutError is an OSError), or what is said is not HTTP.
+NO_QUESTION = (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
 
 @dataclass(frozen=True, slots=True)

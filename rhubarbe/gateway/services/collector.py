@@ -145,7 +145,7 @@ class Collector:
         try:
             async with asyncio.timeout(PRESENTED_WITHIN_S):
                 sent = await reader.readexactly(len(self.secret))
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):  # TimeoutError is an OSError
             return False
         finally:
             if writer in self._guests:

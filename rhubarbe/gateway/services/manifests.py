@@ -38,7 +38,7 @@ class _Service:
         if len(mine) > most:
             mine[0].transport.abort()
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError):  # TimeoutError is one
                 await self._send(writer)
         finally:
             mine.remove(writer)
