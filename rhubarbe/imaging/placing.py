@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.fitting import AS_IT_IS, Fate
-from rhubarbe.imaging.relocations import Slice, relocated, unknown_kinds
+from rhubarbe.imaging.relocations import NO_SLICE, Slice, changes_any, relocated, unknown_kinds
 from rhubarbe.imaging.target import Target
 from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader, Region
 from rhubarbe.ndz.inflate import engine, inflate
@@ -74,9 +74,11 @@ class ChunkPlacer:
         )
         if self._target.is_ordered:
             pieces = self._wait_for_turn(pieces, header.index)
-        if header.relocations and self._target.is_slice:
-            self.unknown_relocations.update(unknown_kinds(header))
-            place = Slice(self._target.base // SECTOR, self._target.size)
+        self.unknown_relocations.update(unknown_kinds(header))
+        if changes_any(header):
+            target = self._target
+            is_slice = target.is_slice
+            place = Slice(target.base // SECTOR, target.size) if is_slice else NO_SLICE
             pieces = relocated(pieces, header, place)
         placed = self._write(pieces, header)
         if self._target.zero_free:
@@ -152,7 +154,7 @@ class ChunkPlacer:
 
     def _is_as_vouched(self, header: ChunkHeader, fates: list[tuple[Region, Fate]]) -> bool:
         """Whether the disk gets all of a chunk, and nothing else than the manifest says."""
-        if self._manifest is None or (header.relocations and self._target.is_slice):
+        if self._manifest is None or changes_any(header):
             return False
         size = self._target.size
         return (

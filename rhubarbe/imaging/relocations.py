@@ -16,10 +16,10 @@ from rhubarbe.ndz.relocations import (
     LILO_CHECKSUM,
     LILO_MAP,
     LILO_TABLE,
-    LILO_TABLE_BEFORE_CHECKSUM,
     NONE,
     OPENBSD_LABEL,
     SHORT_SECTOR,
+    position,
     short_end,
     window,
 )
@@ -31,7 +31,7 @@ _LABEL_ENTRY = 16
 _RAW_PARTITION = 2
 _OPENBSD_OWN_PARTITIONS = 8
 
-_LILO_LBA32_NO_COUNT = 0x60
+_LILO_LINEAR, _LILO_LBA32, _LILO_NO_COUNT = 0x40, 0x20, 0x10
 _LILO_MAP_ENTRIES = 102
 _LILO_SEED = 0xABCD
 
@@ -51,9 +51,18 @@ class Slice:
     size: int | None
 
 
+NO_SLICE = Slice(0, None)
+"""A whole disk, a file or a pipe: BSD labels, which depend on their slice, stay as they are."""
+
+
+def changes_any(header: ChunkHeader) -> bool:
+    """Whether a chunk has relocations that can change its data."""
+    return any(each.kind in _KNOWN for each in header.relocations)
+
+
 def unknown_kinds(header: ChunkHeader) -> set[int]:
     """Return the kinds of relocation that are not known, which are left alone."""
-    return {each.kind for each in header.relocations} - {NONE, SHORT_SECTOR, *_CHANGES}
+    return {each.kind for each in header.relocations} - {NONE, SHORT_SECTOR} - _KNOWN
 
 
 def relocated(pieces: Iterator[Buffer], header: ChunkHeader, place: Slice) -> Iterator[Buffer]:
@@ -61,14 +70,17 @@ def relocated(pieces: Iterator[Buffer], header: ChunkHeader, place: Slice) -> It
 
     No more of it is held than the relocations that overlap are about: at most 1024 bytes of each.
     """
-    clusters = iter(_clusters(header))
+    clusters = iter(_clusters(header, place))
     cluster = next(clusters, None)
     held, at = bytearray(), 0
     for piece in pieces:
         held += piece
         while cluster and cluster.end <= at + len(held):
-            for _, kind, start in sorted(cluster.changes):  # in the order of the header
-                _CHANGES[kind](held, start - at, place)
+            for _, kind, start, point in sorted(cluster.changes):  # in the order of the header
+                if kind == LILO_CHECKSUM:
+                    _sum_lilo_table(held, start - at, point - at)
+                else:
+                    _CHANGES[kind](held, start - at, place)
             cluster = next(clusters, None)
         ready = min(len(held), max(cluster.start - at, 0)) if cluster else len(held)
         if ready:
@@ -81,25 +93,30 @@ def relocated(pieces: Iterator[Buffer], header: ChunkHeader, place: Slice) -> It
 
 @dataclass(slots=True)
 class _Cluster:
-    """Relocations about bytes that overlap: number in the header, kind, first byte of each."""
+    """Relocations about bytes that overlap.
+
+    Of each: number in the header, kind, first byte that it is about, byte to which it points.
+    """
 
     start: int
     end: int
-    changes: list[tuple[int, int, int]]
+    changes: list[tuple[int, int, int, int]]
 
 
-def _clusters(header: ChunkHeader) -> list[_Cluster]:
+def _clusters(header: ChunkHeader, place: Slice) -> list[_Cluster]:
+    left_alone = _LABELS if place is NO_SLICE else frozenset()
     abouts = sorted(
-        (*about, number, relocation.kind)
+        (*about, number, relocation)
         for number, relocation in enumerate(header.relocations)
-        if (about := window(header, relocation))
+        if relocation.kind not in left_alone and (about := window(header, relocation))
     )
     clusters: list[_Cluster] = []
-    for start, end, number, kind in abouts:
+    for start, end, number, relocation in abouts:
         if not clusters or start >= clusters[-1].end:
             clusters.append(_Cluster(start, end, []))
         clusters[-1].end = max(clusters[-1].end, end)
-        clusters[-1].changes.append((number, kind, start))
+        point = position(header, relocation) or 0
+        clusters[-1].changes.append((number, relocation.kind, start, point))
     return clusters
 
 
@@ -128,18 +145,32 @@ def _xor_words(data: bytearray, seed: int) -> int:
     return seed
 
 
-def _relocate_address(data: bytearray, at: int, place: Slice) -> None:
-    """Move one LILO address: bytes sector, track, device, head, and a count of sectors.
+def is_wide(device: int) -> bool:
+    """Whether a LILO address has its upper 8 bits where others have a count of sectors.
 
-    Sector, track and head are the lower 24 bits of a linear address; where the flags in the
-    device say so, the count is its upper 8.
+    So says bit 0x10 (LILO 21), which means something else beside 0x40, and so do 0x20 and 0x40
+    together (LILO 22). 0x80 stands for a hard disk.
     """
-    sector, track, device, head, count = data[at : at + 5]
-    address = sector | track << 8 | head << 16
-    is_wide = device & _LILO_LBA32_NO_COUNT == _LILO_LBA32_NO_COUNT
-    address = (address | count << 24 if is_wide else address) + place.start
-    sector, track, head, top = (address & 0xFFFFFFFF).to_bytes(4, "little")
-    data[at : at + 5] = bytes((sector, track, device, head, top if is_wide else count))
+    if device & _LILO_LINEAR:
+        return bool(device & _LILO_LBA32)
+    return bool(device & _LILO_NO_COUNT)
+
+
+def moved(address: bytes | bytearray, distance: int) -> bytes:
+    """Return a LILO address moved by so many sectors: bytes sector, track, device, head, count.
+
+    Sector, track and head are the lower 24 bits of a linear address, the count may be its upper 8.
+    """
+    sector, track, device, head, count = address
+    linear = sector | track << 8 | head << 16
+    if is_wide(device):
+        linear |= count << 24
+    sector, track, head, top = (linear + distance & 0xFFFFFFFF).to_bytes(4, "little")
+    return bytes((sector, track, device, head, top if is_wide(device) else count))
+
+
+def _relocate_address(data: bytearray, at: int, place: Slice) -> None:
+    data[at : at + 5] = moved(data[at : at + 5], place.start)
 
 
 def _relocate_map(data: bytearray, at: int, place: Slice) -> None:
@@ -149,17 +180,17 @@ def _relocate_map(data: bytearray, at: int, place: Slice) -> None:
         _relocate_address(data, entry, place)
 
 
-def _sum_lilo_table(data: bytearray, at: int, _: Slice) -> None:
-    end = at + LILO_TABLE
-    struct.pack_into("<H", data, at + LILO_TABLE_BEFORE_CHECKSUM, 0)
-    check = _xor_words(data[at:end], _LILO_SEED)
-    struct.pack_into("<H", data, at + LILO_TABLE_BEFORE_CHECKSUM, check)
+def _sum_lilo_table(data: bytearray, start: int, at: int) -> None:
+    """Put the checksum of the table at its place: all words and the seed together give zero."""
+    struct.pack_into("<H", data, at, 0)
+    struct.pack_into("<H", data, at, _xor_words(data[start : start + LILO_TABLE], _LILO_SEED))
 
 
+_LABELS = frozenset({FREEBSD_LABEL, OPENBSD_LABEL})
 _CHANGES: dict[int, Callable[[bytearray, int, Slice], None]] = {
     FREEBSD_LABEL: _relocate_label,
     OPENBSD_LABEL: functools.partial(_relocate_label, is_openbsd=True),
     LILO_ADDRESS: _relocate_address,
     LILO_MAP: _relocate_map,
-    LILO_CHECKSUM: _sum_lilo_table,
 }
+_KNOWN = frozenset({*_CHANGES, LILO_CHECKSUM})

@@ -24,6 +24,7 @@ from rhubarbe.ndz.header import (
 )
 from rhubarbe.ndz.inflate import engine
 from rhubarbe.ndz.seal import TABLE_ROOM, Seal, new_digest, seal_chunk, table_size
+from rhubarbe.ndz.stored import is_better_stored, stored
 
 BATCH = 128 << 10
 """Bytes that are deflated together: more makes images hardly smaller."""
@@ -97,18 +98,21 @@ class Deflater:
 
     Levels 1 and 2 are those of isal; 0, which stores, and those from 4 on are those of zlib-ng.
     Level 3 is level 2, and level 5 where that gains most for its time. Where one of these libraries
-    is not installed, zlib serves for its levels.
+    is not installed, zlib serves for its levels. Up to level 3, what does not deflate is stored.
     """
 
     def __init__(self, level: int = LEVEL) -> None:
         self._usual = _stream(_ISAL_LEVEL_MAX if level == _MIXED_LEVEL else level)
         self._stronger = _stream(_STRONGER_LEVEL) if level == _MIXED_LEVEL else None
+        self._never_stores = 0 < level <= _MIXED_LEVEL  # as isal does, and not the others
 
     def deflate(self, batch: Batch) -> Batch:
         """Return the batch with its data deflated."""
         deflated = _deflate(self._usual, batch.data)
         if self._stronger and len(deflated) < _STRONGER_BELOW * len(batch.data):
             deflated = min(deflated, _deflate(self._stronger, batch.data), key=len)
+        if self._never_stores and is_better_stored(len(deflated), len(batch.data)):
+            deflated = stored(batch.data)
         return replace(batch, deflated=deflated)
 
 

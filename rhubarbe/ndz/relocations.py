@@ -9,8 +9,9 @@ from rhubarbe.ndz.header import SECTOR, ChunkHeader, Relocation
 
 NONE, FREEBSD_LABEL, OPENBSD_LABEL, LILO_ADDRESS, LILO_MAP, LILO_CHECKSUM, SHORT_SECTOR = range(7)
 
-LILO_TABLE = 1024
-LILO_TABLE_BEFORE_CHECKSUM = 990
+LILO_TABLE = 2 * SECTOR
+"""LILO's table of what it can boot: two whole sectors, with a checksum over both."""
+
 _LENGTHS = {
     FREEBSD_LABEL: 148 + 16 * 16,
     OPENBSD_LABEL: 148 + 16 * 16,
@@ -31,14 +32,26 @@ def short_end(header: ChunkHeader) -> int | None:
 
 def window(header: ChunkHeader, relocation: Relocation) -> Range | None:
     """Return which bytes of the chunk's data it is about, None where it is about none of them."""
-    at = _position(header, relocation)
+    at = position(header, relocation)
     if at is not None and relocation.kind in _LENGTHS:
         return at, at + _LENGTHS[relocation.kind]
     if at is not None and relocation.kind == LILO_CHECKSUM:
-        start = at - LILO_TABLE_BEFORE_CHECKSUM
-        if start >= 0 and start + LILO_TABLE <= header.data_sectors * SECTOR:
-            return start, start + LILO_TABLE
+        return _table_around(header, relocation, at)
     return None
+
+
+def _table_around(header: ChunkHeader, relocation: Relocation, at: int) -> Range | None:
+    """Return where the table is whose checksum is at a place, None where not all of it is there.
+
+    The checksum is its first word (LILO 21.4), or one in its second sector, behind the entries.
+    """
+    sector, inside = divmod(relocation.sector * SECTOR + relocation.offset, SECTOR)
+    first, inside = (sector - 1, inside + SECTOR) if inside else (sector, 0)
+    halves = [position(header, Relocation(LILO_CHECKSUM, first + n, 0, SECTOR)) for n in (0, 1)]
+    start, middle = halves
+    if start is None or middle != start + SECTOR or at != start + inside:
+        return None
+    return None if inside % 2 else (start, start + LILO_TABLE)
 
 
 def check_relocations(header: ChunkHeader) -> None:
@@ -57,8 +70,8 @@ def check_relocations(header: ChunkHeader) -> None:
             raise DamagedChunk(header.index, f"relocation {number} points beyond its data")
 
 
-def _position(header: ChunkHeader, relocation: Relocation) -> int | None:
-    """Return where in the chunk's data the relocation points, None if not in it."""
+def position(header: ChunkHeader, relocation: Relocation) -> int | None:
+    """Return the byte of the chunk's data to which the relocation points, None if not in it."""
     before = 0
     for region in header.regions:
         if region.start <= relocation.sector < region.end:

@@ -2,13 +2,15 @@
 
 import random
 import struct
+import subprocess
 import sys
 import zlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhubarbe.imaging.relocations import Slice, relocated, unknown_kinds
+from rhubarbe.imaging.relocations import NO_SLICE, Slice, relocated, unknown_kinds
 from rhubarbe.ndz.header import ChunkHeader, Region, Relocation, parse_header
 from rhubarbe.ndz.relocations import check_relocations
 
@@ -59,21 +61,63 @@ def test_an_openbsd_label_keeps_c_and_what_follows_h():
     assert entries(data, 10) == expected
 
 
-def test_lilo_addresses():
+@pytest.mark.parametrize(
+    ("address", "start", "expected"),
+    [
+        ("01 00 80 00 07", 0x3F, "40 00 80 00 07"),
+        ("ff ff c0 00 01", 1, "00 00 c0 01 01"),  # linear: 24 bits, and a count
+        ("ff ff c0 ff 09", 1, "00 00 c0 00 09"),
+        ("ff ff d0 ff 09", 1, "00 00 d0 00 09"),  # 0x10 beside 0x40 is no flag of the address
+        ("01 02 60 03 04", 2, "03 02 60 03 04"),
+        ("ff ff e0 ff 00", 1, "00 00 e0 00 01"),  # LBA32 of LILO 22: 32 bits
+        ("ff ff e0 ff 12", 0x100, "ff 00 e0 00 13"),
+        ("c1 ff e0 ff ff", 0x3F, "00 00 e0 00 00"),
+        ("ff ff f0 ff 00", 1, "00 00 f0 00 01"),
+        ("ff ff b0 ff 00", 1, "00 00 b0 00 01"),  # LBA32 of LILO 21: 32 bits
+        ("ff ff 90 ff 00", 1, "00 00 90 00 01"),
+        ("ff ff a0 ff 05", 1, "00 00 a0 00 05"),  # LBA32 with a count
+    ],
+)
+def test_a_lilo_address_byte_for_byte(address, start, expected):
     data = bytearray(6 * 512)
-    data[1024 + 7 : 1024 + 12] = bytes([0xFF, 0, 0x40, 0, 9])
-    data[3 * 512 : 3 * 512 + 10] = bytes([1, 2, 0x60, 3, 4, 5, 0, 0, 0, 1])
-    relocations = [Relocation(3, 10, 7, 5), Relocation(4, 11, 0, 512)]
-    relocate(data, header(*relocations), 2, None)
-    assert data[1024 + 7 : 1024 + 12] == bytes([1, 1, 0x40, 0, 9])
-    assert data[3 * 512 : 3 * 512 + 15] == bytes([3, 2, 0x60, 3, 4, 7, 0, 0, 0, 1]) + bytes(5)
+    data[1024 + 7 : 1024 + 12] = bytes.fromhex(address)
+    relocate(data, header(Relocation(3, 10, 7, 5)), start, None)
+    assert data[1024 + 7 : 1024 + 12].hex(" ") == expected
+    assert not any(data[: 1024 + 7] + data[1024 + 12 :])
 
 
-def test_the_checksum_of_lilo_s_table():
+def test_a_lilo_map_ends_with_a_zero_entry():
+    data = bytearray(6 * 512)
+    data[3 * 512 : 3 * 512 + 16] = bytes.fromhex("0102600304 ffffe00005 0000000000 01")
+    relocate(data, header(Relocation(4, 11, 0, 512)), 2, None)
+    expected = bytes.fromhex("0302600304 0100e00105 0000000000 01")
+    assert data[3 * 512 : 3 * 512 + 16] == expected
+    full = bytearray(3 * 512) + bytes.fromhex("0100400001") * 102 + bytes(2 + 1024)
+    relocate(full, header(Relocation(4, 11, 0, 512)), 2, None)
+    assert full[3 * 512 : 4 * 512] == bytes.fromhex("0300400001") * 102 + bytes(2)
+
+
+@pytest.mark.parametrize("at", [0, 988, 990])
+def test_the_checksum_of_lilo_s_table_is_put_at_its_place(at):
     data = bytearray(range(256)) * 12
-    relocate(data, header(Relocation(5, 11, 990 - 512, 2)), 2, None)
-    table = data[1024 : 1024 + 1024]
-    assert xor(table) == 0xABCD
+    before = bytes(data)
+    sector, offset = divmod(at, 512)
+    # An address in the middle of the table, across the sectors, which counts in it.
+    relocations = Relocation(3, 10, 509, 5), Relocation(5, 10 + sector, offset, 2)
+    relocate(data, header(*relocations), 2, None)
+    assert xor(data[1024:2048]) == 0xABCD
+    changed = {n for n in range(len(data)) if data[n] != before[n]}
+    assert changed == {1024 + 509, 1024 + at, 1024 + at + 1}
+
+
+def test_what_is_no_slice_gets_its_checksum_and_its_label_stays():
+    data = bytearray(512) + label([(50, 7)]) + bytearray(range(256)) * 8
+    before = bytes(data)
+    about = header(Relocation(1, 1, 0, 276), Relocation(3, 10, 9, 5), Relocation(5, 10, 0, 2))
+    pieces = (bytes(data[at : at + 100]) for at in range(0, len(data), 100))
+    after = b"".join(relocated(pieces, about, NO_SLICE))
+    assert xor(after[1024:2048]) == 0xABCD
+    assert after[:1024] + after[1026:] == before[:1024] + before[1026:]
 
 
 def test_unknown_kinds_are_left_alone_and_told():
@@ -139,20 +183,42 @@ def test_relocations_of_a_chunk_that_inflates_to_much_take_no_memory(tools, tmp_
     assert int(tools.run(sys.executable, "-c", MEMORY, *arguments)) < 100
 
 
-def test_a_restored_slice_is_relocated_and_unknown_kinds_are_told(
-    small_image, programs, tools, tmp_path, capsys
-):
-    tools.need("sfdisk")
+@pytest.fixture
+def relocating(small_image, tmp_path):
+    """An image of 16,384 sectors of zeros with relocations, and one of a kind that is not known."""
     chunk = small_image("d4-raw")
     old = parse_header(chunk, 0)
     fields = {name: getattr(old, name) for name in old.__slots__}
-    fields["relocations"] = (Relocation(3, 5, 7, 5), Relocation(100, 6, 0, 4))
-    area = type(old)(**fields).pack()
-    (tmp_path / "image.ndz").write_bytes(area + chunk[4096:])
+    fields["relocations"] = (
+        Relocation(3, 5, 7, 5), Relocation(5, 10, 0, 2), Relocation(100, 6, 0, 4)
+    )  # fmt: skip
+    image = tmp_path / "image.ndz"
+    image.write_bytes(type(old)(**fields).pack() + chunk[4096:])
+    return image
+
+
+def test_a_restored_slice_is_relocated_and_unknown_kinds_are_told(
+    relocating, programs, tools, tmp_path, capsys
+):
+    tools.need("sfdisk")
     disk = tmp_path / "disk.img"
     disk.write_bytes(bytes(12 << 20))
     tools.run("sfdisk", "-q", disk, input="label: dos\n2048,20480,83\n")
-    programs.unzip("-s1", tmp_path / "image.ndz", disk)
+    programs.unzip("-s1", "--verify", relocating, disk)
     assert "Ignoring unknown relocation type 100" in capsys.readouterr().err
     at = (2048 + 5) * 512 + 7
     assert disk.read_bytes()[at : at + 5] == bytes([0, 8, 0, 0, 0])
+
+
+def test_a_restored_file_and_a_pipe_are_relocated_too(relocating, programs, tmp_path, capfdbinary):
+    expected = bytearray(8 << 20)
+    expected[10 * 512 : 10 * 512 + 2] = b"\xcd\xab"
+    programs.unzip("--verify", relocating, tmp_path / "file")
+    programs.unzip("--as-device", "--verify", relocating, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == expected
+    assert capfdbinary.readouterr().err.count(b"Ignoring unknown relocation type 100") == 2
+    command = [sys.executable, "-c", UNZIP, relocating]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == expected
+
+
+UNZIP = "import sys; from rhubarbe.imaging.imageunzip import main; sys.exit(main())"

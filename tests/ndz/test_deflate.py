@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from rhubarbe.ndz.check import ImageChecker, check_chunk, check_file
 from rhubarbe.ndz.chunkset import ChunkSet
-from rhubarbe.ndz.deflate import BATCH_EXTENTS, Batch, Deflater, Packer
+from rhubarbe.ndz.deflate import BATCH, BATCH_EXTENTS, Batch, Deflater, Packer
 from rhubarbe.ndz.errors import DamagedChunk, ImageTooLarge, NdzError
 from rhubarbe.ndz.header import SECTORS_MAX, Region, parse_header
 from rhubarbe.ndz.inflate import PIECE, inflate
 from rhubarbe.ndz.seal import read_seal
+from rhubarbe.ndz.stored import stored
 
 CHUNK = 1 << 20
 
@@ -99,6 +100,20 @@ def test_level_3_takes_more_pains_over_what_deflates_well_only():
             sizes[name, level] = len(Deflater(level).deflate(batch).deflated)
     assert sizes["text", 2] > sizes["text", 3] == sizes["text", 5]
     assert sizes["half", 2] == sizes["half", 3] > sizes["half", 5]
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_what_does_not_deflate_is_stored(level):
+    noise = random.Random(level).randbytes(BATCH)
+    mostly = (noise[: BATCH // 20 * 19] + b"what deflates\n" * BATCH)[:BATCH]
+    deflater = Deflater(level)
+    for data, is_stored in ((noise, True), (mostly, False), (noise[:512], True)):
+        deflated = deflater.deflate(Batch((Region(0, 1),), memoryview(data))).deflated
+        assert (deflated == stored(memoryview(data))) == is_stored
+        assert len(deflated) < len(data) + 16
+        inflater = zlib.decompressobj(-15)
+        assert inflater.decompress(deflated) == data
+        assert not inflater.eof
 
 
 def test_chunks_are_filled_well_and_follow_each_other():

@@ -19,9 +19,14 @@ def header(*relocations, regions=REGIONS):
         (Relocation(1, 10, 0, 276), (1024, 1428)),
         (Relocation(3, 13, 507, 5), (3067, 3072)),
         (Relocation(4, 11, 2, 512), (1538, 2048)),
+        (Relocation(5, 11, 476, 2), (1024, 2048)),  # behind 19 entries of 52 bytes
         (Relocation(5, 11, 478, 2), (1024, 2048)),
-        (Relocation(5, 0, 989, 2), None),  # its table begins in another chunk
-        (Relocation(5, 13, 479, 2), None),  # its table ends in another chunk
+        (Relocation(5, 10, 988, 2), (1024, 2048)),
+        (Relocation(5, 12, 0, 2), (2048, 3072)),  # before them
+        (Relocation(5, 10, 476, 2), None),  # its table begins in another chunk, or in free space
+        (Relocation(5, 13, 0, 2), None),  # its table ends in another chunk
+        (Relocation(5, 1, 512, 2), None),
+        (Relocation(5, 11, 477, 2), None),  # no word
         (Relocation(3, 5, 0, 5), None),  # in free space
         (Relocation(6, 13, 0, 100), None),
         (Relocation(100, 13, 511, 100), None),
