@@ -16,6 +16,7 @@ from rhubarbe.imaging.describing import (
     print_map,
     print_summary,
     print_title,
+    warn_of_strays,
 )
 from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import TargetError, UsageError
@@ -191,6 +192,7 @@ def _dump(line: CommandLine, path: str) -> None:
         print_json(path, size, headers)
         return
     print_title(path, size, headers)
+    warn_of_strays(headers)
     depth = len(line.values.get("details", []))
     if depth:
         print_chunks(headers, with_regions=depth > 1)
