@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from rhubarbe.ndz.header import SECTOR, ChunkHeader
 
-SIZES = (4, 16, 32, 64, 128, 256)
+SIZES = (4, 8, 16, 32, 64, 128, 256)
 """Upper bounds of the classes of sizes, in KiB; one more class has what is larger."""
 
 

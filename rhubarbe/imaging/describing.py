@@ -4,8 +4,16 @@ import json
 import sys
 
 from rhubarbe.imaging.census import SIZES, Census
+from rhubarbe.imaging.telling import tell
 from rhubarbe.ndz.check import ImageSummary
-from rhubarbe.ndz.header import SECTOR, ChunkHeader
+from rhubarbe.ndz.header import (
+    CHECKSUM_USED,
+    IV_USED,
+    SECTOR,
+    SECTORS_MAX,
+    WITH_SECURITY,
+    ChunkHeader,
+)
 from rhubarbe.text import sanitise
 
 _RELOCATIONS = {
@@ -62,6 +70,7 @@ def _print_chunk(place: int, header: ChunkHeader, *, with_regions: bool) -> None
         f"  Chunk {place}: {header.size} compressed bytes, "
         f"{covered}{relocations}{len(header.regions)} regions"
     )
+    _print_security(header)
     if not with_regions:
         return
     for number, region in enumerate(header.regions):
@@ -75,8 +84,30 @@ def _print_chunk(place: int, header: ChunkHeader, *, with_regions: bool) -> None
         )
 
 
+def _print_security(header: ChunkHeader) -> None:
+    security = header.security
+    if security.checksum_type:
+        print(f"    Checksum: 0x{security.checksum[:CHECKSUM_USED].hex()}")
+    if security.cipher:
+        print(f"    CipherIV: 0x{security.iv[:IV_USED].hex()}")
+
+
+def warn_of_strays(headers: list[ChunkHeader]) -> None:
+    """Warn of relocations that are not where their chunk is: a line a chunk."""
+    for place, header in enumerate(headers):
+        stray = [r for r in header.relocations if not header.first <= r.sector < header.last]
+        if stray:
+            more = f", and {len(stray) - 1} more" if len(stray) > 1 else ""
+            tell(
+                f"WARNING: chunk {place}: relocation at sector {stray[0].sector}{more}: outside of "
+                f"its sector range [{header.first}-{header.last - 1}]\n"
+            )
+
+
 def print_map(headers: list[ChunkHeader]) -> None:
-    """Print a line for each free (F) and each allocated (A) range."""
+    """Print a line for each free (F) and each allocated (A) range; none for version 4."""
+    if headers[0].version == WITH_SECURITY:  # as the original does: scripts read what it prints
+        return
     reach = headers[0].first
     for region in (region for header in headers for region in header.regions):
         if region.start > reach:
@@ -98,8 +129,9 @@ def print_summary(s: Census, size: int) -> None:
     )
     if s.relocations.count:
         print(f"  {s.relocations.count} relocations covering {s.relocations.total} bytes")
-    if s.version > 1:
-        print(f"  covered sector range: [{s.first}-{max(s.last, 1) - 1}]")
+    # Version 1 says no range, and the original then prints what it began its search with.
+    covered = f"{s.first}-{max(s.last, 1) - 1}" if s.version > 1 else f"{SECTORS_MAX}-0"
+    print(f"  covered sector range: [{covered}]")
     print(f"  {s.compressed} bytes of compressed data")
     data, whole = s.allocated.total, (s.last - s.first) * SECTOR
     ratio = max(s.compressed, 1)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 from rhubarbe.imaging.census import Census
@@ -16,11 +17,13 @@ from rhubarbe.imaging.describing import (
     print_map,
     print_summary,
     print_title,
+    warn_of_strays,
 )
 from rhubarbe.imaging.devices import STDOUT, refuse_same
 from rhubarbe.imaging.errors import TargetError, UsageError
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
 from rhubarbe.imaging.output import PARTIAL, Output, open_output
+from rhubarbe.ndz.arrangement import words_on_rest
 from rhubarbe.ndz.check import ImageChecker, ImageSummary, check_file
 from rhubarbe.ndz.digests import ALGORITHMS, Algorithm
 from rhubarbe.ndz.errors import NdzError, TruncatedImage
@@ -104,6 +107,9 @@ def _check(line: CommandLine, path: str) -> None:
     wanted = ManifestMaker(algorithm) if line.has("manifest") else None
     digest = None
     with _opened(path) as image, _place_of_manifest(line, image) as place:
+        if wanted is None and image.is_file and image.arrange().remarks:
+            _check_arranged(line, image)
+            return
         if image.is_file and path != STDIN:
             summary = check_file(path, manifest=wanted)
         else:
@@ -149,9 +155,29 @@ def _place_of_manifest(line: CommandLine, image: ImageFile) -> Iterator[Output |
         yield output
 
 
+def _check_arranged(line: CommandLine, image: ImageFile) -> None:
+    """Check each image of a file by itself, and say what is odd about the file."""
+    chunks, images = image.chunks(), image.arrangement.images
+    summaries = [_check_chunks(islice(chunks, len(each)), None) for each in images]
+    for number, summary in enumerate(summaries, 1):
+        which = f" (image {number} of {len(images)})" if len(images) > 1 else ""
+        if not line.has("quiet"):
+            _say_good(line, image.name + which, summary, None)
+    for remark in image.arrangement.remarks:
+        if not line.has("quiet"):
+            say(f"WARNING: {image.name}: {remark}; imageunzip takes it, other readers may not")
+
+
 def _check_stream(image: ImageFile, manifest: ManifestMaker | None) -> ImageSummary:
+    summary = _check_chunks(image.chunks(), manifest)
+    if image.rest:
+        raise TruncatedImage(f"chunk {summary.chunks}: none, {words_on_rest(image.rest)}")
+    return summary
+
+
+def _check_chunks(chunks: Iterator[bytearray], manifest: ManifestMaker | None) -> ImageSummary:
     checker = ImageChecker(manifest)
-    for chunk in image.chunks():
+    for chunk in chunks:
         checker.feed(chunk)
     return checker.finish()
 
@@ -183,6 +209,8 @@ def _dump(line: CommandLine, path: str) -> None:
     with _opened(path) as image:
         headers = list(_headers(image))
         size = image.size if image.is_file else len(headers) * CHUNK
+        if image.rest:
+            say(f"WARNING: {image.name}: {image.rest} bytes follow the last whole chunk")
     statistics = Census()
     for header in headers:
         statistics.add(header)
@@ -191,6 +219,7 @@ def _dump(line: CommandLine, path: str) -> None:
         print_json(path, size, headers)
         return
     print_title(path, size, headers)
+    warn_of_strays(headers)
     depth = len(line.values.get("details", []))
     if depth:
         print_chunks(headers, with_regions=depth > 1)

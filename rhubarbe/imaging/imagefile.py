@@ -2,10 +2,11 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rhubarbe.imaging.fitting import ImageExtent
 from rhubarbe.imaging.relocations import data_end
+from rhubarbe.ndz.arrangement import Arrangement, arrange, looks_cut
 from rhubarbe.ndz.check import CheckedChunk, ChunkBounds, check_kind, open_chunk, read_header
 from rhubarbe.ndz.errors import DamagedChunk, TruncatedImage, UnsupportedImage
 from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, ChunkHeader, parse_header
@@ -28,28 +29,43 @@ class ImageFile:
             start = os.lseek(self.descriptor, 0, os.SEEK_CUR)
             self._row = ChunkRow.of(self.descriptor, start)
         self.size, self.count = self._row.size, self._row.count
+        self.arrangement = Arrangement([range(self.count)])
+        self._places: Sequence[int] = range(self.count)
+        self.rest = self._row.rest
 
     def close(self) -> None:
         """Close the file."""
         if self.descriptor:
             os.close(self.descriptor)
 
+    def arrange(self) -> Arrangement:
+        """Look how the chunks stand in a file, and read them in their order from now on.
+
+        Raises NdzError where they are no whole images, as far as that can be seen.
+        """
+        self.arrangement = arrange(self._row)
+        self._places = [place for image in self.arrangement.images for place in image]
+        return self.arrangement
+
     def read(self, place: int, count: int = CHUNK) -> bytes:
         """Return the first bytes of one chunk of a file."""
-        return self._row.read(place, count)
+        return self._row.read(self._places[place] if place < self.count else place, count)
 
     def extent(self) -> ImageExtent | None:
         """Return how far the image reaches, by its headers; None for a stream, or without any.
 
         Raises NdzError where these are not the headers of one image, in its order.
         """
+        extents = [self._extent_of(image) for image in self.arrangement.images if image]
+        return _reach_of(extents) if extents else None
+
+    def _extent_of(self, image: Sequence[int]) -> ImageExtent:
         data = covered = 0
         first = before = None
-        for place in range(self.count):
-            area = self.read(place, HEADER_AREA)
-            header = read_header(area, place)
+        for number, place in enumerate(image):
+            header = read_header(self._row.header_area(place), number)
             first, before = first or header, before or header
-            if place:
+            if number:
                 self._check_order(header, before, first)
             if header.security.cipher:
                 raise UnsupportedImage(
@@ -58,7 +74,7 @@ class ImageFile:
                 )
             data = max(data, data_end(header))
             covered, before = max(covered, header.last), header
-        return ImageExtent(data, covered) if self.count else None
+        return ImageExtent(data, covered)
 
     def _check_order(self, header: ChunkHeader, before: ChunkHeader, first: ChunkHeader) -> None:
         """Raise DamagedChunk where a header is not of the image of those before it.
@@ -87,13 +103,19 @@ class ImageFile:
                     yield place, end
 
     def chunks(self) -> Iterator[bytearray]:
-        """Yield the chunks in order; raise TruncatedImage where the last one is cut short."""
+        """Yield the chunks in order; raise TruncatedImage where the last one is cut short.
+
+        What follows the last chunk of a stream, and is no start of one, is counted as `rest`.
+        """
         place = 0
-        while True:
+        while not self.is_file or place < self.count or not place:
             chunk = bytearray(CHUNK)
             if (filled := self._fill(chunk, place)) == 0:
                 return
             if filled < CHUNK:
+                if place and not self.is_file and not looks_cut(chunk[:filled]):
+                    self.rest = filled
+                    return
                 raise TruncatedImage(
                     f"{self.name}: chunk {place}: cut short, {filled} bytes of {CHUNK}"
                 )
@@ -103,10 +125,16 @@ class ImageFile:
     def _fill(self, chunk: bytearray, place: int) -> int:
         view, filled = memoryview(chunk), 0
         if self.is_file:
-            return self._row.read_into(place, view)
+            return self._row.read_into(self._places[place] if place < self.count else place, view)
         while filled < CHUNK and (got := os.readv(self.descriptor, [view[filled:]])):
             filled += got
         return filled
+
+
+def _reach_of(extents: list[ImageExtent]) -> ImageExtent:
+    return ImageExtent(
+        max(extent.data_bytes for extent in extents), max(extent.covered for extent in extents)
+    )
 
 
 def _last_data(chunk: bytes, header: ChunkHeader) -> int:

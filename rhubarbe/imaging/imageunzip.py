@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
 from rhubarbe.imaging.devices import STDOUT, refuse_same
-from rhubarbe.imaging.errors import TargetTooSmall, UsageError
+from rhubarbe.imaging.errors import TargetError, TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, ImageExtent
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
 from rhubarbe.imaging.progress import (
@@ -22,8 +22,9 @@ from rhubarbe.imaging.signature import PublicKey
 from rhubarbe.imaging.slicetype import set_mbr_type
 from rhubarbe.imaging.target import Target
 from rhubarbe.imaging.vouching import read_manifest
+from rhubarbe.ndz.arrangement import words_on_rest
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
-from rhubarbe.ndz.header import CHUNK, HEADER_AREA, SECTOR, parse_header
+from rhubarbe.ndz.header import HEADER_AREA, SECTOR, parse_header
 from rhubarbe.ndz.manifest import UNDERSTOOD, Manifest
 
 PROGRAM = Program(
@@ -89,10 +90,11 @@ def _work(line: CommandLine) -> int:
     image = ImageFile(line.arguments[0])
     try:
         if image.is_file:
-            _refuse_length(image, manifest)
+            _arrange(image, manifest)
         extent = image.extent()
         refuse_same(image.descriptor, image.name, _output(line))
         with _open_target(line) as target:
+            _refuse_mixed(image, target)
             if extent and target.is_slice:
                 _refuse_beyond(image, target)
             _restore(line, image, target, extent, manifest)
@@ -121,6 +123,16 @@ def _refuse_beyond(image: ImageFile, target: Target) -> None:
         )
 
 
+def _refuse_mixed(image: ImageFile, target: Target) -> None:
+    """Raise TargetError where the free space of one image would be written over another one."""
+    if image.arrangement.is_apart or not (target.zero_free and not target.is_fresh):
+        return
+    raise TargetError(
+        f"{target.name}: nothing was written: {image.name} has several images, and what is free "
+        "in one of them is not in another: they go into a new file, or without -z onto a disk"
+    )
+
+
 def _open_target(line: CommandLine) -> Target:
     target = Target.open(
         _output(line),
@@ -147,11 +159,13 @@ def _load_manifest(line: CommandLine) -> Manifest | None:
     return read_manifest(line.text("manifest"), digest)
 
 
-def _refuse_length(image: ImageFile, manifest: Manifest | None) -> None:
-    if left := image.size % CHUNK:
-        raise TruncatedImage(
-            f"{image.name}: chunk {image.count}: cut short, {left} bytes of {CHUNK}"
-        )
+def _arrange(image: ImageFile, manifest: Manifest | None) -> None:
+    """See that the file has whole images, in whatever order; raise NdzError, or say what is odd."""
+    arrangement = image.arrange()
+    if manifest and len(arrangement.images) > 1:
+        raise NdzError(f"{image.name}: {arrangement.remarks[0]}: a manifest is of one image")
+    for remark in arrangement.remarks:
+        say(f"WARNING: {image.name}: {remark}")
     if manifest and image.count != manifest.chunks:
         raise TruncatedImage(
             f"{image.name}: {image.count} chunks, its manifest has {manifest.chunks}"
@@ -174,9 +188,12 @@ def _restore(
         on_chunk=_Pace(progress, image.count).count,
         verify=line.has("verify"),
         manifest=manifest,
+        images=[len(each) for each in image.arrangement.images],
     )
     with shown(progress):
         totals = _submit_all(restorer, line, image, extent)
+    if image.rest and not image.is_file:
+        say(f"WARNING: {image.name}: {words_on_rest(image.rest)}")
     for kind in restorer.unknown_relocations:
         say(f"Ignoring unknown relocation type {kind}")
     if target.is_truncated:

@@ -6,7 +6,7 @@ seal, inflated and written by one thread; the free space is left alone or made z
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
@@ -17,7 +17,7 @@ from rhubarbe.imaging.formerlife import refuse_former_life
 from rhubarbe.imaging.placing import ChunkPlacer
 from rhubarbe.imaging.target import Target
 from rhubarbe.imaging.vouching import extent_of
-from rhubarbe.ndz.chunkset import Chunks, ChunkSet, VouchedChunks, check_vouched
+from rhubarbe.ndz.chunkset import Chunks, ChunkSet, SeveralImages, VouchedChunks, check_vouched
 from rhubarbe.ndz.errors import NdzError, UnvouchedChunk
 from rhubarbe.ndz.header import CHUNK
 from rhubarbe.ndz.manifest import Manifest
@@ -66,6 +66,7 @@ class Restorer:
     `on_chunk(index, written)` is called from one of them once a chunk is on its way to the disk.
     With a `manifest`, no chunk is written that it does not vouch for: that is an error, unless
     `on_unvouched(index)` is there, which is called from a thread; the chunk may come again then.
+    Where there are several `images`, of so many chunks each, these are numbered through.
     """
 
     def __init__(  # noqa: PLR0913 - one argument an option
@@ -78,6 +79,7 @@ class Restorer:
         verify: bool = False,
         manifest: Manifest | None = None,
         on_unvouched: Callable[[int], None] | None = None,
+        images: Sequence[int] = (),
     ) -> None:
         count = threads or len(os.sched_getaffinity(0))
         self._limit = max(memory_mib - count * _OVERHEAD_MIB, count + 1)
@@ -85,7 +87,7 @@ class Restorer:
         self._on_chunk = on_chunk
         self._manifest = manifest
         self._on_unvouched = on_unvouched
-        self._chunks: Chunks = VouchedChunks(manifest) if manifest else ChunkSet()
+        self._chunks = _chunks(manifest, images)
         self._placer = ChunkPlacer(target, keep_checks=verify, manifest=manifest)
         self._queue: SimpleQueue[tuple[int, Chunk] | None] = SimpleQueue()
         self._changed = threading.Condition()
@@ -255,6 +257,12 @@ class Restorer:
                 data=before.data + written.data_bytes,
                 zero=before.zero + written.zero_bytes,
             )
+
+
+def _chunks(manifest: Manifest | None, images: Sequence[int]) -> Chunks:
+    if manifest:
+        return VouchedChunks(manifest)
+    return SeveralImages(images) if len(images) > 1 else ChunkSet()
 
 
 __all__ = ["Restorer", "Target", "Totals", "Written"]

@@ -2,6 +2,9 @@
 
 import bisect
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
 from typing import Protocol
 
 from rhubarbe.ndz.check import (
@@ -56,6 +59,25 @@ def check_vouched(manifest: Manifest, chunk: Buffer, place: int) -> None:
         raise DamagedChunk(place, f"one too many, the manifest has {manifest.chunks} chunks")
     if not manifest.vouches(place, chunk):
         raise UnvouchedChunk(place, "not the one that the manifest vouches for")
+
+
+class SeveralImages:
+    """Opens the chunks of images that follow each other, numbered through; `sizes` in chunks."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._starts = [0, *accumulate(sizes)]
+        self._images = [ChunkSet() for _ in sizes]
+
+    def open(self, chunk: Buffer, place: int) -> CheckedChunk:
+        """Check all of the chunk at `place` but its stream; raise NdzError."""
+        image = bisect.bisect_right(self._starts, place) - 1
+        opened = self._images[image].open(chunk, place - self._starts[image])
+        return replace(opened, header=replace(opened.header, index=place))
+
+    def finish(self) -> None:
+        """Say that no chunk follows; raise NdzError where one of the images is not whole."""
+        for image in self._images:
+            image.finish()
 
 
 class ChunkSet:

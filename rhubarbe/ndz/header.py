@@ -42,9 +42,13 @@ SECTORS_MAX = (1 << 32) - 1
 
 MAGIC = 0x69696969
 VERSIONS = (1, 2, 3, 4)
-_WITH_SECURITY = 4  # the version whose header has it
+WITH_SECURITY = 4
+"""The version whose header says of signature, cipher and UUID."""
 V4_SIZE = 344
 SIGNED = 0x8000
+CHECKSUM_USED = 64
+IV_USED = 8
+"""Bytes of the fields for a signature and an initial vector that are used."""
 
 REGIONS_MAX = (HEADER_AREA - 24) // 8
 """Most regions that the header area of a chunk has room for, in version 1."""
@@ -137,7 +141,7 @@ class ChunkHeader:
         ]
         if self.version > 1:
             parts.append(_COVERED.pack(self.first, self.last, len(self.relocations)))
-        if self.version == _WITH_SECURITY:
+        if self.version == WITH_SECURITY:
             s = self.security
             parts.append(_SECURITY.pack(s.cipher, s.checksum_type, s.iv, s.checksum, s.image_id))
         parts.extend(_REGION.pack(*region) for region in self.regions)
@@ -195,7 +199,7 @@ def parse_header(area: Buffer, place: int) -> ChunkHeader:
         last=last if version > 1 or not regions else regions[-1].end,
         regions=regions,
         relocations=tuple(map(Relocation._make, _RELOCATION.iter_unpack(area[relocations_at:end]))),
-        security=_parse_security(area) if version == _WITH_SECURITY else Security(),
+        security=_parse_security(area) if version == WITH_SECURITY else Security(),
     )
     _check_regions(header, place)
     return header

@@ -152,6 +152,10 @@ def verdicts(image, directory, options=()):
     return refusal, imageunzip.main([*options, str(path), str(output)])
 
 
+ODD = ("its chunks are out of order", "images one after the other", "bytes follow")
+"""A restore takes, and says so, what the check of an image that is to be served does not."""
+
+
 def compare(seeds, directory, capsys):
     counts = [0, 0]
     for seed in seeds:
@@ -159,7 +163,8 @@ def compare(seeds, directory, capsys):
         image = spoiled_image(chance)
         refusal, status = verdicts(image, directory, chance.choice([(), ("-n",), ("-z",)]))
         said = capsys.readouterr().err
-        assert bool(refusal) == bool(status), (seed, refusal, said)
+        if not any(words in said for words in ODD):
+            assert bool(refusal) == bool(status), (seed, refusal, said)
         assert not status or len(said.splitlines()) == 1, (seed, said)
         counts[bool(refusal)] += 1
     assert min(counts) > len(seeds) / 20

@@ -115,7 +115,7 @@ def test_from_a_stream_and_to_a_pipe(sealed, size, flip, place):
     assert b"Decompressed" not in done.stderr
 
 
-@pytest.mark.parametrize("order", [[0, 2, 1], [0, 1], [0, 2], [1, 2], [0, 1, 1, 2], [0, 1, 2, 2]])
+@pytest.mark.parametrize("order", [[0, 1], [0, 2], [1, 2], [1, 0], [0, 1, 1, 2], [0, 1, 2, 2]])
 def test_chunks_that_are_misplaced_missing_or_repeated(sealed, restore, order):
     status, said = restore(b"".join(sealed[n * CHUNK : (n + 1) * CHUNK] for n in order))
     first_wrong = next(n for n, place in enumerate([*order, None]) if n != place)
