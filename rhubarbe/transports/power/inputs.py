@@ -58,7 +58,7 @@ class Inputs:
         return ", ".join(f"{control.name}: {answer}" for control, answer in pairs)
 
     async def examined(self) -> tuple[PowerState | None, list[Complaint]]:
-        """Ask each once; return the state where all tell it, and complaints of those that do not."""
+        """Ask each once; return the state where all tell it, and complaints of the others."""
         found = await asyncio.gather(
             *(control.state() for control in self._controls), return_exceptions=True
         )
