@@ -23,7 +23,7 @@ from rhubarbe.concurrency.time_limit import within
 from rhubarbe.config import former
 from rhubarbe.config.implied import ASKED, SERVICE, add_implied
 from rhubarbe.config.settings import SECTIONS, NodeValue, Settings
-from rhubarbe.config.values import SECRET
+from rhubarbe.config.values import SECRET, URL
 from rhubarbe.errors import ConfigError, SelectionError, why
 from rhubarbe.selector import select
 from rhubarbe.shared.own import is_there, read_file
@@ -32,6 +32,8 @@ from rhubarbe.writers import may_others_write
 
 LARGEST = 4 << 20
 READ_WITHIN_S = 10.0
+# Every key for nodes may be for many of them; all together take memory.
+MOST_NODES = 1_000_000
 # What holds for all users of a gateway.
 SITE_FILES = (Path("/etc/rhubarbe/rhubarbe.conf"), Path("/etc/rhubarbe/rhubarbe.conf.local"))
 # In these sections, what a file below /etc sets, a user's file may not set.
@@ -237,7 +239,7 @@ def _value(path: Path, section: str, key: str, text: str) -> Any:
     try:
         return kind.read(text)
     except (ValueError, KeyError) as error:
-        bad = "bad value" if kind is SECRET else f"bad value {text!r}"
+        bad = "bad value" if kind in (SECRET, URL) else f"bad value {text!r}"
         raise ConfigError(
             f"{path}: section [{section}], key {key}: {bad}, expected {kind.expected}"
         ) from error
@@ -278,12 +280,18 @@ def _of_nodes(layers: list[_Layer], host: str, testbed: Any) -> Iterator[NodeVal
     unless it is this gateway's name.
     """
     names = (testbed.regularname.lower(), testbed.rebootname.lower())
+    count = 0
     for layer in layers:
         for (section, key), text in layer.values.items():
             if "." not in key:
                 continue
             ours, name, nodes = former.place(section, key)
             numbers = _numbers(nodes, names)
+            count += len(numbers)
+            if count > MOST_NODES:
+                raise ConfigError(
+                    f"{layer.path}: key.NODES for more than {MOST_NODES} nodes in all"
+                )
             if fault := _fault(ours, name, nodes, numbers, is_here=nodes == host):
                 raise ConfigError(f"{layer.path}: section [{section}], key {key}: {fault}")
             if nodes in names or not nodes:

@@ -111,7 +111,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _url(text: str) -> str:
-    if text and not text.startswith(("https://", "http://")):
+    if text and not re.match(r"https?://[^@/?#\\]*(?:[/?#]|$)", text):  # no user, nor a password
         raise ValueError(text)
     return text
 
@@ -127,7 +127,7 @@ SECONDS = ValueKind("a number of seconds from 0 on", _at_least(0, float))
 DAYS = ValueKind("a number of days from 0 on", _at_least(0, float))
 PORT = ValueKind(f"a port from 1 to {HIGHEST_PORT}", _port)
 GROUPS = ValueKind("a multicast address with one *, such as 234.5.6.*", _with_star)
-URL = ValueKind("an address that begins with https:// or http://", _url)
+URL = ValueKind("an address that begins with https:// or http://, with no user in it", _url)
 NAMES = ValueKind("names, with commas between them", _names)
 TFTP = ValueKind("an IPv4 address, perhaps with a colon and a port; none; or nothing", _tftp)
 SECRET = ValueKind(EXPECTED_SECRET, read_secret)

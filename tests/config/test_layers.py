@@ -171,6 +171,8 @@ def test_a_file_that_is_no_configuration_is_refused(site):
         "[r2labapi]\nadmin_token = !command pass 's3cr3t\n",
         "[r2labapi]\nadmin_token = s3cr3t\nadmin_token = s3cr3t\n",
         "[r2labapi]\nAdmin-token = s3cr3t\n",
+        "[r2labapi]\nurl = https://ada:s3cr3t@reservations.example.org/\n",
+        "[r2labapi]\nurl = http://s3cr3t@10.0.0.1:8080\n",
     ],
 )
 def test_what_may_be_a_secret_is_not_quoted(site, text):
@@ -379,6 +381,12 @@ def test_a_node_beats_the_gateway(site):
 def test_a_key_for_nodes_that_is_not_known_is_refused(site, text, words):
     site.write("here", text)
     assert words in site.refusal()
+
+
+def test_keys_for_ever_more_nodes_end_before_memory_does(site):
+    keys = (f"hard_drive.{first}-{first + 40000} = /dev/sdb" for first in range(1, 3001))
+    site.write("here", "[frisbee]\n" + "\n".join(keys))
+    assert "key.NODES for more than 1000000 nodes in all" in site.refusal()
 
 
 def test_a_gateway_that_is_called_as_nodes_are_is_ambiguous(site, monkeypatch):
