@@ -6,7 +6,7 @@ Positions are in the disk's own logical sectors. Source: the UEFI specification,
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from rhubarbe.disk.reading import SECTOR, ReadAt
@@ -64,19 +64,38 @@ class GptHeader:
         raw = bytearray(self.raw)
         struct.pack_into("<QQQQ", raw, 24, at, alternate, self.first_usable, last_usable)
         struct.pack_into("<Q", raw, 72, entries_at)
-        size = int.from_bytes(raw[12:16], "little")
-        raw[16:20] = bytes(4)
-        raw[16:20] = zlib.crc32(raw[:size]).to_bytes(4, "little")
-        return bytes(raw)
+        return _with_checksum(raw)
+
+    @property
+    def entry_size(self) -> int:
+        """Bytes of one entry."""
+        return int.from_bytes(self.raw[84:88], "little")
+
+    def with_type(self, number: int, kind: UUID) -> "GptHeader":
+        """Return this copy with another type of the partition of that number, which it must have.
+
+        The checksums are made true.
+        """
+        at = (number - 1) * self.entry_size
+        entries = self.entries[:at] + kind.bytes_le + self.entries[at + 16 :]
+        raw = bytearray(self.raw)
+        raw[88:92] = zlib.crc32(entries).to_bytes(4, "little")
+        return replace(self, raw=_with_checksum(raw), entries=entries)
 
     def partitions(self) -> Iterator[tuple[int, str, int, int]]:
         """Yield (number, type's UUID in upper case, first sector, sector past it) of each."""
-        entry_size = int.from_bytes(self.raw[84:88], "little")
-        for at in range(0, len(self.entries), entry_size):
+        for at in range(0, len(self.entries), self.entry_size):
             kind, _, start, last, _, _ = _ENTRY.unpack_from(self.entries, at)
             if any(kind) and last >= start:
                 name = str(UUID(bytes_le=kind)).upper()
-                yield at // entry_size + 1, name, start, last + 1
+                yield at // self.entry_size + 1, name, start, last + 1
+
+
+def _with_checksum(raw: bytearray) -> bytes:
+    size = int.from_bytes(raw[12:16], "little")
+    raw[16:20] = bytes(4)
+    raw[16:20] = zlib.crc32(raw[:size]).to_bytes(4, "little")
+    return bytes(raw)
 
 
 def read_copy(disk: ReadableDisk, at: int) -> GptHeader | None:

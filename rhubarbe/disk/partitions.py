@@ -103,11 +103,14 @@ def gpt_sector_size(read_at: ReadAt) -> int | None:
 def with_type(first: bytes, number: int, kind: int) -> bytes:
     """Return a disk's first sector with the type of a primary partition (1 to 4) set.
 
-    Raises PartitionError where it has none.
+    Raises PartitionError where it has none, or one of which others depend.
     """
     entries = _mbr_entries(first)
     if not 1 <= number <= MBR_ENTRIES or not entries or entries[0][0] == PROTECTIVE_TYPE:
         raise PartitionError(f"P{number} has no type to set: only the primary ones of an MBR have")
+    structural = {PROTECTIVE_TYPE, *EXTENDED_TYPES}
+    if kind in structural or entries[number - 1][0] in structural:
+        raise PartitionError(f"P{number} cannot become 0x{kind:02X}: other partitions depend on it")
     sector = bytearray(first)
     sector[446 + 16 * (number - 1) + 4] = kind
     return bytes(sector)

@@ -161,7 +161,7 @@ def _announce(settings: ClientSettings, channel: Channel, log: report.LineReport
 
 def _open_target(settings: ClientSettings) -> Target:
     if settings.slice_type:
-        refuse_slice_type(settings.disk, settings.slice_number or 0)
+        refuse_slice_type(settings.disk, settings.slice_number or 0, settings.slice_type)
     return Target.open(
         settings.disk,
         zero_free=settings.given.has("z"),

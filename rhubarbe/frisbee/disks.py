@@ -1,11 +1,9 @@
 """Where full chunks go: a disk that takes an image, or a file that takes them as they are."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from rhubarbe.disk.errors import PartitionError
 from rhubarbe.frisbee.admission import Expected, Gate
 from rhubarbe.frisbee.packets import CHUNK_SIZE
 from rhubarbe.frisbee.rawdisk import RawWriter
@@ -245,21 +243,17 @@ class RawDisk:
         return self._running.verify()
 
 
-def refuse_slice_type(path: str, number: int) -> None:
-    """Raise PartitionError where slice ``number`` of a disk has no type that can be set."""
-    from rhubarbe.disk.partitions import MBR_ENTRIES
-    from rhubarbe.imaging.sectorsize import read_disk_table
+def refuse_slice_type(path: str, number: int, kind: int) -> None:
+    """Raise PartitionError where slice ``number`` of a disk cannot be given a type."""
+    from rhubarbe.imaging.slicetype import type_changes
 
     with Path(path).open("rb", buffering=0) as disk:
-        size = os.lseek(disk.fileno(), 0, os.SEEK_END)
-        table = read_disk_table(disk.fileno(), size, path)
-    if table.scheme != "mbr" or number > MBR_ENTRIES:
-        raise PartitionError(f"-D: only the slices 1 to {MBR_ENTRIES} of an MBR have a type to set")
+        type_changes(disk.fileno(), path, number, kind)
 
 
 def set_slice_type(path: str, number: int, kind: int) -> None:
-    """Set the type of slice ``number`` in the MBR of a disk; raise PartitionError."""
-    from rhubarbe.imaging.slicetype import set_mbr_type
+    """Set the type of slice ``number`` in the table of a disk; raise PartitionError."""
+    from rhubarbe.imaging.slicetype import type_changes, write_changes
 
     with Path(path).open("r+b", buffering=0) as disk:
-        set_mbr_type(disk.fileno(), number, kind)
+        write_changes(disk.fileno(), type_changes(disk.fileno(), path, number, kind))

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rhubarbe.annexe.errors import NotOurs
@@ -248,3 +249,13 @@ def _read(path: Path) -> str:
 
 def _plain(text: bytes) -> str:
     return sanitise(text.decode("ascii", "ignore"))[:100]
+
+
+@contextmanager
+def reopened(descriptor: int, mode: int) -> Iterator[int]:
+    """Open a disk once more, in another mode: past the page cache only whole pages can be had."""
+    again = os.open(f"/proc/self/fd/{descriptor}", mode | os.O_CLOEXEC)
+    try:
+        yield again
+    finally:
+        os.close(again)

@@ -6,6 +6,7 @@ may lie. But a RAID member is known by its end, and would be found before what i
 
 import os
 
+from rhubarbe.imaging.devices import reopened
 from rhubarbe.imaging.errors import TargetError
 from rhubarbe.imaging.filesystems.marks import identify
 from rhubarbe.imaging.target import Target
@@ -18,9 +19,7 @@ def refuse_former_life(target: Target, covered: int) -> None:
     end = covered * SECTOR
     if end >= size:
         return
-    # Opened anew, since with O_DIRECT the target's own descriptor reads whole pages only.
-    descriptor = os.open(f"/proc/self/fd/{target.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with reopened(target.descriptor, os.O_RDONLY) as descriptor:
 
         def read_at(offset: int, count: int) -> bytes:
             start = min(max(offset, end), offset + count)
@@ -28,8 +27,6 @@ def refuse_former_life(target: Target, covered: int) -> None:
             return bytes(hidden) + os.pread(descriptor, count - hidden, target.base + start)
 
         kinds = identify(read_at, size // SECTOR)
-    finally:
-        os.close(descriptor)
     if kinds:
         raise TargetError(
             f"{target.name}: nothing was written: its end, behind the image, bears the mark of "

@@ -1,11 +1,12 @@
 """The program that restores an image onto a disk, a slice of one, a file or a pipe."""
 
+import os
 import sys
 import time
 from dataclasses import dataclass
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
-from rhubarbe.imaging.devices import STDOUT, refuse_same
+from rhubarbe.imaging.devices import STDOUT, refuse_same, reopened
 from rhubarbe.imaging.errors import TargetError, TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, ImageExtent
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
@@ -19,7 +20,7 @@ from rhubarbe.imaging.progress import (
 )
 from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
 from rhubarbe.imaging.signature import PublicKey
-from rhubarbe.imaging.slicetype import set_mbr_type
+from rhubarbe.imaging.slicetype import Change, type_changes, write_changes
 from rhubarbe.imaging.target import Target
 from rhubarbe.imaging.vouching import read_manifest
 from rhubarbe.ndz.arrangement import words_on_rest
@@ -97,9 +98,10 @@ def _work(line: CommandLine) -> int:
             _refuse_mixed(image, target)
             if extent and target.is_slice:
                 _refuse_beyond(image, target)
+            changes = _type_changes(line, target)
             _restore(line, image, target, extent, manifest)
-            if line.has("dos-type"):
-                _set_type(line, target)
+            if changes:
+                _set_type(line, target, changes)
     except NdzError as error:
         if not str(error).startswith(image.name):
             error.args = (f"{image.name}: {error}",)
@@ -246,9 +248,18 @@ def _check_first(line: CommandLine, chunk: bytearray) -> None:
         say("WARNING: the image is signed; without -a KEYFILE its signatures are not checked")
 
 
-def _set_type(line: CommandLine, target: Target) -> None:
+def _type_changes(line: CommandLine, target: Target) -> list[Change]:
+    if not line.has("dos-type"):
+        return []
     number, kind = line.number("slice", 0), line.number("dos-type", 0, 1, 255)
-    set_mbr_type(target.descriptor, number, kind)
+    with reopened(target.descriptor, os.O_RDONLY) as descriptor:
+        return type_changes(descriptor, target.name, number, kind)
+
+
+def _set_type(line: CommandLine, target: Target, changes: list[Change]) -> None:
+    number, kind = line.number("slice", 0), line.number("dos-type", 0, 1, 255)
+    with reopened(target.descriptor, os.O_RDWR) as descriptor:
+        write_changes(descriptor, changes)
     say(f"Set partition {number} type to 0x{kind:04X}")
 
 

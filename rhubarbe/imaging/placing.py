@@ -107,9 +107,11 @@ class ChunkPlacer:
             self._target.zero(start * SECTOR, (end - start) * SECTOR)
 
     def _zero_rest(self) -> int:
+        """Of a slice that is larger than the image, what is behind that is somebody else's."""
         end = max((covered.end for covered in self._covered), default=0) * SECTOR
         self._target.extend(end if self._short_end is None else self._short_end)
         size = end if self._target.size is None else self._target.size
+        size = min(size, end) if self._target.is_slice else size
         reach = zeroed = 0
         for start, stop in [
             *sorted((c.start * SECTOR, c.end * SECTOR) for c in self._covered),

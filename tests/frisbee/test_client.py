@@ -196,9 +196,9 @@ def test_a_type_that_cannot_be_set_is_refused_before_anything_is_written(network
     _disk_with_slices(disk)
     before = disk.read_bytes()
     with network.serving(signed[0]):
-        ((status, said),) = network.load([disk], "-s", "5", "-D", "7")
+        ((status, said),) = network.load([disk], "-s", "1", "-D", "0xEE")
     assert status == 1
-    assert "-D: only the slices 1 to 4 of an MBR have a type to set" in said
+    assert "P1 cannot become 0xEE" in said
     assert disk.read_bytes() == before
 
 

@@ -191,15 +191,17 @@ def test_a_slice_is_restored_into_its_place(image, programs, tools, tmp_path):
     )
 
 
-def test_the_type_of_a_restored_slice(image, programs, tools, tmp_path, capsys):
+def test_z_clears_what_the_image_covers_of_a_larger_slice(image, programs, tools, tmp_path):
+    """An image of 16,384 sectors, the first 64 of which are data, in a slice of 20,480."""
     tools.need("sfdisk")
-    disk = tmp_path / "disk.img"
-    disk.write_bytes(bytes(12 << 20))
-    tools.run("sfdisk", "-q", disk, input="label: dos\n2048,20480,7\n")
-    programs.unzip("-s1", "-D", "0x83", image("d4-raw"), disk)
-    assert "Set partition 1 type to 0x0083" in capsys.readouterr().err
-    assert "type=83" in tools.run("sfdisk", "-d", disk)
-    programs.unzip("-D", "0x83", image("d4-raw"), disk, status=1)
+    disk = tools.junk(tmp_path / "disk.img", 12 << 20)
+    disk.write_bytes(bytes(512) + disk.read_bytes()[512:])
+    tools.run("sfdisk", "-q", disk, input="label: dos\n2048,20480,83\n")
+    before = disk.read_bytes()
+    programs.unzip("-z", "-s1", "--verify", image("d2-s3"), disk)
+    after, start, end = disk.read_bytes(), 2048 * 512, (2048 + 16384) * 512
+    assert digest(after[start:end]) == RESULTS["d2-s3"]["unzip_z_sha256"]
+    assert after[:start] + after[end:] == before[:start] + before[end:]
 
 
 def test_an_image_too_large_for_its_slice_is_truncated(image, programs, tools, tmp_path, capsys):
