@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 
-from rhubarbe.annexe.options import BadOption, Given, Reader, Wording, whole_number
+from rhubarbe.annexe.options import BadOption, Given, Reader, RefusedOption, Wording, whole_number
 from rhubarbe.disk.errors import DiskError
-from rhubarbe.imaging.errors import UsageError
+from rhubarbe.imaging.errors import NotOffered, UsageError
 from rhubarbe.imaging.telling import tell
 from rhubarbe.ndz.errors import NdzError
 from rhubarbe.text import sanitise
@@ -54,6 +54,7 @@ class CommandLine(Given):
 class Program:
     """A program: its name, its usage line and one line of what it is for, and its options.
 
+    `refused` says of other letters, which the original has, why they are not taken.
     `takes` is what `--version` says on a second line, for programs that ask: what it understands.
     """
 
@@ -63,14 +64,17 @@ class Program:
     options: Sequence[Option]
     epilogue: str = ""
     takes: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def parse(self, argv: list[str]) -> CommandLine:
-        """Read the options as getopt does; raise UsageError."""
+        """Read the options as getopt does; raise UsageError, and NotOffered for those refused."""
         letters = {each.short: bool(each.value) for each in self.options if each.short}
         names = {each.long: bool(each.value) for each in self.options}
         long = {each.short: each.long for each in self.options if each.short}
         try:
-            pairs, arguments = Reader(letters, names, _WORDING).read(argv)
+            pairs, arguments = Reader(letters, names, _WORDING, self.refused).read(argv)
+        except RefusedOption as error:
+            raise NotOffered(str(error)) from None
         except BadOption as error:
             raise UsageError(str(error)) from None
         return CommandLine([(long.get(name, name), value) for name, value in pairs], arguments)

@@ -27,5 +27,9 @@ class SourceError(ImagingError):
     """The input cannot be read, or has used sectors that an image cannot count."""
 
 
+class NotOffered(ImagingError):
+    """The command line asks for what the original has, and this program has not."""
+
+
 class UsageError(ImagingError):
     """The command line asks for what cannot be."""

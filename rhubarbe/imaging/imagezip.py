@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rhubarbe.disk.partitions import SECTOR_SIZES
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
@@ -21,10 +22,20 @@ from rhubarbe.imaging.progress import (
     shown,
 )
 from rhubarbe.imaging.source import STDIN, Source
+from rhubarbe.imaging.zipoptions import (
+    KEY_FILE,
+    REFUSED,
+    keep_key,
+    refuse_contradiction,
+    signing_key,
+)
 from rhubarbe.imaging.zipper import Zipper
 from rhubarbe.ndz.deflate import LEVEL, LEVEL_MAX, Batch, Packer
 from rhubarbe.ndz.header import SECTOR, Relocation
 from rhubarbe.ndz.relocations import SHORT_SECTOR
+
+if TYPE_CHECKING:
+    from rhubarbe.imaging.signature import PrivateKey
 
 _MEMORY_MIB = 128
 _CHUNK = 1 << 20
@@ -40,6 +51,8 @@ PROGRAM = Program(
         Option("r", "raw", "store everything, whatever it is"),
         Option("f", "file", "the input is a regular file, of any size (implies -r)"),
         Option("l", "ext", "the input is one bare ext filesystem"),
+        Option("b", "bsd", "the input is one bare BSD slice"),
+        Option("n", "ntfs", "the input is one bare NTFS filesystem"),
         Option("S", "slice-type", "the input is one bare filesystem; TYPE is not needed", "TYPE"),
         Option("I", "ignore", "leave this partition out", "N"),
         Option("R", "raw-slice", "store all of this partition", "N"),
@@ -50,7 +63,11 @@ PROGRAM = Program(
         Option("X", "replace-errors", "take sectors that cannot be read as zeros"),
         Option("D", "no-sync", "do not wait until the image is on the disk"),
         Option("u", "uuid", "write version 4, with this UUID (32 hexadecimal digits)", "HEX"),
+        Option("a", "sign", "sign each chunk with a new key, kept in IMAGE.skey", "SHA1"),
+        Option("", "sign-key", "sign each chunk with this key: five hexadecimal lines", "KEYFILE"),
+        Option("1", "v1", "write version 1, for old readers: no range, no UUID"),
         Option("3", "v3", "write version 3 (the default)"),
+        Option("N", "no-relocations", "write none: the last sector of a file is whole"),
         Option("", "sector-size", "logical sectors of the disk that a file is of", "BYTES"),
         Option("i", "info", "say what would be stored, and write nothing: without IMAGE"),
         Option("", "memory", f"memory to use in MiB (default {_MEMORY_MIB})", "MIB"),
@@ -58,6 +75,7 @@ PROGRAM = Program(
         Option("h", "help", "print this"),
         Option("v", "version", "print the version"),
     ],
+    refused=REFUSED,
     epilogue="example: imagezip -o /dev/sda - | nc -q 1 gateway 10000",
 )
 
@@ -73,6 +91,7 @@ def _work(line: CommandLine) -> int:
         raise UsageError("an input and an output are needed")
     if len(line.arguments) == 1 and not is_info:
         raise UsageError("Must specify an output filename!")
+    refuse_contradiction(line)
     choice = _choose(line)
     if (choice.ignored or choice.raw) and not choice.is_disk:
         raise UsageError(
@@ -100,7 +119,7 @@ def _choose(line: CommandLine) -> PartitionChoice:
         ignored=_numbers(line, "ignore"),
         raw=_numbers(line, "raw-slice"),
         slice_number=line.number("slice", 0, 1, 128) or None,
-        is_bare=line.has("ext") or line.has("slice-type"),
+        is_bare=any(map(line.has, ("ext", "bsd", "ntfs", "slice-type"))),
         is_raw=line.has("raw") or line.has("file"),
         min_free=line.number("min-free", MIN_FREE),
         skips_tail=line.has("skip-tail"),
@@ -145,12 +164,15 @@ def _say_layout(source: Source, layout: Layout) -> None:
 def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> None:
     level = line.number("level", LEVEL, 0, LEVEL_MAX)
     path = line.arguments[1]
+    signer = signing_key(line)
     packer = Packer(
         image_id=os.urandom(16),
         level=level,
-        uuid=_uuid(line),
-        relocation=_short_sector(source),
+        uuid=_uuid(line) or (os.urandom(16) if signer else None),
+        relocation=_short_sector(line, source),
         sector_size=layout.sector_size,
+        version=1 if line.has("v1") else 3,
+        is_signed=signer is not None,
     )
     progress = _choose_progress(line, layout, path)
     zipper = Zipper(
@@ -160,19 +182,27 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         base=layout.base,
         blank=layout.blank if line.has("zero-short") else None,
     )
-    refuse_same(source.descriptor, source.name, path, path + PARTIAL)
+    refuse_same(source.descriptor, source.name, path, path + PARTIAL, path + KEY_FILE)
     with open_output(path, syncs=not line.has("no-sync")) as output, zipper, shown(progress):
         batches = zipper.zip_stream() if source.is_stream else zipper.zip(layout.ranges)
-        packing = _Packing(packer, output, progress)
+        packing = _Packing(packer, output, progress, signer)
         packing.run(batches)
         source.require_whole()
         end = source.sectors if source.is_stream else layout.end
-        packing.end(end, _short_sector(source))
+        packing.end(end, _short_sector(line, source))
+        if line.has("sign") and signer:
+            keep_key(signer, path)
     _say_result(packing, layout, source, time.monotonic() - started)
 
 
-def _short_sector(source: Source) -> Relocation | None:
-    rest = source.size % SECTOR
+def _short_sector(line: CommandLine, source: Source) -> Relocation | None:
+    """Return what says that the image ends inside a sector; raise UsageError where it cannot."""
+    rest = 0 if line.has("no-relocations") else source.size % SECTOR
+    if rest and line.has("v1"):
+        raise UsageError(
+            f"-1: {source.name} ends inside a sector, which version 1 cannot say; with -N as well "
+            "the image ends with the whole of it"
+        )
     return Relocation(SHORT_SECTOR, source.size // SECTOR, 0, rest) if rest else None
 
 
@@ -187,11 +217,19 @@ def _choose_progress(line: CommandLine, layout: Layout, path: str) -> ProgressDi
 class _Packing:
     """Packs the batches into chunks, and writes them."""
 
-    def __init__(self, packer: Packer, output: Output, progress: ProgressDisplay) -> None:
+    def __init__(
+        self,
+        packer: Packer,
+        output: Output,
+        progress: ProgressDisplay,
+        signer: "PrivateKey | None" = None,
+    ) -> None:
         self.read_bytes = self.untrue_sectors = 0
         self.input_end = 0
         self.output = output
         self._packer = packer
+        self._signer = signer
+        self._chunks = 0
         self._progress = progress
 
     def run(self, batches: Iterator[Batch]) -> None:
@@ -205,12 +243,18 @@ class _Packing:
         for number, chunk in enumerate(self._packer.finish(end, relocation)):
             if number:
                 self._progress.advance(self.input_end)
-            self.output.write(chunk)
+            self._put(chunk)
 
     def _write(self, chunks: Iterator[bytearray]) -> None:
         for chunk in chunks:
-            self.output.write(chunk)
+            self._put(chunk)
             self._progress.advance(self.input_end)
+
+    def _put(self, chunk: bytearray) -> None:
+        if self._signer:
+            self._signer.sign(chunk, self._chunks)
+        self._chunks += 1
+        self.output.write(chunk)
 
 
 def _say_result(packing: _Packing, layout: Layout, source: Source, seconds: float) -> None:

@@ -16,14 +16,17 @@ from rhubarbe.ndz.errors import ImageTooLarge
 from rhubarbe.ndz.header import (
     SECTOR,
     SECTORS_MAX,
+    SHA1,
+    SIGNED,
     STREAM_MAX,
+    WITH_SECURITY,
     ChunkHeader,
     Region,
     Relocation,
     Security,
 )
 from rhubarbe.ndz.inflate import engine
-from rhubarbe.ndz.seal import TABLE_ROOM, Seal, new_digest, seal_chunk, table_size
+from rhubarbe.ndz.seal import BALANCE_SIZE, TABLE_ROOM, Seal, new_digest, seal_chunk, table_size
 from rhubarbe.ndz.stored import is_better_stored, stored
 
 BATCH = 128 << 10
@@ -45,7 +48,7 @@ _STRONGER_BELOW = 0.42
 _STREAM_START = b"\x78\x5e"
 _STREAM_END = b"\x03\x00"  # an empty last block; the checksum follows
 _CHECKSUM_SIZE = 4
-_STREAM_ROOM = STREAM_MAX - len(_STREAM_START) - len(_STREAM_END) - _CHECKSUM_SIZE
+_STREAM_ROOM = STREAM_MAX - len(_STREAM_START) - len(_STREAM_END) - _CHECKSUM_SIZE - BALANCE_SIZE
 _TOO_LITTLE_ROOM = 8192  # no batch is split to fill less
 _SPLIT_SHARES = (0.98, 0.9)  # of what should fit by its average, since parts may deflate worse
 
@@ -184,11 +187,12 @@ class Packer:
     """Packs deflated batches, in order, into chunks of 1,048,576 bytes.
 
     A chunk is held until the next one has begun, since only the last one is marked as such.
-    With `uuid`, which they then bear, they are of version 4, else 3. `image_id` is that of the
-    seals, `sector_size` that of the disk's logical sectors, in bytes.
+    With `uuid`, which they then bear, they are of version 4, else of `version`: 3 or 1. `image_id`
+    is that of the seals, `sector_size` that of the disk's logical sectors, in bytes. With
+    `is_signed`, they say so, and `rhubarbe.imaging.signature` is to sign them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument an option
         self,
         *,
         image_id: bytes,
@@ -196,12 +200,17 @@ class Packer:
         uuid: bytes | None = None,
         relocation: Relocation | None = None,
         sector_size: int = SECTOR,
+        version: int = 3,
+        is_signed: bool = False,
     ) -> None:
         self.chunks = 0
+        self._version = WITH_SECURITY if uuid else version
+        self._security = Security(
+            image_id=uuid or bytes(16), checksum_type=SIGNED | SHA1 if is_signed else 0
+        )
         self._sector_size = sector_size
         self._image_id = image_id
         self._deflater = Deflater(level)
-        self._uuid = uuid
         self._relocation = relocation
         self._draft = self._new_draft(0)
         self._complete: _Draft | None = None
@@ -262,14 +271,14 @@ class Packer:
     def _seal(self, draft: _Draft, last: int, *, is_last: bool = False) -> bytearray:
         size = len(_STREAM_START) + draft.used + len(_STREAM_END) + _CHECKSUM_SIZE
         header = ChunkHeader(
-            version=4 if self._uuid else 3,
+            version=self._version,
             size=size,
             index=self.chunks,
             first=draft.first,
             last=last,
             regions=tuple(draft.regions),
             relocations=(self._relocation,) if is_last and self._relocation else (),
-            security=Security(image_id=self._uuid) if self._uuid else Security(),
+            security=self._security,
         )
         chunk = bytearray().join(
             (

@@ -46,6 +46,8 @@ WITH_SECURITY = 4
 """The version whose header says of signature, cipher and UUID."""
 V4_SIZE = 344
 SIGNED = 0x8000
+SHA1 = 1
+CHECKSUM_AT = 72
 CHECKSUM_USED = 64
 IV_USED = 8
 """Bytes of the fields for a signature and an initial vector that are used."""
@@ -129,6 +131,8 @@ class ChunkHeader:
 
     def pack(self) -> bytes:
         """Return the header area, 4096 bytes, padded with zeros."""
+        if self.version == 1 and self.relocations:
+            raise DamagedChunk(self.index, "version 1 has no relocations")
         parts = [
             _COMMON.pack(
                 MAGIC + self.version - 1,

@@ -41,6 +41,8 @@ from rhubarbe.ndz.mark import MARK, SEAL_AT
 
 LAST = 1
 DIGEST_SIZE = 16
+BALANCE_SIZE = 4
+"""Bytes at the end of each chunk that its stream leaves free."""
 
 _SIZE_SHIFT, _SIZE_MASK = 8, 0xF
 _MAX_SIZE_LOG = 3
@@ -50,6 +52,8 @@ _AT = SEAL_AT
 _CHECK_AT = _AT + 8
 _AFTER_CHECK = _CHECK_AT + 4
 _NO_CHECK = bytes(4)
+_ALL_BITS = 0xFFFFFFFF
+_POLYNOMIAL = 0xEDB88320
 
 TABLE_ROOM = _AT - V4_SIZE
 """Bytes of the header area that regions, relocations and untrue ranges may fill together.
@@ -137,6 +141,21 @@ def seal_chunk(chunk: bytearray, seal: Seal) -> None:
     chunk[_CHECK_AT:_AFTER_CHECK] = engine.crc32(chunk).to_bytes(4, "little")
 
 
+def keep_seal_true(chunk: bytearray) -> None:
+    """Set the last bytes of a sealed chunk, all of them padding, so that its seal is true again.
+
+    A signature is of the seal too, and the seal's checksum is of the signature too: so the checksum
+    is made first, and what nothing is signed of makes up for the signature.
+    """
+    target = int.from_bytes(chunk[_CHECK_AT:_AFTER_CHECK], "little")
+    chunk[-BALANCE_SIZE:] = bytes(BALANCE_SIZE)
+    state = _crc(memoryview(chunk)[:-BALANCE_SIZE]) ^ _ALL_BITS
+    wanted = target ^ _ALL_BITS
+    for _ in range(BALANCE_SIZE * 8):  # the steps of a CRC-32, backwards
+        wanted = (wanted ^ _POLYNOMIAL) << 1 | 1 if wanted >> 31 else wanted << 1
+    chunk[-BALANCE_SIZE:] = (state ^ wanted).to_bytes(BALANCE_SIZE, "little")
+
+
 def _size_log(sector_size: int) -> int:
     return (sector_size // SECTOR).bit_length() - 1
 
@@ -158,11 +177,14 @@ def read_seal(chunk: Buffer, header: ChunkHeader) -> Seal | None:
 
 
 def _check_bytes(view: memoryview, place: int) -> None:
+    if _crc(view) != int.from_bytes(view[_CHECK_AT:_AFTER_CHECK], "little"):
+        raise DamagedChunk(place, "its bytes are not those that were sealed")
+
+
+def _crc(view: memoryview) -> int:
     check = engine.crc32(view[:_CHECK_AT])
     check = engine.crc32(_NO_CHECK, check)
-    check = engine.crc32(view[_AFTER_CHECK:], check)
-    if check != int.from_bytes(view[_CHECK_AT:_AFTER_CHECK], "little"):
-        raise DamagedChunk(place, "its bytes are not those that were sealed")
+    return int(engine.crc32(view[_AFTER_CHECK:], check))
 
 
 def _parse(view: memoryview, header: ChunkHeader) -> Seal:
