@@ -2,13 +2,20 @@
 """Frisbee without a network: the state machines of server and clients on a virtual clock.
 
 Usage: simulate.py [CLIENTS [CHUNKS]]. Prints for each setting the time against the ideal (image
-by bandwidth), how many times the image was sent, and the spread between the clients' ends.
+by bandwidth), how many times the image was sent, how that compares to the least possible where
+losses are independent, and the spread between the clients' ends.
+
+The least: without coding a block is sent again while any of n clients lacks it. With a share p lost
+by each, it is sent more than k times with the chance 1 - (1 - p^k)^n, so on average
+
+    least(n, p) = sum over k >= 0 of 1 - (1 - p^k)^n times.
 """
 
 import heapq
 import random
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -24,6 +31,14 @@ QUIET = 0.02
 LONGEST_TRAIN = 62
 PATIENCE = 0.5
 """Seconds for which a receive buffer holds what a busy machine has not looked at."""
+
+
+def least(clients: int, loss: float) -> float:
+    """Return how often a block is sent at least, without coding, until all clients have it.
+
+    It is sent more than ``k`` times when any of them lost it ``k`` times, independently of others.
+    """
+    return sum(1 - (1 - loss**k) ** clients for k in range(64))
 
 
 class Loss:
@@ -67,6 +82,38 @@ class Loss:
         return wanted
 
 
+@dataclass(frozen=True)
+class Busy:
+    """A machine that has other work: programs are held up, and what arrives waits meanwhile.
+
+    Each runs for ``runs`` seconds on average, then another does for ``waits``. To take a block
+    costs a client ``taking`` seconds; it has room for so many ``blocks`` that wait to be taken.
+    """
+
+    runs: float = 0.02
+    waits: float = 0.02
+    taking: float = 2e-6
+    blocks: int = 14_000
+    batch: int = 1024
+    server: bool = True  # is held up, too
+
+
+class Schedule:
+    """When a program on a busy machine runs."""
+
+    def __init__(self, busy: Busy, seed: int) -> None:
+        self.busy = busy
+        self.random = random.Random(seed)
+        self.from_, self.until = 0.0, self.random.expovariate(1 / busy.runs)
+
+    def runs_at(self, when: float) -> float:
+        """Return when it gets to what is to be done from a time on; times never go back."""
+        while when >= self.until:
+            self.from_ = self.until + self.random.expovariate(1 / self.busy.waits)
+            self.until = self.from_ + self.random.expovariate(1 / self.busy.runs)
+        return max(when, self.from_)
+
+
 @dataclass
 class Setting:
     """One simulation: rates are shares, times seconds, ``disk`` MiB a second (0: no limit)."""
@@ -85,6 +132,7 @@ class Setting:
     switch_buffer_blocks: int = 0
     hearing: float = 0.0
     """What each packet costs each client, where all of them run on one machine."""
+    busy: Busy | None = None
     seed: int = 1
 
     @property
@@ -105,6 +153,10 @@ class Node:
         self.disk_free = 0.0
         self.ended: float | None = None
         self.stored = 0
+        self.schedule = Schedule(setting.busy, number + 1) if setting.busy else None
+        self.inbox: deque[tuple[int, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self.waiting = self.overflowed = 0
+        self.works = False
 
 
 class Simulation:
@@ -122,6 +174,7 @@ class Simulation:
         self.queue_level = self.queue_time = 0.0
         self.machine_free = 0.0
         self.dropped = self.requests = 0
+        self.schedule = Schedule(setting.busy, 0) if setting.busy and setting.busy.server else None
         for number in range(setting.clients):
             start = setting.late.get(number, number * 1e-5)
             self.at(start, self.enter, number)
@@ -159,7 +212,7 @@ class Simulation:
 
     def look(self, node: Node) -> None:
         """Let a client send what is due, and look again when it has more to do."""
-        if node.ended is not None or node.number not in self.nodes:
+        if node.ended is not None or node.number not in self.nodes or node.works:
             return
         for packet in node.receiver.poll(self.now):
             self.at(self.now + LATENCY, self.hear, node.number, packet)
@@ -175,6 +228,10 @@ class Simulation:
     def wake(self, node: Node, due: float) -> None:
         """Look at a client, unless it has been looked at since."""
         if node.wake_at == due:
+            if node.schedule and (runs_at := node.schedule.runs_at(self.now)) > self.now:
+                node.wake_at = runs_at
+                self.at(runs_at, self.wake, node, runs_at)
+                return
             node.wake_at = float("inf")
             if node.receiver.deadline() <= self.now:
                 self.look(node)
@@ -184,22 +241,35 @@ class Simulation:
     def hear(self, number: int, packet: Packet) -> None:
         """Bring a client's packet to the server and to the other clients."""
         address = f"10.0.{number >> 8}.{number & 255}"
-        reply = self.sender.receive(packet, address, self.now)
-        if reply is not None:
-            self.at(self.now + LATENCY, self.answer, reply)
+        if self.schedule:
+            self.at(self.schedule.runs_at(self.now), self.heed, packet, address)
+        else:
+            self.heed(packet, address)
         if isinstance(packet, Ask | AskPart):
             self.requests += 1
             for other in self.nodes.values():
                 if other.number != number and other.ended is None:
                     self.overhear(other, packet, address)
+
+    def heed(self, packet: Packet, address: str) -> None:
+        """Have the server do what a client asks for."""
+        reply = self.sender.receive(packet, address, self.now)
+        if reply is not None:
+            self.at(self.now + LATENCY, self.answer, reply)
         self.serve()
 
     def overhear(self, node: Node, packet: Packet, address: str) -> None:
         """Bring what one client asks for to another."""
-        if not self.setting.hearing:
+        if node.schedule:
+            self.queue(node, 1, self.note, node, packet, address)
+        elif not self.setting.hearing:
             node.receiver.receive(packet, self.now, address)
         elif when := self.when_heard():
             self.at(when, self.take, node, packet, address)
+
+    def note(self, node: Node, packet: Packet, address: str) -> None:
+        """Have a client note what another asked for."""
+        node.receiver.receive(packet, self.now, address)
 
     def take(self, node: Node, packet: Packet, address: str) -> None:
         """Have a busy client look at what another asked for."""
@@ -213,6 +283,44 @@ class Simulation:
                 node.receiver.receive(reply, self.now)
                 self.plan(node)
 
+    # -- clients of a busy machine ---------------------------------------------------------------
+
+    def queue(self, node: Node, blocks: int, action: Callable[..., Any], *arguments: Any) -> None:
+        """Have a client take something when it gets to it; what finds no room is lost."""
+        busy = node.schedule.busy
+        if node.waiting + blocks > busy.blocks:
+            node.overflowed += blocks
+            return
+        node.waiting += blocks
+        node.inbox.append((blocks, action, arguments))
+        if not node.works:
+            node.works = True
+            self.at(node.schedule.runs_at(self.now), self.work, node)
+
+    def work(self, node: Node) -> None:
+        """Have a client take part of what waits."""
+        busy, blocks, taken = node.schedule.busy, 0, []
+        while node.inbox and blocks < busy.batch:
+            count, action, arguments = node.inbox.popleft()
+            blocks += count
+            taken.append((action, arguments))
+        node.waiting -= blocks
+        ends_at = node.schedule.runs_at(self.now + busy.taking * blocks)
+        self.at(ends_at, self.worked, node, taken)
+
+    def worked(self, node: Node, taken: list[tuple[Callable[..., Any], tuple[Any, ...]]]) -> None:
+        """Let a client send what is due after what it took, and take the rest."""
+        for action, arguments in taken:
+            action(*arguments)
+        node.works = False
+        if node.receiver.deadline() <= self.now:
+            self.look(node)
+        elif node.ended is None:
+            self.plan(node)
+        if node.inbox:
+            node.works = True
+            self.work(node)
+
     # -- server ----------------------------------------------------------------------------------
 
     def serve(self) -> None:
@@ -224,6 +332,9 @@ class Simulation:
 
     def send(self) -> None:
         """Send a train, or wait until one may leave."""
+        if self.schedule and (runs_at := self.schedule.runs_at(self.now)) > self.now:
+            self.at(runs_at, self.send)
+            return
         wait = self.pacer.wait(self.now)
         if wait > 1e-9:
             self.at(self.now + wait, self.send)
@@ -259,7 +370,10 @@ class Simulation:
         for node in list(self.nodes.values()):
             if node.ended is None and node.receiver.joined:
                 surviving = node.loss.surviving(blocks, wanted, self.now)
-                if not self.setting.hearing:
+                if node.schedule:
+                    count = surviving.bit_count()
+                    self.queue(node, count, self.store, node, chunk, surviving)
+                elif not self.setting.hearing:
                     self.store(node, chunk, surviving)
                 elif when := self.when_heard():
                     self.at(when, self.store, node, chunk, surviving)
