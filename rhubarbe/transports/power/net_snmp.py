@@ -71,7 +71,7 @@ def _refusal(said: SnmpValues, verb: str, complaint: str) -> str:
         return f"refuses {verb}: {complaint}"
     if _UNKNOWN.search(complaint):
         return f"refuses {verb}, or has no outlet {said.outlet}: {complaint}"
-    return f"fails to do {verb}: {complaint}"
+    return f"fails to do {verb}: {complaint.strip() or 'it does not say why'}"
 
 
 @asynccontextmanager

@@ -239,6 +239,13 @@ async def test_an_answer_that_is_none_is_a_clean_error(net_snmp, says):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("says", ["exit 1", "echo; exit 2", "kill -SEGV $$", "echo >&2; exit 1"])
+async def test_a_program_that_fails_without_a_word_is_told(net_snmp, says):
+    net_snmp(says)
+    with pytest.raises(CardError, match=r"fails to do off: it does not say why$"):
+        await at(161, **VERSION_3).send("off")
+
+
 @pytest.mark.parametrize("said", [VERSION_1, VERSION_3, VERSION_1 | {"version": "2c"}])
 async def test_what_lets_in_is_in_memory_only(net_snmp, said, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
