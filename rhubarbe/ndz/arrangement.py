@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rhubarbe.ndz.check import open_chunk
-from rhubarbe.ndz.chunkset import ChunkSet
+from rhubarbe.ndz.check import ImageChecker, open_chunk
 from rhubarbe.ndz.errors import NdzError, TruncatedImage
 from rhubarbe.ndz.header import (
     CHUNK,
@@ -71,15 +70,21 @@ def looks_cut(rest: Buffer) -> bool:
 def arrange(row: ChunkRow) -> Arrangement:
     """Look how the chunks stand in a file; raise NdzError where they are no whole images.
 
-    Nothing but their numbers is read where they are in order. Else all of the file is read.
+    Nothing but their numbers is read where they are in order and nothing follows. Else all of the
+    file is read, and inflated: what is odd is taken only if it is sound from end to end.
     """
+    if row.rest and (not row.count or looks_cut(row.read(row.count, 4))):
+        raise _cut_short(row)
     found = _Finding(row)
-    images = found.images()
-    if row.rest:
-        starts_chunk = looks_cut(row.read(row.count, 4))
-        if starts_chunk or not row.count or not found.is_ended(images[-1]):
-            raise TruncatedImage(f"chunk {row.count}: cut short, {row.rest} bytes of {CHUNK}")
+    try:
+        images = found.images()
+    except TruncatedImage as error:
+        raise (_cut_short(row) if row.rest else error) from None
     return Arrangement(images, row.rest, found.are_apart(images))
+
+
+def _cut_short(row: ChunkRow) -> TruncatedImage:
+    return TruncatedImage(f"chunk {row.count}: cut short, {row.rest} bytes of {CHUNK}")
 
 
 class _Finding:
@@ -95,25 +100,19 @@ class _Finding:
     def images(self) -> list[Sequence[int]]:
         """Return where the chunks of each image are; raise NdzError."""
         count = len(self._numbers)
-        if all(number == place for place, number in enumerate(self._numbers)):
+        misplaced = [place for place, number in enumerate(self._numbers) if place != number]
+        if not misplaced and not self._row.rest:
             return [range(count)]
+        groups = self._gather() if misplaced else [{place: place for place in range(count)}]
         try:
-            images = [self._whole(places) for places in self._gather()]
-        except NdzError:
-            place = next(place for place in range(count) if self._numbers[place] != place)
-            open_chunk(self._row.read(place), place)  # raises, and says what is wrong with it
+            images = [self._whole(places) for places in groups]
+        except TruncatedImage:
+            for place in misplaced[:1]:
+                open_chunk(self._row.read(place), place)  # raises, and says what is wrong with it
             raise
         self._refuse_overlap(images)
         # In the order of the disk: the first one has its tables, and a pipe takes no other.
         return sorted(images, key=lambda image: next(self._runs(image), (0, 0)))
-
-    def is_ended(self, image: Sequence[int]) -> bool:
-        """Whether the last chunk of an image says nothing of others that should follow."""
-        place, number = image[-1], len(image) - 1
-        opened = open_chunk(self._row.read(place), number)
-        if opened.seal:
-            return opened.seal.is_last
-        return opened.header.version > 1 or opened.header.total in {0, len(image)}
 
     def are_apart(self, images: Sequence[Sequence[int]]) -> bool:
         """Whether images, in the order of the disk, cover nothing twice."""
@@ -144,10 +143,10 @@ class _Finding:
 
     def _whole(self, places: dict[int, int]) -> Sequence[int]:
         """Return the places of an image's chunks in order; raise NdzError where it is not whole."""
-        chunks = ChunkSet()
-        for number, place in sorted(places.items()):
-            chunks.open(self._row.read(place), number)
-        chunks.finish()
+        checker = ImageChecker()
+        for _, place in sorted(places.items()):
+            checker.feed(self._row.read(place))
+        checker.finish()
         return [places[number] for number in range(len(places))]
 
     def _header(self, place: int) -> ChunkHeader:

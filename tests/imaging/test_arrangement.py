@@ -7,6 +7,8 @@ import sys
 import pytest
 from made import chunk, security
 
+from rhubarbe.ndz.header import HEADER_AREA
+
 CODE = "import sys; from rhubarbe.imaging.imageunzip import main; sys.exit(main())"
 SECTOR = 512
 MAGIC = 0x6969696B.to_bytes(4, "little")
@@ -65,6 +67,23 @@ def test_what_is_not_whole_is_refused_before_anything_is_written(restored, order
     content, said = restored(b"".join(chunks[n] for n in order), status=1)
     assert content is None
     assert "image.ndz: " in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (0, 1, 2)])
+@pytest.mark.parametrize("damaged", range(3))
+def test_what_does_not_inflate_is_refused_before_anything_is_written(
+    restored, tools, tmp_path, order, damaged
+):
+    tools.junk(tmp_path / "disk.img", 32 * SECTOR)
+    chunks = three()
+    spoiled = bytearray(chunks[damaged])
+    spoiled[HEADER_AREA : HEADER_AREA + 8] = b"no zlib!"
+    chunks[damaged] = bytes(spoiled)
+    data = b"".join(chunks[n] for n in order) + b"behind"
+    content, said = restored(data, "--as-device", target="disk.img", status=1)
+    assert content == b"\xaa" * 32 * SECTOR
+    assert f"image.ndz: chunk {damaged}: " in said
     assert len(said.splitlines()) == 1
 
 

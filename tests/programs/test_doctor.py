@@ -74,14 +74,17 @@ class Clinic:
                 *(f"--tftp-root={root or self.top / 'tftp'}", f"--listen-address={TFTP}"),
                 *("--bind-interfaces", "--user=nobody", "--pid-file=", *options),
             ],
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
-        wait_until(lambda: not is_free(socket.SOCK_DGRAM, TFTP, 69))
+        wait_until(
+            lambda: self.dnsmasq.poll() is not None or not is_free(socket.SOCK_DGRAM, TFTP, 69)
+        )
+        assert self.dnsmasq.poll() is None, self.dnsmasq.stderr.read()
 
     def silence(self):
         if self.dnsmasq is not None:
             self.dnsmasq.terminate()
-            self.dnsmasq.wait(10)
+            self.dnsmasq.communicate(timeout=10)
             self.dnsmasq = None
 
     def configure(self, **changes):
