@@ -118,8 +118,8 @@ def gro(clients: int) -> Path:
 
 def _bridge(clients: int, *, is_split: bool) -> Path:
     _namespace("bridge")
-    run("ip -n bridge link add br type bridge mcast_snooping 0")
-    run("ip -n bridge link set br up")
+    run("ip -n bridge link add name br type bridge mcast_snooping 0")
+    run("ip -n bridge link set dev br up")
     hosts = []
     for name, address in [("server", SERVER)] + [
         (f"client{number}", _address(number)) for number in range(clients)
