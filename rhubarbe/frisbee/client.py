@@ -155,7 +155,7 @@ def _announce(settings: ClientSettings, channel: Channel, log: report.LineReport
     if settings.given.has("T") and settings.tuning.silence:
         seconds = f"{settings.tuning.silence:.0f}"
         log.line(f"Quit if no messages from server after {seconds} seconds")
-    if settings.keep_alive and channel.session.is_multicast:
+    if settings.given.has("K") and settings.keep_alive and channel.session.is_multicast:
         log.line(f"Enabling MC keepalive at {settings.keep_alive} seconds")
 
 

@@ -13,7 +13,7 @@ from rhubarbe.frisbee import report
 from rhubarbe.frisbee.chunks import ChunkBuffers
 from rhubarbe.frisbee.disks import ChunkSink, Figures
 from rhubarbe.frisbee.intake import Intake
-from rhubarbe.frisbee.multicast import Channel
+from rhubarbe.frisbee.multicast import KEEP_ALIVE_S, Channel
 from rhubarbe.frisbee.packets import BLOCK_SIZE, Leave2, Statistics, encode
 from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import TICK, Receiver
@@ -41,7 +41,7 @@ class Fetching:
         raw: bool = False,
         server: str = "",
         chunks: int = 0,
-        keep_alive: int = 0,
+        keep_alive: int = KEEP_ALIVE_S,
         quiet: bool = False,
         debug: bool = False,
     ) -> None:
@@ -142,6 +142,8 @@ class Fetching:
             if each in ready:
                 self.intake.receive(each, now)
         self._keep_alive(now)
+        while self._channel.remarks:
+            self._log.line(self._channel.remarks.pop(0))
 
     def _keep_alive(self, now: float) -> None:
         every = self._keep_alive_every

@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import socket
 import struct
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Self
@@ -18,12 +19,18 @@ from rhubarbe.frisbee.packets import BLOCK_BYTES
 
 TTL = 5
 RECEIVE_BUFFER = 16 << 20
+KEEP_ALIVE_S = 3
+"""After so many seconds in which nothing comes, switches are reminded of the group.
+
+One that snoops IGMP where nobody queries forgets its members after some minutes, and then passes
+nothing on to them."""
 LONGEST_TRAIN = 62  # blocks: 62 * 1048 bytes fit into one datagram's 65,507
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _UDP_SEGMENT, _UDP_GRO = 103, 104
 _TRAIN_BUFFER = 1 << 16
 _CONTROL_SPACE = socket.CMSG_SPACE(4)
 _RETRY_LATER = (errno.EAGAIN, errno.ENOBUFS)
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENODEV)
 ICMP_ERRORS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _NO_TRAINS = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, errno.EMSGSIZE)
 
@@ -94,6 +101,8 @@ class Channel:
         self.source = socket.inet_aton(session.interface)
         self.remarks: list[str] = []
         self.overruns = 0
+        self.cut_at: float | None = None
+        self._is_used = False
         self._sockets: list[socket.socket] = []
         self._trains = True
         self._is_server = False
@@ -178,11 +187,15 @@ class Channel:
         """Remind switches of our membership: an IGMP report if permitted, else leave and join."""
         if not self.session.is_multicast:
             return
+        listener = self._sockets[1]
+        with suppress(OSError):  # we are a member, unless the interface has lost its address
+            self._member(listener, socket.IP_ADD_MEMBERSHIP)
         try:
             self._report_membership()
         except OSError:
             for option in (socket.IP_DROP_MEMBERSHIP, socket.IP_ADD_MEMBERSHIP):
-                self._member(self._sockets[1], option)
+                with suppress(OSError):  # the interface is away: the next time, then
+                    self._member(listener, option)
 
     def _report_membership(self) -> None:
         """Send an IGMPv2 report (RFC 2236) with the router-alert option (RFC 2113)."""
@@ -259,7 +272,11 @@ class Channel:
     # -- sending ---------------------------------------------------------------------------------
 
     def send(self, datagram: bytes) -> bool:
-        """Send one datagram to the group; false when the kernel has no room for it now."""
+        """Send one datagram to the group; false when the kernel has no room for it now, or no way.
+
+        An interface may go down for some seconds, and its routes with it: where the first datagram
+        has found its way, the others may again. ``cut_at`` tells since when they do not.
+        """
         return self._send([datagram], ())
 
     def send_train(self, runs: Sequence[bytes | memoryview], sent: int = 0) -> int:
@@ -293,7 +310,20 @@ class Channel:
             if error.errno in _RETRY_LATER:
                 self.overruns += 1
                 return False
+            if error.errno in _NO_WAY and self._is_used:
+                self._note_cut(str(error.strerror))
+                return False
             if error.errno in (errno.ECONNREFUSED, errno.EPERM):
                 return True  # lost: an ICMP error of an earlier datagram, or a filter on this host
             raise
+        if self.cut_at is not None:
+            self.cut_at = None
+            self.remarks.append(f"Packets to {to[0]} leave again")
+            self.keep_alive()
+        self._is_used = True
         return True
+
+    def _note_cut(self, why: str) -> None:
+        if self.cut_at is None:
+            self.cut_at = time.monotonic()
+            self.remarks.append(f"No packet to {self.session.group} leaves now ({why})")

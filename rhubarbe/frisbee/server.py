@@ -15,6 +15,7 @@ from rhubarbe.frisbee import options, report
 from rhubarbe.frisbee.errors import FrisbeeError, PortInUse, UsageError
 from rhubarbe.frisbee.image import ServedImage
 from rhubarbe.frisbee.multicast import (
+    KEEP_ALIVE_S,
     LONGEST_TRAIN,
     RECEIVE_BUFFER,
     Channel,
@@ -38,7 +39,7 @@ Serve an image to all the clients of a multicast group.
   -B n -G us   instead: bursts of n blocks (16), one each so many us (2000); -G 0: no limit
   -D           send less while packets get lost
   -T s         end after s seconds without requests (1800); 0: never; -1: when all clients have left
-  -K s         remind switches of the group after s idle seconds
+  -K s         remind switches of the group after s idle seconds (3); 0: never
   -A file      write the address and port there when ready
   -k kb        socket buffers; -b: broadcast; -d: say what happens, -dd: each request too
   -R n         accepted for compatibility: what is sent is read right into the packets
@@ -98,7 +99,7 @@ def read_settings(words: list[str]) -> ServerSettings:
         broadcast=given.has("b"),
         buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,
         idle_limit=given.number("T", 1800, -(1 << 31)),
-        keep_alive=given.number("K", 0),
+        keep_alive=given.number("K", KEEP_ALIVE_S),
         bandwidth=given.number("W", 0, BITS_PER_BLOCK),
         burst=given.number("B", 16, 1),
         gap_us=given.number("G", 2000),

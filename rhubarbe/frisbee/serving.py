@@ -9,7 +9,7 @@ from rhubarbe.frisbee import report
 from rhubarbe.frisbee.errors import FrisbeeError, MalformedPacket
 from rhubarbe.frisbee.floods import Floods
 from rhubarbe.frisbee.image import ServedImage
-from rhubarbe.frisbee.multicast import LONGEST_TRAIN, Arrival, Channel
+from rhubarbe.frisbee.multicast import KEEP_ALIVE_S, LONGEST_TRAIN, Arrival, Channel
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
 from rhubarbe.frisbee.packets import (
     Ask,
@@ -33,6 +33,7 @@ _TRAINS_PER_TURN = 8  # at full speed: about a millisecond
 _REMARKS_PER_SECOND = 20
 _PACKETS_OF_AN_ADDRESS = 2000, 4000  # a second, in one burst: ten times what a client needs
 _JOINS_OF_AN_ADDRESS = 20, 100
+_LONGEST_CUT_S = 60  # without a way to the group
 _RATES_AT_ONCE, _LONGEST_RATE = 4096, 15  # bytes
 
 
@@ -52,7 +53,7 @@ class Serving:
         *,
         debug: int = 0,
         idle_limit: int = 0,
-        keep_alive: int = 0,
+        keep_alive: int = KEEP_ALIVE_S,
         dynamic: bool = False,
         rates: int | None = None,
     ) -> None:
@@ -124,11 +125,22 @@ class Serving:
         except OSError as error:
             message = f"Cannot send chunk {self._chunk} of {self._image.name}: {error.strerror}"
             raise FrisbeeError(message) from error
+        if self._channel.cut_at is not None:
+            return self._wait_for_way(self._channel.cut_at)
         if self._sent < self._length:
             return 0.001
         self._sender.counters.messages_out += self._sent
         self._runs = []
         return 0.0
+
+    def _wait_for_way(self, since: float) -> float:
+        """Return how long to wait for the interface, or its route, to come back."""
+        if time.monotonic() - since > _LONGEST_CUT_S:
+            raise FrisbeeError(
+                f"Cannot send {self._image.name}: no way to {self._channel.session.group} for"
+                f" {_LONGEST_CUT_S} seconds"
+            )
+        return _TICK_S
 
     # -- receiving -------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rhubarbe.frisbee import options
 from rhubarbe.frisbee.admission import Expected
 from rhubarbe.frisbee.errors import UsageError
-from rhubarbe.frisbee.multicast import RECEIVE_BUFFER
+from rhubarbe.frisbee.multicast import KEEP_ALIVE_S, RECEIVE_BUFFER
 from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.devices import STDOUT
 from rhubarbe.ndz.manifest import Manifest
@@ -26,7 +26,7 @@ Receive an image from a frisbee server onto a disk, a file, or - for the standar
   -s n         write into slice n; -D type: then set its type in the MBR, such as 0x83
   -u uuid      refuse an image of another UUID; -c keyfile: or not signed with this public key
   -T s         give up when the server is silent for s seconds (60), also while joining; 0: never
-  -K s         remind switches of the group after s idle seconds
+  -K s         remind switches of the group after s idle seconds (3); 0: never
   -C mb        memory for chunks (64), 0: for all of them; -W mb: for writing (64); -M mb: half each
   -R n         chunks asked for ahead (4); -I ms: before asking again (1000); -O: in order
   -r s         wait up to s seconds before joining; -k kb: socket buffers (16384)
@@ -123,7 +123,7 @@ def read_settings(words: list[str]) -> ClientSettings:
         ),
         write_mib=given.number("W", half),
         buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,
-        keep_alive=given.number("K", 0),
+        keep_alive=given.number("K", KEEP_ALIVE_S),
         delay=given.number("r", 0),
         slice_number=given.number("s", 1, 1, 128) if given.has("s") else None,
         slice_type=given.number("D", 0, 1, 255),

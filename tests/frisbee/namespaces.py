@@ -82,6 +82,32 @@ class Switch:
         for host in self.hosts[1:]:
             self.run(host, "iptables", *rule, "--probability", str(share), "-j", "DROP")
 
+    def forget(self, seconds):
+        """Pass the group on to its members only, and forget them after a while: nobody queries."""
+        never, bridge = "1000000", ("ip", "link", "set", "dev", "sw", "type", "bridge")
+        for host in self.hosts:  # who joins reports it again a little later
+            for version in (2, 3):
+                places = f"/proc/sys/net/ipv4/conf/*/igmpv{version}_unsolicited_report_interval"
+                self.run(host, "sh", "-c", f"echo 100 | tee {places}")
+        self.run(
+            *(self.name, *bridge, "mcast_startup_query_count", "1"),
+            *("mcast_query_interval", never, "mcast_startup_query_interval", never),
+            *("mcast_querier_interval", never, "mcast_query_response_interval", "10"),
+            *("mcast_membership_interval", str(100 * seconds)),
+        )
+        self.run(self.name, *bridge, "mcast_snooping", "1", "mcast_querier", "1")
+
+    @contextmanager
+    def without_interface(self, number):
+        """Have the interface of a host down, and without its routes and address."""
+        host, interface = self.hosts[number], f"{self.name}i{number}"
+        self.run(host, "ip", "addr", "flush", "dev", interface)
+        self.run(host, "ip", "link", "set", interface, "down")
+        yield
+        self.run(host, "ip", "link", "set", interface, "up")
+        self.run(host, "ip", "addr", "add", f"10.98.0.{number + 1}/24", "dev", interface)
+        self.run(host, "ip", "route", "add", "224.0.0.0/4", "dev", interface)
+
     def datagrams_sent(self):
         """How many UDP datagrams the server's host has sent."""
         lines = self.run(self.hosts[0], "cat", "/proc/net/snmp").splitlines()

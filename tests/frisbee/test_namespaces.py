@@ -107,3 +107,42 @@ def test_the_address_of_the_route_is_taken_without_an_interface(switch, large_im
         options = ["-m", switch.group, "-p", str(switch.port), "-T", "20", str(tmp_path / "disk")]
         switch.run(host, *program("frisbee"), *options)
     assert _hashes([tmp_path / "disk"]) == {expected}
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("switch", [2], indirect=True)
+@pytest.mark.parametrize(("options", "status"), [((), 0), (("-K", "0"), 110)])
+def test_a_switch_that_forgets_its_members_is_reminded(
+    switch, large_image, tmp_path, options, status
+):
+    switch.forget(2)
+    disks = [tmp_path / f"disk{number}" for number in (1, 2)]
+    with switch.serving(large_image[0], "-W", "10000000", *options):
+        clients = [switch.client(n, disks[n - 1], "-T", "8", *options) for n in (1, 2)]
+        said = [each.communicate(timeout=50)[1] for each in clients]
+    assert [each.returncode for each in clients] == [status] * 2, said
+    assert status or _hashes(disks) == {large_image[1]}
+
+
+@pytest.mark.parametrize("switch", [2], indirect=True)
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_interface_may_go_and_come_back(switch, large_image, tmp_path, number):
+    disks = [tmp_path / f"disk{number}" for number in (1, 2)]
+    with switch.serving(large_image[0], "-W", "8000000") as server:
+        clients = [switch.client(n, disks[n - 1], "-T", "20") for n in (1, 2)]
+        for each in clients:
+            wait_for(each, " bytes)\n.")  # the first chunk
+        affected = clients[number - 1] if number else server
+        with switch.without_interface(number):
+            wait_for(affected, f"No packet to {switch.group} leaves now")
+        _end(clients)
+    assert _hashes(disks) == {large_image[1]}
+
+
+@pytest.mark.parametrize("switch", [1], indirect=True)
+def test_without_any_way_to_the_group_nobody_waits(switch, tmp_path):
+    with switch.without_interface(1):
+        client = switch.client(1, tmp_path / "disk")
+        said = client.communicate(timeout=10)[1]
+    assert client.returncode not in {0, 110}
+    assert said.count(b"\n") < 5
