@@ -1,32 +1,33 @@
 """Images of a realistic disk, side by side with what others make of it, in both directions.
 
 Builds a 2 GiB ext4 with a part of /usr on it, in a directory in memory (or where --directory
-says), and prints wall clock, CPU, peak memory and size of each program. Those that are not
-installed are left out, and named.
+says). All contenders take turns in one run, some rounds; medians are printed: wall clock, CPU, peak
+memory and size of the image. Those that are not installed are left out, and named; other programs
+with the same options take part by --original.
 """
 
 import argparse
 import contextlib
 import os
+import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
+
+import elsewhere
 
 MIB = 1 << 20
 PROGRAM = (
     f"{sys.executable} -c 'import sys; from rhubarbe.imaging.{{}} import main; sys.exit(main())'"
 )
 ZIP, UNZIP = PROGRAM.format("imagezip"), PROGRAM.format("imageunzip")
-# MB/s of allocated data, on another machine, where one core deflates by zlib's level 4 at 84 MB/s.
-ORIGINAL_ZIP = {"original, level 4": 84, "original, level 1": 124}
-ORIGINAL_UNZIP = {"original": 282, "original, at best": 345}
-ITS_MACHINE_DEFLATES = 84
 SAMPLE_PIECES, PIECE = 24, 2 * MIB
 
 
@@ -117,32 +118,65 @@ def make_disk(directory: Path, size_mib: int, fill_mib: int) -> tuple[Path, int]
     return disk, disk.stat().st_blocks * 512
 
 
-def contend(
-    contender: Contender, disk: Path, directory: Path, used: int, repeats: int
-) -> tuple[float, float]:
-    places = {
-        "disk": disk, "image": directory / "image", "out": directory / "out",
-        "log": directory / "log",
-    }  # fmt: skip
-    best = []
-    for template in (contender.pack, contender.unpack):
-        runs = []
-        for _ in range(repeats):
-            if template is contender.unpack:
-                places["out"].unlink(missing_ok=True)
-                with places["out"].open("wb") as file:
-                    file.truncate(disk.stat().st_size)
-            runs.append(measure(template.format(**places)))
-        best.append(min(runs, key=lambda run: run.wall))
-    size = places["image"].stat().st_size
-    for way, run in zip(("pack", "unpack"), best, strict=True):
-        print(
-            f"{contender.name:<24} {way:<7} {run.wall:6.2f} s {run.cpu:6.2f} s CPU "
-            f"{run.memory_mib:6.0f} MiB {used / run.wall / 1e6:7.0f} MB/s  "
-            f"{size / MIB:7.1f} MiB image",
-            flush=True,
-        )
-    return used / best[0].wall / 1e6, used / best[1].wall / 1e6
+@dataclass
+class Figures:
+    """Of one contender, each round's: both directions, and the size of the image in bytes."""
+
+    packed: list[Run] = field(default_factory=list)
+    unpacked: list[Run] = field(default_factory=list)
+    size: int = 0
+
+
+def take_turn(contender: Contender, disk: Path, directory: Path, figures: Figures) -> None:
+    """Have a contender make an image, and a disk of it."""
+    with tempfile.TemporaryDirectory(dir=directory) as name:
+        places = {each: Path(name) / each for each in ("image", "out", "log")}
+        figures.packed.append(measure(contender.pack.format(disk=disk, **places)))
+        figures.size = places["image"].stat().st_size
+        with places["out"].open("wb") as file:
+            file.truncate(disk.stat().st_size)
+        figures.unpacked.append(measure(contender.unpack.format(disk=disk, **places)))
+
+
+def compare(
+    contenders: list[Contender], disk: Path, directory: Path, rounds: int
+) -> dict[str, Figures]:
+    """Have all of them do it some times, in turns."""
+    figures = {each.name: Figures() for each in contenders}
+    for number in range(rounds):
+        for each in contenders[:: (-1) ** number]:
+            take_turn(each, disk, directory, figures[each.name])
+    return figures
+
+
+def median(runs: list[Run]) -> Run:
+    """Return the median of each figure."""
+    return Run(*(statistics.median(each) for each in zip(*map(astuple, runs), strict=True)))
+
+
+def print_table(figures: dict[str, Figures], used: int) -> tuple[float, float]:
+    """Print the medians, two lines each; return the MB/s of the first, in both directions."""
+    speeds = []
+    for name, each in figures.items():
+        for way, runs in (("pack", each.packed), ("unpack", each.unpacked)):
+            run = median(runs)
+            speeds.append(used / run.wall / 1e6)
+            print(
+                f"{name:<24} {way:<7} {run.wall:6.2f} s {run.cpu:6.2f} s CPU "
+                f"{run.memory_mib:6.0f} MiB {speeds[-1]:7.0f} MB/s  "
+                f"{each.size / MIB:7.1f} MiB image"
+            )
+    return speeds[0], speeds[1]
+
+
+def programs_in(directory: Path) -> list[Contender]:
+    """Return what the imagezip and imageunzip in a directory do: as they are, and by level 1."""
+    zips, unzips = (shlex.quote(str(directory / name)) for name in ("imagezip", "imageunzip"))
+    return [
+        Contender(f"{directory.name}{level}", (), f"{zips}{level} {{disk}} {{image}}",
+                  f"{unzips} {{image}} {{out}}")
+        for level in ("", " -z1")
+    ]  # fmt: skip
 
 
 def cpu_model() -> str:
@@ -181,7 +215,7 @@ def print_ratios(speeds: tuple[float, float], factor: float) -> None:
     print("our default against the original, whose figures are from another run, and")
     print(f"those figures times {factor:.2f}, for one core here is so much of one there:")
     for verb, speed, figures in zip(
-        ("imagezip", "imageunzip"), speeds, (ORIGINAL_ZIP, ORIGINAL_UNZIP), strict=True
+        ("imagezip", "imageunzip"), speeds, (elsewhere.ZIP, elsewhere.UNZIP), strict=True
     ):
         for name, figure in figures.items():
             print(
@@ -195,26 +229,31 @@ def main() -> None:
     parser.add_argument("--directory", default="/dev/shm", help="where disk and images are made")
     parser.add_argument("--size", type=int, default=2048, help="of the disk, in MiB")
     parser.add_argument("--fill", type=int, default=1300, help="content, in MiB")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="contenders whose name has this in it")
+    parser.add_argument(
+        "--original", action="append", type=Path, default=[], metavar="DIRECTORY",
+        help="with another imagezip and imageunzip",
+    )  # fmt: skip
     arguments = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         directory = Path(name)
         disk, used = make_disk(directory, arguments.size, arguments.fill)
         print(f"{os.cpu_count()} cores; {cpu_model()}")
-        print(f"{used / MIB:.0f} MiB in use of {arguments.size}, best of {arguments.repeats}")
-        ours = None
-        for contender in CONTENDERS:
+        print(f"{used / MIB:.0f} MiB in use of {arguments.size}, medians of {arguments.rounds}")
+        others = [each for place in arguments.original for each in programs_in(place)]
+        taking = []
+        for contender in [*CONTENDERS, *others]:
             if missing := [need for need in contender.needs if not shutil.which(need)]:
                 print(f"{contender.name}: {', '.join(missing)} not installed")
             elif arguments.only in contender.name:
-                speeds = contend(contender, disk, directory, used, arguments.repeats)
-                ours = ours or speeds
+                taking.append(contender)
+        ours = print_table(compare(taking, disk, directory, arguments.rounds), used)
         speed, size = deflated_by_zlib(disk)
     print(f"zlib, level 4: {speed:.0f} MB/s a core, and {size / MIB:.1f} MiB as an image")
-    if ours:
-        print_ratios(ours, speed / ITS_MACHINE_DEFLATES)
+    if not others and taking[0] is CONTENDERS[0]:
+        print_ratios(ours, 1 / elsewhere.here(speed))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ For each path, number of clients, and network only or restore, all contenders ta
 run, some rounds; medians are printed: seconds, MB of image a second, microseconds of processor a
 packet of the server and of one client, and the time of each as a multiple of ours. The restore
 goes to a file in memory. What is not installed is left out. Without an image, one of about 290 MB
-is made. With --manifest N, instead, what a manifest costs: ratios of N pairs of transfers.
+is made. Without --original, lines with a star tell what the original takes elsewhere: `elsewhere`.
+With --manifest N, instead, what a manifest costs: ratios of N pairs of transfers.
 
 Only root can make the paths, which are network namespaces of their own: `paths.py`.
 """
@@ -29,6 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import elsewhere
 import paths
 
 ROOT = Path(__file__).parents[1]
@@ -265,6 +267,19 @@ def print_table(kind: str, clients: int, what: str, size: int, figures: dict[str
         )
 
 
+def print_elsewhere(kind: str, what: str, size: int, ours: Figures, factor: float) -> None:
+    """Print what the original took elsewhere, times `factor`, for an image of this size."""
+    if (kind, what) not in elsewhere.WIRE:
+        return
+    wall = elsewhere.WIRE[kind, what] * factor * size / elsewhere.WIRE_BYTES
+    client = f"{elsewhere.CLIENT_US * factor:7.1f}" if kind == "split" else " " * 7
+    print(
+        f"{kind:9}  1 {what:8} {'original *':18} {wall:7.2f} s {size / 1e6 / wall:6.0f} MB/s"
+        f" {'':7} {client} {wall / statistics.median(ours.wall):6.2f}",
+        flush=True,
+    )
+
+
 def paired(image: Path, where: Path, pairs: int, megabits: int) -> None:
     """Print the time and the client's processor with a manifest, each divided by those without."""
     ours = [str(ROOT / "bin" / f"rhubarbe-{name}") for name in ("frisbeed", "frisbee", "imagedump")]
@@ -338,6 +353,7 @@ def main() -> int:
         )
         print(f"{'path':9} {'n':>2} {'what':8} {'who':18} {'':9} {'':11} "
               f"{'server':>7} {'client':>7} {'time':>6}")  # fmt: skip
+        factor = 0.0 if arguments.original else elsewhere.here(elsewhere.deflates())
         for kind in arguments.path or paths.KINDS:
             for clients in arguments.clients:
                 for what in [arguments.what] if arguments.what else ["network", "restore"]:
@@ -346,6 +362,10 @@ def main() -> int:
                             found, path, image, where, arguments.rounds, restore=what == "restore"
                         )
                     print_table(kind, clients, what, size, figures)
+                    if factor and clients == 1 and "ours" in figures:
+                        print_elsewhere(kind, what, size, figures["ours"], factor)
+    if factor:
+        print(f"* on another machine, where zlib deflates so many times as fast: {factor:.2f}")
     return 0
 
 
