@@ -219,10 +219,20 @@ def test_an_address_is_one_to_the_letter(refusal, ip):
     assert "control.ip: expected an IPv4 address" in refusal([changed("control", ip=ip)])
 
 
-@pytest.mark.parametrize("ip", ["0.0.0.0", "255.255.255.255", "10.199.249.9"])
-def test_any_address_is_accepted(load, ip):
+@pytest.mark.parametrize("ip", ["127.77.1.2", "10.199.249.9", "223.255.255.255", "0.0.0.1"])
+def test_the_address_of_a_host_is_accepted(load, ip):
     (entry,) = load([changed("control", ip=ip)])
     assert entry.control.ip == ip
+
+
+@pytest.mark.parametrize("part", ["control", "cmc", "data"])
+@pytest.mark.parametrize(
+    "ip", ["0.0.0.0", "224.0.0.1", "234.5.6.7", "239.255.255.255", "255.255.255.255"]
+)
+def test_an_address_that_no_host_has_is_refused(refusal, part, ip):
+    one = node(1, data=node(1)["control"])
+    one[part] |= {"ip": ip}
+    assert f"{part}.ip: expected that of one host, found '{ip}'" in refusal([one])
 
 
 def test_all_faults_are_found_each_in_a_line(tmp_path):
