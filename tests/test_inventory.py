@@ -568,3 +568,15 @@ def test_a_fault_in_yaml_is_told_in_a_line(tmp_path, old, new, fault):
     path = tmp_path / "inventory.yaml"
     path.write_text(YAML.replace(old, new))
     assert re.match(f"{path}: {fault}", (readable_entries(path)[1] or [f"{path}: "])[0])
+
+
+@pytest.mark.parametrize("name", ["inventory.json", "inventory.yaml"])
+@pytest.mark.parametrize("text", ["root:$6$s3cr3t:20421::\n", "s3cr3t\n", "!s3cr3t", "*s3cr3t"])
+def test_a_link_to_a_secret_tells_nothing_of_it(tmp_path, name, text):
+    secret = tmp_path / "secret"
+    secret.write_text(text)
+    secret.chmod(0o600)
+    (tmp_path / name).symlink_to(secret)
+    _, (fault,) = readable_entries(tmp_path / name)
+    assert fault.startswith(f"{tmp_path / name}: ")
+    assert "s3cr3t" not in fault
