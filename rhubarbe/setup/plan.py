@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,6 +194,10 @@ def by_hand(site: Site, machine: Machine) -> Iterator[str]:
     if site.dhcp == "none" and site.servers.dhcp:
         lines = texts.FOR_ISC.format(address=site.address.ip).replace("\n", "\n    ")
         yield f"have {site.servers.dhcp} tell nodes their boot files; as ISC's words:\n    {lines}"
+    for path in (site.tftp_root, *site.tftp_root.parents):
+        place = machine.at(path)
+        if place.exists() and not place.stat().st_mode & stat.S_IXOTH:
+            yield f"{path}: TFTP's user cannot get through it; do: chmod o+x {path}"
     if machine.is_here:
         yield from _in_the_way(site, machine)
 
@@ -213,10 +218,6 @@ def _in_the_way(site: Site, machine: Machine) -> Iterator[str]:
             f"AppArmor lets dnsmasq read nothing in {site.tftp_root}: add `{site.tftp_root}/** r,`"
             " to /etc/apparmor.d/local/usr.sbin.dnsmasq, then: systemctl reload apparmor"
         )
-    for path in (site.tftp_root, *site.tftp_root.parents):
-        with_mode = machine.at(path)
-        if with_mode.exists() and not with_mode.stat().st_mode & 0o001:
-            yield f"{path}: TFTP's user cannot get through it; do: chmod o+x {path}"
     python = Path(sys.executable)
     for path in dict.fromkeys((*python.parents, *python.resolve().parents)):
         if not path.stat().st_mode & 0o001:

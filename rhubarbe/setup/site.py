@@ -117,6 +117,11 @@ def decide(wishes: Wishes, machine: Machine, record: Record) -> Site:
         wishes.kernel or answers.get("kernel", "full"),
     )
     root = _tftp_root(wishes, machine, answers, servers, settings)
+    if not servers.tftp and (letters := texts.misread_in(str(root))):
+        raise GatewayError(
+            f"{root}: dnsmasq's configuration cannot have {letters} in the path of what TFTP"
+            " serves: say another, --tftp-root DIR"
+        )
     answers |= {"interface": attached.name, "address": str(attached.address), "dhcp": dhcp}
     answers |= {"tftp_root": str(root), "router": has_router, "group": group, "kernel": kernel}
     return Site(
