@@ -90,6 +90,12 @@ def _directories(site: Site, machine: Machine) -> Iterator[Step]:
             *(FOR_A_GROUP, group),
             adopts=True,
         ),
+        Place(
+            site.ipxe,
+            f"the same of nodes by iPXE; {members} make links",
+            *(FOR_A_GROUP, group),
+            adopts=True,
+        ),
     ):
         yield from _place(machine, place)
 
@@ -120,6 +126,7 @@ def _values(site: Site) -> dict[tuple[str, str], str]:
         ("nodes", "netboot"): "both",
         ("pxelinux", "config_dir"): str(site.links),
         ("grub", "config_dir"): str(site.grub),
+        ("ipxe", "config_dir"): str(site.ipxe),
     }
     return {place: value for place, value in wanted.items() if value}
 
@@ -160,7 +167,7 @@ def _boot_files(site: Site, wishes: Wishes) -> Iterator[Step]:
     firmware = [word for name in wishes.firmware for word in ("--with-firmware", name)]
     yield Ramdisk(
         root,
-        {"pxelinux.cfg": site.links, "grub": site.grub},
+        {"pxelinux.cfg": site.links, "grub": site.grub, "ipxe": site.ipxe},
         [root / "vmlinuz", root / "initrd", *entries],
         ["--kernel", site.kernel, *firmware],
         wishes.ramdisk,

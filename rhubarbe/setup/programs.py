@@ -85,9 +85,6 @@ def undo_packages(machine: Machine, noted: Noted) -> None:
     machine.run(*APT, way, *names, within_s=PACKAGES_WITHIN_S)
 
 
-_OF_IPXE = "ipxe"  # its scripts, which the DHCP server that we set up names to no node
-
-
 @dataclass(frozen=True, slots=True)
 class Ramdisk(Step):
     """What nodes boot to be loaded: kernel, initrd and boot entries, in the directories of TFTP.
@@ -133,10 +130,7 @@ class Ramdisk(Step):
 
     def _place(self, machine: Machine, record: Record, beside: Path) -> None:
         for source in sorted(path for path in beside.rglob("*") if path.is_file()):
-            name = source.relative_to(beside)
-            if name.is_relative_to(_OF_IPXE):
-                continue
-            path, content = self._target(name), files.read(source)
+            path, content = self._target(source.relative_to(beside)), files.read(source)
             wanted = files.digest_of(content)
             if files.look_at(machine, record, path, wanted).is_due:
                 files.write(machine, record, path, content)

@@ -70,6 +70,11 @@ class Site:
         """Where GRUB looks for the link of a node."""
         return self._set("grub", self.tftp_root / "grub")
 
+    @property
+    def ipxe(self) -> Path:
+        """Where iPXE, if it is told to, looks for the link of a node."""
+        return self._set("ipxe", self.tftp_root / "ipxe")
+
     def _set(self, section: str, usual: Path) -> Path:
         """Return `config_dir` of a section, if the site has set it."""
         if (section, "config_dir") not in self.settings.origins:

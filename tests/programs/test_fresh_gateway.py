@@ -43,8 +43,8 @@ rm -rf etc/rhubarbe var/lib/rhubarbe* srv/tftp opt/rhubarbe
 hostname gateway
 exec chroot . env --ignore-signal=CHLD sleep infinity
 """
-# The gateway has no way to the archive. By this machine's lists of packages those of the ramdisk are
-# kept here already; newer lists may tell of newer ones.
+# The gateway has no way to the archive. By this machine's lists of packages, those of the ramdisk
+# are kept here already; newer lists may tell of newer ones.
 INSTALL = """\
 umask 022
 fetch() {

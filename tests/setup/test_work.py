@@ -11,6 +11,7 @@ import pytest
 from gateway_root import WHERE
 
 from rhubarbe.cli.dispatch import main
+from rhubarbe.config.layers import load_site_settings
 from rhubarbe.errors import GatewayError
 from rhubarbe.setup.files import Links, undo_links
 from rhubarbe.setup.machine import Machine
@@ -28,6 +29,7 @@ MADE = {
     "srv/tftp": 0o755,
     "srv/tftp/pxelinux.cfg": 0o2775,
     "srv/tftp/grub": 0o2775,
+    "srv/tftp/ipxe": 0o2775,
     "etc/rhubarbe/rhubarbe.conf": 0o644,
     "etc/rhubarbe/inventory.json": 0o644,
     "etc/rhubarbe/dnsmasq.hosts": 0o644,
@@ -40,9 +42,13 @@ MADE = {
     "srv/tftp/vmlinuz": 0o644,
     "srv/tftp/pxelinux.cfg/pxefrisbee": 0o644,
     "srv/tftp/grub/pxefrisbee": 0o644,
+    "srv/tftp/ipxe/pxefrisbee.ipxe": 0o644,
 }
 FILES = [name for name, mode in MADE.items() if mode == 0o644]
-FOR_THE_GROUP = ("var/lib/rhubarbe-images", "srv/tftp/pxelinux.cfg", "srv/tftp/grub")
+LINKS = tuple(f"srv/tftp/{name}" for name in ("pxelinux.cfg", "grub", "ipxe"))
+FOR_THE_GROUP = ("var/lib/rhubarbe-images", *LINKS)
+# Of the ramdisk's entries, what some site never boots by.
+MAY_LACK = ("srv/tftp/grub/pxefrisbee", "srv/tftp/ipxe/pxefrisbee.ipxe")
 
 
 def made(root):
@@ -72,6 +78,24 @@ def test_it_is_made_whatever_the_umask(root):
         os.umask(before)
     for name, mode in MADE.items():
         assert stat.S_IMODE((root / name).stat().st_mode) == mode, name
+
+
+def test_a_ramdisk_of_before_without_ipxe_s_script_is_one(root):
+    shutil.rmtree(root.ramdisk / "ipxe")
+    made(root)
+    assert list((root / "srv/tftp/ipxe").iterdir()) == []
+
+
+def test_where_ipxe_s_links_are_is_configured(root):
+    made(root)
+    conf = (root / "etc/rhubarbe/rhubarbe.conf").read_text()
+    assert "\nconfig_dir = /srv/tftp/ipxe\n" in conf
+    settings = load_site_settings(root.path)
+    assert settings.ipxe.config_dir == Path("/srv/tftp/ipxe")
+    (root / "etc/rhubarbe/rhubarbe.conf").write_text(conf.replace("/srv/tftp/ipxe", "/srv/www/x"))
+    code, said = root.setup()
+    assert code == 0, said
+    assert stat.S_IMODE((root / "srv/www/x").stat().st_mode) == 0o2775
 
 
 def test_a_second_run_changes_nothing_and_says_so(root):
@@ -126,7 +150,7 @@ def test_what_was_changed_by_hand_stays(root, name):
     assert root.everything()[name] == before[name]
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "srv/tftp/grub/pxefrisbee"])
+@pytest.mark.parametrize("name", [name for name in FILES if name not in MAY_LACK])
 def test_what_was_removed_by_hand_is_made_again(root, name):
     made(root)
     before = (root / name).read_bytes()
