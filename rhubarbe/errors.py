@@ -101,6 +101,10 @@ class CardError(NodeError):
         self.card = card
 
 
+class CardRefused(CardError):
+    """The power card answered, and does not let us in: a user, a password or a right is wrong."""
+
+
 class Unreachable(NodeError):
     """Nothing answers at the node's address, or it stopped answering."""
 

@@ -24,6 +24,7 @@ from rhubarbe.site_files import READ_WITHIN_S, kind_of, read_site_file
 
 IPV4_BYTES = 4
 MAC_DIGITS = 12
+MULTICAST = range(224, 240)  # as the first byte of an address
 # Of a host name, as the DNS has it; so no number in it is too long to be read.
 MOST_LETTERS = 253
 _BYTES = frozenset(map(str, range(256)))
@@ -242,6 +243,7 @@ class _Reader:
         for key, value, expected, is_good in (
             ("hostname", hostname, "a host name", is_hostname(hostname)),
             ("ip", ip, "an IPv4 address", is_address(ip)),
+            ("ip", ip, "that of one host", not is_address(ip) or is_of_a_host(ip)),
             ("mac", mac, "a MAC address of 12 hex digits", address is not None),
         ):
             if not is_good:
@@ -267,6 +269,12 @@ def is_address(text: object) -> bool:
     # The library for addresses takes its time to import.
     parts = text.split(".") if isinstance(text, str) else []
     return len(parts) == IPV4_BYTES and all(part in _BYTES for part in parts)
+
+
+def is_of_a_host(address: str) -> bool:
+    """Tell whether an IPv4 address may be one host's: not multicast, broadcast, or unspecified."""
+    is_multicast = int(address.partition(".")[0]) in MULTICAST
+    return not is_multicast and address not in ("0.0.0.0", "255.255.255.255")  # noqa: S104
 
 
 def _mac(text: object) -> str | None:

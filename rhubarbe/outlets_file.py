@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rhubarbe.errors import InventoryError
-from rhubarbe.inventory import Driver, is_hostname
+from rhubarbe.inventory import Driver, is_address, is_hostname, is_of_a_host
 from rhubarbe.outlets import Device, Input, Outlets, PduHost, listed
 from rhubarbe.shared.directory import StrPath
 from rhubarbe.site_files import kind_of, read_site_file
@@ -103,7 +103,10 @@ class _Reader:
         before = len(self.faults)
         values = _Values(self.faults, where, item, HOST_KEYS)
         name, kind = values.name("name"), values.name("type")
-        address = values.name("IP" if "IP" in item else "ip" if "ip" in item else "IP")
+        key = "IP" if "IP" in item else "ip" if "ip" in item else "IP"
+        address = values.name(key)
+        if is_address(address) and not is_of_a_host(address):
+            self.faults.append(f"{where}: {key}: expected that of one host, found {address!r}")
         length = values.number("chain_length", 1, MOST_IN_CHAIN, 1)
         power = values.driver("power")
         texts = values.text("username"), values.text("password")

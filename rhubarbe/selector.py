@@ -8,13 +8,17 @@ environment, no inventory.
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from itertools import compress, pairwise
 from types import MappingProxyType
 
 from rhubarbe.errors import SelectionError
 
 # Testbeds have hundreds of nodes; more digits are a slip of the keyboard, and would eat the memory.
 MOST_DIGITS = 5
+# More than all the nodes of any testbed, one by one; each may be of all numbers that there are.
+MOST_PARTS = 50_000
+LONGEST_QUOTE = 60
+_OUT, _IN = b"\0", b"\1"
 
 
 def number_in(name: str, before: str) -> int | None:
@@ -46,7 +50,7 @@ def select(
     prefix = "|".join(re.escape(name) for name in names)
     number = rf"(?:{prefix})?(\d{{1,{MOST_DIGITS}}})"
     shape = re.compile(rf"(~?){number}(?:-{number}(?:-(\d{{1,{MOST_DIGITS}}}))?)?")
-    selected = set(start)
+    parts: list[tuple[bytes, range]] = []
     for word in words:
         for part in word.split(","):
             name = part.removeprefix("~")
@@ -54,20 +58,33 @@ def select(
             match = shape.fullmatch(f"{part[: -len(name)]}{nodes[name]}" if is_name else part)
             if match is None:
                 raise SelectionError(
-                    f"{word!r} selects no node; write 3, fit03, 1-12, 1-10-2 or '~4'"
+                    f"{_quoted(word, part)} selects no node; write 3, fit03, 1-12, 1-10-2 or '~4'"
                 )
-            numbers = _expand(part, *match.group(2, 3, 4))
-            selected = selected - numbers if match.group(1) else selected | numbers
-    return sorted(selected)
+            parts.append((_OUT if match.group(1) else _IN, _range(part, *match.group(2, 3, 4))))
+            if len(parts) > MOST_PARTS:
+                raise SelectionError(f"more than {MOST_PARTS} parts of a selection: write ranges")
+    # A byte a number: whatever the ranges, a part takes no longer than it takes to write that.
+    starts = [range(number, number + 1) for number in start]
+    size = max((numbers[-1] + 1 for numbers in (*starts, *(each for _, each in parts))), default=0)
+    chosen = bytearray(size)
+    for mark, numbers in (*((_IN, each) for each in starts), *parts):
+        chosen[numbers.start : numbers.stop : numbers.step] = mark * len(numbers)
+    return list(compress(range(size), chosen))
 
 
-def _expand(part: str, first: str, last: str | None, step: str | None) -> set[int]:
+def _quoted(word: str, part: str) -> str:
+    """Return a word in quotes; of a long one only the part that is meant, or how that begins."""
+    text = word if len(word) <= LONGEST_QUOTE else part
+    return repr(text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…")
+
+
+def _range(part: str, first: str, last: str | None, step: str | None) -> range:
     low, high, stride = int(first), int(last or first), int(step or 1)
     if high < low:
         raise SelectionError(f"{part!r} is an empty range: write {high}-{low}")
     if stride < 1:
         raise SelectionError(f"{part!r} has a step of 0: the step is at least 1")
-    return set(range(low, high + 1, stride))
+    return range(low, high + 1, stride)
 
 
 def fold(numbers: Iterable[int]) -> str:

@@ -219,10 +219,20 @@ def test_an_address_is_one_to_the_letter(refusal, ip):
     assert "control.ip: expected an IPv4 address" in refusal([changed("control", ip=ip)])
 
 
-@pytest.mark.parametrize("ip", ["0.0.0.0", "255.255.255.255", "10.199.249.9"])
-def test_any_address_is_accepted(load, ip):
+@pytest.mark.parametrize("ip", ["127.77.1.2", "10.199.249.9", "223.255.255.255", "0.0.0.1"])
+def test_the_address_of_a_host_is_accepted(load, ip):
     (entry,) = load([changed("control", ip=ip)])
     assert entry.control.ip == ip
+
+
+@pytest.mark.parametrize("part", ["control", "cmc", "data"])
+@pytest.mark.parametrize(
+    "ip", ["0.0.0.0", "224.0.0.1", "234.5.6.7", "239.255.255.255", "255.255.255.255"]
+)
+def test_an_address_that_no_host_has_is_refused(refusal, part, ip):
+    one = node(1, data=node(1)["control"])
+    one[part] |= {"ip": ip}
+    assert f"{part}.ip: expected that of one host, found '{ip}'" in refusal([one])
 
 
 def test_all_faults_are_found_each_in_a_line(tmp_path):
@@ -558,3 +568,15 @@ def test_a_fault_in_yaml_is_told_in_a_line(tmp_path, old, new, fault):
     path = tmp_path / "inventory.yaml"
     path.write_text(YAML.replace(old, new))
     assert re.match(f"{path}: {fault}", (readable_entries(path)[1] or [f"{path}: "])[0])
+
+
+@pytest.mark.parametrize("name", ["inventory.json", "inventory.yaml"])
+@pytest.mark.parametrize("text", ["root:$6$s3cr3t:20421::\n", "s3cr3t\n", "!s3cr3t", "*s3cr3t"])
+def test_a_link_to_a_secret_tells_nothing_of_it(tmp_path, name, text):
+    secret = tmp_path / "secret"
+    secret.write_text(text)
+    secret.chmod(0o600)
+    (tmp_path / name).symlink_to(secret)
+    _, (fault,) = readable_entries(tmp_path / name)
+    assert fault.startswith(f"{tmp_path / name}: ")
+    assert "s3cr3t" not in fault

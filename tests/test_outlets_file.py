@@ -144,11 +144,12 @@ def test_what_switches_an_outlet_follows_from_the_type_where_nothing_is_said(wri
         ("name: pdu2", "name: pdu1", "pdu1 for the second time"),
         ("type: eaton", "type: [x]", "type: expected letters.*found a list"),
         ("IP: 192.168.1.50", "IP:", "IP: expected letters.*found nothing"),
+        ("IP: 192.168.1.50", "IP: 224.0.0.1", "IP: expected that of one host, found '224.0.0.1'"),
         ("!env PDU_PASSWORD", "[s3cr3t]", "password: expected text, found a list"),
         ("outlet: 4}]", "outlet: 4, in_chain: 2}]", "plugged in there are microscope and lamp"),
         ("[{pdu_host_name: pdu1, outlet: 4}]", "[]", "inputs: expected where it is plugged in"),
         ("[{pdu_host_name: pdu1, outlet: 4}]", "[pdu1]", "inputs: entry 1: expected an object"),
-        ("devices:", "devices: !!python/none\nx:", "line 9: tag !!python/none"),
+        ("devices:", "devices: !!python/none\nx:", "line 9: a tag that"),
         ("pdu_hosts:", "pdus:", "no pdu1 there; there are none"),
     ],
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """The selection language, both ways."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,3 +134,45 @@ def test_the_whole_name_of_a_node_is_a_word_too():
     with pytest.raises(SelectionError, match="c6220-13"):
         select(["c6220-13"], names, nodes=nodes)
     assert select(["c6220-12-c6220-14"], ("c6220-",)) == [12, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (["1-2"] * 25_000, [1, 2]),
+        (["0-99999"] * 12_500, list(range(100_000))),
+        (["0-99999", "~0-99999-2"] * 5_000, list(range(1, 100_000, 2))),
+        ([str(number) for number in range(20_000)], list(range(20_000))),
+    ],
+    ids=["short", "long", "in and out", "one by one"],
+)
+@pytest.mark.parametrize("joined", [False, True], ids=["words", "a word"])
+def test_100_kb_of_parts_take_a_moment(parts, expected, joined):
+    begin = time.process_time()
+    assert select([",".join(parts)] if joined else parts, NAMES) == expected
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize("words", [["1"] * 50_001, [",".join(["1"] * 1_000_000)]])
+def test_parts_without_end_are_refused(words):
+    with pytest.raises(SelectionError, match="more than 50000 parts of a selection"):
+        select(words, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        (",".join(["1-2"] * 25_000) + ",here", "'here' selects no node"),
+        ("here" * 25_000, "here…' selects no node"),
+        ("~" * 100_000, "~…' selects no node"),
+    ],
+)
+def test_a_long_word_is_not_quoted_whole(word, says):
+    with pytest.raises(SelectionError) as caught:
+        select([word], NAMES)
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 150
+
+
+def test_names_beyond_what_can_be_written_as_numbers_may_be_started_with():
+    assert select(["~1"], NAMES, [1, 1_234_567]) == [1_234_567]

@@ -10,7 +10,6 @@ built-in defaults, `/etc/rhubarbe/rhubarbe.conf`,
 
 import configparser
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -98,27 +97,12 @@ def _no_configuration(error: configparser.Error) -> str:
             f"line {error.lineno}: section [{error.section}], key {error.option}: for the second"
             " time: one of them has to go"
         )
+    # What the line says is not told: the file may be a link to another, with secrets in it.
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"line {error.lineno}: {_quoted(error.line)} is before any [section]"
-    if isinstance(error, configparser.ParsingError) and error.errors:
-        number, line = error.errors[0]
-        return f"line {number}: {_shown(line)} is neither `key = value` nor a [section]"
-    return " ".join(str(error).split())
-
-
-def _shown(line: str) -> str:
-    """Return a line in quotes; up to Python 3.12, errors of the library quote it by its `repr`."""
-    if line[:1] + line[-1:] in ("''", '""'):
-        line = line[1:-1].removesuffix("\\n")
-    return _quoted(line)
-
-
-def _quoted(line: str) -> str:
-    """Return a line in quotes, without what may be a secret."""
-    declared = (section.declared().items() for section in SECTIONS.values())
-    secrets = {key for keys in declared for key, setting in keys if setting.kind is SECRET}
-    first = next(iter(re.findall(r"\w+", line.lower())), "")
-    return repr(f"{first} …" if first in secrets else line.strip()[:80])
+        return f"line {error.lineno} is before any [section]"
+    lines = [number for number, _ in getattr(error, "errors", ())]
+    number = lines[0] if lines else getattr(error, "lineno", 1)
+    return f"line {number} is neither `key = value` nor a [section]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rhubarbe.concurrency.threads import in_passing
@@ -55,13 +55,18 @@ def _of_entry(place: Path, link: Link, numbers: str) -> list[Finding]:
                 f"rhubarbe-ramdisk build --output {quoted(place.parent.parent)}",
             )
         ]
-    faults = list(_of_modes(place))
-    return faults or [well(f"{place}: boots {numbers}{_named(place)}")]
+    names = _names_in(place)
+    faults = list(_of_modes(place, names))
+    named = f", by {', '.join(names)}" if names else ""
+    return faults or [well(f"{place}: boots {numbers}{named}")]
 
 
-def _of_modes(place: Path) -> Iterator[Finding]:
-    """Tell of what a server that is not root could not read."""
-    for path in (place, *_beside(place)):
+def _of_modes(place: Path, names: Iterable[str]) -> Iterator[Finding]:
+    """Tell of what a server that is not root could not read: an entry, and what that names.
+
+    The kernel and the initrd are usually in the directory above.
+    """
+    for path in (place, *(place.parent.parent / name.lstrip("/") for name in names)):
         if (status := status_of(path)) is None:
             continue
         if not status.st_mode & stat.S_IROTH:
@@ -72,19 +77,10 @@ def _of_modes(place: Path) -> Iterator[Finding]:
             yield wrong(f"{path}: is empty", repair)
 
 
-def _beside(place: Path) -> list[Path]:
-    """Return where the kernel and the initrd of an entry usually are."""
-    return [place.parent.parent / name.lstrip("/") for name in _names(place)]
-
-
-def _names(place: Path) -> list[str]:
+def _names_in(place: Path) -> list[str]:
+    """Return which files an entry names, which is read once; none where it cannot be read."""
     try:
         content = read_file(os.fspath(place), LONGEST_ENTRY) or b""
     except OSError:
         return []
     return files_in(content.decode("utf-8", "replace"))
-
-
-def _named(place: Path) -> str:
-    names = _names(place)
-    return f", by {', '.join(names)}" if names else ""

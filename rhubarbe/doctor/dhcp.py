@@ -19,9 +19,13 @@ USUAL = (
     Path("/var/lib/dhcp/dhcpd.leases"),
     Path("/var/lib/kea/kea-leases4.csv"),
 )
-_ISC = re.compile(r"^lease (?P<ip>[\d.]+) \{(?P<body>[^}]*)\}", re.MULTILINE)
-_MAC = re.compile(r"hardware ethernet ([0-9a-f:]{17});", re.IGNORECASE)
-_FREE = re.compile(r"^\s*binding state (free|expired|released|abandoned);", re.MULTILINE)
+# dhcpd notes a lease once more whenever it changes: the last of an address counts.
+_ISC_BEGINS = re.compile(r"lease ([\d.]+) \{")
+_ISC_OTHERS = re.compile(r"(authoring-byte-order|server-duid|failover peer|host|ia-\w+)\s")
+_ISC_MAC = re.compile(r"hardware ethernet ([0-9a-f:]{17});", re.IGNORECASE)
+_ISC_FREE = re.compile(r"binding state (free|expired|released|abandoned);")
+_DNSMASQ_DUID = re.compile(r"duid [0-9a-f:]+")
+_KEA_BEGINS = "address,hwaddr"
 
 
 async def look(site: Site) -> list[Finding]:
@@ -31,14 +35,22 @@ async def look(site: Site) -> list[Finding]:
     found: list[Finding] = []
     for place in places:
         try:
-            text = await in_passing(site.limit_s, _text, place)
+            leases = await in_passing(site.limit_s, _leases_in, place)
         except FileNotFoundError as error:
             if configured:
                 found.append(wrong(f"{place}: {why(error)}", advice=_SETTING))
         except OSError as error:
             found.append(skipped(f"{place}: {why(error)}"))
+        except ValueError:
+            found.append(
+                wrong(
+                    f"{place}: there is no lease in it that dnsmasq, ISC's or Kea's server has"
+                    " written, though it is not empty: nothing is known of the nodes'",
+                    advice=_SETTING,
+                )
+            )
         else:
-            found += _judged(site, place, _leases(text))
+            found += _judged(site, place, leases)
     return found or [
         skipped("no server notes leases here; dhcp_leases in [networking] names a file")
     ]
@@ -47,11 +59,12 @@ async def look(site: Site) -> list[Finding]:
 _SETTING = "see dhcp_leases in [networking]"
 
 
-def _text(place: Path) -> str:
+def _leases_in(place: Path) -> dict[str, str]:
+    """Return the leases in a file; raises OSError, or ValueError where those of no server are."""
     content = read_file(place, LARGEST)
     if content is None:
         raise FileNotFoundError(errno.ENOENT, "", str(place))
-    return content.decode("ascii", "replace")
+    return leases_in(content.decode("ascii", "replace"))
 
 
 def _judged(site: Site, place: Path, leases: Mapping[str, str]) -> list[Finding]:
@@ -81,34 +94,62 @@ def _judged(site: Site, place: Path, leases: Mapping[str, str]) -> list[Finding]
     ]
 
 
-def _leases(text: str) -> dict[str, str]:
-    """Return the address of each MAC address, by whichever server's file it is."""
-    readers: tuple[Callable[[str], dict[str, str]], ...] = (_of_isc, _of_kea, _of_dnsmasq)
-    return next(filter(None, (read(text) for read in readers)), {})
+def leases_in(text: str) -> dict[str, str]:
+    """Return the address of each MAC address, by whichever server's file it is.
+
+    There may be none. Raises ValueError for a text that no server has written.
+    """
+    readers: tuple[Callable[[list[str]], dict[str, str] | None], ...] = (_kea, _isc, _dnsmasq)
+    stripped = (line.strip() for line in text.splitlines())
+    lines = [line for line in stripped if line and not line.startswith("#")]
+    for read in readers if lines else ():
+        if (leases := read(lines)) is not None:
+            return leases
+    if lines:
+        raise ValueError("no lease")
+    return {}
 
 
-def _of_dnsmasq(text: str) -> dict[str, str]:
-    """Read lines such as `1764380000 02:ab:00:01:00:01 10.77.1.2 fit01 *`."""
-    lines = [line.split() for line in text.splitlines()]
+def _dnsmasq(lines: list[str]) -> dict[str, str] | None:
+    """Read lines such as `1764380000 02:ab:00:01:00:01 10.77.1.2 fit01 *`; None without any."""
     enough = 3
-    return {
+    notes = [words for line in lines if len(words := line.split()) >= enough]
+    leases = {
         words[1].lower(): words[2]
-        for words in lines
-        if len(words) >= enough and is_address(words[2])
+        for words in notes
+        if words[0].isdecimal() and is_address(words[2])
     }
+    # Before leases of IPv6, if it gives any, is who it is.
+    return leases if leases or any(map(_DNSMASQ_DUID.fullmatch, lines)) else None
 
 
-def _of_isc(text: str) -> dict[str, str]:
-    return {
-        mac[1].lower(): lease["ip"]
-        for lease in _ISC.finditer(text)
-        if (mac := _MAC.search(lease["body"])) and not _FREE.search(lease["body"])
-    }
+def _isc(lines: list[str]) -> dict[str, str] | None:
+    """Read blocks such as `lease 10.77.1.2 { ... hardware ethernet MAC; ... }`; None without."""
+    macs: dict[str, str] = {}  # by the address, while it is leased
+    address, is_free, is_isc_s = "", False, False
+    for line in lines:
+        if begins := _ISC_BEGINS.match(line):
+            address, is_free, is_isc_s = begins[1], False, True
+            macs.pop(address, None)
+        elif _ISC_OTHERS.match(line):
+            address, is_isc_s = "", True
+        elif _ISC_FREE.match(line):
+            is_free = True
+            macs.pop(address, None)
+        elif (mac := _ISC_MAC.match(line)) and address and not is_free:
+            macs[address] = mac[1].lower()
+    return {mac: address for address, mac in macs.items()} if is_isc_s else None
 
 
-def _of_kea(text: str) -> dict[str, str]:
-    """Read lines of `address,hwaddr,...`, of which the last of an address counts."""
-    if not text.startswith("address,hwaddr"):
-        return {}
-    rows = [line.split(",") for line in text.splitlines()[1:]]
-    return {row[1].lower(): row[0] for row in rows if len(row) > 1 and is_address(row[0])}
+def _kea(lines: list[str]) -> dict[str, str] | None:
+    """Read lines of `address,hwaddr,client_id,valid_lifetime,...`; None without that head.
+
+    The last of an address counts; of a lifetime of 0, it is given back.
+    """
+    if not lines[0].startswith(_KEA_BEGINS):
+        return None
+    macs: dict[str, str] = {}
+    for address, mac, _, lifetime, *_ in (f"{line},,,".split(",") for line in lines[1:]):
+        if is_address(address):
+            macs[address] = "" if lifetime == "0" else mac.lower()
+    return {mac: address for address, mac in macs.items() if mac}

@@ -54,7 +54,7 @@ def _wrong(entry: Entry, complaint: Complaint) -> Finding:
     question = "is it plugged in, and its entry in the inventory right?"
     if complaint.is_ours:
         question = "it was not asked: mend that on this gateway, or in the inventory;"
-    elif " refuses " in complaint.line and " no answer " not in complaint.line:  # all say it so
+    elif complaint.is_refusal:
         question = "does the inventory say the user and the password that it lets in by?"
     advice = f"{question} ask again: rhubarbe-status {entry.number}"
     return wrong(sanitise(f"{entry.name}: power control {complaint.line}"), advice=advice)

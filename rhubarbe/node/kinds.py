@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 
 from rhubarbe.config import Settings
 from rhubarbe.inventory import Driver, Entry, input_names
-from rhubarbe.transports.netboot import NETBOOTS, link_places
+from rhubarbe.transports.netboot import NETBOOTS, asking, link_places
 from rhubarbe.transports.power import CONTROLS
 
-__all__ = ["driver_faults", "link_places"]
+__all__ = ["asking", "driver_faults", "link_places"]
 
 
 def driver_faults(entries: Iterable[Entry], settings: Settings) -> Iterator[str]:

@@ -22,6 +22,17 @@ class NextBoot:
 
     def __init__(self, netboot: Netboot) -> None:
         self._netboot = netboot
+        self._may_be_asked_for = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether something else than links makes it boot the ramdisk, and has to be ended."""
+        return self._netboot.asks
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is asked for any more."""
+        return not self._may_be_asked_for
 
     @property
     def links(self) -> Sequence[Link]:
@@ -42,7 +53,8 @@ class NextBoot:
             for link in self.links:
                 await _make(link)
                 undone.push_async_callback(_take_away, link)
-            undone.push_async_callback(self._netboot.end)
+            undone.push_async_callback(self._end)
+            self._may_be_asked_for = True
             await self._netboot.begin()
             undone.pop_all()
 
@@ -51,7 +63,11 @@ class NextBoot:
         async with contextlib.AsyncExitStack() as each:
             for link in self.links:
                 each.push_async_callback(_take_away, link)
-            each.push_async_callback(self._netboot.end)
+            each.push_async_callback(self._end)
+
+    async def _end(self) -> None:
+        await self._netboot.end()
+        self._may_be_asked_for = False
 
     @contextlib.asynccontextmanager
     async def linked(self, *, stays: bool = False) -> AsyncIterator[None]:

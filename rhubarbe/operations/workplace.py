@@ -19,7 +19,7 @@ from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks
 from rhubarbe.node import Node
 from rhubarbe.node.keys import require_files, require_key
-from rhubarbe.node.kinds import link_places
+from rhubarbe.node.kinds import asking, link_places
 from rhubarbe.operations.command import Command
 from rhubarbe.operations.fleet import Companion, Job
 from rhubarbe.shared.trust import Distrust
@@ -34,11 +34,16 @@ TRIED_WITHIN_S = 10.0
 async def sweep(command: Command) -> Journal:
     """Remove the links that commands left behind which ended without a chance to do it.
 
-    Tell where anybody could make links that nodes would boot by. Return the journal of the command.
+    What they have asked nodes' controllers for is ended likewise. Tell where anybody could make
+    links that nodes would boot by. Return the journal of the command.
     """
     journal = Journal(command.state_dir, command.name, command.limit)
     for directory, names in link_places(command.entries, command.settings):
         for words in await _swept(journal, directory, names):
+            command.notice(words)
+    ends = {name: netboot.end for name, netboot in asking(command.entries, command.settings)}
+    if ends:
+        for words in await journal.end_requests(ends):
             command.notice(words)
     return journal
 
@@ -98,6 +103,10 @@ class Workplace:
                     self.journal.recorded(node.name, link.path, link.entry, number)
                 )
                 guarded.enter_context(self.guardian.guarding_link(link.path, link.entry))
+            if node.next_boot.asks:
+                await guarded.enter_async_context(
+                    self.journal.recorded_request(node.name, lambda: node.next_boot.is_over)
+                )
             await guarded.enter_async_context(node.linked(stays=stays))
             await node.power.reboot(Phase.RESET)
             await node.ramdisk.wait()

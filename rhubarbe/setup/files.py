@@ -11,7 +11,7 @@ from rhubarbe.errors import GatewayError
 from rhubarbe.setup.machine import Machine
 from rhubarbe.setup.record import Noted, Record
 from rhubarbe.setup.step import DONE, MAKE, CannotUndo, Gone, Look, Step, Verdict
-from rhubarbe.shared.directory import Directory, fresh_name
+from rhubarbe.shared.directory import Directory
 
 KIND = "file"
 LARGEST = 64 << 20
@@ -140,7 +140,7 @@ def write(
     try:
         directory, name = Directory.of(machine.at(path), follows=False)
         with directory:
-            _replace(directory, name, content, (mode, gid))
+            directory.replace(name, content, os.getuid(), mode, gid)
     except BaseException:
         record.note(key, before) if before else record.forget(key)
         raise
@@ -155,21 +155,11 @@ def _gid(machine: Machine, group: str) -> int:
     return found.gid
 
 
-def _replace(directory: Directory, name: str, content: bytes, right: tuple[int, int]) -> None:
-    draft = fresh_name("draft")
-    descriptor = directory.make_file(draft)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            mode, gid = right
-            os.fchown(descriptor, os.getuid(), gid)
-            os.fchmod(descriptor, mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(descriptor)
-        directory.rename(draft, name)
-    except BaseException:
-        directory.remove(draft)
-        raise
+def remove(path: Path) -> None:
+    """Remove a file, through no link that a stranger laid; raises FileNotFoundError, or OSError."""
+    directory, name = Directory.of(path, follows=False)
+    with directory:
+        directory.unlink(name)
 
 
 def undo_file(machine: Machine, noted: Noted) -> None:
@@ -178,9 +168,7 @@ def undo_file(machine: Machine, noted: Noted) -> None:
     try:
         if digest_of(read(path)) != noted["digest"]:
             raise CannotUndo("changed by hand since it was written")
-        directory, name = Directory.of(path, follows=False)
-        with directory:
-            directory.unlink(name)
+        remove(path)
     except FileNotFoundError:
         raise Gone from None
 
@@ -206,8 +194,11 @@ class Links(Step):
         return MAKE if self._lacking(machine) else DONE
 
     def _lacking(self, machine: Machine) -> list[Path]:
-        place = machine.at(self.directory)
-        return [each for each in self.targets if not os.path.lexists(place / each.name)]
+        try:
+            with Directory.open(machine.at(self.directory), follows=True) as directory:
+                return [each for each in self.targets if not directory.has(each.name)]
+        except FileNotFoundError:
+            return list(self.targets)
 
     def do(self, machine: Machine, record: Record) -> None:
         """Make those that lack."""
@@ -215,21 +206,33 @@ class Links(Step):
         targets = record.made.get(key, {}).get("targets", {})
         targets |= {target.name: str(target) for target in lacking}
         record.note(key, {"kind": LINK, "path": str(self.directory), "targets": targets})
-        for target in lacking:
-            with contextlib.suppress(FileExistsError):
-                machine.at(self.directory / target.name).symlink_to(target)
+        with Directory.open(machine.at(self.directory), follows=True) as directory:
+            for target in lacking:
+                with contextlib.suppress(FileExistsError):
+                    os.symlink(target, target.name, dir_fd=directory.descriptor)
 
 
 def undo_links(machine: Machine, noted: Noted) -> None:
     """Remove the links that lead where they did; raises CannotUndo for others, or OSError."""
     changed: list[str] = []
-    for name, target in noted["targets"].items():
-        path = machine.at(noted["path"]) / name
-        if not os.path.lexists(path):
-            continue
-        if path.is_symlink() and str(path.readlink()) == target:
-            path.unlink()
-        else:
-            changed.append(name)
+    try:
+        with Directory.open(machine.at(noted["path"]), follows=True) as directory:
+            for name, target in noted["targets"].items():
+                if not directory.has(name):
+                    continue
+                if _leads_to(directory, name, target):
+                    directory.unlink(name)
+                else:
+                    changed.append(name)
+    except FileNotFoundError:
+        raise Gone from None
     if changed:
         raise CannotUndo(f"changed by hand since they were made: {', '.join(changed)}")
+
+
+def _leads_to(directory: Directory, name: str, target: str) -> bool:
+    """Tell whether a name is that of a link there; it may be that of a file."""
+    try:
+        return directory.link_at(name) == target
+    except OSError:
+        return False

@@ -1,6 +1,7 @@
 """Steps that make directories, and that make one which is there fit for a group."""
 
 import contextlib
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -109,14 +110,19 @@ def _said(status: os.stat_result, machine: Machine) -> str:
 
 def undo_place(machine: Machine, noted: Noted) -> None:
     """Remove a directory, if it is empty; raises CannotUndo, Gone, or OSError."""
-    path = machine.at(noted["path"])
     try:
-        path.rmdir()
+        above, name = Directory.of(machine.at(noted["path"]), follows=False)
+        with above:
+            try:
+                os.rmdir(name, dir_fd=above.descriptor)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                with Directory.open(name, above) as directory:
+                    count = len(directory.names())
+                raise CannotUndo(f"is not empty: {count} in it") from None
     except FileNotFoundError:
         raise Gone from None
-    except OSError as error:
-        count = len(list(path.iterdir())) if path.is_dir() else 0
-        raise CannotUndo(f"is not empty: {count} in it" if count else error.strerror) from None
 
 
 def undo_mode(machine: Machine, noted: Noted) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,12 @@ def _directories(site: Site, machine: Machine) -> Iterator[Step]:
             *(FOR_A_GROUP, group),
             adopts=True,
         ),
+        Place(
+            site.ipxe,
+            f"the same of nodes by iPXE; {members} make links",
+            *(FOR_A_GROUP, group),
+            adopts=True,
+        ),
     ):
         yield from _place(machine, place)
 
@@ -119,6 +126,7 @@ def _values(site: Site) -> dict[tuple[str, str], str]:
         ("nodes", "netboot"): "both",
         ("pxelinux", "config_dir"): str(site.links),
         ("grub", "config_dir"): str(site.grub),
+        ("ipxe", "config_dir"): str(site.ipxe),
     }
     return {place: value for place, value in wanted.items() if value}
 
@@ -159,7 +167,7 @@ def _boot_files(site: Site, wishes: Wishes) -> Iterator[Step]:
     firmware = [word for name in wishes.firmware for word in ("--with-firmware", name)]
     yield Ramdisk(
         root,
-        {"pxelinux.cfg": site.links, "grub": site.grub},
+        {"pxelinux.cfg": site.links, "grub": site.grub, "ipxe": site.ipxe},
         [root / "vmlinuz", root / "initrd", *entries],
         ["--kernel", site.kernel, *firmware],
         wishes.ramdisk,
@@ -193,6 +201,10 @@ def by_hand(site: Site, machine: Machine) -> Iterator[str]:
     if site.dhcp == "none" and site.servers.dhcp:
         lines = texts.FOR_ISC.format(address=site.address.ip).replace("\n", "\n    ")
         yield f"have {site.servers.dhcp} tell nodes their boot files; as ISC's words:\n    {lines}"
+    for path in (site.tftp_root, *site.tftp_root.parents):
+        place = machine.at(path)
+        if place.exists() and not place.stat().st_mode & stat.S_IXOTH:
+            yield f"{path}: TFTP's user cannot get through it; do: chmod o+x {path}"
     if machine.is_here:
         yield from _in_the_way(site, machine)
 
@@ -213,10 +225,6 @@ def _in_the_way(site: Site, machine: Machine) -> Iterator[str]:
             f"AppArmor lets dnsmasq read nothing in {site.tftp_root}: add `{site.tftp_root}/** r,`"
             " to /etc/apparmor.d/local/usr.sbin.dnsmasq, then: systemctl reload apparmor"
         )
-    for path in (site.tftp_root, *site.tftp_root.parents):
-        with_mode = machine.at(path)
-        if with_mode.exists() and not with_mode.stat().st_mode & 0o001:
-            yield f"{path}: TFTP's user cannot get through it; do: chmod o+x {path}"
     python = Path(sys.executable)
     for path in dict.fromkeys((*python.parents, *python.resolve().parents)):
         if not path.stat().st_mode & 0o001:

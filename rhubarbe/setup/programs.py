@@ -13,9 +13,16 @@ from rhubarbe.setup.machine import PACKAGES_WITHIN_S, Machine, run
 from rhubarbe.setup.record import Noted, Record
 from rhubarbe.setup.step import DONE, MAKE, CannotUndo, Gone, Look, Step, Verdict
 
+# On a disk, and for what is large.
+ASIDE = "/var/tmp"  # noqa: S108 - a directory in it that is ours alone
 PACKAGES, RAMDISK = "packages", "ramdisk"
 # The configuration files that are there, ours among them, stay as they are.
 APT = ("apt-get", "-y", "-q", "-o", "Dpkg::Options::=--force-confold")
+# How apt ends where it has no list of packages yet, or lists what the archive has no more.
+_OUTDATED = re.compile(
+    r"Unable to (locate package|fetch some archives|correct problems)|no installation candidate"
+    r"|Failed to fetch"
+)
 _INSTALLED = re.compile(r"(?m)^Inst (\S+)")
 _REMOVED = re.compile(r"(?m)^(?:Remv|Purg) (\S+)")
 
@@ -42,21 +49,22 @@ class Packages(Step):
         return [name for name in self.names if name not in there]
 
     def do(self, machine: Machine, record: Record) -> None:
-        """Install those that lack."""
-        install = ["install", "--no-install-recommends", *self._missing(machine)]
+        """Install those that lack; where apt's lists are too old for that, by new ones."""
         try:
-            would = machine.run(*APT, "--simulate", *install)
-        except GatewayError:  # apt may not know yet what there is
+            self._install(machine, record)
+        except GatewayError as error:
+            if not _OUTDATED.search(str(error)):
+                raise
             machine.run("apt-get", "-q", "update", within_s=PACKAGES_WITHIN_S)
-            would = machine.run(*APT, "--simulate", *install)
+            self._install(machine, record)
+
+    def _install(self, machine: Machine, record: Record) -> None:
+        install = ["install", "--no-install-recommends", *self._missing(machine)]
+        would = machine.run(*APT, "--simulate", *install)
         before = record.made.get(PACKAGES, {}).get("names", [])
         names = dict.fromkeys([*before, *_INSTALLED.findall(would)])
         record.note(PACKAGES, {"kind": PACKAGES, "names": list(names)})
-        try:
-            machine.run(*APT, *install, within_s=PACKAGES_WITHIN_S)
-        except GatewayError:  # what apt knows may be too old
-            machine.run("apt-get", "-q", "update", within_s=PACKAGES_WITHIN_S)
-            machine.run(*APT, *install, within_s=PACKAGES_WITHIN_S)
+        machine.run(*APT, *install, within_s=PACKAGES_WITHIN_S)
 
 
 def undo_packages(machine: Machine, noted: Noted) -> None:
@@ -75,9 +83,6 @@ def undo_packages(machine: Machine, noted: Noted) -> None:
     is_changed = machine.run("dpkg", "--verify", *names).strip()
     way = "remove" if is_changed else "purge"
     machine.run(*APT, way, *names, within_s=PACKAGES_WITHIN_S)
-
-
-_OF_IPXE = "ipxe"  # its scripts, which the DHCP server that we set up names to no node
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +117,20 @@ class Ramdisk(Step):
         return DONE
 
     def do(self, machine: Machine, record: Record) -> None:
-        """Make it beside, then put each file in its place that nobody else's is in."""
+        """Make it where only we can write, then put each file in its place, unless another's is.
+
+        Those places are for a group.
+        """
         if self.made is not None:
             return self._place(machine, record, self.made)
-        where = machine.at(self.directory)
-        with tempfile.TemporaryDirectory(dir=where, prefix=".rhubarbe-ramdisk-") as beside:
+        with tempfile.TemporaryDirectory(dir=ASIDE, prefix="rhubarbe-ramdisk-") as beside:
             program, *words = self._command(beside)
             run([find_program(program, "pip install"), *words], PACKAGES_WITHIN_S)
             return self._place(machine, record, Path(beside))
 
     def _place(self, machine: Machine, record: Record, beside: Path) -> None:
         for source in sorted(path for path in beside.rglob("*") if path.is_file()):
-            name = source.relative_to(beside)
-            if name.is_relative_to(_OF_IPXE):
-                continue
-            path, content = self._target(name), files.read(source)
+            path, content = self._target(source.relative_to(beside)), files.read(source)
             wanted = files.digest_of(content)
             if files.look_at(machine, record, path, wanted).is_due:
                 files.write(machine, record, path, content)

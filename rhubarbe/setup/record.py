@@ -16,6 +16,7 @@ from rhubarbe.errors import GatewayError, why
 from rhubarbe.setup.machine import Machine
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import read_trusted
+from rhubarbe.shared.trust import Distrust
 
 PLACE = Path("/var/lib/rhubarbe-setup")
 NAME = "record.json"
@@ -54,18 +55,23 @@ class Record:
         """Keep others from setting up the same machine meanwhile; raises GatewayError."""
         place = self.machine.at(PLACE)
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            place.chmod(0o755)
-            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with Directory.open(place.parent, follows=True) as above:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(place.name, dir_fd=above.descriptor)
+                above.require_no_link(place.name)
+                directory = Directory.open(place.name, above)
+        except Distrust as error:
+            raise GatewayError(str(error)) from error
         except OSError as error:
             raise GatewayError(f"{place}: {why(error)}; only root can set a gateway up") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with directory:
+            try:
+                os.fchmod(directory.descriptor, 0o755)
+                fcntl.flock(directory.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise GatewayError("another rhubarbe-setup is at work on this machine") from None
             yield
-        except BlockingIOError:
-            raise GatewayError("another rhubarbe-setup is at work on this machine") from None
-        finally:
-            os.close(descriptor)
 
     def note(self, key: str, noted: Noted) -> None:
         """Note something, in place of what was noted of it; it stays where it was in the order."""
@@ -90,6 +96,8 @@ class Record:
 
     def remove(self) -> None:
         """Remove the record itself: all is undone."""
-        with contextlib.suppress(OSError):
-            self.machine.at(PLACE / NAME).unlink()
-            self.machine.at(PLACE).rmdir()
+        place = self.machine.at(PLACE)
+        with contextlib.suppress(OSError), Directory.open(place.parent, follows=True) as above:
+            with Directory.open(place.name, above) as directory:
+                directory.unlink(NAME)
+            os.rmdir(place.name, dir_fd=above.descriptor)

@@ -52,13 +52,16 @@ class Snippet(Served):
         """Write it, if dnsmasq takes it beside what it has; raises GatewayError."""
         due(record)
         path = machine.at(self.file.path)
-        before = files.read(path) if path.exists() else None
+        try:
+            before: bytes | None = files.read(path)
+        except FileNotFoundError:
+            before = None
         self.file.do(machine, record)
         try:
             check(machine)
         except GatewayError:
             if before is None:
-                path.unlink()
+                files.remove(path)
                 record.forget(f"{files.KIND} {self.file.path}")
             else:
                 files.write(machine, record, self.file.path, before)

@@ -70,6 +70,11 @@ class Site:
         """Where GRUB looks for the link of a node."""
         return self._set("grub", self.tftp_root / "grub")
 
+    @property
+    def ipxe(self) -> Path:
+        """Where iPXE, if it is told to, looks for the link of a node."""
+        return self._set("ipxe", self.tftp_root / "ipxe")
+
     def _set(self, section: str, usual: Path) -> Path:
         """Return `config_dir` of a section, if the site has set it."""
         if (section, "config_dir") not in self.settings.origins:
@@ -117,6 +122,11 @@ def decide(wishes: Wishes, machine: Machine, record: Record) -> Site:
         wishes.kernel or answers.get("kernel", "full"),
     )
     root = _tftp_root(wishes, machine, answers, servers, settings)
+    if not servers.tftp and (letters := texts.misread_in(str(root))):
+        raise GatewayError(
+            f"{root}: dnsmasq's configuration cannot have {letters} in the path of what TFTP"
+            " serves: say another, --tftp-root DIR"
+        )
     answers |= {"interface": attached.name, "address": str(attached.address), "dhcp": dhcp}
     answers |= {"tftp_root": str(root), "router": has_router, "group": group, "kernel": kernel}
     return Site(

@@ -105,6 +105,15 @@ def for_dnsmasq(
     return "".join(parts)
 
 
+def misread_in(path: str) -> str:
+    """Name the letters of a path that mean something else to dnsmasq; empty where there are none.
+
+    Blanks, commas, quotes, backslashes, what begins a comment, and what is not printed.
+    """
+    letters = (each for each in path if each in ' ,"\\#' or not each.isprintable())
+    return ", ".join(dict.fromkeys("a blank" if each.isspace() else repr(each) for each in letters))
+
+
 def _tftp(interface: str, root: Path) -> str:
     return f"enable-tftp={interface}\ntftp-root={root},{interface}\n"
 

@@ -237,17 +237,20 @@ class Directory:
             raise Distrust(f"{self.where(name)}: is larger than {most} bytes")
         return content
 
-    def replace(self, name: str, content: bytes, owner: int, mode: int = READABLE) -> None:
+    def replace(
+        self, name: str, content: bytes, owner: int, mode: int = READABLE, group: int = -1
+    ) -> None:
         """Write a file for all to read; it has its name only when it is whole on the disk.
 
-        It becomes its `owner`'s, whom only root may choose. Raises OSError.
+        It becomes its `owner`'s, and a `group`'s if one is said, whom only root may choose. Raises
+        OSError.
         """
         draft = fresh_name("draft")
         descriptor = self.make_file(draft)
         try:
             with open(descriptor, "wb") as stream:
-                if owner != os.getuid():
-                    os.fchown(descriptor, owner, -1)
+                if owner != os.getuid() or group >= 0:
+                    os.fchown(descriptor, owner, group)
                 os.fchmod(descriptor, mode)  # whatever the umask
                 stream.write(content)
                 stream.flush()

@@ -60,7 +60,8 @@ def parse_yaml(text: str, deepest: int = DEEPEST) -> Any:
         return _Builder(yaml.parse(text, Loader=loader), deepest).document()
     except yaml.MarkedYAMLError as error:
         line, column = (mark.line, mark.column) if (mark := error.problem_mark) else (0, 0)
-        words = error.problem or error.context or "no YAML"
+        # What the line says is not told: the file may be a link to another, with secrets in it.
+        words = (error.problem or error.context or "no YAML").partition(" '!")[0]
         there = "".join(text.splitlines()[line : line + 1])
         if there[column : column + 1] == "\t" or re.match(r" *\t", there):
             words = "a tab, where YAML wants blanks"
@@ -117,7 +118,7 @@ class _Builder:
         name = str(event.anchor)
         built = self._anchors.get(name)
         if built is None:
-            raise self._fault(event, f"nothing before *{name[:LONGEST_QUOTE]} is called so")
+            raise self._fault(event, "an alias, and nothing before it is called so")
         if depth + built.depth > self._deepest:
             raise self._fault(event, f"nested more than {self._deepest} deep")
         return built
@@ -182,9 +183,10 @@ class _Builder:
 
     def _require(self, event: NodeEvent, well: bool) -> None:  # noqa: FBT001 - what is required
         if not well:
-            tag = str(getattr(event, "tag", "")).replace(_STANDARD, "!!")[:LONGEST_QUOTE]
+            tag = str(getattr(event, "tag", ""))
+            name = f"tag {tag}" if tag in SOURCES else "a tag that"
             known = ", ".join(sorted(SOURCES))
-            raise self._fault(event, f"tag {tag} means nothing here; {known} do")
+            raise self._fault(event, f"{name} means nothing here; {known} do")
 
     @staticmethod
     def _fault(event: Event, words: str) -> NotYaml:

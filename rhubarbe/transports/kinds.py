@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind
 from rhubarbe.config.values import FLAG, SECRET
-from rhubarbe.inventory import Driver, Entry, is_address
+from rhubarbe.inventory import Driver, Entry, is_address, is_of_a_host
 
 # The default of a key that has none: whoever names the kind has to give it.
 REQUIRED: Any = object()
@@ -47,7 +47,14 @@ def _address(text: str) -> str:
     return text
 
 
-ADDRESS = ValueKind("an IPv4 address", _address)
+def _address_of_a_host(text: str) -> str:
+    if not is_of_a_host(_address(text)):
+        raise ValueError(text)
+    return text
+
+
+ADDRESS = ValueKind("an IPv4 address of one host", _address_of_a_host)
+ANY_ADDRESS = ValueKind("an IPv4 address", _address)
 
 
 class OfAKind(Protocol):

@@ -11,6 +11,7 @@ from rhubarbe.cli.dispatch import main
 from rhubarbe.config.secrets import NO_SECRET, Secret
 from rhubarbe.config.section import Section, setting
 from rhubarbe.config.values import SECRET
+from rhubarbe.shared import own
 from rhubarbe.transports import power
 from rhubarbe.transports.power import PowerControl
 
@@ -111,6 +112,23 @@ def serve(server, answer):
 
 def card(port, **more):
     return {"kind": "cmc", "address": "127.0.0.1", "port": port} | more
+
+
+def test_the_inventory_is_read_once(check, monkeypatch):
+    """A file that is replaced meanwhile is not judged by halves."""
+    read, reads = own.read_trusted, []
+
+    def counted(path, most):
+        reads.append(str(path))
+        return read(path, most)
+
+    monkeypatch.setattr(own, "read_trusted", counted)
+    code, lines = check({"kind": "none"}, {"kind": "locked", "password": "s3cr3t"})
+    assert (code, lines[-1]) == (0, "HERE/inventory.json: no fault")
+    assert [path for path in reads if path.endswith("inventory.json")] == reads
+    assert len(reads) == 1
+    check({"kind": "nobody"})
+    assert len(reads) == 2
 
 
 def test_online_names_each_control_that_does_not_answer(check):

@@ -1,6 +1,7 @@
 """The configuration: layers, precedence, refusals that name file, section and key."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -139,14 +140,14 @@ def test_settings_are_frozen(site):
         ("[frisbee]\nserver =\n", ["server", "not empty"]),
         ("[testbed]\ninventory_path =\n", ["inventory_path", "a path"]),
         ("[testbed]\nstate_dir = ~nobody-is-called-so/x\n", ["state_dir", "a path"]),
-        ("bandwidth = 3\n", ["line 1: 'bandwidth = 3' is before any [section]"]),
-        ("[nodes]\nprobe\n", ["line 2: ", "probe", "is neither `key = value` nor a [section]"]),
+        ("bandwidth = 3\n", ["line 1 is before any [section]"]),
+        ("[nodes]\nprobe\n", ["line 2 is neither `key = value` nor a [section]"]),
         ("[nodes]\n[frisbee]\n[nodes]\n", ["line 3: section [nodes] for the second time"]),
         (
             "[frisbee]\nclient = a\nclient = b\n",
             ["line 3: section [frisbee], key client: for the second time"],
         ),
-        ("[networking]\nbandwidth\n", ["line 2", "bandwidth"]),
+        ("[networking]\n\nbandwidth\n", ["line 3 is neither"]),
     ],
 )
 def test_what_is_wrong_is_named(site, text, says):
@@ -159,6 +160,28 @@ def test_a_file_that_is_no_configuration_is_refused(site):
     site.files["here"].write_bytes(b"\xff\xfe")
     site.files["here"].chmod(0o600)
     assert "is before any [section]" in site.refusal()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root:$6$s3cr3t:20421:0:99999:7:::\n",
+        "s3cr3t\n",
+        "[section]\ns3cr3t\n",
+        "[s\n  s3cr3t\n",
+        "[nodes]\nreset_timeout = 3\n= s3cr3t\n",
+        "\0s3cr3t\n",
+    ],
+)
+def test_a_link_to_what_is_no_configuration_tells_nothing_of_it(site, tmp_path, text):
+    """Such as the passwords of a system, read with the rights of root, or of a group."""
+    secret = tmp_path / "secret"
+    secret.write_text(text)
+    secret.chmod(0o600)
+    site.files["here"].symlink_to(secret)
+    refusal = site.refusal()
+    assert "s3cr3t" not in refusal
+    assert re.search(r"here.*: line \d is (before|neither)|conf: line \d is", refusal)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,14 @@
 """A boot entry's kernel and initrds are found in the words of each loader."""
 
 import pytest
+from absent import entry
 
+from rhubarbe.config import Settings
+from rhubarbe.config.settings import PxelinuxSettings
+from rhubarbe.doctor import boot_entries
 from rhubarbe.doctor.boot_files import files_in
+from rhubarbe.doctor.site import Site
+from rhubarbe.shared.own import read_file
 
 ENTRIES = {
     "pxelinux, as rhubarbe-ramdisk writes it": (
@@ -44,3 +50,22 @@ def test_an_entry_that_names_no_end_of_files_costs_no_end_of_time():
 )
 def test_half_a_line_is_no_file(text):
     assert files_in(text) == []
+
+
+async def test_each_boot_entry_is_read_once_however_many_nodes_boot_it(tmp_path, monkeypatch):
+    (tmp_path / "pxelinux.cfg").mkdir()
+    (tmp_path / "pxelinux.cfg/pxefrisbee").write_text("KERNEL vmlinuz\nAPPEND initrd=initrd\n")
+    for name in ("vmlinuz", "initrd"):
+        (tmp_path / name).write_text("x")
+    reads = []
+
+    def counted(path, most):
+        reads.append(path)
+        return read_file(path, most)
+
+    monkeypatch.setattr(boot_entries, "read_file", counted)
+    settings = Settings(pxelinux=PxelinuxSettings(config_dir=tmp_path / "pxelinux.cfg"))
+    (finding,) = await boot_entries.look(Site(settings, [entry(1), entry(2)], 5.0))
+    place = tmp_path / "pxelinux.cfg/pxefrisbee"
+    assert finding.text == f"{place}: boots nodes 1-2, by vmlinuz, initrd"
+    assert reads == [str(place)]

@@ -8,12 +8,27 @@ from absent import entry
 from rhubarbe.config import Settings
 from rhubarbe.doctor import power
 from rhubarbe.doctor.site import Site
-from rhubarbe.errors import CardError, GatewayError
+from rhubarbe.errors import CardError, CardRefused, GatewayError
 from rhubarbe.events import Health
-from rhubarbe.node.power import Complaint, PowerState
+from rhubarbe.node.power import PowerState
+from rhubarbe.transports.power import Inputs, PowerControl
 
 SILENCE = object()
 """The answer of what nothing bounds."""
+
+
+class Refusing(PowerControl):
+    """What raises an error whenever it is asked."""
+
+    def __init__(self, name, error):
+        self.name = name
+        self._error = error
+
+    async def is_on(self):
+        raise self._error
+
+    async def send(self, order):
+        raise self._error
 
 
 class Control:
@@ -30,8 +45,7 @@ class Control:
         if self._answer is SILENCE:
             await asyncio.Event().wait()
         if isinstance(self._answer, Exception):
-            is_ours = isinstance(self._answer, GatewayError)
-            return None, [Complaint(f"{self.name}: {self._answer}", is_ours)]
+            return await Inputs([Refusing(self.name, self._answer)]).examined()
         return PowerState(self._answer), []
 
 
@@ -89,7 +103,9 @@ async def test_where_none_answers_nothing_is_well(asked):
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (CardError("refuses status with the password of operator"), "the user and the password"),
+        (CardRefused("lets nobody in by that"), "the user and the password"),
+        (CardError("ends status with status 1: it refuses to be asked"), "is it plugged in"),
+        (CardError("refuses status: it has no session left"), "is it plugged in"),
         (CardError("cannot be reached for status: Connection refused"), "is it plugged in"),
         (CardError("no answer in 3 s: it refuses so whom it does not know"), "is it plugged in"),
         (GatewayError("outlet: no such program on this gateway"), "mend that on this gateway"),

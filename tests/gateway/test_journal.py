@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rhubarbe.errors import GatewayError
+from rhubarbe.errors import CardError, GatewayError
 from rhubarbe.gateway.state import journal as journal_module
 from rhubarbe.gateway.state.journal import Journal
 from rhubarbe.gateway.state.locks import Locks
@@ -435,3 +435,96 @@ def test_a_note_of_another_in_our_place_makes_no_sense(tmp_path, link, left_behi
     (said,) = sweep(tmp_path)
     assert "makes no sense" in said
     assert link.is_symlink()
+
+
+class Controller:
+    """What a node's controller was asked for, and what ends that."""
+
+    def __init__(self):
+        self.ends = 0
+        self.fault = None
+
+    async def end(self):
+        self.ends += 1
+        if self.fault:
+            raise self.fault
+
+
+@pytest.fixture
+def controller():
+    return Controller()
+
+
+def asked_file(state):
+    return state / str(os.getuid()) / "link.fit01+asked"
+
+
+async def ask_and_fail(state, *, is_over):
+    with contextlib.suppress(ZeroDivisionError):
+        async with Journal(state, "load", 60).recorded_request("fit01", lambda: is_over):
+            raise ZeroDivisionError
+
+
+def dead(state):
+    """Have the record be of before the last boot."""
+    file = asked_file(state)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"boot": "another"}))
+
+
+async def test_a_request_is_noted_until_it_is_over(tmp_path):
+    async with Journal(tmp_path, "load", 60).recorded_request("fit01", lambda: False):
+        told = json.loads(asked_file(tmp_path).read_text())
+        assert (told["node"], told["path"]) == ("fit01", "")
+    assert not asked_file(tmp_path).exists()
+    await ask_and_fail(tmp_path, is_over=True)
+    assert not asked_file(tmp_path).exists()
+    await ask_and_fail(tmp_path, is_over=False)
+    assert asked_file(tmp_path).exists()
+
+
+async def test_what_a_dead_command_has_asked_for_is_ended_once(tmp_path, controller):
+    await ask_and_fail(tmp_path, is_over=False)
+    journal = Journal(tmp_path, "wait", 60)
+    assert await journal.end_requests({"fit01": controller.end}) == []  # we live
+    dead(tmp_path)
+    assert await journal.end_requests({"fit02": controller.end}) == []
+    assert controller.ends == 0
+    (said,) = await journal.end_requests({"fit01": controller.end})
+    assert said.startswith(f"ended the boot override of fit01, left behind by {user_name()}'s load")
+    assert controller.ends == 1
+    assert await journal.end_requests({"fit01": controller.end}) == []
+    assert controller.ends == 1
+    assert sweep(tmp_path) == []
+
+
+async def test_a_request_that_cannot_be_ended_stays_noted(tmp_path, controller):
+    await ask_and_fail(tmp_path, is_over=False)
+    dead(tmp_path)
+    controller.fault = CardError("no answer in 3 s to boot override")
+    (said,) = await Journal(tmp_path, "wait", 60).end_requests({"fit01": controller.end})
+    assert said.startswith("the boot override of fit01, left behind by")
+    assert said.endswith("cannot be ended: no answer in 3 s to boot override")
+    assert asked_file(tmp_path).exists()
+
+
+async def test_a_request_for_a_node_that_somebody_works_on_is_left_alone(tmp_path, controller):
+    await ask_and_fail(tmp_path, is_over=False)
+    dead(tmp_path)
+    locks = Locks(tmp_path, "load")
+    locks.prepare()
+    assert locks.take(["fit01"]) is None
+    try:
+        ends = {"fit01": controller.end}
+        assert await Journal(tmp_path, "wait", 60).end_requests(ends) == []
+    finally:
+        locks.release()
+    assert controller.ends == 0
+    assert asked_file(tmp_path).exists()
+
+
+def test_the_sweep_of_links_leaves_requests_alone(tmp_path):
+    (tmp_path / "pxelinux.cfg").mkdir()
+    asyncio.run(ask_and_fail(tmp_path, is_over=False))
+    dead(tmp_path)
+    assert sweep(tmp_path) == []
+    assert asked_file(tmp_path).exists()

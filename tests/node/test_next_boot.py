@@ -58,10 +58,11 @@ async def test_any_other_link_is_replaced(next_boot, target):
     assert only(next_boot).path.readlink() == Path("pxefrisbee")
 
 
-async def test_a_file_in_its_place_is_replaced(next_boot):
+async def test_a_file_in_its_place_is_not_replaced(next_boot):
     only(next_boot).path.write_text("default local\n")
-    await next_boot.set()
-    assert only(next_boot).path.is_symlink()
+    with pytest.raises(GatewayError, match="is not a link that rhubarbe made: move it away"):
+        await next_boot.set()
+    assert only(next_boot).path.read_text() == "default local\n"
 
 
 async def test_it_is_replaced_at_once(next_boot):

@@ -1,7 +1,10 @@
 """A rescue: nodes stay in the ramdisk, by a link that stays, until they are taken back."""
 
+import re
+
 import pytest
 
+from rhubarbe.errors import GatewayError
 from rhubarbe.events import NodeFailed, Phase, Started
 from rhubarbe.operations.rescue import RescueRequest, rescue
 
@@ -64,3 +67,19 @@ async def test_a_link_that_somebody_else_made_is_left_and_named(testbed, rescuin
     assert "not ours: remove it by hand" in failed.reason
     assert testbed.third.orders == []
     assert testbed.links() == names(testbed.third)
+
+
+async def test_a_boot_file_of_the_operator_s_is_refused_before_any_node_is_touched(
+    testbed, rescuing
+):
+    testbed.third.link.write_text("default memtest\n")
+    with pytest.raises(GatewayError) as caught:
+        await rescuing()
+    assert re.fullmatch(
+        r"no nextboot link can be made, and nothing was touched: .*/01-02-00-00-00-00-03: is not a"
+        r" link that rhubarbe made: move it away; as root: mv \S+ \S+\.kept",
+        str(caught.value),
+    )
+    assert testbed.links() == names(testbed.third)
+    assert testbed.third.link.read_text() == "default memtest\n"
+    assert [node.orders for node in testbed.nodes] == [[], [], []]

@@ -319,10 +319,16 @@ def config_dir_of_another(clinic):
     os.chown(clinic.links, USER, 0)
 
 
-@broken("links", says="is a directory")
+@broken("links", says="is not a link that rhubarbe made")
 def directory_in_the_place_of_a_link(clinic):
     mac = clinic.inventory()[0]["control"]["mac"].lower().replace(":", "-")
     (clinic.links / f"01-{mac}").mkdir()
+
+
+@broken("links", says="is not a link that rhubarbe made")
+def boot_file_in_the_place_of_a_link(clinic):
+    mac = clinic.inventory()[0]["control"]["mac"].lower().replace(":", "-")
+    (clinic.links / f"01-{mac}").write_text("DEFAULT memtest\n")
 
 
 @broken("links", says="is on a disk that is mounted to be read only")

@@ -81,14 +81,34 @@ def test_without_any_link(make_testbed):
     assert events(said)[-1]["good"] == "1-2", said
     for name in ("fit01", "fit02"):
         assert differing_blocks(testbed.disk(name), testbed.source) == []
-    # Killed before the node goes down: it boots the ramdisk once more, and then its disk.
+    boots_the_ramdisk_once_after_a_command_that_was_killed(testbed)
+    boots_its_disk_where_another_command_came_before(testbed)
+
+
+def kill_a_load_once_it_has_asked(testbed):
+    """Before the node goes down."""
     log = testbed.log()
     with testbed.start("rhubarbe-load", "--json", "1") as loading:
         wait_until(lambda: "is to boot from the network once" in testbed.log()[len(log) :])
         loading.send_signal(signal.SIGKILL)
         loading.communicate()
+
+
+def boots_the_ramdisk_once_after_a_command_that_was_killed(testbed):
+    kill_a_load_once_it_has_asked(testbed)
     for what in ("ramdisk", "disk"):
         log = testbed.log()
         testbed.run("rhubarbe-reset", "1")
         wait_until(lambda of=log, what=what: f"fit01 boots {what}" in testbed.log()[len(of) :])
     assert testbed.run("rhubarbe-wait", "1").returncode == 0
+
+
+def boots_its_disk_where_another_command_came_before(testbed):
+    kill_a_load_once_it_has_asked(testbed)
+    waited = testbed.run("rhubarbe-wait", "1")
+    assert "ended the boot override of fit01, left behind by" in waited.stdout + waited.stderr
+    assert list(testbed.directory.glob("state/*/link.*")) == []
+    log = testbed.log()
+    testbed.run("rhubarbe-reset", "1")
+    wait_until(lambda: "fit01 boots " in testbed.log()[len(log) :])
+    assert "fit01 boots disk" in testbed.log()[len(log) :]

@@ -28,7 +28,8 @@ class Root:
         }.items():
             self.write(name, text)
         self.have_packages(*PACKAGES)
-        for name in ("vmlinuz", "initrd", "pxelinux.cfg/pxefrisbee", "grub/pxefrisbee"):
+        entries = ("pxelinux.cfg/pxefrisbee", "grub/pxefrisbee", "ipxe/pxefrisbee.ipxe")
+        for name in ("vmlinuz", "initrd", *entries):
             path = self.ramdisk / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{name}\n")

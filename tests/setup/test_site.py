@@ -122,6 +122,36 @@ def test_a_dnsmasq_of_the_site_is_only_added_to(root, conf, dropped, has, has_no
 
 
 @needs_root
+@pytest.mark.parametrize(
+    ("path", "letter"),
+    [("/srv/my tftp", "a blank"), ("/srv/a,b", "','"), ("/srv/a\\b", r"'\\'"), ("/a#b", "'#'")],
+)
+def test_what_dnsmasq_would_misread_is_refused_before_anything_is_made(root, path, letter):
+    before = root.everything()
+    code, said = root.setup("--tftp-root", path)
+    assert (code, root.everything()) == (1, before)
+    assert said.startswith(f"rhubarbe-setup: {path}: dnsmasq's configuration cannot have {letter} ")
+    assert said.count("\n") == 1
+
+
+@needs_root
+def test_what_is_but_odd_dnsmasq_takes(root):
+    text, _ = snippet(root, "--tftp-root", "/srv/tftp-é+@=:;'~%(x)")
+    assert "\ntftp-root=/srv/tftp-é+@=:;'~%(x)\n" in text
+    root.write("etc/dnsmasq.conf", "")
+    taken_by_dnsmasq(root)
+
+
+@needs_root
+def test_what_tftp_s_user_cannot_get_through_is_told(root):
+    (root / "srv/tftp").mkdir(parents=True)
+    (root / "srv/tftp").chmod(0o750)
+    code, said = root.setup()
+    assert code == 0
+    assert "/srv/tftp: TFTP's user cannot get through it; do: chmod o+x /srv/tftp\n" in said
+
+
+@needs_root
 def test_what_dnsmasq_serves_by_tftp_already_is_where_files_go(root):
     root.write("etc/dnsmasq.conf", "enable-tftp\ntftp-root=/boot/tftp\n")
     snippet(root)

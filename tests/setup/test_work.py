@@ -1,11 +1,24 @@
 """A machine is set up, set up again, and all of it undone: what others made or changed stays."""
 
+import contextlib
 import os
 import re
 import shutil
 import stat
+from pathlib import Path
 
 import pytest
+from gateway_root import WHERE
+
+from rhubarbe.cli.dispatch import main
+from rhubarbe.config.layers import load_site_settings
+from rhubarbe.errors import GatewayError
+from rhubarbe.setup.files import Links, undo_links
+from rhubarbe.setup.machine import Machine
+from rhubarbe.setup.programs import Packages
+from rhubarbe.setup.record import Record
+from rhubarbe.setup.step import DONE, MAKE, CannotUndo
+from rhubarbe.shared.trust import Distrust
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to give files to a group")
 
@@ -16,6 +29,7 @@ MADE = {
     "srv/tftp": 0o755,
     "srv/tftp/pxelinux.cfg": 0o2775,
     "srv/tftp/grub": 0o2775,
+    "srv/tftp/ipxe": 0o2775,
     "etc/rhubarbe/rhubarbe.conf": 0o644,
     "etc/rhubarbe/inventory.json": 0o644,
     "etc/rhubarbe/dnsmasq.hosts": 0o644,
@@ -28,9 +42,13 @@ MADE = {
     "srv/tftp/vmlinuz": 0o644,
     "srv/tftp/pxelinux.cfg/pxefrisbee": 0o644,
     "srv/tftp/grub/pxefrisbee": 0o644,
+    "srv/tftp/ipxe/pxefrisbee.ipxe": 0o644,
 }
 FILES = [name for name, mode in MADE.items() if mode == 0o644]
-FOR_THE_GROUP = ("var/lib/rhubarbe-images", "srv/tftp/pxelinux.cfg", "srv/tftp/grub")
+LINKS = tuple(f"srv/tftp/{name}" for name in ("pxelinux.cfg", "grub", "ipxe"))
+FOR_THE_GROUP = ("var/lib/rhubarbe-images", *LINKS)
+# Of the ramdisk's entries, what some site never boots by.
+MAY_LACK = ("srv/tftp/grub/pxefrisbee", "srv/tftp/ipxe/pxefrisbee.ipxe")
 
 
 def made(root):
@@ -60,6 +78,24 @@ def test_it_is_made_whatever_the_umask(root):
         os.umask(before)
     for name, mode in MADE.items():
         assert stat.S_IMODE((root / name).stat().st_mode) == mode, name
+
+
+def test_a_ramdisk_of_before_without_ipxe_s_script_is_one(root):
+    shutil.rmtree(root.ramdisk / "ipxe")
+    made(root)
+    assert list((root / "srv/tftp/ipxe").iterdir()) == []
+
+
+def test_where_ipxe_s_links_are_is_configured(root):
+    made(root)
+    conf = (root / "etc/rhubarbe/rhubarbe.conf").read_text()
+    assert "\nconfig_dir = /srv/tftp/ipxe\n" in conf
+    settings = load_site_settings(root.path)
+    assert settings.ipxe.config_dir == Path("/srv/tftp/ipxe")
+    (root / "etc/rhubarbe/rhubarbe.conf").write_text(conf.replace("/srv/tftp/ipxe", "/srv/www/x"))
+    code, said = root.setup()
+    assert code == 0, said
+    assert stat.S_IMODE((root / "srv/www/x").stat().st_mode) == 0o2775
 
 
 def test_a_second_run_changes_nothing_and_says_so(root):
@@ -114,7 +150,7 @@ def test_what_was_changed_by_hand_stays(root, name):
     assert root.everything()[name] == before[name]
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "srv/tftp/grub/pxefrisbee"])
+@pytest.mark.parametrize("name", [name for name in FILES if name not in MAY_LACK])
 def test_what_was_removed_by_hand_is_made_again(root, name):
     made(root)
     before = (root / name).read_bytes()
@@ -220,6 +256,138 @@ def test_a_link_that_a_member_laid_leads_root_nowhere(root):
     assert victim.read_text() == before
     code, said = root.undo()
     assert victim.read_text() == before
+
+
+def test_a_link_in_the_place_of_the_record_is_refused(root, tmp_path):
+    tmp_path.chmod(0o700)
+    (root / "var/lib/rhubarbe-setup").symlink_to(tmp_path)
+    before = root.everything()
+    code, said = root.setup()
+    assert (code, root.everything()) == (1, before)
+    assert "/var/lib/rhubarbe-setup: is a link" in said.splitlines()[-1]
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def record(root):
+    """What is noted of the machine, as long as a setup is at work."""
+    made(root)
+    kept = Record.read(Machine(root.path))
+    with kept.held():
+        yield kept
+
+
+def test_links_are_laid_and_taken_away_where_no_stranger_leads(root, record):
+    (root / "usr/local").mkdir(parents=True)
+    (root / "elsewhere").mkdir()
+    (root / "elsewhere/one").symlink_to("/opt/bin/one")
+    (root / "usr/local/bin").symlink_to(root / "elsewhere")
+    os.chown(root / "usr/local/bin", 4001, 4001, follow_symlinks=False)
+    step = Links(Path("/usr/local/bin"), [Path("/opt/bin/two")], "commands")
+    noted = {"path": "/usr/local/bin", "targets": {"one": "/opt/bin/one"}}
+    for act in (step.look, step.do):
+        with pytest.raises(Distrust, match="is a link that"):
+            act(record.machine, record)
+    with pytest.raises(Distrust, match="is a link that"):
+        undo_links(record.machine, noted)
+    assert [path.name for path in (root / "elsewhere").iterdir()] == ["one"]
+
+
+def test_links_are_laid_and_those_of_others_stay(root, record):
+    (root / "usr/local/bin").mkdir(parents=True)
+    for name in ("mine", "ours"):
+        (root / "usr/local/bin" / name).write_text("")
+    targets = [Path("/opt/bin", name) for name in ("mine", "one", "two")]
+    step = Links(Path("/usr/local/bin"), targets, "commands")
+    assert step.look(record.machine, record) == MAKE
+    step.do(record.machine, record)
+    assert step.look(record.machine, record) == DONE
+    assert (root / "usr/local/bin/one").readlink() == Path("/opt/bin/one")
+    (root / "usr/local/bin/two").unlink()
+    (root / "usr/local/bin/two").symlink_to("elsewhere")
+    with pytest.raises(CannotUndo, match=r"since they were made: two\Z"):
+        undo_links(record.machine, record.made["link /usr/local/bin"])
+    left = sorted(path.name for path in (root / "usr/local/bin").iterdir())
+    assert left == ["mine", "ours", "two"]
+
+
+BUILDER = """\
+#!/bin/sh
+while [ "$1" != --output ]; do shift; done
+stat -c '%n %a %u' "$2" > "$0.told"
+mkdir "$2/pxelinux.cfg" "$2/grub"
+cd "$2"
+for name in vmlinuz initrd pxelinux.cfg/pxefrisbee grub/pxefrisbee; do echo "$name" > "$name"; done
+"""
+
+
+def test_a_ramdisk_is_made_where_nobody_else_can_write(root, tmp_path, monkeypatch):
+    builder = tmp_path / "rhubarbe-ramdisk"
+    builder.write_text(BUILDER)
+    builder.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    code = main(["rhubarbe-setup", "--root", str(root.path), *WHERE])
+    assert code == 0
+    place, mode, owner = (tmp_path / "rhubarbe-ramdisk.told").read_text().split()
+    assert (mode, owner) == ("700", "0")
+    assert not Path(place).is_relative_to(root.path)
+    assert not Path(place).exists()
+    assert (root / "srv/tftp/grub/pxefrisbee").read_text() == "grub/pxefrisbee\n"
+
+
+class Apt:
+    """A machine whose apt ends so, one run after the other; "" is well."""
+
+    def __init__(self, *ends):
+        self._ends = list(ends)
+        self.runs = []
+
+    def installed(self, names):
+        return []
+
+    def run(self, *words, within_s=0.0):
+        verb = next(word for word in words if word in ("--simulate", "install", "update"))
+        self.runs.append(verb)
+        if end := self._ends.pop(0):
+            raise GatewayError(f"apt-get: {end}")
+        return "Inst dnsmasq (1)\nInst dnsmasq-base (1)\n"
+
+
+NO_LISTS = "E: Unable to locate package dnsmasq"
+OLD_LISTS = "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?"
+BROKEN = "E: Sub-process /usr/bin/dpkg returned an error code (1)"
+
+
+@pytest.mark.parametrize(
+    ("ends", "runs", "says"),
+    [
+        (["", ""], ["--simulate", "install"], ""),
+        ([NO_LISTS, "", "", ""], ["--simulate", "update", "--simulate", "install"], ""),
+        (
+            ["", OLD_LISTS, "", "", ""],
+            ["--simulate", "install", "update", "--simulate", "install"],
+            "",
+        ),
+        (
+            ["", OLD_LISTS, "", "", OLD_LISTS],
+            ["--simulate", "install", "update", "--simulate", "install"],
+            OLD_LISTS,
+        ),
+        ([NO_LISTS, "", NO_LISTS], ["--simulate", "update", "--simulate"], NO_LISTS),
+        (["", BROKEN], ["--simulate", "install"], BROKEN),
+    ],
+    ids=["well", "no lists", "old lists", "no such archive", "no such package", "broken"],
+)
+def test_lists_of_packages_are_fetched_only_where_they_are_too_old_and_once(
+    record, ends, runs, says
+):
+    apt = Apt(*ends)
+    with pytest.raises(GatewayError, match=re.escape(says)) if says else contextlib.nullcontext():
+        Packages(["dnsmasq"]).do(apt, record)
+    assert apt.runs == runs
+    if not says:
+        assert record.made["packages"]["names"] == ["dnsmasq", "dnsmasq-base"]
 
 
 def test_an_unknown_user_is_refused_before_anything_is_made(root):

@@ -105,12 +105,12 @@ c: {mac: own, <<: [*x, *y]}
         ("a: [1,\n", "line 2: "),
         ("a: b: c\n", "line 1: "),
         ("a: 1\n---\nb: 2\n", "line 2: a second document begins: only one is read"),
-        ("a: &a [1, *a]\n", "line 1: nothing before \\*a is called so"),
-        ("a: *b\nb: &b 1\n", "line 1: nothing before \\*b is called so"),
-        ("a: !!python/object/apply:os.system [ls]\n", "line 1: tag !!python/object/apply"),
-        ("a: 1\nb: !vault x\n", "line 2: tag !vault means nothing here; !command, !env, !file do"),
-        ("a: !!binary aGk=\n", "line 1: tag !!binary"),
-        ("a: !!set {x}\n", "line 1: tag !!set"),
+        ("a: &a [1, *a]\n", "line 1: an alias, and nothing before it"),
+        ("a: *b\nb: &b 1\n", "line 1: an alias, and nothing before it"),
+        ("a: !!python/object/apply:os.system [ls]\n", "line 1: a tag that means nothing here"),
+        ("a: 1\nb: !vault x\n", "line 2: a tag that means nothing here; !command, !env, !file do"),
+        ("a: !!binary aGk=\n", "line 1: a tag that"),
+        ("a: !!set {x}\n", "line 1: a tag that"),
         ("a: !env\n", "line 1: !env of nothing"),
         ("a: !command []\n", "line 1: !command: expected the words of a command"),
         ("a: !env [x]\n", "line 1: tag !env"),
@@ -159,3 +159,34 @@ def test_it_is_the_same_without_the_parser_in_c(monkeypatch):
     }  # fmt: skip
     with pytest.raises(NotYaml, match="line 2: a tab"):
         parse_yaml("a:\n\t- b\n")
+
+
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!s3cr3t\n",
+        "!!s3cr3t\n",
+        "!s3cr3t!x y\n",
+        "*s3cr3t\n",
+        "@s3cr3t\n",
+        "%s3cr3t\n",
+        "`s3cr3t`\n",
+        "[s3cr3t\n",
+        "{s3cr3t: [\n",
+        "'s3cr3t\n",
+        "s3cr3t: 's3cr3t' s3cr3t\n",
+        "a: b: s3cr3t\n",
+        "- s3cr3t\ns3cr3t\n",
+        "&s3cr3t\n&s3cr3t\n",
+        "\ts3cr3t\n",
+        "root:$6$s3cr3t\ns3cr3t: [\n",
+    ],
+)
+def test_what_cannot_be_read_is_not_quoted(text, loader, monkeypatch):
+    """It may be a secret, where the file is a link."""
+    if loader == "SafeLoader":
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    with pytest.raises(NotYaml, match=r"\Aline \d: ") as caught:
+        parse_yaml(text)
+    assert "s3cr3t" not in str(caught.value)

@@ -49,14 +49,22 @@ def test_values_are_read_as_those_of_the_configuration_are(said, values):
     ("kind", "said", "faults"),
     [
         ("sledge", {}, ["power: there is no kind 'sledge', but cmc, strip"]),
-        ("strip", {}, ["power.address: expected an IPv4 address, found nothing"]),
+        ("strip", {}, ["power.address: expected an IPv4 address of one host, found nothing"]),
         (
             "strip",
             {"address": "pdu", "outlets": 3},
             [
-                "power.address: expected an IPv4 address, found 'pdu'",
+                "power.address: expected an IPv4 address of one host, found 'pdu'",
                 "power: strip knows no 'outlets', but address, outlet, word",
             ],
+        ),
+        *(
+            (
+                "strip",
+                {"address": address},
+                [f"power.address: expected an IPv4 address of one host, found '{address}'"],
+            )
+            for address in ("224.0.0.1", "255.255.255.255", "0.0.0.0")
         ),
         *(
             (
@@ -70,7 +78,7 @@ def test_values_are_read_as_those_of_the_configuration_are(said, values):
             (
                 "strip",
                 {"address": value},
-                [f"power.address: expected an IPv4 address, found {found}"],
+                [f"power.address: expected an IPv4 address of one host, found {found}"],
             )
             for value, found in ((["s3cr3t"], "a list"), ({"password": "s3cr3t"}, "an object"))
         ),

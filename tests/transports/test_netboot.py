@@ -99,6 +99,18 @@ async def test_where_one_link_cannot_be_made_none_stays(bad, settings, tmp_path)
     assert links_below(tmp_path) == set()
 
 
+@pytest.mark.parametrize("kind", LINKS)
+def test_a_file_of_the_operator_s_for_a_node_is_refused_beforehand(kind, settings, tmp_path):
+    for path, _ in LINKS[kind]:
+        (tmp_path / path).write_text("default memtest\n")
+    for link in netboot_of(entry(netboot=Driver(kind, {})), settings).links:
+        for act in (link.try_out, link.make, link.remove):
+            with pytest.raises(OSError, match="is not a link that rhubarbe made: move it away"):
+                act()
+        assert link.path.read_text() == "default memtest\n"
+    assert links_below(tmp_path) == set()
+
+
 async def test_where_one_link_cannot_be_removed_the_others_go(settings, tmp_path):
     next_boot = next_boot_of("both", settings)
     await next_boot.set()

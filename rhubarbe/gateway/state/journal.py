@@ -5,21 +5,25 @@ below `state_dir`, is there before the link is and goes after it. It says who ma
 which process and since which boot of this machine.
 `sweep` removes links that a dead command left behind, never one that is in use, that somebody else
 made, or that is no link.
+
+What a node's controller is asked for instead of a link, `link.NODE+asked` tells, without a path:
+`end_requests` has that ended.
 """
 
+import asyncio
 import contextlib
 import errno
 import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rhubarbe.concurrency.threads import to_an_end, to_the_end
+from rhubarbe.concurrency.threads import in_passing, to_an_end, to_the_end
 from rhubarbe.concurrency.time_limit import within
-from rhubarbe.errors import GatewayError, why
+from rhubarbe.errors import GatewayError, RhubarbeError, why
 from rhubarbe.gateway.processes.guardian_program import start_of
 from rhubarbe.gateway.state.locks import LATEST, Holder, Locks
 from rhubarbe.shared.directory import Directory, fresh_name
@@ -30,6 +34,7 @@ from rhubarbe.text import and_more, sanitise
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PREFIX = "link."
+ASKED = "+asked"
 LONGEST_RECORD = 8192
 # Far more than a testbed has nodes.
 MOST_RECORDS = 2000
@@ -43,6 +48,8 @@ PIDS = 1 << 23
 @dataclass(frozen=True, slots=True)
 class LinkRecord:
     """One link: towards `target`, made by `user`; times in seconds since the epoch.
+
+    Where `path` is empty, it is what a controller was asked for.
 
     `start` is when the process `pid` began, in ticks, by which it is told from a later one of the
     same number; `boot` is this machine's boot id.
@@ -118,6 +125,24 @@ class Journal:
             if not stays:
                 await to_the_end(self._forget, os.getuid(), name)
 
+    @contextlib.asynccontextmanager
+    async def recorded_request(self, node: str, is_over: Callable[[], bool]) -> AsyncIterator[None]:
+        """Keep a record of what a node's controller is asked for; raises GatewayError.
+
+        It goes at the end of the context, by an error only if the request `is_over`.
+        """
+        name = f"{PREFIX}{node}{ASKED}"
+        stays = False
+        try:
+            await self._note(self._record(node, None, ""), name)
+            yield
+        except BaseException:
+            stays = not is_over()
+            raise
+        finally:
+            if not stays:
+                await to_the_end(self._forget, os.getuid(), name)
+
     async def _note(self, record: LinkRecord, name: str) -> None:
         try:
             await to_the_end(self._write, record, name)
@@ -139,11 +164,11 @@ class Journal:
                 if owner == uid:
                     place.remove(name)
 
-    def _record(self, node: str, path: Path, target: str) -> LinkRecord:
+    def _record(self, node: str, path: Path | None, target: str) -> LinkRecord:
         now = time.time()
         return LinkRecord(
             node=node,
-            path=os.fspath(path.absolute()),
+            path=os.fspath(path.absolute()) if path else "",
             target=target,
             user=user_name(),
             command=self.command,
@@ -170,6 +195,42 @@ class Journal:
         except (OSError, GatewayError) as error:
             said.append(f"{self._state_dir}: links left behind are not looked for: {why(error)}")
         return [sanitise(words) for words in said]
+
+    async def end_requests(self, ends: Mapping[str, Callable[[], Awaitable[None]]]) -> list[str]:
+        """End what dead commands have asked the controllers of some nodes for; say what was done.
+
+        Each node is given with what ends that. Raises nothing: what cannot be ended stays noted.
+        """
+        try:
+            found = await in_passing(READ_WITHIN_S, self._records, lambda _: None)
+        except (OSError, GatewayError) as error:
+            words = f"{self._state_dir}: what was asked of controllers is not looked for"
+            return [sanitise(f"{words}: {why(error)}")]
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._end_one(record, name, owner, ends[record.node]))
+                for record, name, owner in found
+                if not record.path and record.node in ends and not record.is_live(self._boot)
+            ]
+        return [sanitise(words) for task in tasks for words in task.result()]
+
+    async def _end_one(
+        self, record: LinkRecord, name: str, owner: int, end: Callable[[], Awaitable[None]]
+    ) -> list[str]:
+        """End one request, unless somebody works on the node meanwhile."""
+        locks = Locks(self._state_dir, "sweep")
+        try:
+            await asyncio.to_thread(locks.prepare)
+            if locks.take([record.node]) is not None:
+                return []
+            await end()
+            await to_the_end(self._forget, owner, name)
+        except (OSError, RhubarbeError) as error:
+            return [f"the boot override of {record} cannot be ended: {why(error)}"]
+        finally:
+            locks.release()
+        # Another user's note may stay, and then each command would say so.
+        return [f"ended the boot override of {record}"] if os.getuid() in (0, owner) else []
 
     def _records(self, tell: Tell) -> list[tuple[LinkRecord, str, int]]:
         """Return each record that makes sense, its file's name, and the user id of who wrote it."""

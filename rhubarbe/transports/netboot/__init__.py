@@ -1,6 +1,6 @@
 """Doors to what makes nodes boot from the network: a file here and a line in the table a kind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from re import Pattern
 
@@ -17,6 +17,7 @@ __all__ = [
     "Link",
     "Netboot",
     "Seen",
+    "asking",
     "dashed",
     "link_places",
     "netboot_of",
@@ -55,3 +56,11 @@ def link_places(
         own = settings.for_node(entry.number, entry.name)
         places += [(link.path.parent, link.names) for link in netboot_of(entry, own).links]
     return list(dict.fromkeys(places))
+
+
+def asking(entries: Iterable[Entry], settings: Settings) -> Iterator[tuple[str, Netboot]]:
+    """Yield what asks for more than links to make a node boot the ramdisk, with the node's name."""
+    for entry in entries:
+        netboot = netboot_of(entry, settings.for_node(entry.number, entry.name))
+        if netboot.asks:
+            yield entry.name, netboot

@@ -18,6 +18,9 @@ class Netboot(ABC):
     What is not done by a link is asked for by `begin`, and ended by `end`.
     """
 
+    asks: ClassVar[bool] = False
+    """Whether `begin` asks for anything; what a killed command has, the next one `end`s."""
+
     takes: ClassVar[type[Section]]
     """What `netboot` of a node in the inventory may say, besides `kind`."""
 
@@ -40,4 +43,7 @@ class Netboot(ABC):
         """Ask for what no link does, once the links are there; raises GatewayError or NodeError."""
 
     async def end(self) -> None:  # noqa: B027
-        """End what `begin` asked for, be it used or not; raises GatewayError or NodeError."""
+        """End what `begin` asked for, be it used or not; raises GatewayError or NodeError.
+
+        Also in place of a command that was killed, perhaps long ago.
+        """

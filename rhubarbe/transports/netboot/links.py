@@ -6,6 +6,7 @@ the disk.
 """
 
 import contextlib
+import os
 import shlex
 import stat
 from collections.abc import Iterator
@@ -65,17 +66,18 @@ class Link:
         """Make another link there, and remove it; look what is in the place of ours."""
         with self._directory() as directory:
             directory.try_link(self.entry)
-            if directory.has(self.path.name):
-                _require_replaceable(directory, self.path.name)
+            _require_replaceable(directory, self.path.name)
 
     def make(self) -> None:
-        """Make the link, at once in place of whatever link there was."""
+        """Make the link, at once in place of whatever link there was, but of nothing else."""
         with self._directory() as directory:
+            _require_link(directory, self.path.name)
             directory.set_link(self.path.name, self.entry)
 
     def remove(self) -> None:
         """Remove the link, if it is one to our entry."""
         with self._directory() as directory:
+            _require_link(directory, self.path.name)
             if directory.link_at(self.path.name) == self.entry:
                 directory.unlink(self.path.name)
 
@@ -107,12 +109,27 @@ def dashed(mac: str) -> str:
     return mac.lower().replace(":", "-")
 
 
+def _require_link(directory: Directory, name: str) -> os.stat_result | None:
+    """Return the status of a link, None of nothing; raises Distrust for what else is there.
+
+    That may be the operator's own boot file for the node, and nobody could give it back.
+    """
+    try:
+        there = directory.status_of(name)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISLNK(there.st_mode):
+        path = directory.where(name)
+        aside = f"mv {shlex.quote(path)} {shlex.quote(path + '.kept')}"
+        raise Distrust(f"{path}: is not a link that rhubarbe made: move it away; as root: {aside}")
+    return there
+
+
 def _require_replaceable(directory: Directory, name: str) -> None:
-    """Raise Distrust for what no link can take the place of."""
-    path, there = directory.where(name), directory.status_of(name)
-    if stat.S_ISDIR(there.st_mode):
-        raise Distrust(f"{path}: is a directory; as root: rm -r {shlex.quote(path)}")
-    if not directory.lets_remove(there):
+    """Raise Distrust for what no link of ours may, or can, take the place of."""
+    there = _require_link(directory, name)
+    if there is not None and not directory.lets_remove(there):
+        path = directory.where(name)
         raise Distrust(
             f"{path}: belongs to {name_of(there.st_uid)}, and nobody else may remove it there;"
             f" as root: rm {shlex.quote(path)}"

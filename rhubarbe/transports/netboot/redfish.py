@@ -1,7 +1,8 @@
 """A machine that is told by Redfish to boot from the network once: no link anywhere.
 
 Whatever it boots there is to be the ramdisk: so the boot server serves that to every node. After a
-command that was killed, the machine may boot it once more, and then its disk again.
+command that was killed, the machine may boot it once more, and then its disk again; unless a load,
+a save, a rescue or a wait comes before, which ends that.
 """
 
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ class Redfish(Netboot):
 
     takes = RedfishValues
     links = ()
+    asks = True
 
     def __init__(self, values: RedfishValues, mac: str, settings: Settings) -> None:
         from rhubarbe.transports.redfish.service import Service  # with aiohttp, for those who ask

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from rhubarbe.errors import CardError, GatewayError
+from rhubarbe.errors import CardError, CardRefused, GatewayError
 from rhubarbe.text import mask
 from rhubarbe.transports.power.base import PowerControl, PowerState
 
@@ -12,10 +12,14 @@ Result = TypeVar("Result")
 
 
 class Complaint(NamedTuple):
-    """Why one input does not tell; ``is_ours`` where it was not even asked, for want of ours."""
+    """Why one input does not tell; `is_ours` where it was not even asked, for want of ours.
+
+    It `is_refusal` where what it lets in by is wrong.
+    """
 
     line: str
     is_ours: bool
+    is_refusal: bool = False
 
 
 class Inputs:
@@ -66,8 +70,13 @@ class Inputs:
         complaints: list[Complaint] = []
         for control, each in zip(self._controls, found, strict=True):
             if isinstance(each, (CardError, GatewayError)):
-                is_ours = isinstance(each, GatewayError)
-                complaints.append(Complaint(f"{control.name}: {each}", is_ours=is_ours))
+                complaints.append(
+                    Complaint(
+                        f"{control.name}: {each}",
+                        is_ours=isinstance(each, GatewayError),
+                        is_refusal=isinstance(each, CardRefused),
+                    )
+                )
             elif isinstance(each, BaseException):
                 raise each
             else:
@@ -97,7 +106,7 @@ class Inputs:
         results: list[Result] = []
         for control, each in zip(controls, found, strict=True):
             if isinstance(each, CardError):
-                raise CardError(str(each), control.name) from each
+                raise type(each)(str(each), control.name) from each
             if isinstance(each, BaseException):
                 raise each
             results.append(each)

@@ -6,7 +6,7 @@ from rhubarbe.config.secrets import Secret
 from rhubarbe.config.section import Section, ValueKind, setting
 from rhubarbe.config.settings import NetworkingSettings
 from rhubarbe.config.values import PORT, SECRET, TEXT, between, one_of
-from rhubarbe.errors import CardError
+from rhubarbe.errors import CardError, CardRefused
 from rhubarbe.transports.kinds import ADDRESS, REQUIRED
 from rhubarbe.transports.power.base import PowerControl, answering
 from rhubarbe.transports.power.programs import in_memory, last_line, path_of, run
@@ -20,7 +20,7 @@ STATES = {"Chassis Power is on": True, "Chassis Power is off": False}
 # A datagram that is lost is sent again after a second, then two, until we do not wait any more.
 PATIENCE = ("-N", "1", "-R", "30")
 
-# What ipmitool says where it is not let in, or told no; it says more with -v, and only then these.
+# What ipmitool says where it is not let in; it says more with -v, and only then these.
 _REFUSED = (
     (
         re.compile(r"HMAC is invalid|invalid integrity check value"),
@@ -35,8 +35,8 @@ _REFUSED = (
         re.compile(r"[Pp]rivilege [Ll]evel|invalid role|privilege level requested"),
         "refuses {verb} to {user} as {privilege}: `privilege` says another",
     ),
-    (re.compile(r"insufficient resources"), "refuses {verb}: it has no session left"),
 )
+_FULL = re.compile(r"insufficient resources")
 
 
 class IpmiValues(Section):
@@ -99,12 +99,14 @@ class Ipmi(PowerControl):
                 words += ["chassis", "power", power]
                 ended = await run(verb, words, package="ipmitool", pass_fds=(file,))
         if ended.status:
-            raise CardError(self._refusal(verb, ended.complaint))
+            raise self._error(verb, ended.complaint)
         return last_line(ended.output)
 
-    def _refusal(self, verb: str, complaint: bytes) -> str:
+    def _error(self, verb: str, complaint: bytes) -> CardError:
         said, text = self._said, complaint.decode(errors="replace")
         for found, words in _REFUSED:
             if found.search(text):
-                return words.format(**vars(said), verb=verb)
-        return f"fails to do {verb}: {last_line(complaint) or 'it does not say why'}"
+                return CardRefused(words.format(**vars(said), verb=verb))
+        if _FULL.search(text):
+            return CardError(f"refuses {verb}: it has no session left")
+        return CardError(f"fails to do {verb}: {last_line(complaint) or 'it does not say why'}")

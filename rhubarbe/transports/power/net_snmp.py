@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rhubarbe.concurrency.threads import to_the_end
-from rhubarbe.errors import CardError, GatewayError, require_means, why
+from rhubarbe.errors import CardError, CardRefused, GatewayError, require_means, why
 from rhubarbe.transports.power import programs
 from rhubarbe.transports.power.snmp_values import SnmpValues
 
@@ -59,19 +59,19 @@ async def _run(
                 pass_fds=(file,),
             )
     if ended.status:
-        raise CardError(_refusal(said, verb, ended.complaint.decode(errors="replace")))
+        raise _error(said, verb, ended.complaint.decode(errors="replace"))
     return programs.first_line(ended.output).strip('"')
 
 
-def _refusal(said: SnmpValues, verb: str, complaint: str) -> str:
+def _error(said: SnmpValues, verb: str, complaint: str) -> CardError:
     """Word why it did not work, without what says nothing of the agent."""
     lines = [line for line in complaint.splitlines() if not line.startswith(NEWS)]
     complaint = " ".join(lines)
     if _REFUSED.search(complaint):
-        return f"refuses {verb}: {complaint}"
+        return CardRefused(f"refuses {verb}: {complaint}")
     if _UNKNOWN.search(complaint):
-        return f"refuses {verb}, or has no outlet {said.outlet}: {complaint}"
-    return f"fails to do {verb}: {complaint.strip() or 'it does not say why'}"
+        return CardError(f"refuses {verb}, or has no outlet {said.outlet}: {complaint}")
+    return CardError(f"fails to do {verb}: {complaint.strip() or 'it does not say why'}")
 
 
 @asynccontextmanager

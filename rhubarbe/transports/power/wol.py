@@ -19,7 +19,14 @@ from rhubarbe.errors import (
     Unreachable,
 )
 from rhubarbe.transports import telnet
-from rhubarbe.transports.kinds import ADDRESS, NODE_ADDRESS, NODE_MAC, NODE_NAME, REQUIRED
+from rhubarbe.transports.kinds import (
+    ADDRESS,
+    ANY_ADDRESS,
+    NODE_ADDRESS,
+    NODE_MAC,
+    NODE_NAME,
+    REQUIRED,
+)
 from rhubarbe.transports.known_hosts import Identity
 from rhubarbe.transports.magic_packet import MAC, wake
 from rhubarbe.transports.power.base import PowerControl, answering
@@ -33,7 +40,9 @@ LATER = "(sleep 1; {}) >/dev/null 2>&1 &"
 class WolValues(Section):
     """What the inventory says of a machine."""
 
-    broadcast: str = setting(ADDRESS, REQUIRED, "where the packet is sent: of the nodes' network")
+    broadcast: str = setting(
+        ANY_ADDRESS, REQUIRED, "where the packet is sent: of the nodes' network"
+    )
     mac: str = setting(MAC, NODE_MAC, "which interface is to hear it")
     address: str = setting(ADDRESS, NODE_ADDRESS, "where it answers, where not the node's")
     node: str = setting(WORD, NODE_NAME, "by which name its host key is known")

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from rhubarbe.errors import CardError
+from rhubarbe.errors import CardError, CardRefused
 from rhubarbe.shared.documents import parse
 from rhubarbe.text import HIDDEN
 from rhubarbe.transports.redfish.values import inside
@@ -94,7 +94,7 @@ class Talk:
         for secret in self.credentials.values():  # which a service may repeat
             words = words.replace(secret, HIDDEN)
         if answer.status in REFUSALS:
-            raise CardError(f"refuses {self._verb} to this user and password: {words}")
+            raise CardRefused(f"refuses {self._verb} to this user and password: {words}")
         raise CardError(f"answers {self._verb} with {words}")
 
     async def ask(

@@ -5,7 +5,7 @@ from conformance import Machine, WithCredentials
 from datagrams import DatagramConformance
 from simulated import IP, made, served
 
-from rhubarbe.errors import CardError, GatewayError
+from rhubarbe.errors import CardError, CardRefused, GatewayError
 from rhubarbe.inventory import Driver
 from rhubarbe.testbed.controls import ipmi
 from rhubarbe.transports.power import CONTROLS
@@ -64,6 +64,7 @@ async def test_why_it_is_refused_is_told(said, words):
             with pytest.raises(CardError) as caught:
                 await act
             assert str(caught.value).startswith(words.format(verb=verb))
+            assert isinstance(caught.value, CardRefused) is words.startswith("refuses")
             assert said.get("password", "guess") not in str(caught.value) or not said["password"]
     assert machine.orders == []
 

@@ -29,7 +29,7 @@ from vendor import (
 
 from rhubarbe.config.secrets import Secret
 from rhubarbe.config.settings import NetworkingSettings
-from rhubarbe.errors import CardError, GatewayError
+from rhubarbe.errors import CardError, CardRefused, GatewayError
 from rhubarbe.inventory import Driver
 from rhubarbe.testbed import certificates
 from rhubarbe.testbed.controls import controllers
@@ -231,7 +231,7 @@ async def test_a_root_that_wants_a_login_gets_one(reach):
 async def test_one_wrong_login_is_one(reach, sessions):
     vendor = Vendor() if sessions else Vendor(root={"Systems": {"@odata.id": SYSTEMS}})
     async with reach(vendor, password=Secret("guessed")) as control:
-        with pytest.raises(CardError, match=r"refuses status to this user and password: .* 401"):
+        with pytest.raises(CardRefused, match=r"refuses status to this user and password: .* 401"):
             await control.is_on()
     assert len(vendor.heard) == 2
 

@@ -9,7 +9,7 @@ from datagrams import DatagramConformance
 from simulated import IP, made, served
 
 from rhubarbe.config.settings import NetworkingSettings
-from rhubarbe.errors import CardError, GatewayError
+from rhubarbe.errors import CardError, CardRefused, GatewayError
 from rhubarbe.inventory import Driver
 from rhubarbe.testbed.controls import outside, snmp
 from rhubarbe.transports.power import CONTROLS
@@ -85,6 +85,8 @@ async def test_why_it_is_refused_is_told():
             control = at(port, 0.5, **said)
             with pytest.raises(CardError, match=words.format(verb=verb)) as caught:
                 await (control.is_on() if verb == "status" else control.send(verb))
+            is_refusal = str(caught.value).startswith(f"refuses {verb}:")
+            assert isinstance(caught.value, CardRefused) is is_refusal
             assert "other password" not in str(caught.value)
             assert PASSWORD not in str(caught.value)
 
