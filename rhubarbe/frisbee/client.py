@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 
 from rhubarbe.disk.errors import DiskError
-from rhubarbe.frisbee import options, report
+from rhubarbe.frisbee import card, options, report
 from rhubarbe.frisbee.disks import (
     ChunkSink,
     Figures,
@@ -157,6 +157,8 @@ def _announce(settings: ClientSettings, channel: Channel, log: report.LineReport
         log.line(f"Quit if no messages from server after {seconds} seconds")
     if settings.keep_alive and channel.session.is_multicast:
         log.line(f"Enabling MC keepalive at {settings.keep_alive} seconds")
+    if text := card.advice(channel, settings.buffer_bytes):
+        log.line(text)
 
 
 def _open_target(settings: ClientSettings) -> Target:
