@@ -59,6 +59,7 @@ ANNEXES = {
     "imagedump": "tell what is in an image",
     "frisbeed": "serve an image",
     "frisbee": "receive an image onto a disk",
+    "mfrisbeed": "tell clients where an image is served, and serve it",
     "testbed": "run an emulated testbed",
     "ramdisk": "make what nodes boot from the network",
 }

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 
 from rhubarbe.disk.errors import DiskError
-from rhubarbe.frisbee import options, report
+from rhubarbe.frisbee import card, options, report
 from rhubarbe.frisbee.disks import (
     ChunkSink,
     Figures,
@@ -21,6 +21,7 @@ from rhubarbe.frisbee.disks import (
 )
 from rhubarbe.frisbee.errors import FrisbeeError, NotOffered, UsageError
 from rhubarbe.frisbee.fetching import Fetching
+from rhubarbe.frisbee.lookup import describe, with_session
 from rhubarbe.frisbee.multicast import Channel, SessionAddress, own_address
 from rhubarbe.frisbee.settings import USAGE, ClientSettings, read_settings
 from rhubarbe.frisbee.tuning import Tuning
@@ -130,8 +131,9 @@ class _Teller:
 
 
 def _receive(settings: ClientSettings, log: report.LineReport, teller: _Teller) -> None:
+    settings = with_session(settings, log.line)
     interface = settings.interface or own_address(settings.group)
-    session = SessionAddress(settings.group, settings.port, interface, settings.given.has("b"))
+    session = SessionAddress(settings.group, settings.port, interface, settings.is_broadcast)
     delay = random.random() * settings.delay  # noqa: S311 - spreads the joins
     with Channel(session, exclusive=False, buffer_bytes=settings.buffer_bytes) as channel:
         _announce(settings, channel, log)
@@ -157,6 +159,8 @@ def _announce(settings: ClientSettings, channel: Channel, log: report.LineReport
         log.line(f"Quit if no messages from server after {seconds} seconds")
     if settings.given.has("K") and settings.keep_alive and channel.session.is_multicast:
         log.line(f"Enabling MC keepalive at {settings.keep_alive} seconds")
+    if text := card.advice(channel, settings.buffer_bytes):
+        log.line(text)
 
 
 def _open_target(settings: ClientSettings) -> Target:
@@ -294,6 +298,10 @@ def main(argv: list[str] | None = None) -> int:
 def _run(settings: ClientSettings, log: report.LineReport, events: report.Events) -> int:
     teller = _Teller(events)
     try:
+        if settings.given.has("Q"):
+            text, is_ours = describe(settings)
+            sys.stdout.write(f"{sanitise(text)}\n")
+            return 0 if is_ours else FrisbeeError.exit_status
         _receive(settings, log, teller)
     except (FrisbeeError, DiskError, NdzError, OSError) as error:
         text, status = _failure(error)

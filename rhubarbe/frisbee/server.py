@@ -12,7 +12,7 @@ from types import FrameType
 from rhubarbe.annexe.errors import NotOurs
 from rhubarbe.annexe.places import open_to_tell
 from rhubarbe.frisbee import options, report
-from rhubarbe.frisbee.errors import FrisbeeError, PortInUse, UsageError
+from rhubarbe.frisbee.errors import FrisbeeError, NotOffered, PortInUse, UsageError
 from rhubarbe.frisbee.image import ServedImage
 from rhubarbe.frisbee.multicast import (
     KEEP_ALIVE_S,
@@ -49,6 +49,7 @@ read from the pipe of that number while it serves.
 
 Example: rhubarbe-frisbeed -i 192.168.3.1 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
 """
+_REFUSED = dict.fromkeys("eE", "an image is served as it is; whoever made it may have encrypted it")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read_settings(words: list[str]) -> ServerSettings:
         UsageError: it cannot be understood, or lacks image, group or port.
 
     """
-    given = options.parse(words, "dhbDt", "pkmiTRBGWKA", {})
+    given = options.parse(words, "dhbDt", "pkmiTRBGWKA", refused=_REFUSED)
     if given.has("h"):
         raise UsageError
     if len(given.arguments) != 1:
@@ -206,6 +207,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         _serve(read_settings(words), log)
+    except NotOffered as error:
+        log.line(f"rhubarbe-frisbeed: {sanitise(str(error))}")
+        return error.exit_status
     except UsageError as error:
         log.write((f"rhubarbe-frisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
         return error.exit_status

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rhubarbe.frisbee import options
 from rhubarbe.frisbee.admission import Expected
 from rhubarbe.frisbee.errors import UsageError
+from rhubarbe.frisbee.master import LONGEST_NAME, Method
 from rhubarbe.frisbee.multicast import KEEP_ALIVE_S, RECEIVE_BUFFER
 from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.devices import STDOUT
@@ -16,11 +17,17 @@ usage: rhubarbe-frisbee [-bdfhnNOqtz] [-i interface] [-k sockbuf_kb] [-T silence
            [-s slice [-D type]] [-S server] [-u uuid] [-c keyfile]
            [--manifest place [--manifest-digest hex]]
            [--as-device] [--force] [--verify] [--json] -m group -p port disk
+   or: rhubarbe-frisbee ... -S master -F image [-X methods] [-B busy_s] [-P host] disk
+   or: rhubarbe-frisbee -S master -Q image
 
 Receive an image from a frisbee server onto a disk, a file, or - for the standard output.
   -m group     multicast group, or the address of the server, which is not our own; -p port
   -i address   interface to use, by its address
-  -S address   take blocks from this server only
+  -S address   take blocks from this server only; with -F or -Q: ask this master server
+  -F image     join the session in which the master server serves the image of this name
+  -X methods   of these only: ucast, mcast, bcast, any, with commas (ucast,mcast)
+  -B s         ask again after s seconds while the image is busy; -P address: ask for that host
+  -Q image     only print whether we may have it; the exit status is 0 if so
   -N           write the file as it is: it is not an image, or is to be kept as one
   -z           make free space zero; -f: bypass the page cache
   -s n         write into slice n; -D type: then set its type in the MBR, such as 0x83
@@ -46,26 +53,39 @@ Exit status: 0 all is on the disk; 1 wrong usage, not this image, or the disk do
 
 Example: rhubarbe-frisbee -i 192.168.3.4 -m 234.5.6.1 -p 10001 /dev/sda
 """
-_MASTER = "image names are for master servers, which this client does not ask; give -m and -p"
 _REFUSED = {
     "e": "encrypted images use an obsolete cipher (Blowfish); make the image again without it",
     "E": "events are not sent; --json tells what happens",
     "U": "traces are not kept; -d tells what is wrong, --json what happens",
-    **dict.fromkeys("FQPXB", _MASTER),
 }
 _ONLY_IMAGES = "zsDuc"
 _SILENCE = 60
+_METHODS = {
+    "ucast": Method.UNICAST,
+    "mcast": Method.MULTICAST,
+    "bcast": Method.BROADCAST,
+    "any": Method.UNICAST | Method.MULTICAST | Method.BROADCAST,
+}
 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """The command line, understood; memory in MiB, times in seconds."""
+    """The command line, understood; memory in MiB, times in seconds.
+
+    With an `image`, `server` is the master server that is asked for it, and the session is not
+    known yet.
+    """
 
     disk: str
     group: str
     port: int
     interface: str
+    is_broadcast: bool
     server: str
+    image: str
+    methods: Method
+    busy_wait: int
+    host: str
     tuning: Tuning
     write_mib: int
     buffer_bytes: int
@@ -98,7 +118,7 @@ def read_settings(words: list[str]) -> ClientSettings:
     given = options.parse(
         words,
         "bdfhnNOqtz",
-        "mpiSCWMTKRIrskDuc",
+        "mpiSCWMTKRIrskDucFQXBP",
         long_flags=("as-device", "verify", "force", "json"),
         long_valued=("manifest", "manifest-digest"),
         refused=_REFUSED,
@@ -108,11 +128,16 @@ def read_settings(words: list[str]) -> ClientSettings:
     _check_together(given)
     half = given.number("M", 128, 2, 262144) // 2
     return ClientSettings(
-        disk=given.arguments[0],
+        disk=given.arguments[0] if given.arguments else "",
         group=given.address("m"),
         port=given.number("p", 0, 1, 65535),
         interface=given.address("i"),
+        is_broadcast=given.has("b"),
         server=given.address("S"),
+        image=given.text("F") or given.text("Q"),
+        methods=_methods(given.text("X", "ucast,mcast")),
+        busy_wait=given.number("B", 0),
+        host=given.address("P"),
         tuning=Tuning(
             buffers=given.number("C", half),
             read_ahead=given.number("R", 4, 1),
@@ -136,18 +161,55 @@ def read_settings(words: list[str]) -> ClientSettings:
 
 def _check_together(given: options.Given) -> None:
     """Raise UsageError where something is lacking, or does not go with something else."""
-    if len(given.arguments) != 1:
-        raise UsageError(f"one disk is needed, not {len(given.arguments)}")
-    if not given.has("m") or not given.has("p"):
-        raise UsageError("-m GROUP and -p PORT are needed")
+    needed = 0 if given.has("Q") else 1
+    if len(given.arguments) != needed:
+        which = "one disk is needed" if needed else "-Q only asks: no disk is needed"
+        raise UsageError(f"{which}, not {len(given.arguments)}")
+    _check_master(given)
     if given.has("D") and not given.has("s"):
         raise UsageError("-D sets the type of a slice: -s is needed with it")
     _check_manifest(given)
     for letter in _ONLY_IMAGES if given.has("N") else "":
         if given.has(letter):
             raise UsageError(f"-{letter} is for images, -N for files as they are")
-    if given.arguments[0] in STDOUT and (given.has("N") or given.has("json")):
+    if needed and given.arguments[0] in STDOUT and (given.has("N") or given.has("json")):
         raise UsageError("neither -N nor --json goes with - for the standard output")
+
+
+def _check_master(given: options.Given) -> None:
+    """Raise UsageError where it is not clear which session to join."""
+    if given.has("F") or given.has("Q"):
+        _check_name(given)
+        return
+    if not given.has("m") or not given.has("p"):
+        raise UsageError("-m GROUP and -p PORT are needed, or -S MASTER and -F IMAGE")
+    for letter in "XBP":
+        if given.has(letter):
+            raise UsageError(f"-{letter} is for who asks a master server: with -S and -F")
+
+
+def _check_name(given: options.Given) -> None:
+    """Raise UsageError where a master server cannot be asked for the image."""
+    if given.has("F") and given.has("Q"):
+        raise UsageError("-F receives the image, -Q only asks: not both")
+    if not given.has("S"):
+        raise UsageError("-S MASTER is needed, with the address of the master server")
+    for letter in "mpb":
+        if given.has(letter):
+            raise UsageError(f"-{letter}: the master server says where the image is served")
+    name = given.text("F") or given.text("Q")
+    if not 0 < len(name.encode(errors="surrogateescape")) < LONGEST_NAME:
+        raise UsageError(f"the name of an image has 1 to {LONGEST_NAME - 1} bytes")
+
+
+def _methods(text: str) -> Method:
+    """Return the methods that a list names; raise UsageError."""
+    methods = Method(0)
+    for word in text.split(","):
+        if word not in _METHODS:
+            raise UsageError(f"option -X: '{word}' is none of {', '.join(_METHODS)}")
+        methods |= _METHODS[word]
+    return methods
 
 
 def _check_manifest(given: options.Given) -> None:

@@ -24,6 +24,9 @@ _WORDING = Wording(
     ambiguous="option --{name} not a unique prefix",
 )
 
+CIPHER = "images are not encrypted: the cipher (Blowfish) is obsolete"
+"""Why no program takes what the original says of encryption."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:

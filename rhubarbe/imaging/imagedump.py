@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from rhubarbe.imaging.census import Census
-from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
+from rhubarbe.imaging.commandline import CIPHER, CommandLine, Option, Program, say
 from rhubarbe.imaging.describing import (
     describe_check,
     print_chunks,
@@ -55,6 +55,12 @@ PROGRAM = Program(
         Option("v", "version", "print the version"),
     ],
     epilogue="example: imagedump --check debian.ndz",
+    refused={
+        "C": "what the original prints then is not documented; --check inflates every chunk, and"
+        " compares it with its seal",
+        "H": "what the original prints then is not documented; --json has what the headers say",
+        **dict.fromkeys("ekE", f"{CIPHER}; what is not encrypted is shown without a key"),
+    },
 )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rhubarbe.imaging.fitting import ImageExtent
 from rhubarbe.imaging.relocations import data_end
@@ -17,9 +17,12 @@ STDIN = "-"
 
 
 class ImageFile:
-    """An image as chunks, from a file or a stream; `count` is 0 where it is not known."""
+    """An image as chunks, from a file or a stream; `count` is 0 where it is not known.
 
-    def __init__(self, path: str) -> None:
+    What its device cannot read is asked for up to `retries` times more.
+    """
+
+    def __init__(self, path: str, retries: int = 0) -> None:
         self.name = "standard input" if path == STDIN else path
         self.descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         mode = os.fstat(self.descriptor).st_mode
@@ -27,7 +30,7 @@ class ImageFile:
         self._row = ChunkRow(self.descriptor, 0)
         if self.is_file:  # what others read of a standard input before us is not ours
             start = os.lseek(self.descriptor, 0, os.SEEK_CUR)
-            self._row = ChunkRow.of(self.descriptor, start)
+            self._row = ChunkRow.of(self.descriptor, start, retries)
         self.size, self.count = self._row.size, self._row.count
         self.arrangement = Arrangement([range(self.count)])
         self._places: Sequence[int] = range(self.count)
@@ -101,6 +104,20 @@ class ImageFile:
                 chunk = self.read(place)
                 if (end := _last_data(chunk, header)) > size:
                     yield place, end
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Yield all bytes as they stand in the file, whatever they are; one buffer has them all."""
+        piece, place = bytearray(CHUNK), 0
+        while filled := self._fill(piece, place):
+            yield memoryview(piece)[:filled]
+            place += 1
+
+    def picked(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytearray]]:
+        """Yield (number, chunk) for chunks of a file, in the order that is asked for."""
+        for number in numbers:
+            chunk = bytearray(CHUNK)
+            self._fill(chunk, number)
+            yield number, chunk
 
     def chunks(self) -> Iterator[bytearray]:
         """Yield the chunks in order; raise TruncatedImage where the last one is cut short.

@@ -1,31 +1,33 @@
 """The program that restores an image onto a disk, a slice of one, a file or a pipe."""
 
 import os
-import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from rhubarbe.imaging.commandline import CommandLine, Option, Program, say
-from rhubarbe.imaging.devices import STDOUT, refuse_same, reopened
-from rhubarbe.imaging.errors import TargetError, TargetTooSmall, UsageError
+from rhubarbe.imaging.devices import refuse_same, reopened
+from rhubarbe.imaging.errors import ImagingError, TargetError, TargetTooSmall, UsageError
 from rhubarbe.imaging.fitting import LOST, ImageExtent
 from rhubarbe.imaging.imagefile import STDIN, ImageFile
-from rhubarbe.imaging.progress import (
-    NoDisplay,
-    ProgressBar,
-    ProgressDisplay,
-    UnzipDots,
-    has_bars,
-    shown,
-)
-from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals, Written
+from rhubarbe.imaging.progress import UnzipDots, shown
+from rhubarbe.imaging.rawcopy import copy_raw
+from rhubarbe.imaging.restore import MEMORY_MIB, Restorer, Totals
 from rhubarbe.imaging.signature import PublicKey
 from rhubarbe.imaging.slicetype import Change, type_changes, write_changes
 from rhubarbe.imaging.target import Target
+from rhubarbe.imaging.unzipoptions import (
+    REFUSED,
+    memory_mib,
+    output,
+    pattern,
+    refuse_contradiction,
+    threads,
+)
+from rhubarbe.imaging.unziptelling import Pace, choose_dots, choose_progress, say_totals
 from rhubarbe.imaging.vouching import read_manifest
 from rhubarbe.ndz.arrangement import words_on_rest
 from rhubarbe.ndz.errors import DamagedChunk, NdzError, TruncatedImage
-from rhubarbe.ndz.header import HEADER_AREA, SECTOR, parse_header
+from rhubarbe.ndz.header import parse_header
 from rhubarbe.ndz.manifest import UNDERSTOOD, Manifest
 
 PROGRAM = Program(
@@ -36,10 +38,24 @@ PROGRAM = Program(
         Option("s", "slice", "restore into this slice of the output, as its table counts", "N"),
         Option("D", "dos-type", "afterwards set the type of that slice", "TYPE"),
         Option("z", "zero", "make the free space zero too"),
+        Option(
+            "p", "pattern", "make the free space hold these 32 bits, such as 0xdeadbeef", "BITS"
+        ),
+        Option(
+            "I", "ignore-skips", "to the standard output: the data alone, no free space between"
+        ),
+        Option("N", "raw-copy", "write the file as it is: it is not an image, or is to stay one"),
+        Option("F", "random-order", "take the chunks in random order, as they come from a network"),
+        Option("r", "retries", "ask so many times more for what IMAGE's device cannot read", "N"),
         Option("o", "dots", "print a dot for each chunk"),
         Option("O", "gigabyte-dots", "print a dot for each 10^9 bytes"),
         Option("n", "single", "use one thread"),
-        Option("W", "memory", f"memory to use in MiB (default {MEMORY_MIB})", "MIB"),
+        Option(
+            "W",
+            "memory",
+            f"memory to use in MiB (default {MEMORY_MIB}; 0: 1024; 6 at least)",
+            "MIB",
+        ),
         Option("f", "direct", "write past the page cache"),
         Option("", "as-device", "take a file as a disk: keep its size and content (else emptied)"),
         Option("", "force", "write also to a disk that is in use"),
@@ -59,22 +75,8 @@ PROGRAM = Program(
     ],
     epilogue="example: imageunzip -o debian.ndz /dev/sda",
     takes=UNDERSTOOD,
+    refused=REFUSED,
 )
-
-
-@dataclass(slots=True)
-class _Pace:
-    """Turns written chunks into progress; called from the threads of the restorer."""
-
-    progress: ProgressDisplay
-    total: int
-    chunks: int = 0
-    effective: int = 0
-
-    def count(self, _index: int, written: Written) -> None:
-        self.chunks += 1
-        self.effective += written.effective_bytes
-        self.progress.advance(self.effective, remaining=max(self.total - self.chunks, 0))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,25 +85,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(line: CommandLine) -> int:
-    if len(line.arguments) not in {1, 2}:
-        raise UsageError("an image and an output are needed")
-    if line.has("dos-type") and not line.has("slice"):
-        raise UsageError("-D sets the type of a slice: -s is needed with it")
+    refuse_contradiction(line)
     manifest = _load_manifest(line)
-    image = ImageFile(line.arguments[0])
+    image = ImageFile(line.arguments[0], line.number("retries", 0))
     try:
-        if image.is_file:
-            _arrange(image, manifest)
-        extent = image.extent()
-        refuse_same(image.descriptor, image.name, _output(line))
-        with _open_target(line) as target:
-            _refuse_mixed(image, target)
-            if extent and target.is_slice:
-                _refuse_beyond(image, target)
-            changes = _type_changes(line, target)
-            _restore(line, image, target, extent, manifest)
-            if changes:
-                _set_type(line, target, changes)
+        refuse_same(image.descriptor, image.name, output(line))
+        (_copy if line.has("raw-copy") else _unzip)(line, image, manifest)
     except NdzError as error:
         if not str(error).startswith(image.name):
             error.args = (f"{image.name}: {error}",)
@@ -111,8 +100,28 @@ def _work(line: CommandLine) -> int:
     return 0
 
 
-def _output(line: CommandLine) -> str:
-    return line.arguments[1] if len(line.arguments) > 1 else STDOUT[0]
+def _copy(line: CommandLine, image: ImageFile, _manifest: Manifest | None) -> None:
+    """Write the file as it is, and say how much that was."""
+    started = time.monotonic()
+    with _open_target(line) as target, shown(progress := choose_dots(line)):
+        copied = copy_raw(image, target, progress)
+    say(f"Copied {copied} bytes in {time.monotonic() - started:.3f} seconds")
+
+
+def _unzip(line: CommandLine, image: ImageFile, manifest: Manifest | None) -> None:
+    if image.is_file:
+        _arrange(image, manifest)
+    elif line.has("random-order"):
+        raise ImagingError(f"-F: the chunks of {image.name} come in their order only")
+    extent = image.extent()
+    with _open_target(line) as target:
+        _refuse_mixed(image, target)
+        if extent and target.is_slice:
+            _refuse_beyond(image, target)
+        changes = _type_changes(line, target)
+        _restore(line, image, target, extent, manifest)
+        if changes:
+            _set_type(line, target, changes)
 
 
 def _refuse_beyond(image: ImageFile, target: Target) -> None:
@@ -136,16 +145,25 @@ def _refuse_mixed(image: ImageFile, target: Target) -> None:
 
 
 def _open_target(line: CommandLine) -> Target:
+    filling = pattern(line)
+    fills = line.has("zero") or filling is not None
     target = Target.open(
-        _output(line),
-        zero_free=line.has("zero"),
+        output(line),
+        zero_free=fills,
         keep_size=line.has("as-device"),
         slice_number=line.number("slice", 0, 1, 128) or None,
         direct=line.has("direct"),
         force=line.has("force"),
         verifies=line.has("verify"),
     )
-    if target.is_ordered and not line.has("zero"):
+    if line.has("random-order") and target.is_ordered:
+        target.close()
+        raise TargetError(f"-F: {target.name} takes the chunks in their order only")
+    if filling is not None:
+        target.fill_with(filling)
+    if line.has("ignore-skips"):
+        target.pack()
+    elif target.is_ordered and not (fills or line.has("raw-copy")):
         say("WARNING: output file is not seekable, must zero-fill free space")
     return target
 
@@ -182,12 +200,12 @@ def _restore(
     manifest: Manifest | None,
 ) -> None:
     started = time.monotonic()
-    progress = _choose_progress(line, image)
+    progress = choose_progress(line, image)
     restorer = Restorer(
         target,
-        threads=1 if line.has("single") else None,
-        memory_mib=line.number("memory", MEMORY_MIB, 8),
-        on_chunk=_Pace(progress, image.count).count,
+        threads=threads(line),
+        memory_mib=memory_mib(line),
+        on_chunk=Pace(progress, image.count).count,
         verify=line.has("verify"),
         manifest=manifest,
         images=[len(each) for each in image.arrangement.images],
@@ -203,7 +221,8 @@ def _restore(
     if restorer.has_lost:
         say(f"WARNING: {target.name}: {LOST}")
     if not isinstance(progress, UnzipDots):
-        _say_totals(totals, time.monotonic() - started, zeroed=line.has("zero"))
+        zeroed = line.has("zero") or line.has("pattern")
+        say_totals(totals, time.monotonic() - started, zeroed=zeroed)
     if line.has("verify"):
         compared, is_proven = restorer.verify()
         from_where = "from the disk itself" if is_proven else "perhaps from the page cache"
@@ -215,7 +234,7 @@ def _submit_all(
 ) -> Totals:
     try:
         key = _load_key(line)
-        for index, chunk in enumerate(image.chunks()):
+        for index, chunk in _chunks(line, image):
             if index == 0:
                 _check_first(line, chunk)
             if key:
@@ -229,6 +248,15 @@ def _submit_all(
     except Exception:
         restorer.abort()
         raise
+
+
+def _chunks(line: CommandLine, image: ImageFile) -> Iterable[tuple[int, bytearray]]:
+    """Return (number, chunk) in the order to be written: the first one tells what the disk is."""
+    if not line.has("random-order") or not image.count:
+        return enumerate(image.chunks())
+    import random  # costs some ms, and few ask for it
+
+    return image.picked([0, *random.sample(range(1, image.count), image.count - 1)])
 
 
 def _load_key(line: CommandLine) -> "PublicKey | None":
@@ -261,30 +289,3 @@ def _set_type(line: CommandLine, target: Target, changes: list[Change]) -> None:
     with reopened(target.descriptor, os.O_RDWR) as descriptor:
         write_changes(descriptor, changes)
     say(f"Set partition {number} type to 0x{kind:04X}")
-
-
-def _choose_progress(line: CommandLine, image: ImageFile) -> ProgressDisplay:
-    if line.has("dots") or line.has("gigabyte-dots"):
-        return UnzipDots(chunks=line.has("dots"), gigabytes=line.has("gigabyte-dots"))
-    if sys.stderr.isatty() and image.count:
-        if has_bars():
-            return ProgressBar(_covered_bytes(image))
-        return UnzipDots(chunks=True, gigabytes=False)
-    return NoDisplay()
-
-
-def _covered_bytes(image: ImageFile) -> int:
-    place = image.count - 1
-    return parse_header(image.read(place, HEADER_AREA), place).last * SECTOR
-
-
-def _say_totals(totals: Totals, seconds: float, *, zeroed: bool) -> None:
-    say(
-        f"Decompressed {totals.decompressed} bytes, wrote {totals.effective} bytes "
-        f"({totals.actual} actual) in {seconds:.3f} seconds"
-    )
-    average = totals.actual // max(totals.writes, 1)
-    say(f"{totals.actual} bytes of data in {totals.writes} ops ({average} bytes/op), 0 seeks")
-    if zeroed:
-        say(f"  {totals.data} bytes of disk data")
-        say(f"  {totals.zero} bytes of zero data")

@@ -25,7 +25,8 @@ class Target:
 
     `size` is how much it can hold, None where nothing bounds it, `sector_size` the bytes of its
     logical sectors, None where it is no device. `is_ordered` says that it can
-    only be written from start to end (a pipe): what is left out is then filled with zeros.
+    only be written from start to end (a pipe): what is left out is then filled with zeros. Zeros
+    here are what `fill_with` says, where it was called.
 
     The first bytes of a disk are zeros from the first write on, and written by `sync` after all the
     rest: a restore that was cut short leaves nothing that boots, half old and half new.
@@ -54,6 +55,8 @@ class Target:
         self._head: bytearray | None = None
         self._head_lock = threading.Lock()
         self._position = 0
+        self._filling = ZEROS
+        self._is_packed = False
         self._aligned = threading.local()
 
     @classmethod
@@ -102,6 +105,18 @@ class Target:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def fill_with(self, pattern: bytes) -> None:
+        """Have free space hold these four bytes again and again, instead of zeros."""
+        if any(pattern):
+            self._filling = memoryview(pattern * (len(ZEROS) // len(pattern)))
+
+    def pack(self) -> None:
+        """Have data follow data, without the space between them; raise TargetError for a disk."""
+        if self.is_block:
+            raise TargetError(f"{self.name}: is a disk, where data has its place: not with -I")
+        self.is_ordered = self._is_packed = True
+        self.is_fresh = self.zero_free = False
 
     def _begin_where_it_stands(self, *, keep_size: bool) -> None:
         """Begin a standard output where what was written to it before ends, as filters do.
@@ -168,16 +183,17 @@ class Target:
         """Make a range read as zeros, by holes where the output has any; raise TargetError."""
         if self.size is not None:
             length = min(length, self.size - offset)
-        if length <= 0 or self.is_fresh:  # a fresh file has nothing but holes there
+        filling, is_zero = self._filling, self._filling is ZEROS
+        if length <= 0 or (self.is_fresh and is_zero):  # a fresh file has only holes there
             return
         if self.is_ordered:
-            self._append(offset + length, ZEROS[:0])
+            self._append(offset + length, filling[:0])
             return
-        held = self._hold(offset, ZEROS[: min(length, HEAD)])
+        held = self._hold(offset, filling[: min(length, HEAD)])
         offset, length = offset + held, length - held
-        if not zero_at_once(self.descriptor, self.base + offset, length):
-            for start in range(offset, offset + length, len(ZEROS)):
-                part = ZEROS[: min(len(ZEROS), offset + length - start)]
+        if not (is_zero and zero_at_once(self.descriptor, self.base + offset, length)):
+            for start in range(offset, offset + length, len(filling)):
+                part = filling[: min(len(filling), offset + length - start)]
                 self._write_all(self.base + start, part)
 
     def extend(self, length: int) -> None:
@@ -232,8 +248,8 @@ class Target:
         return TargetError(f"{self.name}: write error: {os.strerror(number or errno.EIO)}")
 
     def _append(self, offset: int, view: memoryview) -> None:
-        while (gap := offset - self._position) > 0:
-            part = ZEROS[: min(gap, len(ZEROS))]
+        while (gap := offset - self._position) > 0 and not self._is_packed:
+            part = self._filling[: min(gap, len(self._filling))]
             self._write_all(None, part)
             self._position += len(part)
         self._write_all(None, view)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhubarbe.imaging.commandline import CommandLine
+from rhubarbe.imaging.commandline import CIPHER, CommandLine
 from rhubarbe.imaging.devices import STDOUT
 from rhubarbe.imaging.errors import UsageError
 from rhubarbe.imaging.output import PARTIAL, open_output
@@ -16,10 +16,9 @@ KEY_FILE = ".skey"
 """What the name of an image's key file ends with."""
 
 _DELTA = "images are made whole: neither deltas nor signature files of them are made"
-_CIPHER = "images are not encrypted: the cipher (Blowfish) is obsolete"
 REFUSED = {
     **dict.fromkeys("HUP", _DELTA),
-    **dict.fromkeys("ek", _CIPHER),
+    **dict.fromkeys("ekE", CIPHER),
     "L": "relocations are written where they are of use, and not for whole disks",
     "M": "metadata of NTFS and UFS is stored as it is; the image without -M has all that one with"
     " it has",

@@ -1,5 +1,6 @@
 """An image file as a row of chunks, and what it takes to read some of it, and all of that."""
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import Self
@@ -11,17 +12,20 @@ from rhubarbe.ndz.header import CHUNK, HEADER_AREA
 class ChunkRow:
     """The chunks in an open file, or in a disk, which is another's to close.
 
-    `size` is in bytes, from byte `start` of the file on.
+    `size` is in bytes, from byte `start` of the file on. What the device cannot read is asked for
+    up to `retries` times more.
     """
 
     descriptor: int
     size: int
     start: int = 0
+    retries: int = 0
 
     @classmethod
-    def of(cls, descriptor: int, start: int = 0) -> Self:
+    def of(cls, descriptor: int, start: int = 0, retries: int = 0) -> Self:
         """Look how long the file is; its position is at its end then."""
-        return cls(descriptor, max(os.lseek(descriptor, 0, os.SEEK_END) - start, 0), start)
+        size = max(os.lseek(descriptor, 0, os.SEEK_END) - start, 0)
+        return cls(descriptor, size, start, retries)
 
     @property
     def count(self) -> int:
@@ -40,12 +44,18 @@ class ChunkRow:
     def read(self, place: int, count: int = CHUNK) -> bytes:
         """Return the first bytes of a chunk, fewer where the file ends."""
         data = bytearray(count)
-        filled = fill(self.descriptor, [memoryview(data)], self.start + place * CHUNK, count)
-        return bytes(memoryview(data)[:filled])
+        return bytes(memoryview(data)[: self.read_into(place, memoryview(data))])
 
     def read_into(self, place: int, chunk: memoryview) -> int:
-        """Read a chunk into memory; return how many bytes of it there are."""
-        return fill(self.descriptor, [chunk], self.start + place * CHUNK, len(chunk))
+        """Read the start of a chunk into memory; return how many bytes of it there are."""
+        at = self.start + place * CHUNK
+        for _ in range(self.retries):
+            try:
+                return fill(self.descriptor, [chunk], at, len(chunk))
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+        return fill(self.descriptor, [chunk], at, len(chunk))
 
 
 def fill(descriptor: int, views: list[memoryview], at: int, wanted: int) -> int:

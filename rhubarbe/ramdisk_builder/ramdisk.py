@@ -16,11 +16,11 @@ from rhubarbe.ramdisk_builder.python import PACKAGES as PYTHON_PACKAGES
 from rhubarbe.ramdisk_builder.python import add_python
 from rhubarbe.ramdisk_builder.tree import Tree
 
-PACKAGES = (*base.PACKAGES, *PYTHON_PACKAGES, "partclone", "xfsprogs", "e2fsprogs")
+PACKAGES = (*base.PACKAGES, *PYTHON_PACKAGES, "partclone", "xfsprogs", "e2fsprogs", "ethtool")
 PROGRAMS = (
     *("debugfs", "e2fsck", "mke2fs", "resize2fs", "tune2fs"),
     *(f"partclone.{kind}" for kind in ("xfs", "btrfs", "ntfs", "exfat", "f2fs")),
-    "xfs_logprint",
+    *("xfs_logprint", "ethtool"),
 )
 # The shell of Debian's busybox prefers a mke2fs of its own to the real one, unless called by these.
 LINKS = {f"usr/sbin/mkfs.ext{number}": "mke2fs" for number in (2, 3, 4)} | {

@@ -115,9 +115,13 @@ class Switch:
         return int(dict(zip(names, values, strict=True))["OutDatagrams"])
 
     def _start(self, number, name, *words, **pipes):
-        line = ["ip", "netns", "exec", self.hosts[number], *program(name), *words]
         session = ["-i", f"10.98.0.{number + 1}", "-m", self.group, "-p", str(self.port)]
-        return subprocess.Popen([*line, *session], stderr=subprocess.PIPE, **pipes)
+        return self.started(number, name, *words, *session, stderr=subprocess.PIPE, **pipes)
+
+    def started(self, number, name, *words, **pipes):
+        """Start a program of ours on a host."""
+        line = ["ip", "netns", "exec", self.hosts[number], *program(name), *words]
+        return subprocess.Popen(line, **pipes)
 
     @contextmanager
     def serving(self, image, *options):

@@ -208,11 +208,6 @@ def test_a_type_that_cannot_be_set_is_refused_before_anything_is_written(network
         ("-e key", "option -e: encrypted images use an obsolete cipher"),
         ("-E x", "option -E: events are not sent"),
         ("-U x", "option -U: traces are not kept"),
-        ("-F debian", "option -F: image names are for master servers"),
-        ("-Q debian", "option -Q: image names"),
-        ("-P host", "option -P: image names"),
-        ("-X mcast", "option -X: image names"),
-        ("-B 30", "option -B: image names"),
     ],
 )
 def test_an_option_of_the_original_that_is_refused_says_why(options, message, capfd):

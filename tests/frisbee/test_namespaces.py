@@ -3,6 +3,7 @@
 import hashlib
 import re
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -146,3 +147,31 @@ def test_without_any_way_to_the_group_nobody_waits(switch, tmp_path):
         said = client.communicate(timeout=10)[1]
     assert client.returncode not in {0, 110}
     assert said.count(b"\n") < 5
+
+
+@pytest.mark.parametrize("switch", [3], indirect=True)
+def test_clients_that_ask_a_master_server_by_name(switch, large_image, tmp_path):
+    """Two of them in one session by multicast, one by itself."""
+    path, expected = large_image
+    options = ["-d", "-W", "100000000", "--anybody", str(path.parent)]
+    asked = [[], ["--verify"], ["-X", "ucast"]]
+    disks = [tmp_path / f"disk{number}" for number in range(len(asked))]
+    path.chmod(0o644)
+    with switch.started(0, "mfrisbeed", *options, stderr=subprocess.PIPE) as master:
+        try:
+            assert b"Answering at 10.98.0.1:64494" in master.stderr.readline()
+            name = ["-S", "10.98.0.1", "-F", path.stem, "-T", "20"]
+            _end(
+                [
+                    switch.started(
+                        number, "frisbee", *words, *name, str(disk), stderr=subprocess.PIPE
+                    )
+                    for number, (words, disk) in enumerate(zip(asked, disks, strict=True), 1)
+                ]
+            )
+        finally:
+            master.terminate()
+            said = master.stderr.read().decode()
+    assert _hashes(disks) == {expected}
+    assert said.count("is served at 234.5.7.1:21001\n") == 1
+    assert said.count("is served at 10.98.0.4:21002\n") == 1

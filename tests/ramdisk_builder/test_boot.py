@@ -141,6 +141,36 @@ async def test_the_ramdisk_stamps_saves_and_runs_all_its_programs(built, tmp_pat
     await _saved_system_boots(built, tmp_path)
 
 
+async def test_the_card_holds_all_that_it_can_and_the_client_says_where_not(tmp_path):
+    """By the word of ethtool, on a card whose ring is small at first."""
+    if not shutil.which("qemu-system-x86_64"):
+        pytest.skip("needs qemu-system-x86_64")
+    build("--kernel", "full", "--output", tmp_path)
+    with machine(tmp_path, kernel=tmp_path, card="e1000", memory=512) as booted:
+        assert await booted.first_line(booted.telnet, 2 * SPEAKS_WITHIN)
+        shown = "ethtool -g eth0; cat /proc/sys/net/core/rmem_max"
+        lines, status = await typed(booted, shown)
+        assert [line.split()[1] for line in lines if line.startswith("RX:")] == ["4096", "4096"]
+        assert (lines[-1], status) == ("16777216", 0)
+        session = "frisbee -i 10.0.2.15 -m 234.5.6.1 -p 10001 -T 1 - 2>&1"
+        lines, status = await typed(booted, session)
+        assert (_advice(lines), status) == ([], 110)
+        # the card goes down and up for it, with the session that types this
+        smaller = "ethtool -G eth0 rx 256; ethtool -K eth0 gro off; sleep 1"
+        lines, status = await typed(booted, f"{smaller}; {session}")
+        assert _advice(lines) == [
+            "Blocks may get lost here: eth0 holds 256 packets, and could 4096, eth0 hands over each"
+            " packet by itself; as root: ethtool -G eth0 rx 4096 && ethtool -K eth0 gro on"
+        ]
+        cure = _advice(lines)[0].partition("as root: ")[2]
+        lines, status = await typed(booted, f"{cure}; {session}")
+        assert (_advice(lines), status) == ([], 110)
+
+
+def _advice(lines):
+    return [line for line in lines if line.startswith("Blocks may get lost")]
+
+
 PARTITIONED = {
     "xfs": (["mkfs.xfs", "-qf"], 320),
     "btrfs": (["mkfs.btrfs", "-qf"], 200),

@@ -12,6 +12,7 @@ from rhubarbe.testbed.drives import Drive
 
 GATEWAY = "10.0.2.2"
 BOOTED_BY = f"10.0.2.15:{GATEWAY}:{GATEWAY}:255.255.255.0"
+CARD = "virtio-net-pci"
 # On a host that is very busy, the kernel's test of its timer would fail and be the end of it.
 KERNEL_WORDS = "console=ttyS0 quiet mitigations=off no_timer_check"
 
@@ -59,10 +60,10 @@ async def _hear(port):
 
 
 @contextlib.contextmanager
-def machine(directory, *, disk=None, kernel=None, kind="virtio", disks=(), memory=192):
+def machine(directory, *, disk=None, kernel=None, kind="virtio", disks=(), memory=192, card=CARD):
     """Run a machine that boots its disk, or the kernel and initrd in a directory.
 
-    The disk is of a kind; or there are several, as `disks` (Drive).
+    The disk is of a kind; or there are several, as `disks` (Drive). `card` is QEMU's device.
     """
     ports = free_ports(2)
     log = directory / "serial.log"
@@ -70,7 +71,7 @@ def machine(directory, *, disk=None, kernel=None, kind="virtio", disks=(), memor
     words = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi,tb-size=64"]
     words += ["-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none"]
     words += ["-serial", f"file:{log}", "-netdev", f"user,id=n0,{forwards}"]
-    words += ["-device", "virtio-net-pci,netdev=n0,romfile="]
+    words += ["-device", f"{card},netdev=n0,romfile="]
     words += drives.words([Drive(disk, kind, boot_order=1)] if disk else disks)
     if kernel:
         words += ["-kernel", kernel / "vmlinuz", "-initrd", kernel / "initrd"]
