@@ -121,6 +121,7 @@ def _choose(line: CommandLine) -> PartitionChoice:
         slice_number=line.number("slice", 0, 1, 128) or None,
         is_bare=any(map(line.has, ("ext", "bsd", "ntfs", "slice-type"))),
         is_raw=line.has("raw") or line.has("file"),
+        is_file=line.has("file"),
         min_free=line.number("min-free", MIN_FREE),
         skips_tail=line.has("skip-tail"),
         limit=line.number("count", 0) or None,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.errors import EmptyTable, PartitionError
 from rhubarbe.disk.partitions import Partition, PartitionTable, read_partitions
 from rhubarbe.disk.ranges import Range, gaps, merge
 from rhubarbe.disk.reading import ReadAt
@@ -42,13 +42,17 @@ LONG_TAIL = (1 << 30) // SECTOR
 
 @dataclass(frozen=True, slots=True)
 class PartitionChoice:
-    """What the user asked for; numbers are those of partitions."""
+    """What the user asked for; numbers are those of partitions.
+
+    A file (`is_file`), which is also raw, may be empty: a disk is not.
+    """
 
     ignored: frozenset[int] = frozenset()
     raw: frozenset[int] = frozenset()
     slice_number: int | None = None
     is_bare: bool = False
     is_raw: bool = False
+    is_file: bool = False
     min_free: int = MIN_FREE
     skips_tail: bool = False
     limit: int | None = None
@@ -104,9 +108,9 @@ def plan(source: Source, choice: PartitionChoice) -> Layout:
     if choice.limit is not None and choice.limit < layout.end:
         layout.ranges = [(s, min(e, choice.limit)) for s, e in layout.ranges if s < choice.limit]
         layout.end = choice.limit
-    if not layout.ranges:
+    if not layout.ranges and not choice.is_file:
         raise SourceError(f"{source.name}: *** No valid data on specified disk/partition!?")
-    if layout.ranges[-1][1] > SECTORS_MAX:
+    if layout.ranges and layout.ranges[-1][1] > SECTORS_MAX:
         raise SourceError(
             f"{source.name}: sector {layout.ranges[-1][1] - 1} is in use, "
             f"beyond what an image can count ({SECTORS_MAX} sectors, 2 TiB)"
@@ -139,17 +143,32 @@ def _survey(
     if choice.is_bare:
         return _survey_bare(source, choice)
     try:
-        refuse_foreign_table(source.read_at, sector_size, source.name)
+        refuse_foreign_table(source.read_at, source.size, sector_size)
         table = read_partitions(source.read_at, source.size, sector_size)
     except PartitionError as error:
-        named = choice.ignored or choice.raw
-        if choice.slice_number is not None or named or not identify(source.read_at, source.sectors):
-            hint = "; with -r everything is stored"
-            raise PartitionError(f"{source.name}: {error}{hint}") from error
-        return _survey_bare(source, choice)
+        return _survey_without_table(source, choice, error)
     if choice.slice_number is not None:
         return _survey_slice(source, choice, table.find(choice.slice_number))
     return _survey_disk(source, choice, table)
+
+
+def _survey_without_table(
+    source: Source, choice: PartitionChoice, error: PartitionError
+) -> tuple[Layout, list[Range]]:
+    """Take all of the disk for one filesystem, or for data; raise PartitionError if it is neither.
+
+    An MBR without partitions does not say that the disk is free, as an empty GPT does: boot sectors
+    of what is not known here look like it. So all is stored.
+    """
+    wants_partition = choice.slice_number is not None or choice.ignored or choice.raw
+    is_known = not wants_partition and bool(identify(source.read_at, source.sectors))
+    is_empty = not wants_partition and isinstance(error, EmptyTable)
+    if not (is_known or is_empty):
+        raise PartitionError(f"{source.name}: {error}; with -r everything is stored") from error
+    layout, used = _survey_bare(source, choice)
+    if not is_known:
+        layout.remarks.insert(0, f"{source.name}: {error}")
+    return layout, used
 
 
 def _survey_bare(source: Source, choice: PartitionChoice) -> tuple[Layout, list[Range]]:
@@ -172,6 +191,8 @@ def _survey_disk(
     layout = Layout(0, table.disk_sectors, has_mbr=table.scheme == "mbr")
     if table.scheme == "gpt-backup":
         layout.remarks.append("GPT: using backup GPT")
+    if table.gpt and table.sector_size != (of_device(source.descriptor) or SECTOR):
+        layout.remarks.append(f"GPT: of a disk with sectors of {table.sector_size} bytes")
     layout.remarks += [f"P{number}: unused, NOT SAVING." for number in table.unused_numbers]
     partitions = [p for p in table.partitions if not p.is_extended]
     for number in sorted((choice.ignored | choice.raw) - set(table.unused_numbers)):
