@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rhubarbe.disk.bsdlabel import read_label
 from rhubarbe.disk.errors import EmptyTable, PartitionError
 from rhubarbe.disk.partitions import Partition, PartitionTable, read_partitions
 from rhubarbe.disk.ranges import Range, gaps, merge
@@ -149,6 +150,8 @@ def _survey(
         return _survey_without_table(source, choice, error)
     if choice.slice_number is not None:
         return _survey_slice(source, choice, table.find(choice.slice_number))
+    if not (choice.ignored or choice.raw) and _is_one_slice(source, table):
+        return _survey_bare(source, choice)
     return _survey_disk(source, choice, table)
 
 
@@ -169,6 +172,19 @@ def _survey_without_table(
     if not is_known:
         layout.remarks.insert(0, f"{source.name}: {error}")
     return layout, used
+
+
+def _is_one_slice(source: Source, table: PartitionTable) -> bool:
+    """Whether the disk is one BSD slice: the boot sector of slices has a table that means nothing.
+
+    It says that there is a partition which begins where itself is.
+    """
+    if table.scheme != "mbr" or not any(p.start == 0 for p in table.partitions):
+        return False
+    try:
+        return read_label(source.read_at) is not None
+    except PartitionError:
+        return False
 
 
 def _survey_bare(source: Source, choice: PartitionChoice) -> tuple[Layout, list[Range]]:
@@ -226,9 +242,43 @@ def _used(
     source: Source, choice: PartitionChoice, partition: Partition, remarks: list[str]
 ) -> Iterator[Range]:
     """Yield the used ranges of one partition, in sectors of the disk."""
+    name = f"P{partition.number}" if partition.number else source.name
+    try:
+        parts = [] if partition.number in choice.raw else _parts_of_slice(source, partition)
+    except PartitionError as error:
+        remarks.append(f"{name}: {error}: stored raw")
+        yield partition.start, partition.end
+        return
+    if not parts:
+        yield from _used_of_filesystem(source, choice, partition, remarks, name)
+        return
+    for letter, part in parts:
+        yield from _used_of_filesystem(source, choice, part, remarks, f"{name} {letter}")
+    taken = [(part.start, part.end) for _, part in parts]
+    yield from gaps(taken, [(partition.start, partition.end)])
+    yield from _edges(partition.start, partition.end)
+
+
+def _parts_of_slice(source: Source, partition: Partition) -> list[tuple[str, Partition]]:
+    """Return the parts into which a BSD label divides a partition, with their letters.
+
+    A label counts where there is nothing else, or a filesystem of a BSD: it may be left over from
+    what the partition was before. Raises PartitionError where it counts, and makes no sense.
+    """
+    read_at = _reader(source, partition)
+    if set(identify(read_at, partition.size)) - {"ufs"} or not (label := read_label(read_at)):
+        return []
+    return [
+        (letter, Partition(partition.number, partition.start + start, end - start, "bsd"))
+        for letter, (start, end) in label.inside(partition.start, partition.size)
+    ]
+
+
+def _used_of_filesystem(
+    source: Source, choice: PartitionChoice, partition: Partition, remarks: list[str], name: str
+) -> Iterator[Range]:
     usage = _find_usage(source, choice, partition)
     if usage.remark:
-        name = f"P{partition.number}" if partition.number else source.name
         remarks.append(f"{name}: {usage.remark}")
     for start, end in usage.used:
         yield partition.start + start, partition.start + end
