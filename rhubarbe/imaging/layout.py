@@ -8,6 +8,7 @@ from rhubarbe.disk.errors import EmptyTable, PartitionError
 from rhubarbe.disk.partitions import Partition, PartitionTable, read_partitions
 from rhubarbe.disk.ranges import Range, gaps, merge
 from rhubarbe.disk.reading import ReadAt
+from rhubarbe.imaging.bsd_slices import Movable, movable_label, parts_of_slice
 from rhubarbe.imaging.errors import SourceError
 from rhubarbe.imaging.filesystems.identify import find_usage
 from rhubarbe.imaging.filesystems.marks import identify
@@ -58,6 +59,7 @@ class PartitionChoice:
     skips_tail: bool = False
     limit: int | None = None
     sector_size: int | None = None
+    relocates: bool = True
 
     @property
     def is_disk(self) -> bool:
@@ -71,7 +73,7 @@ class Layout:
 
     `blank` are the free ranges too short to be left out, `left_out` those that nothing of may be
     stored. `remarks` are lines for the user, `sector_size` is that of the disk, in bytes; `has_mbr`
-    says that its table is an MBR.
+    says that its table is an MBR. `movable` is what of a slice depends on where it is.
     """
 
     base: int
@@ -82,6 +84,7 @@ class Layout:
     blank: list[Range] = field(default_factory=list)
     left_out: list[Range] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    movable: Movable = field(default_factory=Movable)
 
     @property
     def used_sectors(self) -> int:
@@ -198,6 +201,10 @@ def _survey_slice(
 ) -> tuple[Layout, list[Range]]:
     layout = Layout(partition.start, partition.size)
     used = _used(source, choice, partition, layout.remarks)
+    if choice.relocates:
+        layout.movable = movable_label(_reader(source, partition), partition.start, partition.size)
+        if layout.movable.remark:
+            layout.remarks.append(f"P{partition.number}: {layout.movable.remark}")
     return layout, [(start - partition.start, end - partition.start) for start, end in used]
 
 
@@ -260,17 +267,11 @@ def _used(
 
 
 def _parts_of_slice(source: Source, partition: Partition) -> list[tuple[str, Partition]]:
-    """Return the parts into which a BSD label divides a partition, with their letters.
-
-    A label counts where there is nothing else, or a filesystem of a BSD: it may be left over from
-    what the partition was before. Raises PartitionError where it counts, and makes no sense.
-    """
-    read_at = _reader(source, partition)
-    if set(identify(read_at, partition.size)) - {"ufs"} or not (label := read_label(read_at)):
-        return []
+    """Return the parts into which a BSD label divides a partition, with their letters."""
+    found = parts_of_slice(_reader(source, partition), partition.start, partition.size)
     return [
         (letter, Partition(partition.number, partition.start + start, end - start, "bsd"))
-        for letter, (start, end) in label.inside(partition.start, partition.size)
+        for letter, (start, end) in found
     ]
 
 
