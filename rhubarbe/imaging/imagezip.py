@@ -67,7 +67,11 @@ PROGRAM = Program(
         Option("", "sign-key", "sign each chunk with this key: five hexadecimal lines", "KEYFILE"),
         Option("1", "v1", "write version 1, for old readers: no range, no UUID"),
         Option("3", "v3", "write version 3 (the default)"),
-        Option("N", "no-relocations", "write none: the last sector of a file is whole"),
+        Option(
+            "N",
+            "no-relocations",
+            "write none: a file ends with a whole sector, a label stays as it is",
+        ),
         Option("", "sector-size", "logical sectors of the disk that a file is of", "BYTES"),
         Option("i", "info", "say what would be stored, and write nothing: without IMAGE"),
         Option("", "memory", f"memory to use in MiB (default {_MEMORY_MIB})", "MIB"),
@@ -204,8 +208,8 @@ def _relocations(line: CommandLine, source: Source, layout: Layout) -> list[Relo
     found = [*layout.movable.relocations, *([short] if short else [])]
     if layout.movable.relocations and line.has("v1"):
         raise UsageError(
-            "-1: the label of the slice depends on where it is, which version 1 cannot say; with -N"
-            " as well it is stored as it is"
+            "-1: the BSD label or LILO of the slice depends on where it is, which version 1 cannot"
+            " say; with -N as well it is stored as it is"
         )
     return found
 

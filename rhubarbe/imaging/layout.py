@@ -13,6 +13,7 @@ from rhubarbe.imaging.errors import SourceError
 from rhubarbe.imaging.filesystems.identify import find_usage
 from rhubarbe.imaging.filesystems.marks import identify
 from rhubarbe.imaging.filesystems.usage import PartitionPlace, Usage, whole
+from rhubarbe.imaging.lilo import movable_lilo
 from rhubarbe.imaging.sectorsize import of_device, of_table, refuse_foreign_table
 from rhubarbe.imaging.source import Source
 from rhubarbe.ndz.header import SECTOR, SECTORS_MAX
@@ -202,9 +203,10 @@ def _survey_slice(
     layout = Layout(partition.start, partition.size)
     used = _used(source, choice, partition, layout.remarks)
     if choice.relocates:
-        layout.movable = movable_label(_reader(source, partition), partition.start, partition.size)
-        if layout.movable.remark:
-            layout.remarks.append(f"P{partition.number}: {layout.movable.remark}")
+        place = _reader(source, partition), partition.start, partition.size
+        found = [movable_label(*place), movable_lilo(*place)]
+        layout.movable = next((each for each in found if each.relocations), Movable())
+        layout.remarks += [f"P{partition.number}: {each.remark}" for each in found if each.remark]
     return layout, [(start - partition.start, end - partition.start) for start, end in used]
 
 

@@ -27,8 +27,8 @@ from rhubarbe.ndz.relocations import (
 )
 
 _LILO_LINEAR, _LILO_LBA32, _LILO_NO_COUNT = 0x40, 0x20, 0x10
-_LILO_MAP_ENTRIES = 102
-_LILO_SEED = 0xABCD
+LILO_MAP_ENTRIES = 102
+LILO_SEED = 0xABCD
 
 
 def data_end(header: ChunkHeader) -> int:
@@ -163,7 +163,7 @@ def _relocate_address(data: bytearray, at: int, place: Slice) -> None:
 
 
 def _relocate_map(data: bytearray, at: int, place: Slice) -> None:
-    for entry in range(at, at + _LILO_MAP_ENTRIES * 5, 5):
+    for entry in range(at, at + LILO_MAP_ENTRIES * 5, 5):
         if not any(data[entry : entry + 5]):
             return
         _relocate_address(data, entry, place)
@@ -172,7 +172,7 @@ def _relocate_map(data: bytearray, at: int, place: Slice) -> None:
 def _sum_lilo_table(data: bytearray, start: int, at: int) -> None:
     """Put the checksum of the table at its place: all words and the seed together give zero."""
     struct.pack_into("<H", data, at, 0)
-    struct.pack_into("<H", data, at, xor_words(data[start : start + LILO_TABLE], _LILO_SEED))
+    struct.pack_into("<H", data, at, xor_words(data[start : start + LILO_TABLE], LILO_SEED))
 
 
 _LABELS = frozenset({FREEBSD_LABEL, OPENBSD_LABEL})

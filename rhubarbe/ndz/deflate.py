@@ -28,6 +28,7 @@ from rhubarbe.ndz.header import (
     Security,
 )
 from rhubarbe.ndz.inflate import engine
+from rhubarbe.ndz.relocations import require_whole
 from rhubarbe.ndz.seal import BALANCE_SIZE, TABLE_ROOM, Seal, new_digest, seal_chunk, table_size
 from rhubarbe.ndz.stored import is_better_stored, stored
 
@@ -194,7 +195,8 @@ class Packer:
     With `uuid`, which they then bear, they are of version 4, else of `version`: 3 or 1. `image_id`
     is that of the seals, `sector_size` that of the disk's logical sectors, in bytes. With
     `is_signed`, they say so, and `rhubarbe.imaging.signature` is to sign them. Each relocation is
-    in the chunk that has its sector, in the order in which they are given.
+    in the chunk that has its sector, in the order in which they are given; where what it is about
+    is in two chunks, NdzError is raised.
     """
 
     def __init__(  # noqa: PLR0913 - one argument an option
@@ -321,6 +323,7 @@ class Packer:
                 bytes(STREAM_MAX - size),
             )
         )
+        require_whole(header)
         self.chunks += 1
         seal = Seal(
             image_id=self._image_id,

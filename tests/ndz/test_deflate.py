@@ -302,3 +302,16 @@ def test_more_relocations_than_a_header_has_room_for_close_the_chunk():
     assert max(map(len, found)) <= TABLE_ROOM // 16
     assert [each for some in found for each in some] == relocations
     assert sorted(unpack(chunks)) == list(range(1000))
+
+
+def test_a_table_in_two_chunks_is_refused():
+    """No reader could make its checksum true."""
+    relocations = [Relocation(5, 255, 0, 2)]
+    split = [Batch((Region(n * 256, 256),), memoryview(bytes(256 * 512))) for n in range(2)]
+    assert len(pack(split, end=512, relocations=relocations)) == 1
+    noise = batches_of(*[(n * 256, 256) for n in range(16)])
+    ends = [h.regions[-1].end for h in map(parse_header, pack(noise, end=4096), range(3))]
+    with pytest.raises(NdzError, match=r"two chunks, so that no relocation .*; with -N"):
+        pack(noise, end=4096, relocations=[Relocation(5, ends[0] - 1, 0, 2)])
+    with pytest.raises(NdzError, match="two chunks"):
+        pack(noise, end=4096, relocations=[Relocation(3, ends[0] - 1, 509, 5)])
