@@ -9,6 +9,10 @@ class PartitionError(DiskError):
     """There is no partition table, or one that cannot be, or not the slice asked for."""
 
 
+class EmptyTable(PartitionError):
+    """There is a partition table, and no partition in it."""
+
+
 class FilesystemError(DiskError):
     """A filesystem is not what its partition says, or keeps what is asked for in an unknown way."""
 

@@ -9,7 +9,7 @@ import itertools
 import struct
 from dataclasses import dataclass
 
-from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.errors import EmptyTable, PartitionError
 from rhubarbe.disk.gpt import GptHeader, ReadableDisk, read_copy
 from rhubarbe.disk.ranges import merge
 from rhubarbe.disk.reading import SECTOR, ReadAt
@@ -24,6 +24,7 @@ SECTOR_SIZES = (512, 1024, 2048, 4096)
 """Sizes of logical sectors that disks have, in bytes."""
 
 _ENTRY = struct.Struct("<B3xB3xII")
+_ENTRIES_AT = 446
 _CHAIN_MAX = 512
 
 
@@ -76,7 +77,8 @@ class PartitionTable:
 def read_partitions(read_at: ReadAt, size: int, sector_size: int = SECTOR) -> PartitionTable:
     """Read and check the table of a disk of `size` bytes, in logical sectors of `sector_size`.
 
-    Raises PartitionError where there is none, or partitions overlap or end beyond the disk.
+    Raises PartitionError where there is none, or partitions overlap or end beyond the disk;
+    EmptyTable where an MBR has no partitions, which the boot sector of a filesystem has neither.
     """
     table = read_table(read_at, size, sector_size)
     _check_overlaps(table)
@@ -90,12 +92,18 @@ def read_table(read_at: ReadAt, size: int, sector_size: int = SECTOR) -> Partiti
     return _read_gpt(disk, first) or _read_mbr(disk, first)
 
 
-def gpt_sector_size(read_at: ReadAt) -> int | None:
-    """Return the size of logical sectors by which there is a sound GPT at the start of a disk."""
+def gpt_sector_size(read_at: ReadAt, size: int | None = None) -> int | None:
+    """Return the size of logical sectors, in bytes, by which there is a sound GPT on a disk.
+
+    Looks at the start, then at the end of the `size` bytes, if they are known.
+    """
     if not _may_have_gpt(read_at(0, SECTOR)):
         return None
     for sector_size in SECTOR_SIZES:
         if read_copy(ReadableDisk(read_at, 1 << 63, sector_size), 1):
+            return sector_size
+    for sector_size in SECTOR_SIZES if size else ():
+        if _read_backup(ReadableDisk(read_at, size or 0, sector_size)):
             return sector_size
     return None
 
@@ -131,10 +139,12 @@ def _check_overlaps(table: PartitionTable) -> None:
 
 def _read_mbr(disk: ReadableDisk, first: bytes) -> PartitionTable:
     entries = _mbr_entries(first)
-    if entries is None:
+    if not _is_mbr(first):
         raise PartitionError("No GPT or MBR partition table found!")
-    if any(kind == PROTECTIVE_TYPE for kind, _, _ in entries):
+    if any(kind == PROTECTIVE_TYPE for kind, _, _ in entries or ()):
         raise PartitionError("the MBR says that there is a GPT, but both its copies are damaged")
+    if not entries or not any(kind and size for kind, _, size in entries):
+        raise EmptyTable("its MBR has no partitions")
     factor = disk.factor
     found = [
         Partition(number, start * factor, size * factor, kind, kind in EXTENDED_TYPES)
@@ -153,16 +163,23 @@ def _read_mbr(disk: ReadableDisk, first: bytes) -> PartitionTable:
 
 
 def _mbr_entries(sector: bytes) -> list[tuple[int, int, int]] | None:
-    """Return (type, start, size) of the four entries; None where the signature is missing."""
-    if len(sector) < SECTOR or sector[510:512] != b"\x55\xaa":
+    """Return (type, start, size) of the four entries; None where there is no MBR, or all is unused.
+
+    The latter is no table in itself: the boot sectors of many filesystems look like that.
+    """
+    if not _is_mbr(sector):
         return None
-    entries = []
-    for number in range(MBR_ENTRIES):
-        flag, kind, start, size = _ENTRY.unpack_from(sector, 446 + 16 * number)
-        if flag & 0x7F:  # a boot sector of something else
-            return None
-        entries.append((kind, start, size))
+    entries = [
+        _ENTRY.unpack_from(sector, _ENTRIES_AT + _ENTRY.size * n)[1:] for n in range(MBR_ENTRIES)
+    ]
     return entries if any(kind for kind, _, _ in entries) else None
+
+
+def _is_mbr(sector: bytes) -> bool:
+    """Whether a sector has an MBR's signature, and flags that can be: other boot sectors do not."""
+    if len(sector) < SECTOR or sector[510:512] != b"\x55\xaa":
+        return False
+    return not any(sector[_ENTRIES_AT + _ENTRY.size * n] & 0x7F for n in range(MBR_ENTRIES))
 
 
 def _follow_chain(disk: ReadableDisk, extended: Partition) -> tuple[list[Partition], list[int]]:
@@ -208,9 +225,13 @@ def _read_gpt(disk: ReadableDisk, first: bytes) -> PartitionTable | None:
         return None
     if primary := read_copy(disk, 1):
         return _gpt_table("gpt", disk, primary)
-    if backup := read_copy(disk, disk.size // disk.sector_size - 1):
+    if backup := _read_backup(disk):
         return _gpt_table("gpt-backup", disk, backup)
     return None
+
+
+def _read_backup(disk: ReadableDisk) -> GptHeader | None:
+    return read_copy(disk, disk.size // disk.sector_size - 1)
 
 
 def _gpt_table(scheme: str, disk: ReadableDisk, header: GptHeader) -> PartitionTable:

@@ -67,7 +67,11 @@ PROGRAM = Program(
         Option("", "sign-key", "sign each chunk with this key: five hexadecimal lines", "KEYFILE"),
         Option("1", "v1", "write version 1, for old readers: no range, no UUID"),
         Option("3", "v3", "write version 3 (the default)"),
-        Option("N", "no-relocations", "write none: the last sector of a file is whole"),
+        Option(
+            "N",
+            "no-relocations",
+            "write none: a file ends with a whole sector, a label stays as it is",
+        ),
         Option("", "sector-size", "logical sectors of the disk that a file is of", "BYTES"),
         Option("i", "info", "say what would be stored, and write nothing: without IMAGE"),
         Option("", "memory", f"memory to use in MiB (default {_MEMORY_MIB})", "MIB"),
@@ -121,6 +125,8 @@ def _choose(line: CommandLine) -> PartitionChoice:
         slice_number=line.number("slice", 0, 1, 128) or None,
         is_bare=any(map(line.has, ("ext", "bsd", "ntfs", "slice-type"))),
         is_raw=line.has("raw") or line.has("file"),
+        is_file=line.has("file"),
+        relocates=not line.has("no-relocations"),
         min_free=line.number("min-free", MIN_FREE),
         skips_tail=line.has("skip-tail"),
         limit=line.number("count", 0) or None,
@@ -169,7 +175,7 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         image_id=os.urandom(16),
         level=level,
         uuid=_uuid(line) or (os.urandom(16) if signer else None),
-        relocation=_short_sector(line, source),
+        relocations=_relocations(line, source, layout),
         sector_size=layout.sector_size,
         version=1 if line.has("v1") else 3,
         is_signed=signer is not None,
@@ -181,6 +187,7 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         memory_mib=line.number("memory", _MEMORY_MIB, 8),
         base=layout.base,
         blank=layout.blank if line.has("zero-short") else None,
+        patches=layout.movable.patches,
     )
     refuse_same(source.descriptor, source.name, path, path + PARTIAL, path + KEY_FILE)
     with open_output(path, syncs=not line.has("no-sync")) as output, zipper, shown(progress):
@@ -189,10 +196,22 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
         packing.run(batches)
         source.require_whole()
         end = source.sectors if source.is_stream else layout.end
-        packing.end(end, _short_sector(line, source))
+        packing.end(end, _short_sector(line, source) if source.is_stream else None)
         if line.has("sign") and signer:
             keep_key(signer, path)
     _say_result(packing, layout, source, time.monotonic() - started)
+
+
+def _relocations(line: CommandLine, source: Source, layout: Layout) -> list[Relocation]:
+    """Return all that are to be written; raise UsageError where the version has none."""
+    short = _short_sector(line, source) if source.size and not layout.base else None
+    found = [*layout.movable.relocations, *([short] if short else [])]
+    if layout.movable.relocations and line.has("v1"):
+        raise UsageError(
+            "-1: the BSD label or LILO of the slice depends on where it is, which version 1 cannot"
+            " say; with -N as well it is stored as it is"
+        )
+    return found
 
 
 def _short_sector(line: CommandLine, source: Source) -> Relocation | None:

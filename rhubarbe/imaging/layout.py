@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.bsdlabel import read_label
+from rhubarbe.disk.errors import EmptyTable, PartitionError
 from rhubarbe.disk.partitions import Partition, PartitionTable, read_partitions
 from rhubarbe.disk.ranges import Range, gaps, merge
 from rhubarbe.disk.reading import ReadAt
+from rhubarbe.imaging.bsd_slices import Movable, movable_label, parts_of_slice
 from rhubarbe.imaging.errors import SourceError
 from rhubarbe.imaging.filesystems.identify import find_usage
 from rhubarbe.imaging.filesystems.marks import identify
 from rhubarbe.imaging.filesystems.usage import PartitionPlace, Usage, whole
+from rhubarbe.imaging.lilo import movable_lilo
 from rhubarbe.imaging.sectorsize import of_device, of_table, refuse_foreign_table
 from rhubarbe.imaging.source import Source
 from rhubarbe.ndz.header import SECTOR, SECTORS_MAX
@@ -42,17 +45,22 @@ LONG_TAIL = (1 << 30) // SECTOR
 
 @dataclass(frozen=True, slots=True)
 class PartitionChoice:
-    """What the user asked for; numbers are those of partitions."""
+    """What the user asked for; numbers are those of partitions.
+
+    A file (`is_file`), which is also raw, may be empty: a disk is not.
+    """
 
     ignored: frozenset[int] = frozenset()
     raw: frozenset[int] = frozenset()
     slice_number: int | None = None
     is_bare: bool = False
     is_raw: bool = False
+    is_file: bool = False
     min_free: int = MIN_FREE
     skips_tail: bool = False
     limit: int | None = None
     sector_size: int | None = None
+    relocates: bool = True
 
     @property
     def is_disk(self) -> bool:
@@ -66,7 +74,7 @@ class Layout:
 
     `blank` are the free ranges too short to be left out, `left_out` those that nothing of may be
     stored. `remarks` are lines for the user, `sector_size` is that of the disk, in bytes; `has_mbr`
-    says that its table is an MBR.
+    says that its table is an MBR. `movable` is what of a slice depends on where it is.
     """
 
     base: int
@@ -77,6 +85,7 @@ class Layout:
     blank: list[Range] = field(default_factory=list)
     left_out: list[Range] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    movable: Movable = field(default_factory=Movable)
 
     @property
     def used_sectors(self) -> int:
@@ -104,9 +113,9 @@ def plan(source: Source, choice: PartitionChoice) -> Layout:
     if choice.limit is not None and choice.limit < layout.end:
         layout.ranges = [(s, min(e, choice.limit)) for s, e in layout.ranges if s < choice.limit]
         layout.end = choice.limit
-    if not layout.ranges:
+    if not layout.ranges and not choice.is_file:
         raise SourceError(f"{source.name}: *** No valid data on specified disk/partition!?")
-    if layout.ranges[-1][1] > SECTORS_MAX:
+    if layout.ranges and layout.ranges[-1][1] > SECTORS_MAX:
         raise SourceError(
             f"{source.name}: sector {layout.ranges[-1][1] - 1} is in use, "
             f"beyond what an image can count ({SECTORS_MAX} sectors, 2 TiB)"
@@ -139,17 +148,47 @@ def _survey(
     if choice.is_bare:
         return _survey_bare(source, choice)
     try:
-        refuse_foreign_table(source.read_at, sector_size, source.name)
+        refuse_foreign_table(source.read_at, source.size, sector_size)
         table = read_partitions(source.read_at, source.size, sector_size)
     except PartitionError as error:
-        named = choice.ignored or choice.raw
-        if choice.slice_number is not None or named or not identify(source.read_at, source.sectors):
-            hint = "; with -r everything is stored"
-            raise PartitionError(f"{source.name}: {error}{hint}") from error
-        return _survey_bare(source, choice)
+        return _survey_without_table(source, choice, error)
     if choice.slice_number is not None:
         return _survey_slice(source, choice, table.find(choice.slice_number))
+    if not (choice.ignored or choice.raw) and _is_one_slice(source, table):
+        return _survey_bare(source, choice)
     return _survey_disk(source, choice, table)
+
+
+def _survey_without_table(
+    source: Source, choice: PartitionChoice, error: PartitionError
+) -> tuple[Layout, list[Range]]:
+    """Take all of the disk for one filesystem, or for data; raise PartitionError if it is neither.
+
+    An MBR without partitions does not say that the disk is free, as an empty GPT does: boot sectors
+    of what is not known here look like it. So all is stored.
+    """
+    wants_partition = choice.slice_number is not None or choice.ignored or choice.raw
+    is_known = not wants_partition and bool(identify(source.read_at, source.sectors))
+    is_empty = not wants_partition and isinstance(error, EmptyTable)
+    if not (is_known or is_empty):
+        raise PartitionError(f"{source.name}: {error}; with -r everything is stored") from error
+    layout, used = _survey_bare(source, choice)
+    if not is_known:
+        layout.remarks.insert(0, f"{source.name}: {error}")
+    return layout, used
+
+
+def _is_one_slice(source: Source, table: PartitionTable) -> bool:
+    """Whether the disk is one BSD slice: the boot sector of slices has a table that means nothing.
+
+    It says that there is a partition which begins where itself is.
+    """
+    if table.scheme != "mbr" or not any(p.start == 0 for p in table.partitions):
+        return False
+    try:
+        return read_label(source.read_at) is not None
+    except PartitionError:
+        return False
 
 
 def _survey_bare(source: Source, choice: PartitionChoice) -> tuple[Layout, list[Range]]:
@@ -163,6 +202,11 @@ def _survey_slice(
 ) -> tuple[Layout, list[Range]]:
     layout = Layout(partition.start, partition.size)
     used = _used(source, choice, partition, layout.remarks)
+    if choice.relocates:
+        place = _reader(source, partition), partition.start, partition.size
+        found = [movable_label(*place), movable_lilo(*place)]
+        layout.movable = next((each for each in found if each.relocations), Movable())
+        layout.remarks += [f"P{partition.number}: {each.remark}" for each in found if each.remark]
     return layout, [(start - partition.start, end - partition.start) for start, end in used]
 
 
@@ -172,6 +216,8 @@ def _survey_disk(
     layout = Layout(0, table.disk_sectors, has_mbr=table.scheme == "mbr")
     if table.scheme == "gpt-backup":
         layout.remarks.append("GPT: using backup GPT")
+    if table.gpt and table.sector_size != (of_device(source.descriptor) or SECTOR):
+        layout.remarks.append(f"GPT: of a disk with sectors of {table.sector_size} bytes")
     layout.remarks += [f"P{number}: unused, NOT SAVING." for number in table.unused_numbers]
     partitions = [p for p in table.partitions if not p.is_extended]
     for number in sorted((choice.ignored | choice.raw) - set(table.unused_numbers)):
@@ -205,9 +251,37 @@ def _used(
     source: Source, choice: PartitionChoice, partition: Partition, remarks: list[str]
 ) -> Iterator[Range]:
     """Yield the used ranges of one partition, in sectors of the disk."""
+    name = f"P{partition.number}" if partition.number else source.name
+    try:
+        parts = [] if partition.number in choice.raw else _parts_of_slice(source, partition)
+    except PartitionError as error:
+        remarks.append(f"{name}: {error}: stored raw")
+        yield partition.start, partition.end
+        return
+    if not parts:
+        yield from _used_of_filesystem(source, choice, partition, remarks, name)
+        return
+    for letter, part in parts:
+        yield from _used_of_filesystem(source, choice, part, remarks, f"{name} {letter}")
+    taken = [(part.start, part.end) for _, part in parts]
+    yield from gaps(taken, [(partition.start, partition.end)])
+    yield from _edges(partition.start, partition.end)
+
+
+def _parts_of_slice(source: Source, partition: Partition) -> list[tuple[str, Partition]]:
+    """Return the parts into which a BSD label divides a partition, with their letters."""
+    found = parts_of_slice(_reader(source, partition), partition.start, partition.size)
+    return [
+        (letter, Partition(partition.number, partition.start + start, end - start, "bsd"))
+        for letter, (start, end) in found
+    ]
+
+
+def _used_of_filesystem(
+    source: Source, choice: PartitionChoice, partition: Partition, remarks: list[str], name: str
+) -> Iterator[Range]:
     usage = _find_usage(source, choice, partition)
     if usage.remark:
-        name = f"P{partition.number}" if partition.number else source.name
         remarks.append(f"{name}: {usage.remark}")
     for start, end in usage.used:
         yield partition.start + start, partition.start + end

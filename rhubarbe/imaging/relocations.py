@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from rhubarbe.disk import bsdlabel
+from rhubarbe.disk.bsdlabel import xor_words
 from rhubarbe.ndz.header import SECTOR, Buffer, ChunkHeader
 from rhubarbe.ndz.relocations import (
     FREEBSD_LABEL,
@@ -24,16 +26,9 @@ from rhubarbe.ndz.relocations import (
     window,
 )
 
-_LABEL_CHECKSUM = 136
-_LABEL_COUNT = 138
-_LABEL_PARTITIONS = 148
-_LABEL_ENTRY = 16
-_RAW_PARTITION = 2
-_OPENBSD_OWN_PARTITIONS = 8
-
 _LILO_LINEAR, _LILO_LBA32, _LILO_NO_COUNT = 0x40, 0x20, 0x10
-_LILO_MAP_ENTRIES = 102
-_LILO_SEED = 0xABCD
+LILO_MAP_ENTRIES = 102
+LILO_SEED = 0xABCD
 
 
 def data_end(header: ChunkHeader) -> int:
@@ -122,27 +117,21 @@ def _clusters(header: ChunkHeader, place: Slice) -> list[_Cluster]:
 
 def _relocate_label(data: bytearray, at: int, place: Slice, *, is_openbsd: bool = False) -> None:
     limit = None if place.size is None else place.size // SECTOR
-    (count,) = struct.unpack_from("<H", data, at + _LABEL_COUNT)
-    for number in range(min(count, 16)):
-        if is_openbsd and (number == _RAW_PARTITION or number >= _OPENBSD_OWN_PARTITIONS):
+    (count,) = struct.unpack_from("<H", data, at + bsdlabel.COUNT)
+    for number in range(min(count, bsdlabel.PARTITIONS_MAX)):
+        if is_openbsd and (number == bsdlabel.RAW or number >= bsdlabel.OPENBSD_OWN):
             continue
-        entry = at + _LABEL_PARTITIONS + number * _LABEL_ENTRY
+        entry = at + bsdlabel.ENTRIES + number * bsdlabel.ENTRY.size
         size, offset = struct.unpack_from("<II", data, entry)
         if size == 0:
             continue
         if limit is not None:
-            size = limit if number == _RAW_PARTITION else max(min(size, limit - offset), 0)
+            size = limit if number == bsdlabel.RAW else max(min(size, limit - offset), 0)
         words = size & 0xFFFFFFFF, offset + place.start & 0xFFFFFFFF
         struct.pack_into("<II", data, entry, *words)
-    struct.pack_into("<H", data, at + _LABEL_CHECKSUM, 0)
-    end = at + _LABEL_PARTITIONS + min(count, 16) * _LABEL_ENTRY
-    struct.pack_into("<H", data, at + _LABEL_CHECKSUM, _xor_words(data[at:end], 0))
-
-
-def _xor_words(data: bytearray, seed: int) -> int:
-    for (word,) in struct.iter_unpack("<H", data):
-        seed ^= word
-    return seed
+    struct.pack_into("<H", data, at + bsdlabel.CHECKSUM, 0)
+    end = at + bsdlabel.ENTRIES + min(count, bsdlabel.PARTITIONS_MAX) * bsdlabel.ENTRY.size
+    struct.pack_into("<H", data, at + bsdlabel.CHECKSUM, xor_words(data[at:end]))
 
 
 def is_wide(device: int) -> bool:
@@ -174,7 +163,7 @@ def _relocate_address(data: bytearray, at: int, place: Slice) -> None:
 
 
 def _relocate_map(data: bytearray, at: int, place: Slice) -> None:
-    for entry in range(at, at + _LILO_MAP_ENTRIES * 5, 5):
+    for entry in range(at, at + LILO_MAP_ENTRIES * 5, 5):
         if not any(data[entry : entry + 5]):
             return
         _relocate_address(data, entry, place)
@@ -183,7 +172,7 @@ def _relocate_map(data: bytearray, at: int, place: Slice) -> None:
 def _sum_lilo_table(data: bytearray, start: int, at: int) -> None:
     """Put the checksum of the table at its place: all words and the seed together give zero."""
     struct.pack_into("<H", data, at, 0)
-    struct.pack_into("<H", data, at, _xor_words(data[start : start + LILO_TABLE], _LILO_SEED))
+    struct.pack_into("<H", data, at, xor_words(data[start : start + LILO_TABLE], LILO_SEED))
 
 
 _LABELS = frozenset({FREEBSD_LABEL, OPENBSD_LABEL})

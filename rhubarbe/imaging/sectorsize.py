@@ -31,7 +31,7 @@ def of_table(read_at: ReadAt, size: int) -> int | None:
     A GPT says it by where it is. An MBR does not: the sectors are taken by which most of its
     partitions begin with something that is known, the smallest of those.
     """
-    if found := gpt_sector_size(read_at):
+    if found := gpt_sector_size(read_at, size):
         return found
     known = {each: _known_starts(read_at, size, each) for each in SECTOR_SIZES}
     best = max(known, key=lambda each: (known[each], -each))
@@ -48,12 +48,12 @@ def _known_starts(read_at: ReadAt, size: int, sector_size: int) -> int:
     return sum(bool(identify(from_byte(read_at, start))) for start in starts)
 
 
-def refuse_foreign_table(read_at: ReadAt, sector_size: int, name: str) -> None:
-    """Raise PartitionError where the GPT of a disk was made for sectors of another size."""
-    found = gpt_sector_size(read_at)
+def refuse_foreign_table(read_at: ReadAt, size: int, sector_size: int) -> None:
+    """Raise PartitionError where a disk of `size` bytes has a GPT for sectors of another size."""
+    found = gpt_sector_size(read_at, size)
     if found and found != sector_size:
         raise PartitionError(
-            f"{name}: its GPT counts in sectors of {found} bytes, the disk has sectors of "
+            f"its GPT counts in sectors of {found} bytes, the disk has sectors of "
             f"{sector_size}: no system finds its partitions there"
         )
 
@@ -65,5 +65,8 @@ def read_disk_table(descriptor: int, size: int, name: str) -> PartitionTable:
         return os.pread(descriptor, count, offset)
 
     sector_size = of_device(descriptor) or of_table(read_at, size) or SECTOR
-    refuse_foreign_table(read_at, sector_size, name)
-    return read_partitions(read_at, size, sector_size)
+    try:
+        refuse_foreign_table(read_at, size, sector_size)
+        return read_partitions(read_at, size, sector_size)
+    except PartitionError as error:
+        raise PartitionError(f"{name}: {error}") from error

@@ -4,7 +4,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
@@ -56,7 +56,7 @@ class Zipper:
     """Threads that read and deflate batches; they come out in order, in a bounded memory.
 
     `base` is the sector of the source where the image begins, `blank` the ranges of the image
-    whose data is taken as zeros.
+    whose data is taken as zeros, `patches` the sectors of it that are other than in the source.
     """
 
     def __init__(
@@ -67,11 +67,13 @@ class Zipper:
         memory_mib: int,
         base: int = 0,
         blank: list[Range] | None = None,
+        patches: Mapping[int, bytes] | None = None,
     ) -> None:
         self._source = source
         self._level = level
         self._base = base
         self._blank = blank or []
+        self._patches = patches or {}
         self._ahead = max(memory_mib, 8) * _JOBS_A_MIB
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._changed = threading.Condition()
@@ -170,8 +172,18 @@ class Zipper:
         untrue = self._source.read_sectors(placed, part)
         if self._blank:
             self._make_blank(extents, part)
+        if self._patches:
+            self._patch(extents, part)
         moved = tuple(Region(run.start - self._base, run.size) for run in untrue)
         return Batch(extents, part, untrue=moved)
+
+    def _patch(self, extents: tuple[Region, ...], data: memoryview) -> None:
+        before = 0
+        for extent in extents:
+            for sector in self._patches.keys() & range(extent.start, extent.end):
+                at = (before + sector - extent.start) * SECTOR
+                data[at : at + SECTOR] = self._patches[sector]
+            before += extent.size
 
     def _make_blank(self, extents: tuple[Region, ...], data: memoryview) -> None:
         at = 0

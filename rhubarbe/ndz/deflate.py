@@ -6,8 +6,10 @@ checksum. So the chunks do not depend on how many threads there are.
 """
 
 import hashlib
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Protocol
@@ -26,6 +28,7 @@ from rhubarbe.ndz.header import (
     Security,
 )
 from rhubarbe.ndz.inflate import engine
+from rhubarbe.ndz.relocations import require_whole
 from rhubarbe.ndz.seal import BALANCE_SIZE, TABLE_ROOM, Seal, new_digest, seal_chunk, table_size
 from rhubarbe.ndz.stored import is_better_stored, stored
 
@@ -155,6 +158,7 @@ class _Draft:
     used: int = 0
     regions: list[Region] = field(default_factory=list)
     untrue: list[Region] = field(default_factory=list)
+    relocations: list[tuple[int, Relocation]] = field(default_factory=list)
     adler: int = _ADLER_START
     crc: int = 0
     digest: hashlib.blake2b | None = None
@@ -165,6 +169,7 @@ class _Draft:
     def takes_tables(self, batch: Batch, relocations: int) -> bool:
         regions = len(self.regions) + len(batch.extents)
         untrue = len(self.untrue) + len(batch.untrue)
+        relocations += len(self.relocations)
         return table_size(regions, relocations, untrue) <= TABLE_ROOM
 
     def add(self, batch: Batch) -> None:
@@ -189,7 +194,9 @@ class Packer:
     A chunk is held until the next one has begun, since only the last one is marked as such.
     With `uuid`, which they then bear, they are of version 4, else of `version`: 3 or 1. `image_id`
     is that of the seals, `sector_size` that of the disk's logical sectors, in bytes. With
-    `is_signed`, they say so, and `rhubarbe.imaging.signature` is to sign them.
+    `is_signed`, they say so, and `rhubarbe.imaging.signature` is to sign them. Each relocation is
+    in the chunk that has its sector, in the order in which they are given; where what it is about
+    is in two chunks, NdzError is raised.
     """
 
     def __init__(  # noqa: PLR0913 - one argument an option
@@ -198,7 +205,7 @@ class Packer:
         image_id: bytes,
         level: int = LEVEL,
         uuid: bytes | None = None,
-        relocation: Relocation | None = None,
+        relocations: Sequence[Relocation] = (),
         sector_size: int = SECTOR,
         version: int = 3,
         is_signed: bool = False,
@@ -211,7 +218,8 @@ class Packer:
         self._sector_size = sector_size
         self._image_id = image_id
         self._deflater = Deflater(level)
-        self._relocation = relocation
+        numbered = enumerate(relocations)
+        self._waiting = deque(sorted(numbered, key=lambda each: each[1].sector))
         self._draft = self._new_draft(0)
         self._complete: _Draft | None = None
 
@@ -224,27 +232,52 @@ class Packer:
             raise ImageTooLarge(
                 f"sector {batch.extents[-1].end - 1} is beyond what an image can count"
             )
-        reserved = 1 if self._relocation else 0
         while batch.extents:
             draft = self._draft
             fits = len(batch.deflated) <= draft.room()
-            if draft.takes_tables(batch, reserved) and fits:
-                draft.add(batch)
+            takes_tables = draft.takes_tables(batch, len(self._about(batch)))
+            if takes_tables and fits:
+                self._put(draft, batch)
                 return
-            if not fits and draft.takes_tables(batch, reserved):
+            if takes_tables:
                 batch = self._fill_up(draft, batch)
+            elif not draft.regions:  # more relocations than one header has room for
+                first, rest = batch.split(batch.sectors // 2)
+                yield from self.add(self._deflater.deflate(first))
+                batch = self._deflater.deflate(rest)
+                continue
             if draft.regions:
                 yield from self._turn_page(batch.extents[0].start)
 
     def finish(self, end: int, relocation: Relocation | None = None) -> Iterator[bytearray]:
-        """Yield the last chunks; `end` is the sector past the covered range."""
-        self._relocation = relocation or self._relocation
+        """Yield the last chunks; `end` is the sector past the covered range.
+
+        `relocation` is one more, of the last sector, which is known only at the end of a stream.
+        """
         if self._complete and not self._draft.regions:
             self._draft, self._complete = self._complete, None
         if self._complete:
             yield self._seal(self._complete, self._draft.first)
             self._complete = None
+        if relocation:
+            self._draft.relocations.append((len(self._draft.relocations), relocation))
         yield self._seal(self._draft, min(end, SECTORS_MAX), is_last=True)
+
+    def _about(self, batch: Batch) -> list[tuple[int, Relocation]]:
+        """Return the relocations that wait for the sectors of a batch."""
+        end = batch.extents[-1].end
+        return [
+            each
+            for each in itertools.takewhile(lambda waiting: waiting[1].sector < end, self._waiting)
+            if any(extent.start <= each[1].sector < extent.end for extent in batch.extents)
+        ]
+
+    def _put(self, draft: _Draft, batch: Batch) -> None:
+        """Add a batch to the draft, with its relocations; drop those of sectors not stored."""
+        draft.relocations += self._about(batch)
+        while self._waiting and self._waiting[0][1].sector < batch.extents[-1].end:
+            self._waiting.popleft()
+        draft.add(batch)
 
     def _fill_up(self, draft: _Draft, batch: Batch) -> Batch:
         """Put as much of the batch into the draft as fits; return the rest, deflated."""
@@ -255,7 +288,7 @@ class Packer:
             first, rest = batch.split(count)
             first = self._deflater.deflate(first)
             if first.extents and len(first.deflated) <= draft.room():
-                draft.add(first)
+                self._put(draft, first)
                 return self._deflater.deflate(rest)
         return batch
 
@@ -277,7 +310,7 @@ class Packer:
             first=draft.first,
             last=last,
             regions=tuple(draft.regions),
-            relocations=(self._relocation,) if is_last and self._relocation else (),
+            relocations=tuple(relocation for _, relocation in sorted(draft.relocations)),
             security=self._security,
         )
         chunk = bytearray().join(
@@ -290,6 +323,7 @@ class Packer:
                 bytes(STREAM_MAX - size),
             )
         )
+        require_whole(header)
         self.chunks += 1
         seal = Seal(
             image_id=self._image_id,

@@ -4,7 +4,7 @@ Each says where in the image something is that must be changed for the slice it 
 one kind says that the image ends inside a sector. Source: the format of Emulab's imagezip.
 """
 
-from rhubarbe.ndz.errors import DamagedChunk
+from rhubarbe.ndz.errors import DamagedChunk, NdzError
 from rhubarbe.ndz.header import SECTOR, ChunkHeader, Relocation
 
 NONE, FREEBSD_LABEL, OPENBSD_LABEL, LILO_ADDRESS, LILO_MAP, LILO_CHECKSUM, SHORT_SECTOR = range(7)
@@ -68,6 +68,18 @@ def check_relocations(header: ChunkHeader) -> None:
                 )
         elif (about := window(header, relocation)) and about[1] > size:
             raise DamagedChunk(header.index, f"relocation {number} points beyond its data")
+
+
+def require_whole(header: ChunkHeader) -> None:
+    """Raise NdzError where a relocation is about more than the data of its chunk."""
+    size = header.data_sectors * SECTOR
+    for relocation in header.relocations:
+        about = window(header, relocation)
+        if (about is None and relocation.kind == LILO_CHECKSUM) or (about and about[1] > size):
+            raise NdzError(
+                f"sector {relocation.sector}: what depends on the slice there is in two chunks, so "
+                "that no relocation makes it true; with -N it is stored as it is"
+            )
 
 
 def position(header: ChunkHeader, relocation: Relocation) -> int | None:

@@ -19,8 +19,17 @@ MAKE = {
     "fat16": ["mkfs.vfat", "-F", "16"],
     "fat32": ["mkfs.vfat", "-F", "32", "-s", "1"],
     "swap": ["mkswap", "-q"],
+    "ufs1": ["makefs", "-t", "ffs", "-o", "version=1", "-s", str(SIZE)],
+    "ufs2": ["makefs", "-t", "ffs", "-o", "version=2", "-s", str(SIZE)],
+    "ufs2-group": ["makefs", "-t", "ffs", "-o", "version=2", "-s", str(SIZE)],
 }
-PLACES = {"ext": (1024, 4096), "fat": (0, 512), "swa": (1024, 1024)}
+PLACES = {
+    "ext": (1024, 4096),
+    "fat": (0, 512),
+    "swap": (1024, 1024),
+    "ufs": (8192, 1376),
+    "ufs2-group": (24576, 512),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +40,8 @@ def disks(tools, tmp_path_factory):
         disk = tmp_path_factory.mktemp("hostile") / "disk.img"
         disk.write_bytes(bytes(SIZE if kind != "fat32" else 40 * MIB))
         disk.chmod(0o600)
-        tools.run(*command, disk)
+        files = [tmp_path_factory.mktemp("files")] if command[0] == "makefs" else []
+        tools.run(*command, disk, *files)
         made[kind] = memoryview(disk.read_bytes())
     return made
 
@@ -43,7 +53,7 @@ ODD = st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\1\0\0\0", b"\xff\xff\xff\x7f",
 @given(data=st.data(), kind=st.sampled_from(sorted(MAKE)))
 def test_any_bytes_give_an_answer(disks, data, kind):
     disk = disks[kind]
-    start, length = PLACES[kind[:3]]
+    start, length = next(PLACES[k] for k in (kind, kind[:4], kind[:3]) if k in PLACES)
     altered = bytearray(disk[:MIB])
     for _ in range(data.draw(st.integers(1, 4))):
         at = start + data.draw(st.integers(0, length - 1))

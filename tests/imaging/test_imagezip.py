@@ -175,6 +175,24 @@ def test_bare_filesystem_unknown_input_and_raw(tools, programs, tmp_path, capsys
     assert check_file(tmp_path / "unknown.ndz").data_bytes == MIB
 
 
+def test_an_empty_file_is_an_empty_image(programs, tmp_path):
+    source, image = tmp_path / "file", tmp_path / "image.ndz"
+    source.touch()
+    programs.zip("-f", source, image)
+    assert check_file(image).data_bytes == 0
+    (tmp_path / "back").write_bytes(b"something")
+    programs.unzip(image, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b""
+
+
+def test_a_disk_without_partitions_comes_back(tools, programs, tmp_path):
+    tools.need("sfdisk")
+    disk, image = tools.noisy(tmp_path / "disk.img", 12 * MIB), tmp_path / "image.ndz"
+    tools.run("sfdisk", "-q", "--wipe", "never", disk, input="label: dos\n")
+    programs.zip(disk, image)
+    assert programs.restore_on_junk(image, 12 * MIB).read_bytes() == disk.read_bytes()
+
+
 def test_a_file_of_any_size(tools, programs, tmp_path):
     source = tmp_path / "file"
     source.write_bytes(tools.noise(1000001))

@@ -238,6 +238,22 @@ def test_who_names_a_partition_means_a_table(plan_of, choice):
         plan_of(SECTORS, swap(0, SECTORS), **choice)
 
 
+@pytest.mark.parametrize("table", [mbr(), mbr((0, 0, 0x83)), mbr((FIRST, 0, 0x83), (9, 9, 0))])
+def test_behind_an_mbr_without_partitions_all_is_stored(plan_of, table):
+    layout = plan_of(SECTORS, table)
+    assert layout.ranges == [(0, SECTORS)]
+    assert layout.remarks == ["DISK: its MBR has no partitions", f"DISK: {RAW}"]
+    for choice in ({"slice_number": 1}, {"raw": frozenset({1})}, {"ignored": frozenset({1})}):
+        with pytest.raises(PartitionError, match="its MBR has no partitions; with -r"):
+            plan_of(SECTORS, table, **choice)
+
+
+def test_the_boot_sector_of_a_filesystem_is_no_empty_mbr(plan_of):
+    layout = plan_of(SECTORS, mbr() | swap(0, SECTORS), skips_tail=True)
+    assert layout.ranges == [(0, FIRST_EDGE), (SECTORS - LAST_EDGE, SECTORS)]
+    assert layout.remarks == []
+
+
 def test_the_size_of_sectors_is_told_or_found(plan_of):
     nothing_known = mbr((FIRST, 8192))
     assert plan_of(SECTORS, nothing_known).sector_size == 512
@@ -252,7 +268,7 @@ def test_the_size_of_sectors_is_told_or_found(plan_of):
 
 
 def test_a_gpt_for_sectors_of_another_size_is_refused(plan_of):
-    words = r"disk\.img: .*disk\.img: its GPT counts in sectors of 512 bytes"
+    words = r"\A\S*/disk\.img: its GPT counts in sectors of 512 bytes"
     with pytest.raises(PartitionError, match=words):
         plan_of(SECTORS, gpt(SECTORS, (FIRST, 8192)), sector_size=4096)
 
@@ -288,6 +304,9 @@ def test_nothing_to_store_is_no_image(plan_of):
         plan_of(SECTORS, {}, is_raw=True, limit=0)
     with pytest.raises(SourceError, match=words):
         plan_of(0, {}, is_bare=True)
+    with pytest.raises(SourceError, match=words):
+        plan_of(0, {}, is_raw=True)
+    assert plan_of(0, {}, is_raw=True, is_file=True).ranges == []
 
 
 def test_more_than_an_image_can_count_is_refused_not_cut(plan_of):

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from rhubarbe.disk.errors import PartitionError
+from rhubarbe.disk.errors import EmptyTable, PartitionError
 from rhubarbe.disk.partitions import read_partitions
 
 MIB = 1 << 20
@@ -128,6 +128,14 @@ def test_partitions_that_cannot_be_are_refused(make_disk, read, second, words):
     data[462:478] = entry(*second)
     with pytest.raises(PartitionError, match=words):
         read(data)
+
+
+def test_an_empty_mbr_as_sfdisk_writes_it(make_disk, read, tools):
+    disk = make_disk(16, "label: dos\n")
+    assert "label: dos" in tools.run("sfdisk", "-d", disk)
+    assert by_sfdisk(tools, disk) == []
+    with pytest.raises(EmptyTable, match="its MBR has no partitions"):
+        read(disk)
 
 
 def test_the_boot_sector_of_a_filesystem_is_no_table(read):

@@ -71,6 +71,26 @@ def test_an_image_of_such_a_disk_says_so(make_disk, programs, tools, tmp_path, c
     assert rows[0] == rows[1] != []
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_gpt_that_counts_other_sectors_than_usual_is_called_that(
+    programs, tools, tmp_path, capsys, is_damaged
+):
+    tools.need("fdisk")
+    disk, image = tmp_path / "disk.img", tmp_path / "image.ndz"
+    disk.write_bytes(bytes(32 * MIB))
+    tools.run("fdisk", "-b", 4096, disk, input=GPT)
+    with disk.open("r+b") as file:
+        file.seek(4096 + 60)
+        file.write(b"damaged" if is_damaged else b"")
+    programs.zip(disk, image)
+    said = capsys.readouterr().err
+    assert "GPT: of a disk with sectors of 4096 bytes" in said
+    assert ("GPT: using backup GPT" in said) == is_damaged
+    assert check_file(image).sector_size == 4096
+    programs.zip("--sector-size", "512", disk, image, status=1)
+    assert "its GPT counts in sectors of 4096 bytes" in capsys.readouterr().err
+
+
 def test_an_mbr_that_nothing_tells_of_is_said_to_be_read_as_usual(
     tools, programs, tmp_path, capsys
 ):

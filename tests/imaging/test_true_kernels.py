@@ -1,4 +1,6 @@
-"""What a real kernel makes of a restored disk: md, LVM, LUKS, f2fs, FAT, in a guest of QEMU."""
+"""What a real kernel makes of a restored disk: md, LVM, LUKS, f2fs, FAT, UFS, in a QEMU guest."""
+
+import hashlib
 
 import pytest
 from guest import Drive, run_in_guest
@@ -108,3 +110,28 @@ def test_a_kernel_finds_what_it_found_on_the_source(bus, sector, more, tmp_path)
     assert told[1].splitlines() == told[0].splitlines()
     assert "theirs" not in told[0]
     assert told[0].count("f1\n") == 5  # filesystems
+
+
+UFS_SUMS = """\
+for disk in /dev/vda /dev/vdb; do
+    mount -t ufs -o ro,ufstype=44bsd $disk /mnt
+    (cd /mnt && find . -type f | sort | xargs sha256sum)
+    umount /mnt
+done
+"""
+
+
+def test_a_kernel_reads_the_files_of_ufs(tools, programs, tmp_path):
+    tools.need("makefs")
+    files = tools.files(tmp_path / "files", count=60, largest=900_000)
+    restored = []
+    for order in ("le", "be"):
+        disk, image = tmp_path / f"{order}.img", tmp_path / f"{order}.ndz"
+        options = ["-t", "ffs", "-o", "version=1", "-B", order, "-s", "96m"]
+        tools.run("makefs", *options, disk, tmp_path / "files")
+        programs.zip("-l", disk, image)
+        restored.append(programs.restore_on_junk(image, 96 * MIB).rename(tmp_path / order))
+        assert restored[-1].read_bytes().count(b"\xaa" * 4096) > 40 << 8
+    told = run_in_guest(UFS_SUMS, [Drive(disk, "virtio") for disk in restored], within=WITHIN)
+    expected = [f"{hashlib.sha256(files[n]).hexdigest()}  ./{n}" for n in sorted(files)]
+    assert told.splitlines() == expected * 2

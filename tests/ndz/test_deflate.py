@@ -11,9 +11,9 @@ from rhubarbe.ndz.check import ImageChecker, check_chunk, check_file
 from rhubarbe.ndz.chunkset import ChunkSet
 from rhubarbe.ndz.deflate import BATCH, BATCH_EXTENTS, Batch, Deflater, Packer
 from rhubarbe.ndz.errors import DamagedChunk, ImageTooLarge, NdzError
-from rhubarbe.ndz.header import SECTORS_MAX, Region, parse_header
+from rhubarbe.ndz.header import SECTORS_MAX, Region, Relocation, parse_header
 from rhubarbe.ndz.inflate import PIECE, inflate
-from rhubarbe.ndz.seal import read_seal
+from rhubarbe.ndz.seal import TABLE_ROOM, read_seal
 from rhubarbe.ndz.stored import stored
 
 CHUNK = 1 << 20
@@ -270,3 +270,48 @@ def test_pieces_of_a_large_chunk_are_bounded(small_image):
     chunk = small_image("d4-raw")
     assert {len(piece) for piece in inflate(chunk, parse_header(chunk, 0))} == {PIECE}
     assert read_seal(chunk, parse_header(chunk, 0)) is None
+
+
+def batches_of(*runs):
+    """A batch of noise for each run, (start, size) in sectors."""
+    return [
+        Batch((Region(*run),), memoryview(sectors([Region(*run)], seed)))
+        for seed, run in enumerate(runs)
+    ]
+
+
+def test_each_relocation_is_in_the_chunk_that_has_its_sector():
+    runs = [(n * 300, 256) for n in range(24)]  # of noise: three chunks
+    places = [5, 7000, 255, 300, 3000, 256, 0]  # 256 is not stored
+    relocations = [Relocation(3, sector, number, 5) for number, sector in enumerate(places)]
+    chunks = pack(batches_of(*runs), end=7200, relocations=relocations)
+    assert len(chunks) > 2
+    headers = [parse_header(chunk, place) for place, chunk in enumerate(chunks)]
+    for header in headers:
+        inside = [r for r in relocations if header.first <= r.sector < header.last]
+        assert list(header.relocations) == [r for r in inside if r.sector != 256]
+    assert sum(len(header.relocations) for header in headers) == len(places) - 1
+
+
+def test_more_relocations_than_a_header_has_room_for_close_the_chunk():
+    relocations = [Relocation(4, n // 2, 0, 512) for n in range(2000)]
+    chunks = pack(
+        batches_of((0, 256), (256, 256), (512, 256), (768, 232)), end=1000, relocations=relocations
+    )
+    found = [parse_header(chunk, place).relocations for place, chunk in enumerate(chunks)]
+    assert max(map(len, found)) <= TABLE_ROOM // 16
+    assert [each for some in found for each in some] == relocations
+    assert sorted(unpack(chunks)) == list(range(1000))
+
+
+def test_a_table_in_two_chunks_is_refused():
+    """No reader could make its checksum true."""
+    relocations = [Relocation(5, 255, 0, 2)]
+    split = [Batch((Region(n * 256, 256),), memoryview(bytes(256 * 512))) for n in range(2)]
+    assert len(pack(split, end=512, relocations=relocations)) == 1
+    noise = batches_of(*[(n * 256, 256) for n in range(16)])
+    ends = [h.regions[-1].end for h in map(parse_header, pack(noise, end=4096), range(3))]
+    with pytest.raises(NdzError, match=r"two chunks, so that no relocation .*; with -N"):
+        pack(noise, end=4096, relocations=[Relocation(5, ends[0] - 1, 0, 2)])
+    with pytest.raises(NdzError, match="two chunks"):
+        pack(noise, end=4096, relocations=[Relocation(3, ends[0] - 1, 509, 5)])

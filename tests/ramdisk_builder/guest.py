@@ -38,7 +38,7 @@ TOOLS = (
 PLACES = ("bin", "sbin", "usr/bin", "usr/sbin")
 MODULES = (
     *("qemu_fw_cfg", "virtio_console", "loop", "fuse", "f2fs", "xfs", "btrfs", "exfat", "ext4"),
-    *("vfat", "isofs", "nls_utf8", "nls_cp437", "nls_ascii", "nls_iso8859_1"),
+    *("vfat", "isofs", "ufs", "nls_utf8", "nls_cp437", "nls_ascii", "nls_iso8859_1"),
     *("af_alg", "algif_hash", "algif_skcipher"),
 )
 WHOLE = (

@@ -3,6 +3,7 @@
 from rhubarbe.disk import ext
 from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.disk.reading import ReadAt
+from rhubarbe.imaging.filesystems import ufs
 from rhubarbe.imaging.filesystems.marks import identify
 
 _PAGE = 4096
@@ -11,7 +12,8 @@ _PAGE = 4096
 def least_sector_size(read_at: ReadAt) -> int | None:
     """Return the unit, in bytes, that what is on a partition reads and writes; None if not known.
 
-    Sources: the filesystems' headers in the Linux kernel, the FAT, exFAT and NTFS boot sectors.
+    Sources: the filesystems' headers in the Linux kernel, the FAT, exFAT and NTFS boot sectors,
+    FreeBSD's fs(5).
     """
     kinds = identify(read_at)
     try:
@@ -33,5 +35,6 @@ def _unit(kind: str, read_at: ReadAt) -> int | None:
         "exfat": lambda: 1 << min(number(108, 1), 12),
         "f2fs": lambda: 1 << min(number(1024 + 8, 4), 12),
         "swap": lambda: _PAGE,
+        "ufs": lambda: ufs.fragment_bytes(read_at),
     }
     return units[kind]() if kind in units else None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rhubarbe.disk.errors import FilesystemError
 from rhubarbe.disk.reading import ReadAt
-from rhubarbe.imaging.filesystems import btrfs, ext, fat, swap
+from rhubarbe.imaging.filesystems import btrfs, ext, fat, swap, ufs
 from rhubarbe.imaging.filesystems.marks import identify
 from rhubarbe.imaging.filesystems.usage import PartitionPlace, Usage, whole
 
@@ -13,6 +13,7 @@ _READERS: dict[str, Callable[[ReadAt, int], Usage]] = {
     "fat": fat.find_usage,
     "swap": swap.find_usage,
     "btrfs": btrfs.find_usage,
+    "ufs": ufs.find_usage,
 }
 
 _BY_PARTCLONE = frozenset({"xfs", "ntfs", "exfat", "f2fs"})

@@ -12,7 +12,7 @@ from typing import Literal
 
 from rhubarbe.disk import ext
 from rhubarbe.disk.reading import ReadAt
-from rhubarbe.imaging.filesystems import btrfs, fat, swap
+from rhubarbe.imaging.filesystems import btrfs, fat, swap, ufs
 from rhubarbe.ndz.header import SECTOR
 
 CONTAINERS = frozenset({"lvm", "luks", "bitlocker", "bcache", "RAID member (md)", "RAID member"})
@@ -52,8 +52,7 @@ _MARKS = (
     *(_Mark("reiserfs", at, b"ReIsEr") for at in (8192 + 52, 65536 + 52, 65536)),
     _Mark("gfs2", 65536, b"\x01\x16\x19\x70"),
     *(_Mark("ocfs2", 512 << shift, b"OCFSV2") for shift in range(1, 5)),
-    *(_Mark("ufs", at + 1372, b"\x54\x19\x01\x00") for at in (8192, 65536)),
-    *(_Mark("ufs", at + 1372, b"\x19\x01\x54\x19") for at in (8192, 65536)),
+    *(_Mark("ufs", at + ufs.MAGIC_AT, magic) for at in ufs.SUPERBLOCKS for magic in ufs.MAGICS),
     _Mark("hfs+", 1024, b"H+\0\4"),
     _Mark("hfs+", 1024, b"HX\0\5"),
     _Mark("apfs", 32, b"NXSB"),
