@@ -54,7 +54,7 @@ everybody on this machine may read; a link there is another name of the image th
   -d           say what is asked for, and what is answered
 
 Whoever is on the network can listen to a session, and an address proves nothing: this keeps apart
-those who mean well. It ends, with all that it serves, by SIGINT or SIGTERM.
+those who mean well. It ends, with all that it serves, by SIGINT, SIGTERM or SIGHUP.
 
 Example: rhubarbe-mfrisbeed -i 192.168.3.1 -c /etc/rhubarbe/images.access /var/lib/rhubarbe-images
 """
@@ -244,7 +244,7 @@ async def _serve(settings: MasterSettings, say: Callable[[str], None]) -> None:
     servers = ImageServers(settings.channels, words, say)
     master = Master(settings, address, servers, say)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         server = await asyncio.start_server(master.answer, settings.interface or _ANY, PORT)

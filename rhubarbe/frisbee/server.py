@@ -42,7 +42,8 @@ Serve an image to all the clients of a multicast group.
   -K s         remind switches of the group after s idle seconds (3); 0: never
   -A file      write the address and port there when ready
   -k kb        socket buffers; -b: broadcast; -d: say what happens, -dd: each request too
-  -R n         accepted for compatibility: what is sent is read right into the packets
+  -R n         accepted for compatibility: what is sent is read right into the packets; so is -t,
+               without effect: no traces are kept
 
 Where the environment has FRISBEED_RATES=N, other bandwidths in bits per second, a line each, are
 read from the pipe of that number while it serves.

@@ -196,14 +196,15 @@ def _said_to(network, question):
         return said
 
 
-def test_when_it_ends_nothing_is_served_any_more(network, images, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_when_it_ends_nothing_is_served_any_more(number, network, images, tmp_path):
     with mastering(network, images, *ANYBODY) as master:
         assert master.ask(0, "-F", "debian", str(tmp_path / "disk"))[0] == 0
         assert master.ask(0, "-X", "ucast", "-F", "debian", str(tmp_path / "disk"))[0] == 0
         for port in (network.port, network.port + 1):
             with pytest.raises(OSError, match="in use"):
                 _bind(network.server, port)
-        master.process.send_signal(signal.SIGINT)
+        master.process.send_signal(number)
         master.process.wait(20)
         for port in (network.port, network.port + 1):
             _bind(network.server, port)

@@ -64,6 +64,13 @@ def test_what_the_server_cannot_understand(line, message):
         server.read_settings(line.split())
 
 
+@pytest.mark.parametrize("letter", "eE")
+def test_the_server_refuses_in_one_line_what_is_of_encryption(letter, capfd):
+    assert server.main([f"-{letter}", "key", "-m", "234.5.6.1", "-p", "1", "x"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"rhubarbe-frisbeed: option -{letter}: ")
+
+
 @pytest.mark.parametrize("words", [["--manifest="], ["--manifest", ""], ["--manifest", "x"]])
 def test_a_manifest_of_no_name_is_not_taken_for_none(words):
     digest = ["--manifest-digest="] if words[-1] == "x" else []
