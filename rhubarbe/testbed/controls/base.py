@@ -11,7 +11,7 @@ from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.configuration import Names
 from rhubarbe.testbed.faults import OF_WAYS_TO_CONTROLS, Faults
-from rhubarbe.testbed.site import Site
+from rhubarbe.testbed.site import Plan, Site
 
 # How long after an order a control with the fault `card-late` shows what was before.
 LATE_S = 2.0
@@ -125,6 +125,9 @@ class ControlKind(ABC):
         """Raise MissingProgram, which names the package, for what it needs and is not here."""
         for program in self.programs:
             programs.find(program)
+
+    def fit(self, plan: Plan) -> None:  # noqa: B027 - most fit whatever is planned
+        """Raise Misused where it cannot switch what is planned."""
 
     @abstractmethod
     async def furnish(
