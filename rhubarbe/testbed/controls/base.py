@@ -15,6 +15,8 @@ from rhubarbe.testbed.site import Plan, Site
 
 # How long after an order a control with the fault `card-late` shows what was before.
 LATE_S = 2.0
+# How long an answer takes of a control with one of these faults.
+SLOW_S = {"card-slow": 2.0, "card-too-slow": 20.0}
 
 
 class Powered(Protocol):
@@ -71,6 +73,12 @@ class Switch:
             return False
         self._log(f"{self.name} card {key or 'question'} meets {fault}")
         return True
+
+    async def think(self, key: Key | None) -> None:
+        """Take as long as a slow control does for an answer, to an order or to a question."""
+        for fault, seconds in SLOW_S.items():
+            if self.meets(fault, key):
+                await asyncio.sleep(seconds)
 
     def press(self, key: Key) -> None:
         """Switch the machine, or not; returns at once."""

@@ -44,7 +44,7 @@ class Interface(asyncio.DatagramProtocol):
         if data != self._packet or now < self._heard_at + REPEATED_S:
             return
         self._heard_at = now
-        faults = ("card-silent", "card-500", "card-refuses", "card-too-slow")
+        faults = ("card-silent", "card-500", "card-refuses")
         if not any(self._switch.meets(fault, Key.ON) for fault in faults):
             self._switch.press(Key.ON)
 
