@@ -120,7 +120,8 @@ class Power:
     async def reboot(self, phase: Phase) -> None:
         """Restart the node, and return once it was seen to go away; raises NodeError."""
         await self._doors.turn()
-        limit_s = self._limits.reset_timeout + self._control.patience
+        # It may be waited for twice: behind the reset, and behind the off that follows one in vain.
+        limit_s = self._limits.reset_timeout + 2 * self._control.patience
         async with self._steps.enter(phase, limit_s, "the node was not seen to restart"):
             try:
                 await self._restart()

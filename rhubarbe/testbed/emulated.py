@@ -22,6 +22,7 @@ from rhubarbe.testbed.shell import Bash, TelnetService
 from rhubarbe.testbed.site import Plan, Site
 from rhubarbe.testbed.system import EmulatedSystem
 from rhubarbe.testbed.system_ssh import SystemSsh
+from rhubarbe.testbed.way import Way
 
 READERS = 4  # programs that read disks at once
 FAIL_BEYOND = 12 * sample.MIB
@@ -37,6 +38,7 @@ class LoopbackServices:
     host_key: asyncssh.SSHKey
     tasks: asyncio.TaskGroup
     authorized: Path | None  # who is let into the ramdisk, by ssh; None where it is by telnet
+    way: Way | None
 
     def ramdisk(self, drops: Callable[[], bool]) -> Service:
         """Make the shell of the ramdisk."""
@@ -50,7 +52,7 @@ class LoopbackServices:
     def system(self, disk: DiskFile, halt: Callable[[], None]) -> SystemSsh:
         """Make the system on a disk."""
         place = (self.address, self.ports.ssh)
-        return SystemSsh(place, EmulatedSystem(disk, halt), self.host_key)
+        return SystemSsh(place, EmulatedSystem(disk, halt, way=self.way), self.host_key)
 
 
 class Emulated:
@@ -125,7 +127,22 @@ class Emulated:
         address = addresses.control(names.number)
         bash = shell(site, names.node, address)
         authorized = site.key.with_suffix(".pub") if site.plan.ramdisk_shell == "ssh" else None
-        return LoopbackServices(address, addresses.ports, bash, self._host_key, tasks, authorized)
+        return LoopbackServices(
+            address=address,
+            ports=addresses.ports,
+            bash=bash,
+            host_key=self._host_key,
+            tasks=tasks,
+            authorized=authorized,
+            way=way_of(site, names),
+        )
+
+
+def way_of(site: Site, names: Names) -> Way | None:
+    """Return how what runs on a node has it switched; None where something else does that."""
+    if not site.plan.switches_itself(names.number):
+        return None
+    return Way(site.way_of_nodes, names.node)
 
 
 def shell(site: Site, node: str, address: str) -> Bash:

@@ -14,6 +14,9 @@ KNOWN = {
     "card-500": "the power card answers with an internal error",
     "card-late": "the card shows for two seconds what was before an order",
     "card-refuses": "the card refuses the user and the password, where it asks for them",
+    "card-slow": "each answer of the card takes two seconds",
+    "card-too-slow": "each answer of the card takes longer than anybody waits, 20 seconds",
+    "card-half": "the answer of the card breaks off in the middle",
     "never-leaves": "the card says ok and shows what was asked, yet the node stays up",
     "never-returns": "the node goes off and nothing boots any more",
     "telnet-drops": "the session closes in the middle of the image",
@@ -26,7 +29,17 @@ KNOWN = {
 # faults that happen inside a program of the ramdisk, where a file says that they are due
 OF_PROGRAMS = ("frisbee-fails", "disk-errors")
 # faults between who asks and a power control, which not all kinds of those can have
-OF_WAYS_TO_CONTROLS = frozenset({"card-dead", "card-silent", "card-500", "card-refuses"})
+OF_WAYS_TO_CONTROLS = frozenset(
+    {
+        "card-dead",
+        "card-silent",
+        "card-slow",
+        "card-too-slow",
+        "card-half",
+        "card-500",
+        "card-refuses",
+    }
+)
 OF_CONTROLS = OF_WAYS_TO_CONTROLS | {"card-lies", "card-late"}
 
 

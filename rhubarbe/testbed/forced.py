@@ -9,16 +9,18 @@ from pathlib import Path
 
 from rhubarbe.testbed.disk import DiskFile
 from rhubarbe.testbed.system import Boot, EmulatedSystem
+from rhubarbe.testbed.way import Way
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `DISK BOOT-ID STARTED`, with the command in SSH_ORIGINAL_COMMAND."""
-    disk, boot_id, started = sys.argv[1:] if argv is None else argv
-    return asyncio.run(_answer(Path(disk), Boot(boot_id, float(started))))
+    """Run `DISK BOOT-ID STARTED [SOCKET NODE]`, with the command in SSH_ORIGINAL_COMMAND."""
+    disk, boot_id, started, *way = sys.argv[1:] if argv is None else argv
+    switch = Way(Path(way[0]), way[1]) if way else None
+    return asyncio.run(_answer(Path(disk), Boot(boot_id, float(started)), switch))
 
 
-async def _answer(disk: Path, boot: Boot) -> int:
-    system = EmulatedSystem(DiskFile(disk, asyncio.Semaphore(1)), _halt, boot)
+async def _answer(disk: Path, boot: Boot, way: Way | None) -> int:
+    system = EmulatedSystem(DiskFile(disk, asyncio.Semaphore(1)), _halt, boot, way)
     status, output = await system.run(os.environ.get("SSH_ORIGINAL_COMMAND"))
     stream = sys.stderr if status else sys.stdout
     stream.write(output)

@@ -24,10 +24,11 @@ from rhubarbe.testbed import namespace, programs
 from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.configuration import Names
 from rhubarbe.testbed.disk import DiskFile
-from rhubarbe.testbed.emulated import Emulated, shell
+from rhubarbe.testbed.emulated import Emulated, shell, way_of
 from rhubarbe.testbed.shell import Bash
 from rhubarbe.testbed.site import Plan, Site
 from rhubarbe.testbed.system import KEYS, Boot
+from rhubarbe.testbed.way import Way
 
 NEEDED = ("ip", "unshare", "setpriv", "busybox", "sshd", "mke2fs", "bash")
 IMPOSSIBLE = "telnet-drops"  # a fault of our own telnet server, where hosts run busybox's
@@ -185,6 +186,7 @@ class HostServices:
     host_key: Path
     tasks: asyncio.TaskGroup
     authorized: Path | None  # who is let into the ramdisk, by ssh; None where it is by telnet
+    way: Way | None
 
     def ramdisk(self, drops: Callable[[], bool]) -> Host:
         """Make busybox's telnetd, whose shell asks for no login; or sshd with the same shell."""
@@ -224,7 +226,8 @@ class HostServices:
         (run / "keys").write_bytes(await disk.read(KEYS) or b"")
         boot = Boot()
         answer = programs.python_program("rhubarbe.testbed.forced", "forced")
-        command = shlex.join([*answer, str(disk.path), boot.boot_id, str(boot.started)])
+        way = [str(self.way.path), self.way.node] if self.way is not None else []
+        command = shlex.join([*answer, str(disk.path), boot.boot_id, str(boot.started), *way])
         return self._serve_ssh(str(run / "keys"), command, "no")
 
     def _serve_ssh(self, authorized_keys: str, command: str, terminal: str) -> list[str]:
@@ -282,7 +285,15 @@ class Hosts(Emulated):
         bash = shell(site, names.node, address)
         ports = (addresses.ports.telnet, addresses.ports.ssh)
         authorized = site.key.with_suffix(".pub") if site.plan.ramdisk_shell == "ssh" else None
-        return HostServices(place, ports, bash, run / "host_key", tasks, authorized)
+        return HostServices(
+            place=place,
+            ports=ports,
+            bash=bash,
+            host_key=run / "host_key",
+            tasks=tasks,
+            authorized=authorized,
+            way=way_of(site, names),
+        )
 
 
 def _write_accounts(site: Site) -> None:

@@ -69,6 +69,8 @@ class QemuMachines:
                 raise Misused(f"{fault.name} cannot be made to happen on machines; {possible} can")
         if plan.image is not None:
             raise Misused("--image goes with emulated nodes only")
+        if any(map(plan.switches_itself, plan.numbers)):
+            raise Misused("--power wol goes with emulated nodes and hosts only")
         drives.by_node(self.wishes, [names.node for names in plan.names()])
         if self.ramdisk is not None:
             _check_ramdisk(self.ramdisk, plan.ramdisk_shell, self.firmwares)

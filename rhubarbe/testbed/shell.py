@@ -1,7 +1,8 @@
 """The shell of a machine booted on the ramdisk: bash on a pseudo-terminal; by telnet, no login.
 
-A session ends when its shell exits, when the client closes, or when the machine is reset; whatever
-ran in it ends too.
+A session ends when its shell exits, when the client closes, or when the machine is reset. What ran
+in it ends too, save what a shell that exits leaves in the background: that goes on, as on any
+machine, until the machine loses its power.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import re
 import signal
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ logging.getLogger("telnetlib3").setLevel(logging.CRITICAL)
 
 PIECE = 1 << 16
 NICENESS = 10
+LOOK_EVERY_S = 0.1  # whether what a shell left in the background has ended
+LEFT_S = 0.3  # for the last words of a shell that leaves something there
 GRACE_S = 1.0  # between asking a session's processes to end and killing them
 NEGOTIATION_S = 0.2  # for a client that answers no telnet option
 # what the imaging programs show while they work: a line that starts with marks of progress
@@ -99,13 +102,18 @@ class ServedShell:
         self._tail = b""
 
     async def run(self, bash: Bash) -> None:
-        """Serve until the end of the session; leaves no process and no descriptor."""
+        """Serve until the end of the session, and of all that it leaves; no descriptor is left."""
         try:
-            await self._run(bash)
-        except OSError as error:  # no terminal, process or descriptor is left on this machine
-            self._wire.write(f"no shell: {error.strerror}\r\n".encode())
+            try:
+                await self._run(bash)
+            except OSError as error:  # no terminal, process or descriptor is left on this machine
+                self._wire.write(f"no shell: {error.strerror}\r\n".encode())
+            finally:
+                self._wire.close()
+            await self._all_have_ended()
         finally:
-            self._wire.close()
+            self._signal(signal.SIGKILL)
+            self._leader = None
 
     async def _run(self, bash: Bash) -> None:
         terminal = Terminal()
@@ -115,11 +123,16 @@ class ServedShell:
             try:
                 await self._serve(shell, terminal)
             finally:
-                self._signal(signal.SIGKILL)
-                await shell.wait()
-                self._leader = None
+                if shell.returncode is None:
+                    self._signal(signal.SIGKILL)
+                    await shell.wait()
         finally:
             terminal.close()
+
+    async def _all_have_ended(self) -> None:
+        leader = self._leader
+        while leader is not None and any(processes_of_session(leader)):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def abort(self) -> None:
         """End everything at once, as a machine that loses its power."""
@@ -134,10 +147,14 @@ class ServedShell:
             await asyncio.wait({inward, over}, return_when=asyncio.FIRST_COMPLETED)
             if not over.done():
                 await self._hang_up(shell)
-            self._signal(signal.SIGKILL)
+                self._signal(signal.SIGKILL)
             terminal.hang_up()
-            # pass on what the shell wrote last, unless the client is gone
-            await asyncio.wait({inward, outward}, return_when=asyncio.FIRST_COMPLETED)
+            # pass on what the shell wrote last, unless the client is gone; what it left in the
+            # background may hold the terminal open, as busybox's telnetd does not wait for either
+            limit_s = LEFT_S if any(processes_of_session(shell.pid)) else None
+            await asyncio.wait(
+                {inward, outward}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
+            )
             inward.cancel()
             outward.cancel()
 
@@ -176,10 +193,17 @@ class ServedShell:
 def signal_session(leader: int, number: signal.Signals) -> None:
     """Send a signal to every process of a session: a shell gives each job a group of its own."""
     for _ in range(2):  # once more for processes that were started in between
-        for entry in Path("/proc").iterdir():
-            with suppress(ValueError, ProcessLookupError):
-                if os.getsid(process := int(entry.name)) == leader:
-                    os.kill(process, number)
+        for process in processes_of_session(leader):
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+
+def processes_of_session(leader: int) -> Iterator[int]:
+    """Yield the processes of a session; its number is nobody else's as long as there is one."""
+    for entry in Path("/proc").iterdir():
+        with suppress(ValueError, ProcessLookupError):
+            if os.getsid(process := int(entry.name)) == leader:
+                yield process
 
 
 class TelnetWire:

@@ -36,6 +36,10 @@ class Plan:
         """Tell whether a node looks at the network at each start, or only when it is told to."""
         return self.power_of(number) != self.netboot
 
+    def switches_itself(self, number: int) -> bool:
+        """Tell whether a node is switched by what runs on it."""
+        return self.power_of(number) == "wol"
+
     def power_of(self, number: int) -> str:
         """Return the kind of power control of a node."""
         return self.power[self.numbers.index(number) % len(self.power)]
@@ -85,6 +89,11 @@ class Site:
     def key(self) -> Path:
         """The private key that opens every system; the public one is beside it."""
         return self.directory / "id_ed25519"
+
+    @property
+    def way_of_nodes(self) -> Path:
+        """The socket at which what runs on a node has that switched, where nothing else does."""
+        return self.run.resolve() / "wol.bridge"
 
     def disk(self, node: str) -> Path:
         """Return the disk of a node."""

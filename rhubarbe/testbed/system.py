@@ -7,9 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from rhubarbe.testbed.disk import DiskFile
+from rhubarbe.testbed.way import Way
 
 KEYS = "/root/.ssh/authorized_keys"
 CommandResult = tuple[int, str]
+# What has a machine switched that nothing else switches.
+ORDERS = {"poweroff": "off", "reboot": "reset"}
+COMPLAINTS = {"card-refuses": "Permission denied", "card-500": "Input/output error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +25,22 @@ class Boot:
 
 
 class EmulatedSystem:
-    """A running system: answers a few commands from its disk; `halt` switches its machine off."""
+    """A running system: answers a few commands from its disk; `halt` switches its machine off.
+
+    `way` is how its commands have the machine switched, where nothing else does.
+    """
 
     def __init__(
-        self, disk: DiskFile, halt: "Callable[[], None]", boot: Boot | None = None
+        self,
+        disk: DiskFile,
+        halt: "Callable[[], None]",
+        boot: Boot | None = None,
+        way: Way | None = None,
     ) -> None:
         self.disk = disk
         self._halt = halt
         self._boot = boot or Boot()
+        self._way = way
         self._commands: dict[str, Callable[[list[str]], Awaitable[CommandResult]]] = {
             "cat": self._cat,
             "echo": self._echo,
@@ -50,7 +62,10 @@ class EmulatedSystem:
             return 2, f"sh: {error}\n"
         if not words:
             return 1, "this machine has no interactive shell: give a command\n"
-        program = self._commands.get(words[0].rpartition("/")[2])
+        name = words[0].rpartition("/")[2]
+        if self._way is not None and name in ORDERS:
+            return await self._ordered(self._way, name)
+        program = self._commands.get(name)
         if program is None:
             return 127, f"sh: {words[0]}: command not found\n"
         return await program(words[1:])
@@ -102,6 +117,13 @@ class EmulatedSystem:
     async def _shutdown(self, _: list[str]) -> CommandResult:
         self._halt()
         return 0, ""
+
+    async def _ordered(self, way: Way, program: str) -> CommandResult:
+        try:
+            said = await way.ask(ORDERS[program])
+        except OSError as error:
+            return 1, f"{program}: {error}\n"
+        return (0, "") if said == "ok" else (1, f"{program}: {COMPLAINTS.get(said, said)}\n")
 
     async def _true(self, _: list[str]) -> CommandResult:
         return 0, ""

@@ -1,5 +1,6 @@
 """The ssh service of an emulated machine booted from its disk."""
 
+import asyncio
 from contextlib import suppress
 
 import asyncssh
@@ -40,6 +41,7 @@ class SystemSsh:
         self._place = place
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._host_key = host_key
+        self._commands: set[asyncio.Task[None]] = set()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
     async def open(self) -> None:
@@ -56,13 +58,18 @@ class SystemSsh:
         )
 
     def abort(self) -> None:
-        """Stop at once: no listener, no connection."""
+        """Stop at once: no listener, no connection, no command."""
         if self._acceptor is not None:
             self._acceptor.close()
         for connection in list(self._connections):
             connection.abort()
+        for command in self._commands:
+            command.cancel()
 
     async def _serve(self, process: "asyncssh.SSHServerProcess[str]") -> None:
+        if (command := asyncio.current_task()) is not None:
+            self._commands.add(command)  # or nobody holds it once its connection is gone
+            command.add_done_callback(self._commands.discard)
         status, output = await self._system.run(process.command)
         stream = process.stdout if status == 0 else process.stderr
         with suppress(asyncssh.Error, OSError):  # the client is gone: nobody to tell

@@ -53,11 +53,11 @@ class Body:
 def reboot(monkeypatch):
     """Reboot a node with such a card, which leaves at such verbs; return what was sent and said."""
 
-    async def run(card, *obeys, answers=True):
+    async def run(card, *obeys, answers=True, settings=SETTINGS):
         monkeypatch.setattr(power_module, "READINGS_APART_S", 0)
         bus, told = Bus(), []
         bus.report = told.append
-        doors = AbsentDoors(SETTINGS, power=card, presence=Body(card, *obeys, answers=answers))
+        doors = AbsentDoors(settings, power=card, presence=Body(card, *obeys, answers=answers))
         await Node(entry(), doors, bus).power.reboot(Phase.RESET)
         return card.sent, [event.text for event in told if isinstance(event, NodeNoted)]
 
@@ -100,3 +100,15 @@ async def test_a_card_that_says_the_node_is_on_after_off_is_not_believed(reboot)
 async def test_a_node_that_never_leaves_is_bad(reboot):
     with pytest.raises(NodeError, match="the node stays up"):
         await reboot(Card("on"))
+
+
+async def test_one_that_takes_its_time_is_blamed_all_the_same(reboot):
+    """Such as a machine that is shut down over ssh: it is waited for twice, and then named."""
+    card = Card("on")
+    card.patience = 1.0
+    short = Settings(
+        nodes=NodesSettings(idle_after_reset=0.05, probe_interval=0.01, reset_timeout=0.8)
+    )
+    with pytest.raises(CardError, match="says ok to reset and to off, but the node stays up"):
+        await reboot(card, settings=short)
+    assert card.sent == ["reset", "off"]

@@ -1,23 +1,22 @@
 """Nodes that are switched in all ways that there are: who is bad is named, no secret is seen."""
 
-import asyncio
-import base64
-import contextlib
-import json
-import re
 import shutil
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from emulated import differing_blocks, events, start_testbed
+from secrecy import (
+    KINDS,
+    Watch,
+    files_with,
+    names_of_controls,
+    patient,
+    secrets_in,
+    shown_in,
+    switched_by_hand,
+    with_a_person,
+)
 
-from rhubarbe.annexe.errors import MissingProgram
-from rhubarbe.config import Settings
-from rhubarbe.inventory import load_inventory
-from rhubarbe.node import Doors
-from rhubarbe.node.secrets import secrets_of
 from rhubarbe.testbed import controls
 
 pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(300)]
@@ -27,24 +26,9 @@ NODES = 12
 FAULTS = {
     2: ("card-refuses", "card-dead"),
     7: ("card-silent", "card-dead"),
-    12: ("card-500", "card-dead"),
+    10: ("card-500", "card-dead"),
 }
-GOOD = "1,3-6,8-11"
-SHORTEST = 6
-# Some start a program for each answer, and this machine may have much else to do.
-LIMITS = {"cmc_default_timeout": 10, "reset_timeout": 60}
-# What the testbed itself keeps, and what nodes have.
-NOT_OURS = ("run", "disks", "images", "nodes")
-
-
-def can_be_served(kind):
-    with contextlib.suppress(MissingProgram):
-        controls.named(kind).check()
-        return True
-    return False
-
-
-KINDS = [kind for kind in controls.KINDS if can_be_served(kind)]
+GOOD = "1,3-6,8-9,11-12"
 
 
 @pytest.mark.parametrize("kind", controls.KINDS)
@@ -58,49 +42,9 @@ def fault_of(number):
     return next(fault for fault in FAULTS[number] if fault in possible)
 
 
-class Watch:
-    """Looks for some words in the command lines of all processes, for as long as it is entered."""
-
-    def __init__(self, words):
-        self._words = [word.encode() for word in words]
-        self._over = threading.Event()
-        self.looks = 0
-        self.programs = set()
-        self.seen = set()
-
-    def __enter__(self):
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._over.wait(0.002):
-            self.looks += 1
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    line = path.read_bytes()
-                    self.programs.add(Path(line.partition(b"\0")[0].decode(errors="replace")).name)
-                    self.seen.update(line for word in self._words if word in line)
-
-
-def site_inventory(site):
-    return load_inventory(site.directory / "inventory.json")
-
-
-def patient(conf):
-    """Give the nodes of a configuration more time."""
-    limits = "".join(f"{name} = {seconds}\n" for name, seconds in LIMITS.items())
-    others = re.sub(rf"(?m)^({'|'.join(LIMITS)}) = .*\n", "", conf.read_text())
-    conf.write_text(others.replace("[nodes]\n", f"[nodes]\n{limits}"))
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Twelve nodes of all kinds, in turn, of which three have bad controls."""
+    """Twelve nodes of all kinds, in turn, of which three have controls that do not even answer."""
     words = [
         word for number in FAULTS for word in ("--fault", f"fit{number:02}:{fault_of(number)}")
     ]
@@ -117,19 +61,7 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def secrets(site):
     """All secrets of the inventory, in clear, and as parts of a text in base64."""
-    found = set()
-    for entry in site_inventory(site):
-        for _, secret in secrets_of(entry):
-            found.add(asyncio.run(secret.reveal()))
-    assert all(len(each) >= SHORTEST for each in found), "too short to be looked for"
-    return sorted(found | {form for each in found for form in in_base64(each)})
-
-
-def in_base64(secret):
-    """Yield what a text in base64 has of a secret, wherever that begins in it."""
-    for before in range(3):
-        code = base64.b64encode(b"-" * before + secret.encode())
-        yield code[4 if before else 0 : len(code) // 4 * 4 - 4].decode()
+    return secrets_in(site)
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +82,13 @@ def test_nine_are_good_and_three_are_named(site, loaded):
     finished = events(done.stdout)[-1]
     reasons = {each["node"]: each["reason"] for each in finished["nodes"] if each["reason"]}
     assert (finished["good"], finished["bad"]) == (GOOD, ",".join(map(str, FAULTS))), reasons
-    names = (Doors(Settings()).power(entry).name for entry in site_inventory(site))
-    for result, name in zip(finished["nodes"], names, strict=True):
+    names = names_of_controls(site)
+    for result in finished["nodes"]:
         if result["ok"]:
             assert differing_blocks(site.disk(result["node"]), site.source) == []
         else:
             assert result["phase"] == "reset"
-            assert result["reason"].startswith(f"power card {name} "), result["reason"]
+            assert result["reason"].startswith(f"power card {names[result['node']]} ")
     assert site.links() == []
 
 
@@ -200,45 +132,23 @@ def test_no_command_shows_a_secret_nor_runs_a_program_with_one(site, secrets, lo
     said = {command: text for command, (text, _) in told.items()}
     said["load"] = loaded[0].stdout + loaded[0].stderr
     assert all(len(text) > 20 for text in said.values())
-    shown = [(who, secret) for who, text in said.items() for secret in secrets if secret in text]
-    assert shown == []
+    assert shown_in(said, secrets) == []
     assert said["rhubarbe-inventory --check --online"].count("\n") == len(FAULTS)
 
 
 def test_no_file_that_commands_leave_has_a_secret(site, secrets, loaded):
     """The log, the history, the report, whatever is in the directories that they write."""
-    kept = {site.directory / "inventory.json"}
-    for entry in site_inventory(site):
-        kept.update(Path(secret.words[0]) for _, secret in secrets_of(entry))
-    looked_at = []
-    for path in site.directory.rglob("*"):
-        place = path.relative_to(site.directory).parts[0]
-        if path.is_file() and place not in NOT_OURS and path not in kept:
-            content = path.read_bytes()
-            looked_at.append(path.name)
-            assert not [each for each in secrets if each.encode() in content], path
-    assert {"rhubarbe.log", "report.json"} <= set(looked_at)
+    found, looked_into = files_with(site, secrets)
+    assert found == []
+    assert {"rhubarbe.log", "report.json"} <= looked_into
 
 
 def test_a_person_loads_a_node(site):
     """Told when, in so many words, on the terminal as in JSON, who then sees to it."""
-    entries = json.loads((site.directory / "inventory.json").read_text())
-    entries[0]["power"] = {"kind": "none", "where": "first bench", "patience": 60}
-    (site.directory / "by_hand.json").write_text(json.dumps(entries))
-    conf = (site.directory / "rhubarbe.conf").read_text()
-    other = site.directory / "by_hand.conf"
-    other.write_text(conf.replace("/inventory.json", "/by_hand.json"))
-    other.chmod(0o600)
-    environ = {"RHUBARBE_CONF": str(other)}
-    told = []
+    environ = switched_by_hand(site, fit01={"where": "first bench", "patience": 60})
     load = ("rhubarbe-load", "--json", "--wait", "1")
-    with site.start(*load, environ=environ, stderr=None) as process:
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["event"] == "Notice" and "switch" in event["text"]:
-                told.append(event["text"])
-                site.ask_card("fit01", "reset")
-    assert process.returncode == 0
+    status, _, told = with_a_person(site, load, environ, ["fit01"])
+    assert status == 0
     assert told == ["switch fit01 off and on again now (first bench)"] * 2
-    status = site.run("rhubarbe-status", "1", RHUBARBE_CONF=str(other))
+    status = site.run("rhubarbe-status", "1", **environ)
     assert (status.stdout, status.returncode) == ("fit01: unknown\n", 0)

@@ -6,6 +6,7 @@ import re
 import aiohttp
 import pytest
 
+from rhubarbe.testbed.controls import base
 from rhubarbe.testbed.faults import parse
 
 REFUSED = re.compile("refused|failed")
@@ -81,6 +82,25 @@ async def test_a_card_with_an_internal_error(faulty):
     for verb in ("status", "reset"):
         assert await faulty.card("fit01", verb) == (500, "power controller failure\n")
     assert boots(faulty) == 1
+
+
+@pytest.mark.parametrize("faulty", ["card-half*1"], indirect=True)
+async def test_a_card_that_breaks_off_in_the_middle_has_done_nothing(faulty):
+    assert await faulty.card("fit01", "status") == (200, "on\n")
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await faulty.card("fit01", "reset")
+    assert boots(faulty) == 1
+    await faulty.press("fit01", "reset")
+    assert boots(faulty) == 2
+
+
+@pytest.mark.parametrize("faulty", ["card-slow", "card-too-slow"], indirect=True)
+async def test_a_slow_card_answers_in_the_end(faulty, monkeypatch):
+    for fault in base.SLOW_S:
+        monkeypatch.setitem(base.SLOW_S, fault, 0.5)
+    with pytest.raises(TimeoutError):
+        await faulty.card("fit01", "status", limit=0.2)
+    assert await faulty.card("fit01", "status") == (200, "on\n")
 
 
 @pytest.mark.parametrize("faulty", ["card-lies"], indirect=True)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import socket
 
 import pytest
 
@@ -9,10 +11,10 @@ from rhubarbe.annexe.errors import MissingProgram, Misused
 from rhubarbe.testbed import controls, programs
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.configuration import Names
-from rhubarbe.testbed.controls import base, bridge, outside
+from rhubarbe.testbed.controls import base, bridge, halves, outside
 from rhubarbe.testbed.controls.base import Switch
 from rhubarbe.testbed.controls.daemons import switching
-from rhubarbe.testbed.faults import Faults, parse
+from rhubarbe.testbed.faults import OF_WAYS_TO_CONTROLS, Faults, parse
 from rhubarbe.testbed.site import Plan
 
 
@@ -46,7 +48,7 @@ def test_a_kind_that_there_is_not_is_told(text):
 @pytest.mark.parametrize("kind", controls.KINDS)
 def test_every_kind_is_of_the_table(kind):
     assert controls.parse(kind) == [kind]
-    assert controls.named(kind).faults <= {"card-dead", "card-silent", "card-500", "card-refuses"}
+    assert controls.named(kind).faults <= OF_WAYS_TO_CONTROLS
 
 
 async def test_a_fault_that_a_kind_cannot_have_is_refused(make_farm):
@@ -109,11 +111,40 @@ async def test_programs_of_others_reach_a_switch(tmp_path):
 
 async def test_faults_of_the_way_happen_to_programs_of_others(tmp_path):
     path = tmp_path / "power"
-    bad = switch(card_dead=1, card_500=1, card_refuses=1)
+    bad = switch(card_dead=1, card_500=1, card_refuses=1, card_half=1)
     async with bridge.bridged(path, [bad]):
         with pytest.raises(ConnectionResetError):
             await ask(path, "off")
-        assert [await ask(path, "off") for _ in range(3)] == ["card-500", "card-refuses", "ok"]
+        answers = [await ask(path, "off") for _ in range(3)]
+        assert answers == ["card-500", "card-refuses", "card-half"]
+        assert await ask(path, "off") == "ok"
+
+
+async def test_a_program_that_breaks_off_prints_half_a_line(tmp_path):
+    path = tmp_path / "power"
+    async with bridge.bridged(path, [switch(card_half=math.inf)]):
+        assert await programs.run(switching(path, "command", "fit01", "status")) == b"o"
+
+
+async def test_answers_by_udp_are_cut():
+    loop = asyncio.get_running_loop()
+    server, near, client = (
+        socket.socket(type=socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) for _ in range(3)
+    )
+    with server, client:
+        with near:
+            for each in (server, near):
+                each.bind(("127.0.0.1", 0))
+            place = near.getsockname()
+        with halves.halved(place, server.getsockname()):
+            client.connect(place)
+            for asked in (b"one", b"two"):
+                client.send(asked)
+                async with asyncio.timeout(10):
+                    heard, whom = await loop.sock_recvfrom(server, 99)
+                    assert heard == asked
+                    server.sendto(b"whole answer", whom)
+                    assert await loop.sock_recv(client, 99) == b"whole "
 
 
 async def test_one_that_is_silent_holds_the_end_of_the_testbed_up_no_longer(tmp_path):

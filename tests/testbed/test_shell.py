@@ -107,9 +107,21 @@ async def test_a_client_that_leaves_takes_its_processes_along(ramdisk, watch, co
     await watch.until(lambda: not watch.processes_in(home(ramdisk)))
 
 
-async def test_a_job_in_the_background_ends_with_the_shell(ramdisk, watch):
-    await ramdisk.type("fit01", "sleep 600 & exit\n")
+async def test_a_job_in_the_background_goes_on_until_power_is_lost(ramdisk, watch):
+    await ramdisk.type("fit01", "(sleep 0.5; : >later; sleep 600) & exit\n")
+    await watch.until((home(ramdisk) / "later").exists)
+    assert watch.processes_in(home(ramdisk))
+    await ramdisk.press("fit01", "reset")
     await watch.until(lambda: not watch.processes_in(home(ramdisk)))
+
+
+async def test_a_job_in_the_background_ends_with_the_testbed(make_farm, site_of, watch):
+    async with make_farm() as farm:
+        site = site_of(farm)
+        await site.into_ramdisk("fit01")
+        await site.type("fit01", "sleep 600 & exit\n")
+        assert watch.processes_in(home(site))
+    assert not watch.processes_in(home(site))
 
 
 async def test_two_sessions_at_once(ramdisk):

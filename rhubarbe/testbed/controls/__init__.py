@@ -15,6 +15,7 @@ KINDS: Mapping[str, str] = {
     "ipmi": "rhubarbe.testbed.controls.ipmi.Ipmi",
     "redfish": "rhubarbe.testbed.controls.redfish.Redfish",
     "snmp": "rhubarbe.testbed.controls.snmp.Snmp",
+    "wol": "rhubarbe.testbed.controls.wol.Wol",
 }
 
 

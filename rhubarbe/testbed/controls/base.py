@@ -11,10 +11,12 @@ from rhubarbe.testbed.addresses import Addresses
 from rhubarbe.testbed.boot import Key
 from rhubarbe.testbed.configuration import Names
 from rhubarbe.testbed.faults import OF_WAYS_TO_CONTROLS, Faults
-from rhubarbe.testbed.site import Site
+from rhubarbe.testbed.site import Plan, Site
 
 # How long after an order a control with the fault `card-late` shows what was before.
 LATE_S = 2.0
+# How long an answer takes of a control with one of these faults.
+SLOW_S = {"card-slow": 2.0, "card-too-slow": 20.0}
 
 
 class Powered(Protocol):
@@ -72,6 +74,12 @@ class Switch:
         self._log(f"{self.name} card {key or 'question'} meets {fault}")
         return True
 
+    async def think(self, key: Key | None) -> None:
+        """Take as long as a slow control does for an answer, to an order or to a question."""
+        for fault, seconds in SLOW_S.items():
+            if self.meets(fault, key):
+                await asyncio.sleep(seconds)
+
     def press(self, key: Key) -> None:
         """Switch the machine, or not; returns at once."""
         node, faults = self._machine, self._machine.faults
@@ -125,6 +133,9 @@ class ControlKind(ABC):
         """Raise MissingProgram, which names the package, for what it needs and is not here."""
         for program in self.programs:
             programs.find(program)
+
+    def fit(self, plan: Plan) -> None:  # noqa: B027 - most fit whatever is planned
+        """Raise Misused where it cannot switch what is planned."""
 
     @abstractmethod
     async def furnish(

@@ -33,7 +33,7 @@ async def bridged(
     """Listen at `path` for lines `NODE VERB`, and answer each with a line, up to the end.
 
     The faults of the way to a control happen here: `card-silent` says nothing, `card-dead` hangs
-    up, `card-500` and `card-refuses` are the answer.
+    up, `card-500`, `card-refuses` and `card-half` are the answer, and a slow one takes its time.
     """
     by_name = {switch.name: switch for switch in switches}
     talks: set[asyncio.Task[None]] = set()
@@ -69,7 +69,9 @@ async def _answer(switch: Switch, verb: str, answer: Verb) -> str:
         await asyncio.Event().wait()
     if switch.meets("card-dead", key):
         raise ConnectionError
-    for fault in ("card-500", "card-refuses"):
+    if key is not None or verb == "status":
+        await switch.think(key)
+    for fault in ("card-500", "card-refuses", "card-half"):
         if switch.meets(fault, key):
             return fault
     return answer(switch, verb)

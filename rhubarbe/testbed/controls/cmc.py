@@ -16,6 +16,7 @@ from rhubarbe.testbed.site import Site
 
 POWER = {f"/{key}": key for key in Key}
 USRP = ("/usrpon", "/usrpoff")
+HALF = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\no"
 
 
 class Card:
@@ -43,6 +44,11 @@ class Card:
             await asyncio.Event().wait()  # until the server notices
         if self._switch.meets("card-silent", key):
             await asyncio.Event().wait()
+        await self._switch.think(key)
+        if self._switch.meets("card-half", key) and request.transport is not None:
+            request.transport.write(HALF)
+            request.transport.close()
+            await asyncio.Event().wait()  # until the server notices
         if self._switch.meets("card-500", key):
             raise web.HTTPInternalServerError(text="power controller failure\n")
 

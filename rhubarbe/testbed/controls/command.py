@@ -1,5 +1,6 @@
 """A program of the site, which switches each machine that it is told of."""
 
+import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,15 @@ from rhubarbe.testbed.controls.base import ControlKind, Switch
 from rhubarbe.testbed.controls.bridge import bridged
 from rhubarbe.testbed.site import Site
 
+PROGRAM = """\
+#!/bin/sh
+if ! read -r said || ! read -r known <{password} || [ "$said" != "$known" ]; then
+    echo "wrong password" >&2
+    exit 1
+fi
+exec {words} "$@"
+"""
+
 
 class Command(ControlKind):
     """The program, and what it speaks to."""
@@ -18,11 +28,18 @@ class Command(ControlKind):
         self, site: Site, addresses: Addresses, names: Sequence[Names]
     ) -> Mapping[int, object]:
         """Write the program, and tell how it is called."""
-        program = site.run / "outlet"
+        program, password = site.run / "outlet", site.run / "command.password"
+        daemons.new_password(password)
         words = daemons.as_text(daemons.switching(site.run.resolve() / "command.bridge", "command"))
-        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        program.write_text(
+            PROGRAM.format(password=shlex.quote(str(password.resolve())), words=words)
+        )
         program.chmod(0o755)
-        said = {"kind": "command", "command": [str(program.resolve()), "{node}", "{verb}"]}
+        said = {
+            "kind": "command",
+            "command": [str(program.resolve()), "{node}", "{verb}"],
+            "password": f"!file {password.resolve()}",
+        }
         return {each.number: said for each in names}
 
     @asynccontextmanager

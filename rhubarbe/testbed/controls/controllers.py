@@ -8,10 +8,11 @@ import base64
 import json
 import secrets
 import signal
+import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rhubarbe.testbed.controls import outside
 
 ROUNDS = 4  # of bcrypt: the fewest
 MOST_SESSIONS = 4
+BREAKS_OFF = "testbed.breaks_off"  # what a request is marked by whose answer is to do that
 SESSIONS = "/redfish/v1/SessionService/Sessions"
 KEYS = {
     "On": Key.ON,
@@ -97,6 +99,8 @@ class Driver(AbstractSystemsDriver):  # type: ignore[misc]
             raise error.Unauthorized("Incorrect username or password")
         if answer == "card-500":
             raise error.FishyError("power controller failure")
+        if answer == "card-half":
+            flask.request.environ[BREAKS_OFF] = True
         return answer
 
 
@@ -127,7 +131,8 @@ class Sessions:
                     del self._tokens[path]
                 print(f"session ends: {path}", file=sys.stderr)
                 return _answer(start_response, "204 No Content")
-        return self._application(environ, start_response)
+        answer = self._application(environ, start_response)
+        return _half(answer, environ["werkzeug.socket"]) if BREAKS_OFF in environ else answer
 
     def _root(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Add where sessions are to what the application says."""
@@ -149,6 +154,13 @@ class Sessions:
         print(f"session begins: {path}", file=sys.stderr)
         headers = [("X-Auth-Token", token), ("Location", path)]
         return _answer(start_response, "201 Created", {"@odata.id": path}, headers)
+
+
+def _half(answer: Iterable[bytes], connection: socket.socket) -> Iterator[bytes]:
+    """Yield half an answer, whose length was told, and hang up."""
+    whole = b"".join(answer)
+    yield whole[: len(whole) // 2]
+    connection.shutdown(socket.SHUT_RDWR)
 
 
 def _words(text: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from rhubarbe.annexe.errors import ProgramFailed
 from rhubarbe.annexe.programs import last_line
 from rhubarbe.testbed import namespace
-from rhubarbe.testbed.controls import outside
+from rhubarbe.testbed.controls import halves, outside
 from rhubarbe.testbed.controls.base import Switch
 from rhubarbe.testbed.controls.bridge import bridged
 from rhubarbe.testbed.site import Site
@@ -71,6 +71,10 @@ async def of_each(
             if switch.listens:
                 wanted = WRONG if switch.meets("card-refuses", None) else password
                 directory, place = site.run / f"{kind}-{switch.name}", (switch.address, port)
+                if switch.meets("card-half", None):
+                    behind = (switch.address, port + 1)
+                    ends.enter_context(halves.halved(place, behind))
+                    place = behind
                 one = simulated(directory, bridge, switch.name, place, wanted)
                 await ends.enter_async_context(one)
         yield

@@ -25,6 +25,7 @@ class Panel:
         """Raise MissingProgram for what is not installed, Misused for faults that cannot happen."""
         for kind in self._kinds.values():
             kind.check()
+            kind.fit(self._plan)
         netboot = self._plan.netboot
         if netboot and not (netboot in self._kinds and self._kinds[netboot].sets_boot):
             raise Misused(f"--netboot {netboot} goes with --power {netboot}")

@@ -20,6 +20,8 @@ STATES = {"Chassis Power is on": True, "Chassis Power is off": False}
 # A datagram that is lost is sent again after a second, then two, until we do not wait any more.
 PATIENCE = ("-N", "1", "-R", "30")
 
+# What it tells with -v of extensions that it looks for, and goes on without.
+_NEWS = ("Get HPM.x Capabilities", "Running Get", "Invalid completion code received")
 # What ipmitool says where it is not let in; it says more with -v, and only then these.
 _REFUSED = (
     (
@@ -103,7 +105,8 @@ class Ipmi(PowerControl):
         return last_line(ended.output)
 
     def _error(self, verb: str, complaint: bytes) -> CardError:
-        said, text = self._said, complaint.decode(errors="replace")
+        said, lines = self._said, complaint.decode(errors="replace").splitlines()
+        text = "\n".join(line for line in lines if not line.startswith(_NEWS))
         for found, words in _REFUSED:
             if found.search(text):
                 return CardRefused(words.format(**vars(said), verb=verb))

@@ -4,16 +4,25 @@ What lets in is in no argument, in no variable and in no file: they find their c
 link to memory, in a directory of ours.
 """
 
+import asyncio
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from rhubarbe.concurrency.program import Ended
 from rhubarbe.concurrency.threads import to_the_end
-from rhubarbe.errors import CardError, CardRefused, GatewayError, require_means, why
+from rhubarbe.errors import (
+    CardError,
+    CardRefused,
+    GatewayError,
+    RhubarbeError,
+    require_means,
+    why,
+)
 from rhubarbe.transports.power import programs
 from rhubarbe.transports.power.snmp_values import SnmpValues
 
@@ -21,6 +30,9 @@ from rhubarbe.transports.power.snmp_values import SnmpValues
 PATIENCE = ("-t", "1", "-r", "60")
 # What would be done twice is sent once.
 ONCE = ("-t", "60", "-r", "0")
+# In version 3, an answer to what was sent before counts for nothing once it is sent again. There,
+# another run of the program asks again, so much later, then twice as much; any may be answered.
+AGAIN_S = 1.0
 
 # What the programs tell besides.
 NEWS = ("Created directory", "Error in packet", "Failed object")
@@ -34,7 +46,7 @@ _UNKNOWN = re.compile(r"No Such (?:Instance|Object)|noSuchName|inconsistentName|
 
 async def get(said: SnmpValues, verb: str, oid: str) -> str:
     """Return the value at an OID, as it is written; raises CardError, GatewayError."""
-    answer = await _run(said, verb, ["snmpget", *PATIENCE], [oid])
+    answer = await _run(said, verb, "snmpget", [oid], once=False)
     if _UNKNOWN.search(answer):
         raise CardError(f"answers {verb} that it has no outlet {said.outlet}: {answer}")
     return answer
@@ -42,25 +54,57 @@ async def get(said: SnmpValues, verb: str, oid: str) -> str:
 
 async def set_(said: SnmpValues, verb: str, oid: str, value: int, *, once: bool) -> None:
     """Set the value at an OID; raises CardError, GatewayError."""
-    await _run(said, verb, ["snmpset", *(ONCE if once else PATIENCE)], [oid, "i", str(value)])
+    await _run(said, verb, "snmpset", [oid, "i", str(value)], once=once)
 
 
 async def _run(
-    said: SnmpValues, verb: str, program: Sequence[str], arguments: Sequence[str]
+    said: SnmpValues, verb: str, program: str, arguments: Sequence[str], *, once: bool
 ) -> str:
+    by_runs = said.version == "3" and not once
+    patience = ONCE if by_runs or once else PATIENCE
+    words = [program, *patience, "-v", said.version, "-m", "", "-Oqve", said.agent, *arguments]
     text = await said.configuration()
     with programs.in_memory(text) as file:
         async with _private(programs.path_of(file)) as directory:
-            ended = await programs.run(
-                verb,
-                [*program, "-v", said.version, "-m", "", "-Oqve", said.agent, *arguments],
-                package="snmp",
-                environ={"SNMPCONFPATH": str(directory), "SNMP_PERSISTENT_DIR": str(directory)},
-                pass_fds=(file,),
-            )
+
+            async def ask() -> Ended:
+                return await programs.run(
+                    verb,
+                    words,
+                    package="snmp",
+                    environ={"SNMPCONFPATH": str(directory), "SNMP_PERSISTENT_DIR": str(directory)},
+                    pass_fds=(file,),
+                )
+
+            ended = await (_first_answer(ask) if by_runs else ask())
     if ended.status:
         raise _error(said, verb, ended.complaint.decode(errors="replace"))
     return programs.first_line(ended.output).strip('"')
+
+
+async def _first_answer(ask: Callable[[], Awaitable[Ended]]) -> Ended:
+    """Ask, again and again as long as there is no answer; return the first, or raise its error."""
+    answers: asyncio.Queue[Ended | RhubarbeError] = asyncio.Queue()
+
+    async def asked() -> None:
+        try:
+            answers.put_nowait(await ask())
+        except RhubarbeError as error:
+            answers.put_nowait(error)
+
+    async with asyncio.TaskGroup() as group:
+        running = []
+        pause_s = AGAIN_S
+        while answers.empty():
+            running.append(group.create_task(asked()))
+            await asyncio.wait(running, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+            pause_s *= 2
+        for each in running:
+            each.cancel()
+    answer = answers.get_nowait()
+    if isinstance(answer, RhubarbeError):
+        raise answer
+    return answer
 
 
 def _error(said: SnmpValues, verb: str, complaint: str) -> CardError:

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import socket
 
 import pytest
 from conformance import PowerConformance
+from simulated import Switched
 
 from rhubarbe.errors import CardError
+from rhubarbe.testbed.faults import Faults
 
 LOOK_EVERY_S = 0.01
 NOISY_S = 1.0
@@ -112,6 +115,14 @@ class DatagramConformance(PowerConformance):
 
     way = DatagramLine
     nobody = r"no answer in 0\.3 s to {verb}"
+
+    async def test_an_answer_that_takes_seconds_counts(self, monkeypatch):
+        """Though it is asked again meanwhile, for a datagram may have been lost."""
+        monkeypatch.setattr(Switched, "faults", Faults({"card-slow": math.inf}))
+        async with self.reached(30) as (control, _, _):
+            assert await control.is_on() is True
+            await control.send("off")
+            assert await control.is_on() is False
 
     async def test_nobody_there_is_told(self):
         with socket.socket(type=socket.SOCK_DGRAM) as holder:

@@ -1,13 +1,16 @@
 """Management controllers by IPMI: the real ipmitool, and ipmi_sim of openipmi as the other end."""
 
+import math
+
 import pytest
 from conformance import Machine, WithCredentials
 from datagrams import DatagramConformance
-from simulated import IP, made, served
+from simulated import IP, Switched, made, served
 
 from rhubarbe.errors import CardError, CardRefused, GatewayError
 from rhubarbe.inventory import Driver
 from rhubarbe.testbed.controls import ipmi
+from rhubarbe.testbed.faults import Faults
 from rhubarbe.transports.power import CONTROLS
 
 # As long as ipmi_sim takes, and of what a shell or a format would read.
@@ -79,6 +82,19 @@ async def test_who_may_only_look_can_look():
             CardError, match="refuses off to operator as USER: `privilege` says another"
         ):
             await looking.send("off")
+    assert machine.orders == []
+
+
+@pytest.mark.full
+async def test_one_that_fails_is_not_taken_for_one_that_refuses(monkeypatch):
+    """Though an OPERATOR is refused what ipmitool asks besides, each time, and goes on without."""
+    monkeypatch.setattr(Switched, "faults", Faults({"card-500": math.inf}))
+    machine = Machine()
+    async with served(ipmi.simulated, machine, PASSWORD) as port:
+        control = at(port)
+        for act, verb in ((control.is_on(), "status"), (control.send("off"), "off")):
+            with pytest.raises(CardError, match=f"fails to do {verb}: .*: Unspecified error"):
+                await act
     assert machine.orders == []
 
 
