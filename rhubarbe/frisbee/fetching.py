@@ -127,20 +127,24 @@ class Fetching:
             disk.check()
 
     def _turn(self) -> None:
-        """Send what is due, wait for something to happen, and take it."""
-        now = time.monotonic()
-        for packet in self.receiver.poll(now):
-            self._channel.send(encode(packet, self._channel.source))
-        pause = max(0.0, self.receiver.deadline() - now)
+        """Wait for something to happen, take it, and send what is due.
+
+        What is due waits until a look at the sockets finds nothing to be received.
+        """
+        pause = max(0.0, self.receiver.deadline() - time.monotonic())
         waiting: list[int | socket.socket] = [self._wake, *self._channel.sockets]
         ready = select.select(waiting, (), (), min(pause, 1.0))[0]
         now = time.monotonic()
         if self._wake in ready:
             os.eventfd_read(self._wake)
             self._recover_buffers(now)
+        more = False
         for each in self._channel.sockets:
             if each in ready:
                 self.intake.receive(each, now)
+                more = True
+        for packet in self.receiver.poll(now, more=more):
+            self._channel.send(encode(packet, self._channel.source))
         self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:

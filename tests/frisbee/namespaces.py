@@ -82,11 +82,18 @@ class Switch:
         for host in self.hosts[1:]:
             self.run(host, "iptables", *rule, "--probability", str(share), "-j", "DROP")
 
-    def datagrams_sent(self):
-        """How many UDP datagrams the server's host has sent."""
-        lines = self.run(self.hosts[0], "cat", "/proc/net/snmp").splitlines()
+    def datagrams_sent(self, number=0):
+        """How many UDP datagrams a host has sent; the server's is 0."""
+        return self._count(number, "OutDatagrams")
+
+    def overflowed(self, number):
+        """How many datagrams found no room in a receive buffer of client ``number``."""
+        return self._count(number, "RcvbufErrors")
+
+    def _count(self, number, what):
+        lines = self.run(self.hosts[number], "cat", "/proc/net/snmp").splitlines()
         names, values = (line.split() for line in lines if line.startswith("Udp:"))
-        return int(dict(zip(names, values, strict=True))["OutDatagrams"])
+        return int(dict(zip(names, values, strict=True))[what])
 
     def _start(self, number, name, *words, **pipes):
         line = ["ip", "netns", "exec", self.hosts[number], *program(name), *words]
