@@ -3,7 +3,7 @@
 
 For each bandwidth and loss: real clients in network namespaces of their own, and, where asked for,
 a process that keeps one core busy. Prints how many times the image was sent, the least possible
-without coding, their ratio, and the time against the ideal. Needs root, ip and iptables.
+without coding, their ratio, and the time against the ideal. Needs root, ip, iptables and ethtool.
 
 The least: a block is sent again while any of n clients that lose a share p lacks it, so it is sent
 more than k times with the chance 1 - (1 - p^k)^n, and so many times on average:
@@ -103,6 +103,7 @@ def main() -> None:
         print(f"{given.clients} clients, {given.chunks} MiB; image sent, least possible, ratio")
         for loss in given.loss:
             with Switch(given.clients) as switch:
+                switch.split_trains()
                 if loss:
                     switch.lose(loss)
                 for megabits in given.megabits:

@@ -76,6 +76,11 @@ class Switch:
         self.run(host, "ip", "link", "set", inner, "up")
         self.run(host, "ip", "route", "add", "224.0.0.0/4", "dev", inner)
 
+    def split_trains(self):
+        """Have each datagram of the server's be a packet, and be lost, by itself; needs ethtool."""
+        host, device = self.hosts[0], f"{self.name}i0"
+        self.run(host, "ethtool", "-K", device, "tx-udp-segmentation", "off")
+
     def lose(self, share):
         """Have each client lose a share of the datagrams that reach it."""
         rule = ["-A", "INPUT", "-p", "udp", "-m", "statistic", "--mode", "random"]
