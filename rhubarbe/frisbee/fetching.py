@@ -107,7 +107,11 @@ class Fetching:
     # -- the loop --------------------------------------------------------------------------------
 
     def join(self) -> None:
-        """Join the session: the size of the file is known then."""
+        """Join the session: the size of the file is known then.
+
+        The server has to know of us even when a reply to another client tells the size already.
+        """
+        self._send(time.monotonic(), more=False)
         while not self.receiver.joined:
             self._turn()
         now = self._joined_at = time.monotonic()
@@ -143,9 +147,12 @@ class Fetching:
             if each in ready:
                 self.intake.receive(each, now)
                 more = True
+        self._send(now, more=more)
+        self._keep_alive(now)
+
+    def _send(self, now: float, *, more: bool) -> None:
         for packet in self.receiver.poll(now, more=more):
             self._channel.send(encode(packet, self._channel.source))
-        self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
         every = self._keep_alive_every

@@ -122,20 +122,20 @@ class Receiver:
     def poll(self, now: float, *, more: bool = False) -> list[Packet]:
         """Return what is to be sent now.
 
-        While there is ``more`` to be received, what it lacks may be there, or what others asked
-        for: then it waits, but not for long, since there may always be more.
+        While there is ``more`` to be received, what it lacks may be there, a reply to its JOIN, or
+        what others asked for: then it waits, but not for long, since there may always be more.
 
         Raises:
             ServerSilent: nothing came from the server, or nothing right, for longer than the limit.
 
         """
         self._silence.check(now, is_ours=self.joined and self._all.waits_for_disk)
+        if self._is_behind(now, more=more):
+            return []
         if not self.joined:
             packets = self._joining.poll(now)
             self.counts.joins += len(packets)
             return packets
-        if self._is_behind(now, more=more):
-            return []
         packets = []
         if self._resting.wake(now):
             self._pass_due = True

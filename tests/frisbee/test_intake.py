@@ -67,4 +67,5 @@ def test_it_asks_to_join_again_soon_while_it_misses_blocks(client):
     assert client.receiver.poll(0.05) == [Join(7)]
     assert client.receiver.deadline() == 0.55
     client.take(Block(0, 1, bytes(BLOCK_SIZE)), 0.3)
+    assert client.receiver.poll(0.3, more=True) == []
     assert client.receiver.poll(0.3) == [Join(7)]
