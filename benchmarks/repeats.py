@@ -3,7 +3,7 @@
 
 For each bandwidth and loss: real clients in network namespaces of their own, and, where asked for,
 a process that keeps one core busy. Prints how many times the image was sent, the least possible
-without coding, their ratio, and the time against the ideal. Needs root, ip and iptables.
+without coding, their ratio, and the time against the ideal. Needs root, ip, iptables and ethtool.
 
 The least: a block is sent again while any of n clients that lose a share p lacks it, so it is sent
 more than k times with the chance 1 - (1 - p^k)^n, and so many times on average:
@@ -14,6 +14,7 @@ more than k times with the chance 1 - (1 - p^k)^n, and so many times on average:
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,13 +53,24 @@ def busy(cores: int) -> Iterator[None]:
 def run(switch: Switch, image: Path, clients: int, megabits: int, loss: float) -> None:
     """Have all the clients fetch the image once; print how it went."""
     options = ["-W", str(megabits * 10**6), "-T", "-1"]
+    numbers = range(1, clients + 1)
+    lost_before = sum(map(switch.overflowed, numbers))
     with switch.serving(image, *options) as server:
-        start = time.monotonic()
-        started = [
-            switch.client(number, "/dev/null", "-N", "-T", "60") for number in range(1, clients + 1)
-        ]
+        # What one misses who starts later is not measured here: all are answered together.
+        server.send_signal(signal.SIGSTOP)
+        try:
+            sent = [switch.datagrams_sent(number) for number in numbers]
+            started = [switch.client(number, "/dev/null", "-N", "-T", "60") for number in numbers]
+            while any(switch.datagrams_sent(number) == sent[number - 1] for number in numbers):
+                if any(each.poll() is not None for each in started):
+                    break
+                time.sleep(0.1)
+        finally:
+            start = time.monotonic()
+            server.send_signal(signal.SIGCONT)
         said = [each.communicate(timeout=LIMIT_S)[1].decode() for each in started]
         seconds = time.monotonic() - start
+    overflowed = sum(map(switch.overflowed, numbers)) - lost_before
     if failed := [text for text, each in zip(said, started, strict=True) if each.returncode]:
         raise SystemExit(f"a client failed: {failed[0][-500:]}")
     blocks = image.stat().st_size >> 10
@@ -68,13 +80,12 @@ def run(switch: Switch, image: Path, clients: int, megabits: int, loss: float) -
     print(
         f"{megabits:5d} Mb/s {loss:5.1%} {sent:6.3f} of {best:5.3f}: {sent / best:6.3f}"
         f"  {seconds:6.2f} s of {ideal:5.2f}: {seconds / ideal:5.2f}"
-        f"  load {os.getloadavg()[0]:4.1f}",
+        f"  {overflowed / clients / blocks:6.1%} overflowed  load {os.getloadavg()[0]:4.1f}",
         flush=True,
     )
     if os.environ.get("DETAILS"):
         print(server.said)
-        print(said[0])
-        print(said[-1])
+        print(*said)
 
 
 def main() -> None:
@@ -92,6 +103,7 @@ def main() -> None:
         print(f"{given.clients} clients, {given.chunks} MiB; image sent, least possible, ratio")
         for loss in given.loss:
             with Switch(given.clients) as switch:
+                switch.split_trains()
                 if loss:
                     switch.lose(loss)
                 for megabits in given.megabits:

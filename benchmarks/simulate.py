@@ -214,7 +214,7 @@ class Simulation:
         """Let a client send what is due, and look again when it has more to do."""
         if node.ended is not None or node.number not in self.nodes or node.works:
             return
-        for packet in node.receiver.poll(self.now):
+        for packet in node.receiver.poll(self.now, more=bool(node.inbox)):
             self.at(self.now + LATENCY, self.hear, node.number, packet)
         self.plan(node)
 

@@ -107,7 +107,11 @@ class Fetching:
     # -- the loop --------------------------------------------------------------------------------
 
     def join(self) -> None:
-        """Join the session: the size of the file is known then."""
+        """Join the session: the size of the file is known then.
+
+        The server has to know of us even when a reply to another client tells the size already.
+        """
+        self._send(time.monotonic(), more=False)
         while not self.receiver.joined:
             self._turn()
         now = self._joined_at = time.monotonic()
@@ -127,23 +131,30 @@ class Fetching:
             disk.check()
 
     def _turn(self) -> None:
-        """Send what is due, wait for something to happen, and take it."""
-        now = time.monotonic()
-        for packet in self.receiver.poll(now):
-            self._channel.send(encode(packet, self._channel.source))
-        pause = max(0.0, self.receiver.deadline() - now)
+        """Wait for something to happen, take it, and send what is due.
+
+        What is due waits until a look at the sockets finds nothing to be received.
+        """
+        pause = max(0.0, self.receiver.deadline() - time.monotonic())
         waiting: list[int | socket.socket] = [self._wake, *self._channel.sockets]
         ready = select.select(waiting, (), (), min(pause, 1.0))[0]
         now = time.monotonic()
         if self._wake in ready:
             os.eventfd_read(self._wake)
             self._recover_buffers(now)
+        more = False
         for each in self._channel.sockets:
             if each in ready:
                 self.intake.receive(each, now)
+                more = True
+        self._send(now, more=more)
         self._keep_alive(now)
         while self._channel.remarks:
             self._log.line(self._channel.remarks.pop(0))
+
+    def _send(self, now: float, *, more: bool) -> None:
+        for packet in self.receiver.poll(now, more=more):
+            self._channel.send(encode(packet, self._channel.source))
 
     def _keep_alive(self, now: float) -> None:
         every = self._keep_alive_every

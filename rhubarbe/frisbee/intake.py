@@ -96,7 +96,7 @@ class Intake:
     def take(self, arrival: Arrival, now: float) -> None:
         """Take an arrival that was not received right where it belongs."""
         data, segment, address, _ = arrival
-        if self._is_flood(address, arrival.packets, now):
+        if self._is_flood(arrival, now):
             return
         if address == self._peers.server:
             self.heard_at = now
@@ -129,10 +129,18 @@ class Intake:
             return f"Bad message port ({arrival.port} != {self._channel.port})"
         return ""
 
-    def _is_flood(self, address: str, packets: int, now: float) -> bool:
-        """Whether others than the server send so much that the server's would be lost."""
+    def _is_flood(self, arrival: Arrival, now: float) -> bool:
+        """Whether others than the server send so much that the server's would be lost.
+
+        Before a reply has told who the server is, blocks may be its: a session that is joined late
+        is full of them, and to be deaf to who sends them is to be deaf to the reply.
+        """
         self._floods.poll(now)
+        address, packets = arrival.address, arrival.packets
         if address in {self._peers.server, self._channel.session.interface}:
+            return False
+        if not self._receiver.joined and arrival.segment == BLOCK_BYTES:
+            self._receiver.misses()
             return False
         if self._floods.admits(address, packets, now):
             return False

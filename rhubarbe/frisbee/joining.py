@@ -13,6 +13,7 @@ from rhubarbe.frisbee.packets import (
 )
 
 JOIN_INTERVAL_S = 0.5
+_IN_VAIN_S = 0.05  # after which a server that is there has not heard us, or its reply was lost
 _MOST_BLOCKS = 1 << 31
 
 
@@ -23,7 +24,7 @@ class Joining:
     """
 
     def __init__(self, client: int, *, now: float, raw: bool, chunks: int = 0) -> None:
-        self.due = now
+        self.due = self._asked_at = now
         self._client = client
         self._raw = raw
         self._chunks = chunks
@@ -33,7 +34,12 @@ class Joining:
         if now < self.due:
             return []
         self.due = now + JOIN_INTERVAL_S
+        self._asked_at = now
         return [Join2(self._client) if self._raw else Join(self._client)]
+
+    def misses(self) -> None:
+        """Note that blocks go by: each that is missed has to be sent again, so ask again soon."""
+        self.due = min(self.due, self._asked_at + _IN_VAIN_S)
 
     def refuses(self, reply: Joined | Joined2) -> bool:
         """Whether a reply that would be for us tells of a file that cannot be ours."""

@@ -21,12 +21,14 @@ from rhubarbe.frisbee.tuning import Counts, Tuning
 TICK = 0.03  # seconds; the original's time-out for receiving, the unit in which it counts idleness
 REPAIR_DELAY = 0.02  # seconds
 _LONGEST_BACK_OFF = 33
+_PATIENCE_S = 0.1  # for which it asks for nothing while there is more to be received
 
 
 class Receiver:
     """Fetches one file. ``forget`` is called for a chunk whose buffer was given to another.
 
-    Drive it so: ``poll`` at ``deadline`` and after each batch of packets, and send what it returns;
+    Drive it so: ``poll`` at ``deadline`` and after each batch of packets, and send what it returns
+    (``more`` tells it that others have come which it was not given yet);
     ``receive`` each packet but blocks; ``store`` the blocks of each train, keep those it returns;
     when a chunk's buffer is free again, ``written``, or ``reject`` if the chunk was not what it
     should be; until ``finished``. ``chunks``, unless 0, is how many chunks the file must have.
@@ -54,6 +56,7 @@ class Receiver:
         self._idle_at = self._latest_idle = now
         self._back_off = 0
         self._pass_due = False
+        self._behind_since = float("inf")
         self._asking = Asking(self.counts)
         self._crowd = Crowd()
         self._resting = Resting(self._random, tuning.silence)
@@ -116,14 +119,19 @@ class Receiver:
         due = self._idle_at if self.joined else self._joining.due
         return min([due, *self._repair_at.values(), *self._resting.until.values()])
 
-    def poll(self, now: float) -> list[Packet]:
+    def poll(self, now: float, *, more: bool = False) -> list[Packet]:
         """Return what is to be sent now.
+
+        While there is ``more`` to be received, what it lacks may be there, a reply to its JOIN, or
+        what others asked for: then it waits, but not for long, since there may always be more.
 
         Raises:
             ServerSilent: nothing came from the server, or nothing right, for longer than the limit.
 
         """
         self._silence.check(now, is_ours=self.joined and self._all.waits_for_disk)
+        if self._is_behind(now, more=more):
+            return []
         if not self.joined:
             packets = self._joining.poll(now)
             self.counts.joins += len(packets)
@@ -140,7 +148,18 @@ class Receiver:
         self._pass_due = False
         return packets
 
+    def _is_behind(self, now: float, *, more: bool) -> bool:
+        self._behind_since = min(self._behind_since, now) if more else float("inf")
+        if now - self._behind_since >= _PATIENCE_S:
+            self._behind_since = now
+            return False
+        return more
+
     # -- joining, and other clients --------------------------------------------------------------
+
+    def misses(self) -> None:
+        """Note that blocks came before it has joined, so that they are lost."""
+        self._joining.misses()
 
     def receive(self, packet: Packet, now: float, address: str = "") -> None:
         """Take a packet other than a block: a reply to our join, or what a client there asks.

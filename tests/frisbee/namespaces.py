@@ -76,6 +76,11 @@ class Switch:
         self.run(host, "ip", "link", "set", inner, "up")
         self.run(host, "ip", "route", "add", "224.0.0.0/4", "dev", inner)
 
+    def split_trains(self):
+        """Have each datagram of the server's be a packet, and be lost, by itself; needs ethtool."""
+        host, device = self.hosts[0], f"{self.name}i0"
+        self.run(host, "ethtool", "-K", device, "tx-udp-segmentation", "off")
+
     def lose(self, share):
         """Have each client lose a share of the datagrams that reach it."""
         rule = ["-A", "INPUT", "-p", "udp", "-m", "statistic", "--mode", "random"]
@@ -108,11 +113,18 @@ class Switch:
         self.run(host, "ip", "addr", "add", f"10.98.0.{number + 1}/24", "dev", interface)
         self.run(host, "ip", "route", "add", "224.0.0.0/4", "dev", interface)
 
-    def datagrams_sent(self):
-        """How many UDP datagrams the server's host has sent."""
-        lines = self.run(self.hosts[0], "cat", "/proc/net/snmp").splitlines()
+    def datagrams_sent(self, number=0):
+        """How many UDP datagrams a host has sent; the server's is 0."""
+        return self._count(number, "OutDatagrams")
+
+    def overflowed(self, number):
+        """How many datagrams found no room in a receive buffer of client ``number``."""
+        return self._count(number, "RcvbufErrors")
+
+    def _count(self, number, what):
+        lines = self.run(self.hosts[number], "cat", "/proc/net/snmp").splitlines()
         names, values = (line.split() for line in lines if line.startswith("Udp:"))
-        return int(dict(zip(names, values, strict=True))["OutDatagrams"])
+        return int(dict(zip(names, values, strict=True))[what])
 
     def _start(self, number, name, *words, **pipes):
         session = ["-i", f"10.98.0.{number + 1}", "-m", self.group, "-p", str(self.port)]

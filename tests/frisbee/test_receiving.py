@@ -149,6 +149,35 @@ def test_a_lost_head_is_asked_for_when_the_tail_has_come():
     assert requests(receiver, 0.05 + REPAIR_DELAY) == [AskPart(0, 1, WHOLE_CHUNK & ~TAIL)]
 
 
+def test_what_may_wait_to_be_received_is_not_asked_for():
+    receiver = joined(chunks=2)
+    receiver.store(0, TAIL, 0.01)
+    receiver.store(1, 1, 0.02)
+    assert receiver.poll(0.05, more=True) == []
+    receiver.receive(AskPart(0, 0, WHOLE_CHUNK & ~TAIL), 0.06)
+    assert receiver.poll(0.06) == []
+
+
+def test_it_asks_in_the_end_even_when_there_is_always_more_to_be_received():
+    receiver = joined(chunks=2)
+    receiver.store(0, TAIL, 0.01)
+    receiver.store(1, 1, 0.02)
+    times = [0.05 + number / 100 for number in range(16)]
+    asked = [now for now in times if receiver.poll(now, more=True)]
+    assert asked
+    assert 0.1 < asked[0] < 0.2
+
+
+def test_who_was_held_up_receives_before_it_asks():
+    receiver = joined(chunks=2)
+    receiver.store(0, TAIL, 0.01)
+    receiver.store(1, 1, 0.02)
+    assert receiver.poll(0.9, more=True) == []
+    assert receiver.poll(0.95, more=True) == []
+    receiver.store(0, WHOLE_CHUNK & ~TAIL, 0.96)
+    assert receiver.poll(0.96) == []
+
+
 def test_repairs_that_others_asked_for_are_left_out():
     receiver = joined(10, randomize=False)
     requests(receiver, TICK)
