@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 import ufs_made
-from ufs_made import FRAGMENT, GROUP, PARTS, SIZE, made_ufs
+from ufs_made import FRAGMENT, GROUP, INODES, PARTS, SIZE, made_ufs
 
 from rhubarbe.imaging.filesystems.blocksize import least_sector_size
 from rhubarbe.imaging.filesystems.identify import find_usage
@@ -45,6 +45,30 @@ def test_the_metadata_of_a_group_may_be_shifted_and_is_never_free():
     assert in_fragments(usage) == [
         (0, 104), (second + 32, second + 64), (second + 2000, third), (third + 48, third + 80),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("initialized", "blocks"), [(0, 0), (1, 1), (32, 1), (33, 2), (64, 2)])
+@pytest.mark.parametrize("order", "<>")
+def test_inodes_that_were_never_used_are_left_out(order, initialized, blocks):
+    free = [[(56, 2048)], [(0, 16), (48, 1000)], [(64, 904)]]
+    inodes = min(initialized, 3), initialized
+    usage = usage_of(made_ufs(free, order=order, inodes=inodes))
+    second, third, end = GROUP, 2 * GROUP, 32 + 8 * blocks
+    expected = [(0, end), (48, 56), (second + 16, second + end), (second + 1000, third + end),
+                (third + 48, third + 64)]  # fmt: skip
+    if blocks == 2:
+        expected = [(0, 56), *expected[2:3], (second + 1000, third + 64)]
+    assert usage.remark == ""
+    assert in_fragments(usage) == expected
+    whole = usage_of(made_ufs(free, version=1, inodes=inodes)).used
+    assert whole == usage_of(made_ufs(free, order=order, inodes=(3, INODES))).used
+
+
+@pytest.mark.parametrize("inodes", [(33, 32), (3, 65), (3, 1 << 31)])
+def test_inodes_that_are_used_and_not_initialized_make_it_stored(inodes):
+    usage = usage_of(made_ufs(FREE, inodes=inodes))
+    assert usage.used == ((0, 2 * SIZE),)
+    assert "the inodes of its ufs group 0 make no sense" in usage.remark
 
 
 @pytest.mark.parametrize(
@@ -91,7 +115,8 @@ def test_what_is_not_sound_is_stored_whole(change, words):
         (20, "makes no sense"),  # how many fragments it has
         (28, "not as much"),  # free blocks
         (36, "not as much"),  # free fragments
-        (96, "makes no sense"),  # where the map is
+        (92, "makes no sense"),  # where the map of inodes is
+        (96, "makes no sense"),  # where that of fragments is
         (ufs_made.MAP_AT + 20, "not as much"),
     ],
 )
@@ -159,6 +184,7 @@ KINDS = [
     ["-o", "version=2,bsize=16384,fsize=2048"],
     ["-o", "version=2,bsize=32768,fsize=4096"],
     ["-o", "version=2,bsize=65536,fsize=65536"],
+    ["-o", "version=2,density=2048"],  # many inodes that were never used
 ]
 
 
