@@ -152,10 +152,11 @@ def _survey(
         table = read_partitions(source.read_at, source.size, sector_size)
     except PartitionError as error:
         return _survey_without_table(source, choice, error)
+    if _is_one_slice(source, table):
+        error = EmptyTable("it is one BSD slice, without a partition table")
+        return _survey_without_table(source, choice, error)
     if choice.slice_number is not None:
         return _survey_slice(source, choice, table.find(choice.slice_number))
-    if not (choice.ignored or choice.raw) and _is_one_slice(source, table):
-        return _survey_bare(source, choice)
     return _survey_disk(source, choice, table)
 
 

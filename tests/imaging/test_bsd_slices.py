@@ -8,6 +8,7 @@ import pytest
 from labels import made_label
 from ufs_made import SIZE, made_ufs
 
+from rhubarbe.disk.errors import PartitionError
 from rhubarbe.imaging.layout import FIRST_EDGE, PartitionChoice, plan
 from rhubarbe.imaging.source import Source
 
@@ -86,7 +87,11 @@ def test_a_bare_slice_and_a_disk_that_is_one(planned, make_slice):
     places = [tuple(at + each for each in LEFT_OUT) for at in (A, D)]
     for base in (0, START):
         assert planned(make_slice(label(base)), is_bare=True) == (places, [f"DISK b: {SWAP}"])
-    assert planned(make_slice(label(0), mbr(0, 5000))) == (places, [f"DISK b: {SWAP}"])
+    disk = make_slice(label(0), mbr(0, 5000))
+    assert planned(disk) == (places, [f"DISK b: {SWAP}"])
+    for choice in ({"slice_number": 4}, {"raw": frozenset({4})}, {"ignored": frozenset({4})}):
+        with pytest.raises(PartitionError, match="is one BSD slice, without a partition table; wi"):
+            planned(disk, **choice)
 
 
 def test_a_label_that_makes_no_sense_makes_all_of_it_stored(planned, make_slice):
