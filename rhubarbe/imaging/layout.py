@@ -153,8 +153,8 @@ def _survey(
     except PartitionError as error:
         return _survey_without_table(source, choice, error)
     if _is_one_slice(source, table):
-        error = EmptyTable("it is one BSD slice, without a partition table")
-        return _survey_without_table(source, choice, error)
+        no_table = EmptyTable("it is one BSD slice, without a partition table")
+        return _survey_without_table(source, choice, no_table)
     if choice.slice_number is not None:
         return _survey_slice(source, choice, table.find(choice.slice_number))
     return _survey_disk(source, choice, table)
