@@ -59,7 +59,7 @@ def movable_label(read_at: ReadAt, start: int, sectors: int) -> Movable:
         label = label_of_slice(read_at, sectors)
     except PartitionError:
         return Movable()
-    if label is None or label.base(start, sectors) == 0 or start == 0:
+    if label is None or label.base(start, sectors) == 0:
         return Movable()
     is_openbsd = label.is_openbsd(sectors)
     kept = {bsdlabel.RAW, *range(bsdlabel.OPENBSD_OWN, bsdlabel.PARTITIONS_MAX)}

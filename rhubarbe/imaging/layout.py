@@ -266,7 +266,6 @@ def _used(
         yield from _used_of_filesystem(source, choice, part, remarks, f"{name} {letter}")
     taken = [(part.start, part.end) for _, part in parts]
     yield from gaps(taken, [(partition.start, partition.end)])
-    yield from _edges(partition.start, partition.end)
 
 
 def _parts_of_slice(source: Source, partition: Partition) -> list[tuple[str, Partition]]:

@@ -33,7 +33,6 @@ _CLEAN = 1
 _UNSOUND = 0x1 | 0x4  # mounted although not clean; errors that wait for fsck
 _JOURNALED = 0x40  # by gjournal: the newest blocks may still be in its journal, outside of it
 _KNOWN_FLAGS = 0x7FF
-_OLD_FLAGS = 0x7F  # those that may be in a byte of the superblock as it was before UFS2
 
 _GROUP_MAGIC = 0x00090255
 _GROUP_HEADER = 128
@@ -150,7 +149,7 @@ def _superblock_at(read_at: ReadAt, at: int) -> _Superblock | None:
         summary=(summary, summary + -(-number(156) // max(fragment, 1))),
         free=blocks * number(56) + fragments,
         is_clean=data[209] == _CLEAN,
-        flags=number(1312) | data[211] & _OLD_FLAGS,
+        flags=number(1312) | data[211],  # where UFS1 had them
     )
     return superblock if _is_sane(superblock, number(48)) else None
 
