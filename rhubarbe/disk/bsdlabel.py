@@ -25,6 +25,7 @@ ENTRY = struct.Struct("<II8x")
 PARTITIONS_MAX = 16
 LETTERS = "abcdefghijklmnop"
 _SECTOR_BYTES, _SECOND_MAGIC = 40, 132
+_SECTOR_SIZES = (SECTOR, 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,17 @@ class Label:
         return found
 
 
+def has_label(read_at: ReadAt) -> bool:
+    """Whether what begins at byte 0 bears the mark of a label, in its second sector."""
+    return any(read_at(size, len(MAGIC)) == MAGIC for size in _SECTOR_SIZES)
+
+
 def read_label(read_at: ReadAt) -> Label | None:
     """Read the label of what begins at byte 0: in its second sector, of whatever size that is.
 
     Returns None where there is none; raises PartitionError where there is one that is damaged.
     """
-    for sector_bytes in (SECTOR, 4096):
+    for sector_bytes in _SECTOR_SIZES:
         data = read_at(sector_bytes, SECTOR)
         if len(data) == SECTOR and data.startswith(MAGIC):
             return _parse(data, sector_bytes)

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass, field
 
 from rhubarbe.disk import bsdlabel
-from rhubarbe.disk.bsdlabel import Label, read_label, xor_words
+from rhubarbe.disk.bsdlabel import Label, has_label, read_label, xor_words
 from rhubarbe.disk.errors import PartitionError
 from rhubarbe.disk.ranges import Range
 from rhubarbe.disk.reading import ReadAt
@@ -35,7 +35,9 @@ def label_of_slice(read_at: ReadAt, sectors: int) -> Label | None:
     A label counts where there is nothing else, or a filesystem of a BSD: it may be left over from
     what the partition was before. Raises PartitionError where it counts, and is damaged.
     """
-    return None if set(identify(read_at, sectors)) - {"ufs"} else read_label(read_at)
+    if not has_label(read_at) or set(identify(read_at, sectors)) - {"ufs"}:
+        return None
+    return read_label(read_at)
 
 
 def parts_of_slice(read_at: ReadAt, start: int, sectors: int) -> list[tuple[str, Range]]:
@@ -57,7 +59,7 @@ def movable_label(read_at: ReadAt, start: int, sectors: int) -> Movable:
         label = label_of_slice(read_at, sectors)
     except PartitionError:
         return Movable()
-    if label is None or label.base(start, sectors) == 0 or start == 0:
+    if label is None or label.base(start, sectors) == 0:
         return Movable()
     is_openbsd = label.is_openbsd(sectors)
     kept = {bsdlabel.RAW, *range(bsdlabel.OPENBSD_OWN, bsdlabel.PARTITIONS_MAX)}

@@ -65,7 +65,8 @@ def print_chunks(headers: list[ChunkHeader], *, with_regions: bool) -> None:
 
 def _print_chunk(place: int, header: ChunkHeader, *, with_regions: bool) -> None:
     relocations = f"{len(header.relocations)} relocs, " if header.relocations else ""
-    covered = "" if header.version == 1 else f"sector range [{header.first}-{header.last - 1}], "
+    last = max(header.last, 1) - 1  # of an empty image, too
+    covered = "" if header.version == 1 else f"sector range [{header.first}-{last}], "
     print(
         f"  Chunk {place}: {header.size} compressed bytes, "
         f"{covered}{relocations}{len(header.regions)} regions"

@@ -152,10 +152,11 @@ def _survey(
         table = read_partitions(source.read_at, source.size, sector_size)
     except PartitionError as error:
         return _survey_without_table(source, choice, error)
+    if _is_one_slice(source, table):
+        no_table = EmptyTable("it is one BSD slice, without a partition table")
+        return _survey_without_table(source, choice, no_table)
     if choice.slice_number is not None:
         return _survey_slice(source, choice, table.find(choice.slice_number))
-    if not (choice.ignored or choice.raw) and _is_one_slice(source, table):
-        return _survey_bare(source, choice)
     return _survey_disk(source, choice, table)
 
 
@@ -265,7 +266,6 @@ def _used(
         yield from _used_of_filesystem(source, choice, part, remarks, f"{name} {letter}")
     taken = [(part.start, part.end) for _, part in parts]
     yield from gaps(taken, [(partition.start, partition.end)])
-    yield from _edges(partition.start, partition.end)
 
 
 def _parts_of_slice(source: Source, partition: Partition) -> list[tuple[str, Partition]]:

@@ -8,6 +8,8 @@ import pytest
 from labels import made_label
 from ufs_made import SIZE, made_ufs
 
+from rhubarbe.disk.errors import PartitionError
+from rhubarbe.imaging.bsd_slices import movable_label
 from rhubarbe.imaging.layout import FIRST_EDGE, PartitionChoice, plan
 from rhubarbe.imaging.source import Source
 
@@ -76,6 +78,20 @@ def test_what_is_free_in_each_partition_is_left_out(planned, make_slice, base):
     assert planned(disk, raw=frozenset({4})) == ([], ["P4: forcing raw compression."])
 
 
+def test_what_is_between_and_behind_its_partitions_is_stored(planned, tools):
+    parts = (300, B), (0, 0), (0, END), (D + 500, 15000)
+    data = bytearray(tools.noise(END * 512))
+    for at, version in ((300, 2), (D + 500, 1)):
+        data[at * 512 : (at + UFS) * 512] = made_ufs(FREE, version=version)
+    data[512:1024] = made_label(*parts)
+    places = [tuple(at + each for each in LEFT_OUT) for at in (300, D + 500)]
+    assert planned(bytes(data), is_bare=True, skips_tail=True)[0] == [
+        (places[0][0], 300 + B - 4096),
+        (places[1][0], D + 500 + 15000 - 4096),
+    ]
+    assert planned(bytes(data), is_bare=True) == (places, [])
+
+
 def test_without_the_tails_of_filesystems_the_other_partitions_are_there(planned, make_slice):
     free, _ = planned(make_slice(label(0)), is_bare=True, skips_tail=True)
     assert free == [(FIRST_EDGE, B - 4096), (D + FIRST_EDGE, END - 4096)]
@@ -86,7 +102,11 @@ def test_a_bare_slice_and_a_disk_that_is_one(planned, make_slice):
     places = [tuple(at + each for each in LEFT_OUT) for at in (A, D)]
     for base in (0, START):
         assert planned(make_slice(label(base)), is_bare=True) == (places, [f"DISK b: {SWAP}"])
-    assert planned(make_slice(label(0), mbr(0, 5000))) == (places, [f"DISK b: {SWAP}"])
+    disk = make_slice(label(0), mbr(0, 5000))
+    assert planned(disk) == (places, [f"DISK b: {SWAP}"])
+    for choice in ({"slice_number": 4}, {"raw": frozenset({4})}, {"ignored": frozenset({4})}):
+        with pytest.raises(PartitionError, match="is one BSD slice, without a partition table; wi"):
+            planned(disk, **choice)
 
 
 def test_a_label_that_makes_no_sense_makes_all_of_it_stored(planned, make_slice):
@@ -216,6 +236,14 @@ def test_another_label_stays_as_it_is(  # noqa: PLR0917
     assert words in capsys.readouterr().err
     programs.unzip(image, tmp_path / "file")
     assert (tmp_path / "file").read_bytes()[512:1024] == sector_1
+
+
+def test_a_label_of_a_disk_with_larger_sectors_stays_as_it_is():
+    """What a relocation adds is counted in sectors of 512 bytes."""
+    data = bytes(4096) + made_label((8, 4), (12, 4), (8, 8), sector_bytes=4096)
+    found = movable_label(lambda at, count: data[at : at + count], 64, 64)
+    assert (found.patches, found.relocations) == ({}, ())
+    assert found.remark.endswith("true only where the slice begins at 64")
 
 
 def test_without_relocations_the_label_stays_as_it_is(

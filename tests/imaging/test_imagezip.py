@@ -175,11 +175,13 @@ def test_bare_filesystem_unknown_input_and_raw(tools, programs, tmp_path, capsys
     assert check_file(tmp_path / "unknown.ndz").data_bytes == MIB
 
 
-def test_an_empty_file_is_an_empty_image(programs, tmp_path):
+def test_an_empty_file_is_an_empty_image(programs, tmp_path, capsys):
     source, image = tmp_path / "file", tmp_path / "image.ndz"
     source.touch()
     programs.zip("-f", source, image)
     assert check_file(image).data_bytes == 0
+    programs.dump("-d", image)
+    assert "  Chunk 0: 8 compressed bytes, sector range [0-0], 0 regions" in capsys.readouterr().out
     (tmp_path / "back").write_bytes(b"something")
     programs.unzip(image, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b""

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 import ufs_made
-from ufs_made import FRAGMENT, GROUP, PARTS, SIZE, made_ufs
+from ufs_made import FRAGMENT, GROUP, INODES, PARTS, SIZE, made_ufs
 
 from rhubarbe.imaging.filesystems.blocksize import least_sector_size
 from rhubarbe.imaging.filesystems.identify import find_usage
@@ -39,12 +39,57 @@ def test_of_each_group_what_its_map_calls_free_is_left_out(version, at, order):
 
 def test_the_metadata_of_a_group_may_be_shifted_and_is_never_free():
     shift = 16  # of the second group by 16 fragments, of the third by 32
-    free = [[(104, 2048)], [(0, 2000)], [(0, 48), (80, 904)]]
+    free = [[(0, 2048)], [(0, 2000)], [(0, 48), (80, 904)]]
     usage = usage_of(made_ufs(free, version=1, shift=shift))
     second, third = GROUP, 2 * GROUP
     assert in_fragments(usage) == [
-        (0, 104), (second + 32, second + 64), (second + 2000, third), (third + 48, third + 80),
+        (0, 49),  # with the summary of all groups
+        (second + 32, second + 64), (second + 2000, third), (third + 48, third + 80),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("initialized", "blocks"), [(0, 0), (1, 1), (32, 1), (33, 2), (64, 2)])
+@pytest.mark.parametrize("order", "<>")
+def test_inodes_that_were_never_used_are_left_out(order, initialized, blocks):
+    free = [[(56, 2048)], [(0, 16), (48, 1000)], [(64, 904)]]
+    inodes = min(initialized, 3), initialized
+    usage = usage_of(made_ufs(free, order=order, inodes=inodes))
+    second, third, end = GROUP, 2 * GROUP, 32 + 8 * blocks
+    expected = [(0, end), (48, 56), (second + 16, second + end), (second + 1000, third + end),
+                (third + 48, third + 64)]  # fmt: skip
+    if blocks == 2:
+        expected = [(0, 56), *expected[2:3], (second + 1000, third + 64)]
+    assert usage.remark == ""
+    assert in_fragments(usage) == expected
+    whole = usage_of(made_ufs(free, version=1, inodes=inodes)).used
+    assert whole == usage_of(made_ufs(free, order=order, inodes=(3, INODES))).used
+
+
+def test_where_the_inodes_are_not_as_many_as_their_blocks_have_all_is_stored():
+    expected = usage_of(made_ufs(FREE)).used
+    more = made_ufs(FREE, inodes=(3, 32), change=(184, 4, 128))  # than the groups say
+    assert usage_of(more).used == expected
+    for group in range(3):  # now they say so, too: they would fill more blocks than there are
+        at = (group * GROUP + PARTS[1]) * FRAGMENT
+        more[at + 116 : at + 118] = (128).to_bytes(2, "little")
+    assert usage_of(more).used == expected
+
+
+def test_a_last_group_too_small_for_its_metadata_makes_all_of_it_stored():
+    size = 2 * GROUP + 20
+    data = made_ufs([*FREE[:2], []], change=(1080, 8, size))
+    at = (2 * GROUP + PARTS[1]) * FRAGMENT
+    data[at + 20 : at + 24] = (20).to_bytes(4, "little")
+    usage = usage_of(data)
+    assert usage.used == ((0, 2 * SIZE),)
+    assert "ufs group 2 is too small for its metadata" in usage.remark
+
+
+@pytest.mark.parametrize("inodes", [(33, 32), (3, 65), (3, 1 << 31)])
+def test_inodes_that_are_used_and_not_initialized_make_it_stored(inodes):
+    usage = usage_of(made_ufs(FREE, inodes=inodes))
+    assert usage.used == ((0, 2 * SIZE),)
+    assert "the inodes of its ufs group 0 make no sense" in usage.remark
 
 
 @pytest.mark.parametrize(
@@ -74,6 +119,7 @@ def test_the_metadata_of_a_group_may_be_shifted_and_is_never_free():
         ((20, 4, 0x80000000), "makes no sense"),
         ((12, 4, 25), "group 0 makes no sense"),
         ((1000, 8, 8192), "makes no sense"),
+        ((52, 4, 2048), "makes no sense"),
     ],
 )
 def test_what_is_not_sound_is_stored_whole(change, words):
@@ -91,11 +137,12 @@ def test_what_is_not_sound_is_stored_whole(change, words):
         (20, "makes no sense"),  # how many fragments it has
         (28, "not as much"),  # free blocks
         (36, "not as much"),  # free fragments
-        (96, "makes no sense"),  # where the map is
+        (92, "makes no sense"),  # where the map of inodes is
+        (96, "makes no sense"),  # where that of fragments is
         (ufs_made.MAP_AT + 20, "not as much"),
     ],
 )
-@pytest.mark.parametrize("value", [b"\x7f" * 4, b"\x01\x00\x00\x80"])
+@pytest.mark.parametrize("value", [b"\x7f" * 4, b"\x01\x00\x00\x80", b"\x04\0\0\0"])
 def test_a_group_that_is_not_sound_makes_all_of_it_stored(at, words, value):
     data = made_ufs([*FREE[:1], [(64, 1000)], FREE[2]])
     place = (GROUP + PARTS[1]) * FRAGMENT + at
@@ -123,6 +170,7 @@ def test_a_copy_of_the_superblock_is_none_and_another_filesystem_makes_it_raw():
     for place in (65536, 262144):  # where filesystems with large blocks have copies
         data[place : place + 1376] = copy
     assert usage_of(data).used == expected
+    assert "makes no sense" in usage_of(made_ufs(FREE, version=1, at=65536)).remark
     other = bytearray(made_ufs(FREE)[65536 : 65536 + 1376])
     other[144] ^= 1
     data[65536 : 65536 + 1376] = other
@@ -159,6 +207,7 @@ KINDS = [
     ["-o", "version=2,bsize=16384,fsize=2048"],
     ["-o", "version=2,bsize=32768,fsize=4096"],
     ["-o", "version=2,bsize=65536,fsize=65536"],
+    ["-o", "version=2,density=2048"],  # many inodes that were never used
 ]
 
 

@@ -2,7 +2,8 @@
 
 What the map of a group calls free is left out, but never the group's own metadata. A map is
 believed if it has as many free fragments as the group says, and all groups together as many as the
-superblock says. Integers are in the order of the machine that made it, which the magic number
+superblock says. UFS2 has inodes that were never used, whose blocks hold whatever was there before:
+they are left out too. Integers are in the order of the machine that made it, which the magic number
 shows. Sources: FreeBSD's manual page fs(5), and its header <ufs/ffs/fs.h>.
 """
 
@@ -32,10 +33,10 @@ _CLEAN = 1
 _UNSOUND = 0x1 | 0x4  # mounted although not clean; errors that wait for fsck
 _JOURNALED = 0x40  # by gjournal: the newest blocks may still be in its journal, outside of it
 _KNOWN_FLAGS = 0x7FF
-_OLD_FLAGS = 0x7F  # those that may be in a byte of the superblock as it was before UFS2
 
 _GROUP_MAGIC = 0x00090255
 _GROUP_HEADER = 128
+_INODE_BYTES = 256  # of UFS2
 _BLOCK_SIZES = (4096, 8192, 16384, 32768, 65536)
 _FRAGMENTS = (1, 2, 4, 8)
 _GROUPS_MAX = 1 << 20
@@ -57,7 +58,8 @@ class _Superblock:
     """What matters here, in fragments unless named; `metadata` is that of a group, from its start.
 
     `free` are all free fragments; `group_shift` and `group_mask` say how far the metadata of each
-    group is shifted, which UFS1 did for the sake of rotating disks.
+    group is shifted, which UFS1 did for the sake of rotating disks. `inodes` are those of a group,
+    `inodes_a_block` is 0 where all of them are initialized.
     """
 
     order: _Order
@@ -69,6 +71,9 @@ class _Superblock:
     block_fragments: int
     group_block: int
     group_block_bytes: int
+    first_inode_block: int
+    inodes: int
+    inodes_a_block: int
     metadata: Range
     group_shift: int
     group_mask: int
@@ -135,27 +140,30 @@ def _superblock_at(read_at: ReadAt, at: int) -> _Superblock | None:
         block_fragments=number(56),
         group_block=number(12),
         group_block_bytes=number(160),
+        first_inode_block=number(16),
+        inodes=number(184),
+        inodes_a_block=number(48) // _INODE_BYTES if is_ufs2 else 0,
         metadata=(number(8), number(20)),
         group_shift=0 if is_ufs2 else number(24),
         group_mask=0xFFFFFFFF if is_ufs2 else number(28),
         summary=(summary, summary + -(-number(156) // max(fragment, 1))),
         free=blocks * number(56) + fragments,
         is_clean=data[209] == _CLEAN,
-        flags=number(1312) | data[211] & _OLD_FLAGS,
+        flags=number(1312) | data[211],  # where UFS1 had them
     )
-    return superblock if _is_sane(superblock, number(48), (number(12), number(16))) else None
+    return superblock if _is_sane(superblock, number(48)) else None
 
 
-def _is_sane(s: _Superblock, block_bytes: int, inside: tuple[int, int]) -> bool:
+def _is_sane(s: _Superblock, block_bytes: int) -> bool:
     """Whether all is of a size that can be, and a group's parts follow each other."""
-    group_block, inodes = inside
+    first, last = s.metadata
     return (
         block_bytes in _BLOCK_SIZES
         and s.block_fragments in _FRAGMENTS
         and s.fragment_bytes >= SECTOR
         and s.fragment_bytes * s.block_fragments == block_bytes
         and _GROUP_HEADER < s.group_block_bytes <= block_bytes
-        and 0 < s.metadata[0] < group_block < inodes < s.metadata[1] <= s.group_size
+        and 0 < first < s.group_block < s.first_inode_block < last <= s.group_size
         and s.size > 0
         and s.groups == -(-s.size // s.group_size) <= _GROUPS_MAX
     )
@@ -184,37 +192,71 @@ def _used_fragments(read_at: ReadAt, superblock: _Superblock) -> Iterator[Range]
     That is the boot blocks, superblocks, maps and inodes of each group, and the summary of all.
     """
     s, free = superblock, 0
-    yield 0, s.metadata[1]
+    yield 0, s.metadata[0]
     yield s.summary[0], min(s.summary[1], s.size)
     for group in range(s.groups):
         metadata = s.metadata_start(group)
-        yield metadata + s.metadata[0], metadata + s.metadata[1]
         start = group * s.group_size
         end = min(start + s.group_size, s.size)
-        runs = _free_of_group(read_at, s, group, end - start)
+        if metadata + s.metadata[1] > end:
+            raise FilesystemError(f"its ufs group {group} is too small for its metadata")
+        number = _read_group(read_at, s, group)
+        runs = _free_of_group(s, group, number, end - start)
         free += _total(runs)
-        yield from gaps([(start + low, start + high) for low, high in runs], [(start, end)])
+        unused = _unused_inodes(s, group, number)
+        yield metadata + s.metadata[0], metadata + unused[0]
+        yield metadata + unused[1], metadata + s.metadata[1]
+        left_out = [(start + low, start + high) for low, high in runs]
+        left_out.append((metadata + unused[0], metadata + unused[1]))
+        yield from gaps(merge(left_out), [(start, end)])
     if free != s.free:
         raise FilesystemError("not as much of its ufs filesystem is free as it says")
 
 
-def _free_of_group(read_at: ReadAt, superblock: _Superblock, group: int, count: int) -> list[Range]:
-    """Return the free runs of a group of `count` fragments, counted from its first one."""
+def _read_group(read_at: ReadAt, superblock: _Superblock, group: int) -> _Numbers:
     s = superblock
-    metadata = s.metadata_start(group)
-    if metadata + s.metadata[1] > group * s.group_size + count:
-        raise FilesystemError(f"its ufs group {group} is too small for its metadata")
-    data = read_at((metadata + s.group_block) * s.fragment_bytes, s.group_block_bytes)
-    number = _Numbers(data, s.order)
-    if len(data) < s.group_block_bytes or number(4) != _GROUP_MAGIC or number(12) != group:
+    at = (s.metadata_start(group) + s.group_block) * s.fragment_bytes
+    number = _Numbers(read_at(at, s.group_block_bytes), s.order)
+    if len(number.data) < s.group_block_bytes or number(4) != _GROUP_MAGIC or number(12) != group:
         raise FilesystemError(f"its ufs group {group} makes no sense")
-    at, length = number(96), -(-count // 8)
-    if number(20) != count or not _GROUP_HEADER <= at <= len(data) - length:
+    return number
+
+
+def _free_of_group(
+    superblock: _Superblock, group: int, number: _Numbers, count: int
+) -> list[Range]:
+    """Return the free runs of a group of `count` fragments, counted from its first one."""
+    if number(20) != count:
         raise FilesystemError(f"its ufs group {group} makes no sense")
-    free = set_bits(data[at : at + length], count)
-    if _total(free) != number(28) * s.block_fragments + number(36):
+    free = _map(number, number(96), count, group)
+    if _total(free) != number(28) * superblock.block_fragments + number(36):
         raise FilesystemError(f"not as much of its ufs group {group} is free as it says")
     return free
+
+
+def _unused_inodes(superblock: _Superblock, group: int, number: _Numbers) -> Range:
+    """Return the fragments, from the start of the metadata, of inodes that were never used.
+
+    A group says how many of its inodes are initialized; those that are in use must be among them.
+    """
+    s, end = superblock, superblock.metadata[1]
+    if not s.inodes_a_block or number(116) != s.inodes:
+        return end, end
+    initialized = number(120)
+    used = _map(number, number(92), s.inodes, group)
+    if initialized > s.inodes or (used and used[-1][1] > initialized):
+        raise FilesystemError(f"the inodes of its ufs group {group} make no sense")
+    first = s.first_inode_block + -(-initialized // s.inodes_a_block) * s.block_fragments
+    last = s.first_inode_block + s.inodes // s.inodes_a_block * s.block_fragments
+    return (first, last) if first <= last <= end else (end, end)
+
+
+def _map(number: _Numbers, at: int, count: int, group: int) -> list[Range]:
+    """Return the runs of bits that are set in a map of a group."""
+    length = -(-count // 8)
+    if not _GROUP_HEADER <= at <= len(number.data) - length:
+        raise FilesystemError(f"its ufs group {group} makes no sense")
+    return set_bits(number.data[at : at + length], count)
 
 
 def _total(ranges: list[Range]) -> int:

@@ -209,6 +209,35 @@ class F2fs(Kind):
         return {"fsck.f2fs": said, "files": files}
 
 
+class Ufs(Kind):
+    """Made by NetBSD's makefs, read by GRUB, which takes any file or device."""
+
+    version = 1
+
+    def make(self, device, directory):
+        folder, made = directory / "files", directory / "made.img"
+        folder.mkdir()
+        _write_files(folder)
+        sizes = f"version={self.version},bsize=32768,fsize=4096"
+        run("makefs", "-t", "ffs", "-o", sizes, "-s", f"{self.mib}m", made, folder)
+        run("dd", f"if={made}", f"of={device}", "bs=1M", "conv=notrunc,fsync")
+        made.unlink()
+
+    def tell(self, device, directory):
+        del directory
+        found = []
+        for folder in run("grub-fstest", device, "ls", "/").split():
+            for name in run("grub-fstest", device, "ls", f"/{folder}").split():
+                path = f"/{folder}{name}"
+                found.append(f"{path} {run('grub-fstest', device, 'crc', path).strip()}")
+        assert len(found) == 30, found
+        return {"blkid": ask(device, "blkid", "-p", device), "files": "\n".join(sorted(found))}
+
+
+class Ufs2(Ufs):
+    version = 2
+
+
 class Swap(Kind):
     def make(self, device, directory):
         del directory
@@ -299,6 +328,8 @@ KINDS = {
     "ntfs": Ntfs(40, ("7", "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"), ("ntfs-3g", "partclone.ntfs")),
     "fat32": Fat32(264, ("c", "U"), ("mkfs.vfat", "mcopy", "fsck.vfat")),
     "f2fs": F2fs(80, needs=("mkfs.f2fs", "sload.f2fs", "partclone.f2fs")),
+    "ufs1": Ufs(40, ("a5", "516E7CB6-6ECF-11D6-8FF8-00022D09712B"), ("makefs", "grub-fstest")),
+    "ufs2": Ufs2(40, ("a5", "516E7CB6-6ECF-11D6-8FF8-00022D09712B"), ("makefs", "grub-fstest")),
     "swap": Swap(24, ("82", "S"), ("mkswap", "swaplabel")),
     "lvm": Lvm(24, ("8e", "E6D6D379-F507-44C2-A23C-238F2A3DF928"), ("pvcreate", "pvck")),
     "luks1": Luks(24, needs=("cryptsetup",)),
