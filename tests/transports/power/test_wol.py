@@ -144,3 +144,10 @@ async def test_silence_is_bounded(networking, listening):
         by_telnet = networking.but(telnet_port=port)
         with pytest.raises(CardError, match=r"no answer in 0\.5 s to off"):
             await control(IP, by_telnet, 0.5).send("off")
+
+
+@pytest.mark.parametrize("address", ["255.255.255.255", "192.0.2.255", "239.1.2.3"])
+def test_the_packet_may_go_to_all_but_the_node_is_one(address):
+    assert list(CONTROLS.faults(Driver("wol", {"broadcast": address}))) == []
+    (fault,) = CONTROLS.faults(Driver("wol", {"broadcast": IP, "address": "255.255.255.255"}))
+    assert fault == ("power.address: expected an IPv4 address of one host, found '255.255.255.255'")
