@@ -122,8 +122,6 @@ class _Moving:
 
     def _sector(self, number: int) -> bytearray:
         if number not in self.sectors:
-            if not 0 <= number < self._end:
-                raise FilesystemError("it leads out of the slice")
             self.sectors[number] = bytearray(self._read_at(number * SECTOR, SECTOR))
             if len(self.sectors[number]) < SECTOR:
                 raise FilesystemError("it leads out of the slice")

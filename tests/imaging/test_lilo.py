@@ -7,6 +7,7 @@ import lilos
 import pytest
 from lilos import made_lilo
 
+from rhubarbe.imaging import lilo
 from rhubarbe.imaging.bsd_slices import Movable
 from rhubarbe.imaging.lilo import movable_lilo
 
@@ -105,6 +106,11 @@ def test_a_map_that_runs_in_a_circle_ends():
     back = lilos.address(lilos.KERNEL_MAP, START)
     found = movable(changed(lilos.KERNEL_MAP + 1, 505, back))
     assert (found.remark, [r.kind for r in found.relocations].count(4)) == ("", 4)
+
+
+def test_a_map_without_an_end_is_not_followed(monkeypatch):
+    monkeypatch.setattr(lilo, "_MAP_SECTORS_MAX", 2)
+    assert "its map does not end" in movable(made_lilo(START)).remark
 
 
 def test_what_is_no_lilo_has_nothing_to_move():
