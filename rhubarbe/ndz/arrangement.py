@@ -143,11 +143,15 @@ class _Finding:
 
     def _whole(self, places: dict[int, int]) -> Sequence[int]:
         """Return the places of an image's chunks in order; raise NdzError where it is not whole."""
+        for number in range(len(places)):
+            if number not in places:
+                raise TruncatedImage(f"chunk {number}: missing")
+        in_order = [places[number] for number in range(len(places))]
         checker = ImageChecker()
-        for _, place in sorted(places.items()):
+        for place in in_order:
             checker.feed(self._row.read(place))
         checker.finish()
-        return [places[number] for number in range(len(places))]
+        return in_order
 
     def _header(self, place: int) -> ChunkHeader:
         return parse_header(self._row.read(place, HEADER_AREA), place)
