@@ -18,7 +18,7 @@ _MOST_BLOCKS = 1 << 31
 
 
 class Joining:
-    """Asks each half second, until a reply tells the size of the file.
+    """Asks each half second, sooner while blocks go by, until a reply tells the size of the file.
 
     Anybody can reply. Where ``chunks`` is not 0, replies that tell another number are passed over.
     """
