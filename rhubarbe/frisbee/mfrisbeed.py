@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from rhubarbe.annexe.errors import NotOurs
 from rhubarbe.frisbee import options, report
@@ -28,12 +27,13 @@ from rhubarbe.frisbee.master import (
     Method,
     Refusal,
     body_bytes,
+    can_be_host,
     is_put,
     put_refused,
 )
 from rhubarbe.frisbee.multicast import own_address
-from rhubarbe.frisbee.pacing import BITS_PER_BLOCK
-from rhubarbe.frisbee.served import Channel, ImageServers
+from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, MOST_BITS
+from rhubarbe.frisbee.served import Channel, Image, ImageServers
 from rhubarbe.text import sanitise
 
 USAGE = """\
@@ -95,7 +95,7 @@ def read_settings(words: list[str]) -> MasterSettings:
         access=read_access(given.text("c")) if given.has("c") else Access([EVERYTHING]),
         interface=given.address("i"),
         channels=_channels(given.address("m") or "234.5.7.1", given.text("p", "21001-21032")),
-        bandwidth=given.number("W", 100_000_000, BITS_PER_BLOCK),
+        bandwidth=given.number("W", 100_000_000, BITS_PER_BLOCK, MOST_BITS),
         idle_limit=given.number("T", 300, 1),
         debug=given.has("d"),
     )
@@ -111,29 +111,24 @@ def _channels(group: str, ports: str) -> list[Channel]:
     return [Channel(str(start + (port - first)), port) for port in range(first, last + 1)]
 
 
-class Image(NamedTuple):
-    """An image in the directory, and its size in bytes."""
-
-    path: Path
-    size: int
-
-
 def find_image(directory: Path, name: str) -> Image | None:
     """Return the image that a name means, with or without `.ndz`; None where there is none.
 
     It must be a file in this directory that everybody may read.
     """
-    home = directory.resolve()
     for candidate in (name, name + _SUFFIX):
-        path = (home / candidate).resolve()
-        if path.parent != home or path.suffix != _SUFFIX or not _NAME.fullmatch(candidate):
+        if not _NAME.fullmatch(candidate):
             continue
         try:
+            home = os.path.realpath(directory, strict=True)
+            path = Path(os.path.realpath(directory / candidate, strict=True))
             status = path.stat()
         except OSError:
             continue
+        if path.parent != Path(home) or path.suffix != _SUFFIX:
+            continue
         if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
-            return Image(path, status.st_size)
+            return Image(path, status.st_size, status.st_dev, status.st_ino)
     return None
 
 
@@ -152,11 +147,21 @@ class Master:
         self._servers = servers
         self._say = say
         self._connections: Counter[str] = Counter()
+        self._answering: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
+
+    async def end(self) -> None:
+        """End all connections."""
+        for writer in self._answering.values():
+            writer.transport.abort()
+        if tasks := [task for task in self._answering if task]:
+            await asyncio.wait(tasks)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer questions of one connection until it ends, or is silent."""
+        """Answer questions of one connection until it ends, is silent, or reads no answers."""
         host = writer.get_extra_info("peername")[0]
         self._connections[host] += 1
+        self._answering[asyncio.current_task()] = writer
+        writer.transport.set_write_buffer_limits(0)  # an answer is drained once all of it has left
         try:
             if self._has_room_for(host):
                 await self._answer_all(reader, writer)
@@ -166,7 +171,8 @@ class Master:
             self._note(f"{host} is not understood: {error}")
         finally:
             self._connections -= Counter([host])
-            writer.close()
+            del self._answering[asyncio.current_task()]
+            writer.transport.abort()  # to close it would wait for whoever does not read
 
     def _has_room_for(self, host: str) -> bool:
         ours, all_of_them = self._connections[host], self._connections.total()
@@ -194,6 +200,9 @@ class Master:
             if not is_here:
                 self._note(f"{host} asks for {request.host}, which only this machine may")
                 return GetReply(Refusal.NO_ACCESS)
+            if not can_be_host(request.host):
+                self._note(f"{host} asks for {request.host}, which is no host")
+                return GetReply(Refusal.INVALID)
             host = request.host
         try:
             reply = await self._reply(request, name, host)
@@ -221,9 +230,9 @@ class Master:
 
     async def _offer(self, image: Image, method: Method, client: str, *, starts: bool) -> GetReply:
         """Tell where an image is served, to a group or one client, once that has been started."""
-        channel = self._servers.running(image.path, client)
+        channel = self._servers.running(image, client)
         if channel is None and starts:
-            channel = await self._servers.serve(image.path, client)
+            channel = await self._servers.serve(image, client)
             if channel is None:
                 return GetReply(Refusal.TRY_AGAIN)
         reply = GetReply(method=method, server=self._address, size=image.size)
@@ -253,11 +262,12 @@ async def _serve(settings: MasterSettings, say: Callable[[str], None]) -> None:
             f"Bind to {address}:{PORT} failed: {os.strerror(error.errno or 0)}"
         ) from error
     try:
-        async with server:
-            say(f"Answering at {address}:{PORT} for the images in {settings.directory}")
-            await stop.wait()
+        say(f"Answering at {address}:{PORT} for the images in {settings.directory}")
+        await stop.wait()
     finally:
+        server.close()
         await servers.end()
+        await master.end()  # nobody is waiting for a server any more
     say("Exiting!")
 
 

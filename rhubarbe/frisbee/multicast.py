@@ -19,6 +19,7 @@ from rhubarbe.frisbee.packets import BLOCK_BYTES
 
 TTL = 5
 RECEIVE_BUFFER = 16 << 20
+MOST_KIB = ((1 << 31) - 1) >> 10  # of a buffer, which the kernel counts in an int
 KEEP_ALIVE_S = 3
 """After so many seconds in which nothing comes, switches are reminded of the group.
 
@@ -277,7 +278,11 @@ class Channel:
         An interface may go down for some seconds, and its routes with it: where the first datagram
         has found its way, the others may again. ``cut_at`` tells since when they do not.
         """
-        return self._send([datagram], ())
+        try:
+            return self._send([datagram], ())
+        except OSError as error:
+            to = f"{self.session.group}:{self.session.port}"
+            raise FrisbeeError(f"Cannot send to {to}: {error.strerror}") from error
 
     def send_train(self, runs: Sequence[bytes | memoryview], sent: int = 0) -> int:
         """Send BLOCK packets, end to end in each of ``runs``, from datagram ``sent`` on.
