@@ -4,6 +4,8 @@ import asyncio
 import ipaddress
 import os
 import re
+import resource
+import select
 import signal
 import stat
 import sys
@@ -12,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rhubarbe.annexe.errors import NotOurs
 from rhubarbe.frisbee import options, report
@@ -62,6 +65,7 @@ _SUFFIX = ".ndz"
 _ANY = "0.0.0.0"  # noqa: S104 - at all of our addresses
 _NAME = re.compile(r"[\w@%+,-][\w@%+,. -]*")
 _MOST_CONNECTIONS, _MOST_OF_A_HOST = 1000, 8
+_OTHER_FILES = 600  # of the image servers, and connections that are about to be refused
 _SAYS_WITHIN_S = 10.0
 
 
@@ -132,6 +136,20 @@ def find_image(directory: Path, name: str) -> Image | None:
     return None
 
 
+class _Unexpected:
+    """Says in a line what asyncio could not do, such as open one more connection; not twice."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._last = ""
+
+    def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        text = f"{context.get('message')}: {context.get('exception')}"
+        if text != self._last:
+            self._say(text)
+        self._last = text
+
+
 class Master:
     """Answers who asks; `servers` serve, from our `address`, or the one that routes say."""
 
@@ -146,6 +164,7 @@ class Master:
         self._address = address
         self._servers = servers
         self._say = say
+        self._most = _allow_connections()
         self._connections: Counter[str] = Counter()
         self._answering: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
@@ -176,7 +195,7 @@ class Master:
 
     def _has_room_for(self, host: str) -> bool:
         ours, all_of_them = self._connections[host], self._connections.total()
-        return ours <= _MOST_OF_A_HOST and all_of_them <= _MOST_CONNECTIONS
+        return ours <= _MOST_OF_A_HOST and all_of_them <= self._most
 
     async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -247,7 +266,25 @@ class Master:
             self._say(text)
 
 
+def _allow_connections() -> int:
+    """Have as many files open as is allowed; return how many connections these are enough for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CONNECTIONS + _OTHER_FILES
+    if soft < wanted:
+        soft = min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(_MOST_OF_A_HOST, min(_MOST_CONNECTIONS, soft - _OTHER_FILES))
+
+
+def _is_read(descriptor: int) -> bool:
+    """Whether a line can be written now: nobody who asks is to wait for who reads the log."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 async def _serve(settings: MasterSettings, say: Callable[[str], None]) -> None:
+    asyncio.get_running_loop().set_exception_handler(_Unexpected(say))
     address = settings.interface or own_address(settings.channels[0].group)
     words = ["-i", address, "-W", str(settings.bandwidth), "-T", str(settings.idle_limit)]
     servers = ImageServers(settings.channels, words, say)
@@ -274,12 +311,17 @@ async def _serve(settings: MasterSettings, say: Callable[[str], None]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the master server; return its exit status."""
     log = report.LineReport(2, time.monotonic())
+
+    def say(text: str) -> None:
+        if _is_read(2):
+            log.line(sanitise(text))
+
     words = sys.argv[1:] if argv is None else argv
     if text := options.explanation(words, "rhubarbe-mfrisbeed", USAGE):
         sys.stdout.write(text)
         return 0
     try:
-        asyncio.run(_serve(read_settings(words), lambda text: log.line(sanitise(text))))
+        asyncio.run(_serve(read_settings(words), say))
     except UsageError as error:
         log.write((f"rhubarbe-mfrisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
         return error.exit_status

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -246,6 +247,32 @@ def test_who_reads_no_answer_is_let_go(network, images, monkeypatch):
 
     with pytest.raises(ConnectionError):
         asyncio.run(ask_without_end())
+
+
+def test_who_asks_does_not_wait_for_who_reads_the_log(network, images):
+    question = GetRequest(b"x" * 250, Method.MULTICAST, only_asks=True).encode()
+    with mastering(network, images, *ANYBODY) as master, contextlib.ExitStack() as stack:
+        connection = socket.create_connection((network.server, PORT), 20)
+        stack.enter_context(connection)
+        for _ in range(500):  # more than a pipe holds
+            connection.sendall(question)
+            assert len(connection.recv(REPLY_BYTES, socket.MSG_WAITALL)) == REPLY_BYTES
+        master.process.terminate()
+        assert master.process.wait(20) == 0
+
+
+def test_more_connections_than_it_can_have_are_told_in_a_line(network, images):
+    place = (network.server, PORT)
+    with mastering(network, images, *ANYBODY) as master, contextlib.ExitStack() as stack:
+        limit = (40, 40)
+        resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE, limit)
+        for number in range(10):
+            for _ in range(8):
+                source = (network.client(number), 0)
+                stack.enter_context(socket.create_connection(place, 20, source_address=source))
+        master.wait_for("Too many open files")
+    assert sum("Too many open files" in line for line in master.lines) < 5
+    assert not [line for line in master.lines if "Traceback" in line]
 
 
 def test_it_ends_at_once_while_somebody_asks(network, images):
