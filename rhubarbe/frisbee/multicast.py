@@ -170,14 +170,18 @@ class Channel:
 
     def _listen_to_group(self) -> None:
         listener = self._bind(self.session.group, exclusive=False)
-        interface = socket.inet_aton(self.session.interface)
         try:
             self._member(listener, socket.IP_ADD_MEMBERSHIP)
-            self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
+            self._send_by_interface()
         except OSError as error:
             where = f"{self.session.group} on {self.session.interface}"
             raise FrisbeeError(f"Cannot join {where}: {error.strerror}") from error
         self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
+
+    def _send_by_interface(self) -> None:
+        """Have packets to the group leave by our interface, which the kernel knows by a number."""
+        interface = socket.inet_aton(self.session.interface)
+        self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
 
     def _member(self, listener: socket.socket, option: int) -> None:
         group, interface = self.session.group, self.session.interface
@@ -317,6 +321,8 @@ class Channel:
                 return False
             if error.errno in _NO_WAY and self._is_used:
                 self._note_cut(str(error.strerror))
+                with suppress(OSError):  # it may have been made anew, and have another number
+                    self._send_by_interface()
                 return False
             if error.errno in (errno.ECONNREFUSED, errno.EPERM):
                 return True  # lost: an ICMP error of an earlier datagram, or a filter on this host
