@@ -1,6 +1,7 @@
 """The master server: `rhubarbe-mfrisbeed [options] -c ACCESS DIRECTORY`."""
 
 import asyncio
+import errno
 import ipaddress
 import os
 import re
@@ -295,9 +296,8 @@ async def _serve(settings: MasterSettings, say: Callable[[str], None]) -> None:
     try:
         server = await asyncio.start_server(master.answer, settings.interface or _ANY, PORT)
     except OSError as error:
-        raise PortInUse(
-            f"Bind to {address}:{PORT} failed: {os.strerror(error.errno or 0)}"
-        ) from error
+        kind = PortInUse if error.errno == errno.EADDRINUSE else FrisbeeError
+        raise kind(f"Bind to {address}:{PORT} failed: {os.strerror(error.errno or 0)}") from error
     try:
         say(f"Answering at {address}:{PORT} for the images in {settings.directory}")
         await stop.wait()

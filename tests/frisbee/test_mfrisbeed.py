@@ -325,6 +325,20 @@ def test_what_it_cannot_do_is_said_in_its_first_line(words, said, images):
     assert said in done.stderr.splitlines()[0]
 
 
+def test_where_it_cannot_listen_is_told_by_its_exit_status(network, images):
+    for address, status, said in (
+        (network.server, 98, "Address already in use"),
+        ("192.0.2.1", 255, "Cannot assign requested address"),
+    ):
+        with socket.create_server((network.server, PORT)):
+            line = [*program("mfrisbeed"), "--anybody", "-i", address, str(images)]
+            done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=20)
+        assert (done.returncode, done.stderr) == (
+            status,
+            f"Bind to {address}:{PORT} failed: {said}\n",
+        )
+
+
 @contextlib.contextmanager
 def pretending(network, answer):
     """Be a master server that answers each question with these bytes, and then closes."""
