@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -49,7 +50,12 @@ class Access:
 
 def read_access(path: str) -> Access:
     """Read the rules of a file; raise UsageError, NotOurs where others could write it, OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(
+        path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    )  # a pipe waits for nobody
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"{path}: is no file")
     with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
         owner = os.fstat(descriptor).st_uid
         if owner not in {0, os.geteuid()} or may_others_write(descriptor):
@@ -57,7 +63,10 @@ def read_access(path: str) -> Access:
                 f"{path}: is another user's, or others can write it;"
                 f" as root: chown root {path} && chmod go-w {path}"
             )
-        return parse_access(file.read(_LONGEST), path)
+        text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:  # rules that are cut short would be other rules
+            raise UsageError(f"{path}: has more than {_LONGEST} characters")
+        return parse_access(text, path)
 
 
 def parse_access(text: str, path: str) -> Access:

@@ -16,6 +16,7 @@ from rhubarbe.frisbee.master import (
     GetRequest,
     Method,
     Refusal,
+    can_be_host,
 )
 from rhubarbe.frisbee.settings import ClientSettings
 from rhubarbe.text import sanitise
@@ -102,7 +103,7 @@ def _refuse_odd(settings: ClientSettings, reply: GetReply) -> None:
     address = ipaddress.IPv4Address(reply.address)
     fits = {
         Method.MULTICAST: address.is_multicast,
-        Method.UNICAST: not (address.is_multicast or address.is_unspecified),
+        Method.UNICAST: can_be_host(reply.address),
         Method.BROADCAST: not address.is_multicast,
     }
     is_asked_for = reply.method in fits and reply.method & settings.methods

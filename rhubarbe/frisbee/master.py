@@ -4,6 +4,7 @@ A message is a header, the four bytes `V01` and zero and a type, and a body of a
 type tells; integers are in network order, nothing is aligned.
 """
 
+import ipaddress
 import socket
 import struct
 from dataclasses import dataclass
@@ -148,6 +149,13 @@ def body_bytes(header: bytes) -> int:
     if version != _VERSION or kind not in sizes:
         raise MalformedPacket(f"version {version!r}, type {kind}")
     return sizes[kind]
+
+
+def can_be_host(address: str) -> bool:
+    """Whether an address may be one host's: no group, not all of a network, not reserved."""
+    found = ipaddress.IPv4Address(address)
+    nobody = ipaddress.IPv4Network("0.0.0.0/8")
+    return not (found.is_multicast or found.is_reserved or found in nobody)
 
 
 def is_put(header: bytes) -> bool:

@@ -1,9 +1,12 @@
 """The master server: `rhubarbe-mfrisbeed [options] -c ACCESS DIRECTORY`."""
 
 import asyncio
+import errno
 import ipaddress
 import os
 import re
+import resource
+import select
 import signal
 import stat
 import sys
@@ -12,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from rhubarbe.annexe.errors import NotOurs
 from rhubarbe.frisbee import options, report
@@ -28,12 +31,13 @@ from rhubarbe.frisbee.master import (
     Method,
     Refusal,
     body_bytes,
+    can_be_host,
     is_put,
     put_refused,
 )
 from rhubarbe.frisbee.multicast import own_address
-from rhubarbe.frisbee.pacing import BITS_PER_BLOCK
-from rhubarbe.frisbee.served import Channel, ImageServers
+from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, MOST_BITS
+from rhubarbe.frisbee.served import Channel, Image, ImageServers
 from rhubarbe.text import sanitise
 
 USAGE = """\
@@ -62,6 +66,7 @@ _SUFFIX = ".ndz"
 _ANY = "0.0.0.0"  # noqa: S104 - at all of our addresses
 _NAME = re.compile(r"[\w@%+,-][\w@%+,. -]*")
 _MOST_CONNECTIONS, _MOST_OF_A_HOST = 1000, 8
+_OTHER_FILES = 600  # of the image servers, and connections that are about to be refused
 _SAYS_WITHIN_S = 10.0
 
 
@@ -95,7 +100,7 @@ def read_settings(words: list[str]) -> MasterSettings:
         access=read_access(given.text("c")) if given.has("c") else Access([EVERYTHING]),
         interface=given.address("i"),
         channels=_channels(given.address("m") or "234.5.7.1", given.text("p", "21001-21032")),
-        bandwidth=given.number("W", 100_000_000, BITS_PER_BLOCK),
+        bandwidth=given.number("W", 100_000_000, BITS_PER_BLOCK, MOST_BITS),
         idle_limit=given.number("T", 300, 1),
         debug=given.has("d"),
     )
@@ -111,30 +116,39 @@ def _channels(group: str, ports: str) -> list[Channel]:
     return [Channel(str(start + (port - first)), port) for port in range(first, last + 1)]
 
 
-class Image(NamedTuple):
-    """An image in the directory, and its size in bytes."""
-
-    path: Path
-    size: int
-
-
 def find_image(directory: Path, name: str) -> Image | None:
     """Return the image that a name means, with or without `.ndz`; None where there is none.
 
     It must be a file in this directory that everybody may read.
     """
-    home = directory.resolve()
     for candidate in (name, name + _SUFFIX):
-        path = (home / candidate).resolve()
-        if path.parent != home or path.suffix != _SUFFIX or not _NAME.fullmatch(candidate):
+        if not _NAME.fullmatch(candidate):
             continue
         try:
+            home = os.path.realpath(directory, strict=True)
+            path = Path(os.path.realpath(directory / candidate, strict=True))
             status = path.stat()
         except OSError:
             continue
+        if path.parent != Path(home) or path.suffix != _SUFFIX:
+            continue
         if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
-            return Image(path, status.st_size)
+            return Image(path, status.st_size, status.st_dev, status.st_ino)
     return None
+
+
+class _Unexpected:
+    """Says in a line what asyncio could not do, such as open one more connection; not twice."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._last = ""
+
+    def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        text = f"{context.get('message')}: {context.get('exception')}"
+        if text != self._last:
+            self._say(text)
+        self._last = text
 
 
 class Master:
@@ -151,12 +165,23 @@ class Master:
         self._address = address
         self._servers = servers
         self._say = say
+        self._most = _allow_connections()
         self._connections: Counter[str] = Counter()
+        self._answering: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
+
+    async def end(self) -> None:
+        """End all connections."""
+        for writer in self._answering.values():
+            writer.transport.abort()
+        if tasks := [task for task in self._answering if task]:
+            await asyncio.wait(tasks)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer questions of one connection until it ends, or is silent."""
+        """Answer questions of one connection until it ends, is silent, or reads no answers."""
         host = writer.get_extra_info("peername")[0]
         self._connections[host] += 1
+        self._answering[asyncio.current_task()] = writer
+        writer.transport.set_write_buffer_limits(0)  # an answer is drained once all of it has left
         try:
             if self._has_room_for(host):
                 await self._answer_all(reader, writer)
@@ -166,11 +191,12 @@ class Master:
             self._note(f"{host} is not understood: {error}")
         finally:
             self._connections -= Counter([host])
-            writer.close()
+            del self._answering[asyncio.current_task()]
+            writer.transport.abort()  # to close it would wait for whoever does not read
 
     def _has_room_for(self, host: str) -> bool:
         ours, all_of_them = self._connections[host], self._connections.total()
-        return ours <= _MOST_OF_A_HOST and all_of_them <= _MOST_CONNECTIONS
+        return ours <= _MOST_OF_A_HOST and all_of_them <= self._most
 
     async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -194,6 +220,9 @@ class Master:
             if not is_here:
                 self._note(f"{host} asks for {request.host}, which only this machine may")
                 return GetReply(Refusal.NO_ACCESS)
+            if not can_be_host(request.host):
+                self._note(f"{host} asks for {request.host}, which is no host")
+                return GetReply(Refusal.INVALID)
             host = request.host
         try:
             reply = await self._reply(request, name, host)
@@ -221,9 +250,9 @@ class Master:
 
     async def _offer(self, image: Image, method: Method, client: str, *, starts: bool) -> GetReply:
         """Tell where an image is served, to a group or one client, once that has been started."""
-        channel = self._servers.running(image.path, client)
+        channel = self._servers.running(image, client)
         if channel is None and starts:
-            channel = await self._servers.serve(image.path, client)
+            channel = await self._servers.serve(image, client)
             if channel is None:
                 return GetReply(Refusal.TRY_AGAIN)
         reply = GetReply(method=method, server=self._address, size=image.size)
@@ -238,7 +267,25 @@ class Master:
             self._say(text)
 
 
+def _allow_connections() -> int:
+    """Have as many files open as is allowed; return how many connections these are enough for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CONNECTIONS + _OTHER_FILES
+    if soft < wanted:
+        soft = min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(_MOST_OF_A_HOST, min(_MOST_CONNECTIONS, soft - _OTHER_FILES))
+
+
+def _is_read(descriptor: int) -> bool:
+    """Whether a line can be written now: nobody who asks is to wait for who reads the log."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 async def _serve(settings: MasterSettings, say: Callable[[str], None]) -> None:
+    asyncio.get_running_loop().set_exception_handler(_Unexpected(say))
     address = settings.interface or own_address(settings.channels[0].group)
     words = ["-i", address, "-W", str(settings.bandwidth), "-T", str(settings.idle_limit)]
     servers = ImageServers(settings.channels, words, say)
@@ -249,27 +296,32 @@ async def _serve(settings: MasterSettings, say: Callable[[str], None]) -> None:
     try:
         server = await asyncio.start_server(master.answer, settings.interface or _ANY, PORT)
     except OSError as error:
-        raise PortInUse(
-            f"Bind to {address}:{PORT} failed: {os.strerror(error.errno or 0)}"
-        ) from error
+        kind = PortInUse if error.errno == errno.EADDRINUSE else FrisbeeError
+        raise kind(f"Bind to {address}:{PORT} failed: {os.strerror(error.errno or 0)}") from error
     try:
-        async with server:
-            say(f"Answering at {address}:{PORT} for the images in {settings.directory}")
-            await stop.wait()
+        say(f"Answering at {address}:{PORT} for the images in {settings.directory}")
+        await stop.wait()
     finally:
+        server.close()
         await servers.end()
+        await master.end()  # nobody is waiting for a server any more
     say("Exiting!")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the master server; return its exit status."""
     log = report.LineReport(2, time.monotonic())
+
+    def say(text: str) -> None:
+        if _is_read(2):
+            log.line(sanitise(text))
+
     words = sys.argv[1:] if argv is None else argv
     if text := options.explanation(words, "rhubarbe-mfrisbeed", USAGE):
         sys.stdout.write(text)
         return 0
     try:
-        asyncio.run(_serve(read_settings(words), lambda text: log.line(sanitise(text))))
+        asyncio.run(_serve(read_settings(words), say))
     except UsageError as error:
         log.write((f"rhubarbe-mfrisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
         return error.exit_status

@@ -19,6 +19,7 @@ from rhubarbe.frisbee.packets import BLOCK_BYTES
 
 TTL = 5
 RECEIVE_BUFFER = 16 << 20
+MOST_KIB = ((1 << 31) - 1) >> 10  # of a buffer, which the kernel counts in an int
 KEEP_ALIVE_S = 3
 """After so many seconds in which nothing comes, switches are reminded of the group.
 
@@ -169,14 +170,18 @@ class Channel:
 
     def _listen_to_group(self) -> None:
         listener = self._bind(self.session.group, exclusive=False)
-        interface = socket.inet_aton(self.session.interface)
         try:
             self._member(listener, socket.IP_ADD_MEMBERSHIP)
-            self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
+            self._send_by_interface()
         except OSError as error:
             where = f"{self.session.group} on {self.session.interface}"
             raise FrisbeeError(f"Cannot join {where}: {error.strerror}") from error
         self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
+
+    def _send_by_interface(self) -> None:
+        """Have packets to the group leave by our interface, which the kernel knows by a number."""
+        interface = socket.inet_aton(self.session.interface)
+        self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
 
     def _member(self, listener: socket.socket, option: int) -> None:
         group, interface = self.session.group, self.session.interface
@@ -277,7 +282,11 @@ class Channel:
         An interface may go down for some seconds, and its routes with it: where the first datagram
         has found its way, the others may again. ``cut_at`` tells since when they do not.
         """
-        return self._send([datagram], ())
+        try:
+            return self._send([datagram], ())
+        except OSError as error:
+            to = f"{self.session.group}:{self.session.port}"
+            raise FrisbeeError(f"Cannot send to {to}: {error.strerror}") from error
 
     def send_train(self, runs: Sequence[bytes | memoryview], sent: int = 0) -> int:
         """Send BLOCK packets, end to end in each of ``runs``, from datagram ``sent`` on.
@@ -312,6 +321,8 @@ class Channel:
                 return False
             if error.errno in _NO_WAY and self._is_used:
                 self._note_cut(str(error.strerror))
+                with suppress(OSError):  # it may have been made anew, and have another number
+                    self._send_by_interface()
                 return False
             if error.errno in (errno.ECONNREFUSED, errno.EPERM):
                 return True  # lost: an ICMP error of an earlier datagram, or a filter on this host

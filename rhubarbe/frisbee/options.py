@@ -1,12 +1,15 @@
 """The options of server and client, in the words of the original programs."""
 
+import ipaddress
 from collections.abc import Callable, Collection, Mapping
 
 from rhubarbe.annexe import options
 from rhubarbe.frisbee.errors import NotOffered, UsageError
 from rhubarbe.version import version
 
-_IPV4_BYTES = 4
+INT_MAX = (1 << 31) - 1
+"""The largest number where no other one is said: what the kernel takes as a size or a time."""
+
 _WORDING = options.Wording(
     unknown="invalid option -- '{name}'",
     unknown_long="unrecognized option '--{word}'",
@@ -20,7 +23,7 @@ _WORDING = options.Wording(
 class Given(options.Given):
     """The options of a command line, by letter or long name, and its arguments."""
 
-    def number(self, name: str, default: int, lowest: int = 0, highest: int = 1 << 40) -> int:
+    def number(self, name: str, default: int, lowest: int = 0, highest: int = INT_MAX) -> int:
         """Return the whole number given to an option; raise UsageError where it is none."""
         if not self.has(name):
             return default
@@ -35,10 +38,11 @@ class Given(options.Given):
 
 
 def _is_address(text: str) -> bool:
-    parts = text.split(".")
-    return len(parts) == _IPV4_BYTES and all(
-        part.isdecimal() and int(part) in range(256) for part in parts
-    )
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def number(letter: str, text: str, lowest: int, highest: int) -> int:

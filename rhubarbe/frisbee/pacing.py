@@ -5,6 +5,7 @@ Ethernet framing, as the original counts them.
 """
 
 BITS_PER_BLOCK = 8976
+MOST_BITS = 1 << 40  # a second, that one may ask for
 _DEBT_S = 1.0  # of delay is made up for at most
 _PAUSE_S = 0.25  # without anything to send count as delay; a longer pause does not
 # While delay is made up for, blocks leave at 1.025 times the rate, 20 ms of them at once. So in no

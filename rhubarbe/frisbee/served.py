@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rhubarbe.annexe.programs import locate
 from rhubarbe.frisbee.errors import FrisbeeError, PortInUse
@@ -24,6 +25,15 @@ class Channel:
     port: int
 
 
+class Image(NamedTuple):
+    """An image, its size in bytes, and its file: another one of that name is another image."""
+
+    path: Path
+    size: int
+    device: int
+    inode: int
+
+
 class ImageServers:
     """Starts image servers, one for each image and group or host, and ends them all.
 
@@ -36,15 +46,15 @@ class ImageServers:
         self._channels = channels
         self._options = options
         self._say = say
-        self._running: dict[tuple[Path, str], tuple[Channel, asyncio.subprocess.Process]] = {}
+        self._running: dict[tuple[Image, str], tuple[Channel, asyncio.subprocess.Process]] = {}
         self._starting = asyncio.Lock()
 
-    def running(self, image: Path, host: str = "") -> Channel | None:
+    def running(self, image: Image, host: str = "") -> Channel | None:
         """Return where an image is served now, to a group, or to one host."""
         channel, process = self._running.get((image, host), (None, None))
         return channel if process and process.returncode is None else None
 
-    async def serve(self, image: Path, host: str = "") -> Channel | None:
+    async def serve(self, image: Image, host: str = "") -> Channel | None:
         """Return where an image is served, having started that; None where no channel is free.
 
         Raises FrisbeeError where it cannot be served.
@@ -60,7 +70,7 @@ class ImageServers:
                     continue
                 place = Channel(host, channel.port) if host else channel
                 with suppress(PortInUse):
-                    process = await self._start(image, place)
+                    process = await self._start(image.path, place)
                     self._running[image, host] = place, process
                     return place
             return None
@@ -93,7 +103,12 @@ class ImageServers:
         return process
 
     async def end(self) -> None:
-        """End all servers."""
+        """End all servers, and start no other one."""
+        self._channels = []
+        async with self._starting:  # one may just be starting
+            await self._end_all()
+
+    async def _end_all(self) -> None:
         processes = [each for _, each in self._running.values() if each.returncode is None]
         for process in processes:
             process.terminate()

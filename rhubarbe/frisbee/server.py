@@ -17,12 +17,13 @@ from rhubarbe.frisbee.image import ServedImage
 from rhubarbe.frisbee.multicast import (
     KEEP_ALIVE_S,
     LONGEST_TRAIN,
+    MOST_KIB,
     RECEIVE_BUFFER,
     Channel,
     SessionAddress,
     own_address,
 )
-from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
+from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, MOST_BITS, Pacer
 from rhubarbe.frisbee.serving import Serving
 from rhubarbe.text import sanitise
 
@@ -99,10 +100,10 @@ def read_settings(words: list[str]) -> ServerSettings:
         ports=_port_range(given.text("p")),
         interface=given.address("i"),
         broadcast=given.has("b"),
-        buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,
+        buffer_bytes=(given.number("k", 0, 0, MOST_KIB) << 10) or RECEIVE_BUFFER,
         idle_limit=given.number("T", 1800, -(1 << 31)),
         keep_alive=given.number("K", KEEP_ALIVE_S),
-        bandwidth=given.number("W", 0, BITS_PER_BLOCK),
+        bandwidth=given.number("W", 0, BITS_PER_BLOCK, MOST_BITS),
         burst=given.number("B", 16, 1),
         gap_us=given.number("G", 2000),
         dynamic=given.has("D"),

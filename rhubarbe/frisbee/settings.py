@@ -6,7 +6,7 @@ from rhubarbe.frisbee import options
 from rhubarbe.frisbee.admission import Expected
 from rhubarbe.frisbee.errors import UsageError
 from rhubarbe.frisbee.master import LONGEST_NAME, Method
-from rhubarbe.frisbee.multicast import KEEP_ALIVE_S, RECEIVE_BUFFER
+from rhubarbe.frisbee.multicast import KEEP_ALIVE_S, MOST_KIB, RECEIVE_BUFFER
 from rhubarbe.frisbee.tuning import Tuning
 from rhubarbe.imaging.devices import STDOUT
 from rhubarbe.ndz.manifest import Manifest
@@ -147,7 +147,7 @@ def read_settings(words: list[str]) -> ClientSettings:
             ends_first=not given.has("N"),
         ),
         write_mib=given.number("W", half),
-        buffer_bytes=(given.number("k", 0) << 10) or RECEIVE_BUFFER,
+        buffer_bytes=(given.number("k", 0, 0, MOST_KIB) << 10) or RECEIVE_BUFFER,
         keep_alive=given.number("K", KEEP_ALIVE_S),
         delay=given.number("r", 0),
         slice_number=given.number("s", 1, 1, 128) if given.has("s") else None,

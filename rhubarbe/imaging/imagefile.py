@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 
+from rhubarbe.imaging.errors import ImagingError
 from rhubarbe.imaging.fitting import ImageExtent
 from rhubarbe.imaging.relocations import data_end
 from rhubarbe.ndz.arrangement import Arrangement, arrange, looks_cut
@@ -26,6 +27,9 @@ class ImageFile:
         self.name = "standard input" if path == STDIN else path
         self.descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         mode = os.fstat(self.descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            self.close()
+            raise ImagingError(f"{self.name}: is a directory")
         self.is_file = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
         self._row = ChunkRow(self.descriptor, 0)
         if self.is_file:  # what others read of a standard input before us is not ours

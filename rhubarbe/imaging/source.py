@@ -26,6 +26,9 @@ class Source:
         self.descriptor = os.dup(0) if path == STDIN else _open(path)
         self._replaces_errors = replaces_errors
         mode = os.fstat(self.descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            os.close(self.descriptor)
+            raise SourceError(f"{self.name}: is a directory")
         if stat.S_ISCHR(mode):  # some of which never end
             os.close(self.descriptor)
             raise SourceError(f"{self.name}: a character device is no disk; {disks_here()}")

@@ -300,6 +300,8 @@ class Target:
         self.is_direct = False
 
     def _enter_slice(self, number: int) -> None:
+        if self.is_ordered:
+            raise TargetError(f"{self.name}: has no slices: -s is for disks")
         size = self.size or 0
         table = read_disk_table(self.descriptor, size, self.name)
         slice_ = table.find(number)

@@ -92,10 +92,17 @@ class _Finding:
 
     def __init__(self, row: ChunkRow) -> None:
         self._row = row
-        self._numbers = [
-            int.from_bytes(row.read(place, _INDEX.stop)[_INDEX], "little")
-            for place in range(row.count)
-        ]
+        self._numbers = [self._number(place) for place in range(row.count)]
+
+    def _number(self, place: int) -> int:
+        """Return a chunk's number; raise NdzError at the first that is none: the rest is no image.
+
+        A disk that is none may be large, and slow to read.
+        """
+        start = self._row.read(place, _INDEX.stop)
+        if start[:4] not in _MAGICS:
+            parse_header(self._row.header_area(place), place)  # raises
+        return int.from_bytes(start[_INDEX], "little")
 
     def images(self) -> list[Sequence[int]]:
         """Return where the chunks of each image are; raise NdzError."""

@@ -66,6 +66,9 @@ class Switch:
 
     def _plug(self, number, host):
         _ip("netns", "add", host)
+        self._connect(number, host)
+
+    def _connect(self, number, host):
         outer, inner = f"{self.name}o{number}", f"{self.name}i{number}"
         _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
         _segment_trains(inner)
@@ -112,6 +115,14 @@ class Switch:
         self.run(host, "ip", "link", "set", interface, "up")
         self.run(host, "ip", "addr", "add", f"10.98.0.{number + 1}/24", "dev", interface)
         self.run(host, "ip", "route", "add", "224.0.0.0/4", "dev", interface)
+
+    @contextmanager
+    def with_another_interface(self, number):
+        """Have the interface of a host removed, and then another one of its name and address."""
+        host = self.hosts[number]
+        self.run(host, "ip", "link", "del", "dev", f"{self.name}i{number}")
+        yield
+        self._connect(number, host)
 
     def datagrams_sent(self, number=0):
         """How many UDP datagrams a host has sent; the server's is 0."""

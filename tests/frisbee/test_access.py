@@ -60,3 +60,14 @@ def test_rules_that_others_can_write_are_refused(tmp_path):
         os.chown(path, 12345, -1)
         with pytest.raises(NotOurs):
             read_access(str(path))
+
+
+def test_what_is_no_file_of_rules_is_refused_at_once(tmp_path):
+    pipe, long = tmp_path / "pipe", tmp_path / "long"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(UsageError, match="pipe: is no file"):
+        read_access(str(pipe))
+    long.write_text("* 10.0.0.12" + "\n" * (1 << 20))
+    long.chmod(0o600)
+    with pytest.raises(UsageError, match="long: has more than 1048576 characters"):
+        read_access(str(long))

@@ -247,3 +247,10 @@ def test_help_names_every_option(capsys):
     for name in ("as-device", "force", "verify", "json", "help", "version"):
         assert f"--{name}" in shown
     assert all(len(line) <= 100 for line in shown.splitlines())
+
+
+def test_where_no_packet_can_go_is_said(network, tmp_path):
+    line = [*program("frisbee"), "-i", network.client(0), "-p", "9", "-m", "255.255.255.255"]
+    done = subprocess.run([*line, str(tmp_path / "disk")], capture_output=True, text=True)
+    assert done.returncode == 255
+    assert done.stderr.splitlines()[-1].startswith("Cannot send to 255.255.255.255:9: ")

@@ -3,9 +3,11 @@
 Emulab's programs are not at hand: what they say is in `test_master.py`, as it is described.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ import time
 import pytest
 from programs import Network, program
 
+from rhubarbe.frisbee import mfrisbeed
 from rhubarbe.frisbee.master import PORT, REPLY_BYTES, GetReply, GetRequest, Method, Refusal
 
 ANYBODY = ("--anybody",)
@@ -196,6 +199,95 @@ def _said_to(network, question):
         return said
 
 
+def test_a_link_to_itself_is_no_image(network, images):
+    (images / "loop.ndz").symlink_to("loop.ndz")
+    with mastering(network, images, *ANYBODY) as master:
+        assert master.ask(0, "-Q", "loop") == (255, "loop: there is no such image\n")
+    assert not [line for line in master.lines if "Traceback" in line]
+
+
+def test_an_image_that_was_replaced_is_served_anew(network, images, tmp_path):
+    disk, other = tmp_path / "disk", tmp_path / "other"
+    other.write_bytes(os.urandom(100_000))
+    with mastering(network, images, *ANYBODY) as master:
+        assert master.ask(0, "-F", "debian", str(disk))[0] == 0
+        (tmp_path / "new").write_bytes(other.read_bytes())
+        (tmp_path / "new").replace(images / "debian.ndz")
+        status, said = master.ask(0, "-N", "-F", "debian", str(disk))
+    assert status == 0, said
+    assert _hash(disk) == _hash(other)
+
+
+@pytest.mark.parametrize("address", ["234.5.6.7", "255.255.255.255", "240.0.0.1", "0.0.0.1"])
+def test_nothing_is_served_to_what_is_no_host(address, network, images):
+    with mastering(network, images, *ANYBODY) as master:
+        words = ["-X", "ucast", "-P", address, "-F", "debian", "/dev/null"]
+        assert master.ask(-1, *words) == (255, "debian: the question is not understood\n")
+    assert not [line for line in master.lines if "is served at" in line]
+
+
+def test_who_reads_no_answer_is_let_go(network, images, monkeypatch):
+    monkeypatch.setattr(mfrisbeed, "_SAYS_WITHIN_S", 0.5)
+    settings = mfrisbeed.read_settings(["--anybody", str(images)])
+    question = GetRequest(b"?", Method.MULTICAST).encode()
+
+    async def ask_without_end():
+        master = mfrisbeed.Master(settings, network.server, None, print)
+        server = await asyncio.start_server(master.answer, network.server, 0)
+        place = server.sockets[0].getsockname()
+        with socket.create_connection(place) as connection:
+            connection.settimeout(0)
+            try:
+                async with asyncio.timeout(60):
+                    while True:
+                        await asyncio.get_running_loop().sock_sendall(connection, question)
+            finally:
+                server.close()
+                await master.end()
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(ask_without_end())
+
+
+def test_who_asks_does_not_wait_for_who_reads_the_log(network, images):
+    question = GetRequest(b"x" * 250, Method.MULTICAST, only_asks=True).encode()
+    with mastering(network, images, *ANYBODY) as master, contextlib.ExitStack() as stack:
+        connection = socket.create_connection((network.server, PORT), 20)
+        stack.enter_context(connection)
+        for _ in range(500):  # more than a pipe holds
+            connection.sendall(question)
+            assert len(connection.recv(REPLY_BYTES, socket.MSG_WAITALL)) == REPLY_BYTES
+        master.process.terminate()
+        assert master.process.wait(20) == 0
+
+
+def test_more_connections_than_it_can_have_are_told_in_a_line(network, images):
+    place = (network.server, PORT)
+    with mastering(network, images, *ANYBODY) as master, contextlib.ExitStack() as stack:
+        limit = (40, 40)
+        resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE, limit)
+        for number in range(10):
+            for _ in range(8):
+                source = (network.client(number), 0)
+                stack.enter_context(socket.create_connection(place, 20, source_address=source))
+        master.wait_for("Too many open files")
+    assert sum("Too many open files" in line for line in master.lines) < 5
+    assert not [line for line in master.lines if "Traceback" in line]
+
+
+def test_it_ends_at_once_while_somebody_asks(network, images):
+    question = GetRequest(b"debian", Method.MULTICAST, only_asks=True).encode()
+    with mastering(network, images, *ANYBODY) as master, contextlib.ExitStack() as stack:
+        connection = socket.create_connection((network.server, PORT), 20)
+        stack.enter_context(connection)
+        connection.sendall(question)
+        assert len(connection.recv(REPLY_BYTES, socket.MSG_WAITALL)) == REPLY_BYTES
+        master.process.terminate()
+        assert master.process.wait(8) == 0
+    assert master.lines[-1] == "Exiting!"
+    assert not [line for line in master.lines if "Traceback" in line]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_when_it_ends_nothing_is_served_any_more(number, network, images, tmp_path):
     with mastering(network, images, *ANYBODY) as master:
@@ -231,6 +323,20 @@ def test_what_it_cannot_do_is_said_in_its_first_line(words, said, images):
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert said in done.stderr.splitlines()[0]
+
+
+def test_where_it_cannot_listen_is_told_by_its_exit_status(network, images):
+    for address, status, said in (
+        (network.server, 98, "Address already in use"),
+        ("192.0.2.1", 255, "Cannot assign requested address"),
+    ):
+        with socket.create_server((network.server, PORT)):
+            line = [*program("mfrisbeed"), "--anybody", "-i", address, str(images)]
+            done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=20)
+        assert (done.returncode, done.stderr) == (
+            status,
+            f"Bind to {address}:{PORT} failed: {said}\n",
+        )
 
 
 @contextlib.contextmanager

@@ -127,14 +127,15 @@ def test_a_switch_that_forgets_its_members_is_reminded(
 
 @pytest.mark.parametrize("switch", [2], indirect=True)
 @pytest.mark.parametrize("number", [0, 1])
-def test_an_interface_may_go_and_come_back(switch, large_image, tmp_path, number):
+@pytest.mark.parametrize("away", [Switch.without_interface, Switch.with_another_interface])
+def test_an_interface_may_go_and_come_back(switch, large_image, tmp_path, number, away):
     disks = [tmp_path / f"disk{number}" for number in (1, 2)]
     with switch.serving(large_image[0], "-W", "8000000") as server:
         clients = [switch.client(n, disks[n - 1], "-T", "20") for n in (1, 2)]
         for each in clients:
             wait_for(each, " bytes)\n.")  # the first chunk
         affected = clients[number - 1] if number else server
-        with switch.without_interface(number):
+        with away(switch, number):
             wait_for(affected, f"No packet to {switch.group} leaves now")
         _end(clients)
     assert _hashes(disks) == {large_image[1]}

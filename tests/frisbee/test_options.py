@@ -107,3 +107,20 @@ def test_the_client_takes_what_scripts_give_it():
 def test_wrong_usage_is_told_with_how_to_do_it(program, capfd):
     assert program.main(["-m", "234.5.6.1"]) == 1
     assert "usage: rhubarbe-frisbee" in capfd.readouterr().err
+
+
+SESSION = ["-m", "234.5.6.1", "-p", "9"]
+
+
+@pytest.mark.parametrize("program", [client, server])
+@pytest.mark.parametrize("letter", ["k", "T", "K"])
+def test_numbers_that_no_kernel_takes_are_refused(program, letter):
+    with pytest.raises(UsageError, match=rf"^option -{letter}: '2147483648' is not a number from"):
+        program.read_settings([*SESSION, f"-{letter}", "2147483648", "x"])
+
+
+@pytest.mark.parametrize("program", [client, server])
+@pytest.mark.parametrize("address", ["0234.5.6.1", "234.05.6.1", "\u0662.5.6.1", "234.5.6"])
+def test_an_address_that_some_read_otherwise_is_refused(program, address):
+    with pytest.raises(UsageError, match="is not an IPv4 address"):
+        program.read_settings(["-p", "9", "-m", address, "x"])

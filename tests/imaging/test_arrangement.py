@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import time
 
 import pytest
 from made import chunk, security
@@ -99,6 +100,22 @@ def test_what_may_be_a_chunk_cut_short_is_refused(restored, rest):
     content, said = restored(b"".join(three()) + rest, status=1)
     assert content is None
     assert f"chunk 3: cut short, {len(rest)} bytes of 1048576" in said
+
+
+def test_a_large_disk_that_is_no_image_is_refused_at_its_first_byte(programs, tmp_path, capsys):
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(1 << 40)
+        started = time.monotonic()
+        programs.unzip(disk, tmp_path / "out.img", status=1)
+        file.write(b"".join(three()))
+        file.flush()
+        programs.unzip(disk, tmp_path / "out.img", status=1)
+    assert time.monotonic() - started < 5
+    assert capsys.readouterr().err == (
+        f"imageunzip: {disk}: not an ndz image: bad magic 0x00000000 in chunk 0\n"
+        f"imageunzip: {disk}: chunk 3: bad magic 0x00000000\n"
+    )
 
 
 def test_bytes_after_an_image_that_lacks_chunks_are_no_excuse(restored):

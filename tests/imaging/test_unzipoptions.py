@@ -210,3 +210,21 @@ def test_any_memory_will_do(memory, noise, programs, tmp_path):
     out = tmp_path / "out.img"
     programs.unzip("-W", memory, made, out)
     assert hashlib.sha256(out.read_bytes()).digest() == hashlib.sha256(disk).digest()
+
+
+def test_a_pipe_has_no_slices(image):
+    done = piped("-s", "1", image, "-")
+    assert done.returncode == 1
+    assert done.stderr.decode() == "imageunzip: -: has no slices: -s is for disks\n"
+
+
+def test_a_directory_is_named(programs, tmp_path, capsys):
+    programs.unzip(tmp_path, tmp_path / "out.img", status=1)
+    programs.unzip("-N", tmp_path, tmp_path / "out.img", status=1)
+    programs.zip(tmp_path, tmp_path / "out.ndz", status=1)
+    assert capsys.readouterr().err.splitlines() == [
+        f"imageunzip: {tmp_path}: is a directory",
+        f"imageunzip: {tmp_path}: is a directory",
+        f"imagezip: {tmp_path}: is a directory",
+    ]
+    assert not (tmp_path / "out.img").exists()
