@@ -271,7 +271,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         asyncio.run(_serve(read_settings(words), lambda text: log.line(sanitise(text))))
     except UsageError as error:
-        log.write((f"rhubarbe-mfrisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
+        log.write(options.correction(error, "rhubarbe-mfrisbeed", USAGE))
         return error.exit_status
     except FrisbeeError as error:
         log.line(sanitise(str(error)))

@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
         log.line(f"rhubarbe-frisbeed: {sanitise(str(error))}")
         return error.exit_status
     except UsageError as error:
-        log.write((f"rhubarbe-frisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
+        log.write(options.correction(error, "rhubarbe-frisbeed", USAGE))
         return error.exit_status
     except FrisbeeError as error:
         log.line(sanitise(str(error)))

@@ -181,3 +181,16 @@ def test_an_image_on_a_disk_is_checked(loop, image, programs, tools, tmp_path, c
     disk.write_bytes(path.read_bytes())
     programs.dump("--check", loop(disk))
     assert "good: 1048576 bytes" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_had_enough_is_no_fault_of_the_image(image):
+    path = image("d8-l")
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE, "--json", *[path] * 2000],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as told:
+        assert told.stdout.readline()
+        told.stdout.close()
+        assert told.stderr.read() == b""
+        assert told.wait(60) == 1
