@@ -56,7 +56,7 @@ everybody on this machine may read; a link there is another name of the image th
 Whoever is on the network can listen to a session, and an address proves nothing: this keeps apart
 those who mean well. It ends, with all that it serves, by SIGINT, SIGTERM or SIGHUP.
 
-Example: rhubarbe-mfrisbeed -i 192.168.3.1 -c /etc/rhubarbe/images.access /var/lib/rhubarbe-images
+Example: rhubarbe-mfrisbeed -i 192.168.3.100 -c /etc/rhubarbe/images.access /var/lib/rhubarbe-images
 """
 _SUFFIX = ".ndz"
 _ANY = "0.0.0.0"  # noqa: S104 - at all of our addresses

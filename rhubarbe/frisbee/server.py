@@ -48,7 +48,7 @@ Serve an image to all the clients of a multicast group.
 Where the environment has FRISBEED_RATES=N, other bandwidths in bits per second, a line each, are
 read from the pipe of that number while it serves.
 
-Example: rhubarbe-frisbeed -i 192.168.3.1 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
+Example: rhubarbe-frisbeed -i 192.168.3.100 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
 """
 _REFUSED = dict.fromkeys("eE", "an image is served as it is; whoever made it may have encrypted it")
 
