@@ -11,9 +11,9 @@ does the server. For each number of clients and share of loss, blocks sent by bl
   of a chunk's: an ideal code, as Reed-Solomon over 2^8 or random combinations come near to.
 """
 
+import argparse
 import math
 import random
-import sys
 from collections.abc import Iterator
 
 from simulate import least
@@ -75,7 +75,11 @@ def by_code(chance: random.Random, clients: int, loss: float, size: int) -> int:
 
 
 def main() -> None:
-    chunks = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("chunks", nargs="?", type=int, default=20)
+    chunks = parser.parse_args().chunks
     chance = random.Random(1)
     print("clients  loss  without    xor  code 128  code 1024")
     for clients in (6, 64, 200):

@@ -6,6 +6,7 @@ our own beside it counts the blocks. Prints the mean over the session, and the m
 of one second had, both as parts of what was asked (one block counts for 8,976 bits).
 """
 
+import argparse
 import os
 import select
 import subprocess
@@ -69,9 +70,14 @@ def show(megabits: int, arrivals: list[tuple[float, int]]) -> None:
 
 
 def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("megabits", nargs="*", type=int, default=[100, 500, 1000])
+    arguments = parser.parse_args(argv[1:])
     print(f"{os.cpu_count()} cores; parts of what was asked")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-        for megabits in map(int, argv[1:] or ["100", "500", "1000"]):
+        for megabits in arguments.megabits:
             run(megabits, Path(name))
 
 

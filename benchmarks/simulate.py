@@ -11,6 +11,7 @@ by each, it is sent more than k times with the chance 1 - (1 - p^k)^n, so on ave
     least(n, p) = sum over k >= 0 of 1 - (1 - p^k)^n times.
 """
 
+import argparse
 import heapq
 import random
 import sys
@@ -439,8 +440,13 @@ def settings(clients: int, chunks: int) -> Iterator[Setting]:
 
 
 def main(argv: list[str]) -> int:
-    clients = int(argv[1]) if len(argv) > 1 else 64
-    chunks = int(argv[2]) if len(argv) > 2 else 100
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clients", nargs="?", type=int, default=64)
+    parser.add_argument("chunks", nargs="?", type=int, default=100)
+    arguments = parser.parse_args(argv[1:])
+    clients, chunks = arguments.clients, arguments.chunks
     print(f"{clients} clients, image of {chunks} MiB, 500 Mb/s")
     print(
         f"{'setting':30} {'time/ideal':>10} {'sent/image':>10} {'spread s':>8} {'requests':>8} took"

@@ -7,6 +7,7 @@ of images; bare interpreter and command take turns, so that both meet the same m
 at most 5 times a bare interpreter's start.
 """
 
+import argparse
 import compileall
 import json
 import os
@@ -70,9 +71,13 @@ def once(command: list[str], environ: dict[str, str], home: Path) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="?", type=int, default=RUNS)
+    runs = parser.parse_args().runs
     # As an installation does, whatever this environment says.
     compileall.compile_dir(Path(rhubarbe.__file__).parent, quiet=1)
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"median of {runs} runs; `bare` is `python -c pass`, in turn with the command\n")
     print(f"{'command':<28} {'bare':>8} {'command':>8} {'ratio':>6}")

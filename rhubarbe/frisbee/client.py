@@ -290,7 +290,7 @@ def main(argv: list[str] | None = None) -> int:
         log.line(f"rhubarbe-frisbee: {sanitise(str(error))}")
         return error.exit_status
     except UsageError as error:
-        log.write((f"rhubarbe-frisbee: {sanitise(str(error))}\n" if error.args else "") + USAGE)
+        log.write(options.correction(error, "rhubarbe-frisbee", USAGE))
         return error.exit_status
     return _run(settings, log, report.Events(1 if settings.given.has("json") else None))
 

@@ -60,7 +60,7 @@ everybody on this machine may read; a link there is another name of the image th
 Whoever is on the network can listen to a session, and an address proves nothing: this keeps apart
 those who mean well. It ends, with all that it serves, by SIGINT, SIGTERM or SIGHUP.
 
-Example: rhubarbe-mfrisbeed -i 192.168.3.1 -c /etc/rhubarbe/images.access /var/lib/rhubarbe-images
+Example: rhubarbe-mfrisbeed -i 192.168.3.100 -c /etc/rhubarbe/images.access /var/lib/rhubarbe-images
 """
 _SUFFIX = ".ndz"
 _ANY = "0.0.0.0"  # noqa: S104 - at all of our addresses
@@ -323,7 +323,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         asyncio.run(_serve(read_settings(words), say))
     except UsageError as error:
-        log.write((f"rhubarbe-mfrisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
+        log.write(options.correction(error, "rhubarbe-mfrisbeed", USAGE))
         return error.exit_status
     except FrisbeeError as error:
         log.line(sanitise(str(error)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from rhubarbe.annexe import options
 from rhubarbe.frisbee.errors import NotOffered, UsageError
+from rhubarbe.text import sanitise
 from rhubarbe.version import version
 
 INT_MAX = (1 << 31) - 1
@@ -84,6 +85,17 @@ def parse(
         if "" in given.values.get(name, ()):
             raise UsageError(_WORDING.lacks_long.format(name=name))
     return given
+
+
+def correction(error: UsageError, program: str, usage: str) -> str:
+    """Return what a command line that is wrong is answered with: the error, then how it is used.
+
+    No more than its synopsis, lest the error scroll away; without an error's words (``-h``), all.
+    """
+    if not error.args:
+        return usage
+    synopsis = usage.partition("\n\n")[0]
+    return f"{program}: {sanitise(str(error))}\n{synopsis}\n--help says more\n"
 
 
 def explanation(

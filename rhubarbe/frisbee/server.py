@@ -49,7 +49,7 @@ Serve an image to all the clients of a multicast group.
 Where the environment has FRISBEED_RATES=N, other bandwidths in bits per second, a line each, are
 read from the pipe of that number while it serves.
 
-Example: rhubarbe-frisbeed -i 192.168.3.1 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
+Example: rhubarbe-frisbeed -i 192.168.3.100 -W 500000000 -m 234.5.6.1 -p 10001-10020 ubuntu.ndz
 """
 _REFUSED = dict.fromkeys("eE", "an image is served as it is; whoever made it may have encrypted it")
 
@@ -213,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
         log.line(f"rhubarbe-frisbeed: {sanitise(str(error))}")
         return error.exit_status
     except UsageError as error:
-        log.write((f"rhubarbe-frisbeed: {sanitise(str(error))}\n" if error.args else "") + USAGE)
+        log.write(options.correction(error, "rhubarbe-frisbeed", USAGE))
         return error.exit_status
     except FrisbeeError as error:
         log.line(sanitise(str(error)))

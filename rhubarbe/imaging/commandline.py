@@ -24,6 +24,8 @@ _WORDING = Wording(
     ambiguous="option --{name} not a unique prefix",
 )
 
+_HIGHEST = 1 << 62
+
 CIPHER = "images are not encrypted: the cipher (Blowfish) is obsolete"
 """Why no program takes what the original says of encryption."""
 
@@ -41,7 +43,7 @@ class Option:
 class CommandLine(Given):
     """A parsed command line: the values of each option by its long name, and the arguments."""
 
-    def number(self, name: str, default: int, low: int = 0, high: int = 1 << 62) -> int:
+    def number(self, name: str, default: int, low: int = 0, high: int = _HIGHEST) -> int:
         """Return the option's value as an integer; raise UsageError where it is none in range."""
         if not self.has(name):
             return default
@@ -49,7 +51,8 @@ class CommandLine(Given):
         if number is None:
             raise UsageError(f"--{name}: {self.text(name)!r} is not a number")
         if not low <= number <= high:
-            raise UsageError(f"--{name}: {number} is not between {low} and {high}")
+            bounds = f"between {low} and {high}" if high < _HIGHEST else f"at least {low}"
+            raise UsageError(f"--{name}: {number} is not {bounds}")
         return number
 
 
@@ -84,12 +87,19 @@ class Program:
 
     def help(self) -> str:
         """Return the whole help text."""
-        lines = [f"usage: {self.name} {self.usage}", self.purpose, ""]
+        called = self._called()
+        lines = [f"usage: {called} {self.usage}", self.purpose, ""]
         for option in self.options:
             short = f"-{option.short}, " if option.short else "    "
             flag = f"  {short}--{option.long}" + (f" {option.value}" if option.value else "")
             lines.append(f"{flag:<32}{option.help}")
-        return "\n".join([*lines, *(["", self.epilogue] if self.epilogue else [])])
+        example = self.epilogue.replace(f"example: {self.name} ", f"example: {called} ")
+        return "\n".join([*lines, *(["", example] if example else [])])
+
+    def _called(self) -> str:
+        """Return the name that it was called by: in the ramdisk it has no `rhubarbe-`."""
+        name = sys.argv[0].rpartition("/")[2]
+        return name if name == f"rhubarbe-{self.name}" else self.name
 
     def run(self, argv: list[str] | None, work: Callable[[CommandLine], int]) -> int:
         """Parse, answer --help and --version, do the work; return the exit status.
@@ -121,7 +131,7 @@ class Program:
             return work(line)
         except UsageError as error:
             say(f"{self.name}: {error}")
-            say(f"usage: {self.name} {self.usage}; --help says more")
+            say(f"usage: {self._called()} {self.usage}; --help says more")
         except (DiskError, NdzError) as error:
             say(f"{self.name}: {error}")
         except OSError as error:

@@ -37,6 +37,7 @@ from rhubarbe.ndz.header import (
     parse_header,
 )
 from rhubarbe.ndz.manifest import ManifestMaker, manifest_digest
+from rhubarbe.start import write_no_more
 
 PROGRAM = Program(
     name="imagedump",
@@ -80,6 +81,9 @@ def _work(line: CommandLine) -> int:
         try:
             inspect(line, path)
         except (NdzError, OSError) as error:
+            if isinstance(error, BrokenPipeError) and not line.has("manifest"):
+                write_no_more()  # who read this has had enough, which is no fault of the image
+                return 1
             bad += 1
             if not line.has("quiet"):
                 say(_one_line(path, error))

@@ -67,7 +67,12 @@ PROGRAM = Program(
             "PLACE",
         ),
         Option("", "manifest-digest", "the digest that the manifest must have", "HEX"),
-        Option("a", "auth-key", "check the signatures with this public key", "KEYFILE"),
+        Option(
+            "a",
+            "auth-key",
+            "check signatures by this public key: IMAGE.skey's first two lines",
+            "KEYFILE",
+        ),
         Option("u", "uuid", "refuse an image of another UUID (32 hexadecimal digits)", "HEX"),
         Option("d", "debug", "accepted, and ignored"),
         Option("h", "help", "print this"),

@@ -37,6 +37,7 @@ from rhubarbe.ndz.relocations import SHORT_SECTOR
 if TYPE_CHECKING:
     from rhubarbe.imaging.signature import PrivateKey
 
+_LEAST_MEMORY_MIB = 8
 _MEMORY_MIB = 128
 _CHUNK = 1 << 20
 
@@ -74,7 +75,12 @@ PROGRAM = Program(
         ),
         Option("", "sector-size", "logical sectors of the disk that a file is of", "BYTES"),
         Option("i", "info", "say what would be stored, and write nothing: without IMAGE"),
-        Option("", "memory", f"memory to use in MiB (default {_MEMORY_MIB})", "MIB"),
+        Option(
+            "",
+            "memory",
+            f"memory to use in MiB (default {_MEMORY_MIB}; {_LEAST_MEMORY_MIB} at least)",
+            "MIB",
+        ),
         Option("d", "debug", "accepted, and ignored"),
         Option("h", "help", "print this"),
         Option("v", "version", "print the version"),
@@ -103,6 +109,7 @@ def _work(line: CommandLine) -> int:
         )
     if line.arguments[0] == STDIN and not choice.is_raw:
         raise UsageError("the standard input can only be imaged with -r or -f")
+    _refuse_values(line)
     started = time.monotonic()
     with Source(line.arguments[0], replaces_errors=line.has("replace-errors")) as source:
         if source.is_stream:
@@ -149,6 +156,20 @@ def _numbers(line: CommandLine, name: str) -> frozenset[int]:
     return frozenset(map(int, values))
 
 
+def _refuse_values(line: CommandLine) -> None:
+    """Raise UsageError for a value that is wrong, before the disk is read and told of."""
+    for read in (_level, _memory_mib, _uuid):
+        read(line)
+
+
+def _level(line: CommandLine) -> int:
+    return line.number("level", LEVEL, 0, LEVEL_MAX)
+
+
+def _memory_mib(line: CommandLine) -> int:
+    return line.number("memory", _MEMORY_MIB, _LEAST_MEMORY_MIB)
+
+
 def _uuid(line: CommandLine) -> bytes | None:
     if not line.has("uuid"):
         return None
@@ -168,7 +189,7 @@ def _say_layout(source: Source, layout: Layout) -> None:
 
 
 def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> None:
-    level = line.number("level", LEVEL, 0, LEVEL_MAX)
+    level = _level(line)
     path = line.arguments[1]
     signer = signing_key(line)
     packer = Packer(
@@ -184,7 +205,7 @@ def _make(line: CommandLine, source: Source, layout: Layout, started: float) -> 
     zipper = Zipper(
         source,
         level=level,
-        memory_mib=line.number("memory", _MEMORY_MIB, 8),
+        memory_mib=_memory_mib(line),
         base=layout.base,
         blank=layout.blank if line.has("zero-short") else None,
         patches=layout.movable.patches,

@@ -110,6 +110,7 @@ class _Finding:
         misplaced = [place for place, number in enumerate(self._numbers) if place != number]
         if not misplaced and not self._row.rest:
             return [range(count)]
+        self._header(0)  # what is no image at all is told so, and not by how many it may hold
         groups = self._gather() if misplaced else [{place: place for place in range(count)}]
         try:
             images = [self._whole(places) for places in groups]

@@ -1,6 +1,6 @@
 import pytest
 
-from rhubarbe.frisbee import client, server
+from rhubarbe.frisbee import client, mfrisbeed, server
 from rhubarbe.frisbee.errors import UsageError
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK
 
@@ -103,10 +103,20 @@ def test_the_client_takes_what_scripts_give_it():
     assert settings.given.has("as-device")
 
 
-@pytest.mark.parametrize("program", [client, server])
-def test_wrong_usage_is_told_with_how_to_do_it(program, capfd):
+@pytest.mark.parametrize("program", [client, server, mfrisbeed])
+def test_wrong_usage_is_told_with_how_to_do_it_and_no_more(program, capfd):
     assert program.main(["-m", "234.5.6.1"]) == 1
-    assert "usage: rhubarbe-frisbee" in capfd.readouterr().err
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].endswith(" needed, not 0")
+    assert lines[1].startswith("usage: rhubarbe-")
+    assert lines[-1] == "--help says more"
+    assert len(lines) < 12
+
+
+@pytest.mark.parametrize("program", [client, server, mfrisbeed])
+def test_without_any_words_all_is_told(program, capfd):
+    assert program.main(["-h"]) == 1
+    assert "\n\nExample: rhubarbe-" in capfd.readouterr().err
 
 
 SESSION = ["-m", "234.5.6.1", "-p", "9"]

@@ -71,6 +71,12 @@ def test_what_is_not_whole_is_refused_before_anything_is_written(restored, order
     assert len(said.splitlines()) == 1
 
 
+def test_a_disk_is_no_image_and_is_told_so(restored):
+    content, said = restored(b"\xfa\x31" * (35 << 20), status=1)
+    assert content is None
+    assert "not an ndz image" in said
+
+
 @pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (0, 1, 2)])
 @pytest.mark.parametrize("damaged", range(3))
 def test_what_does_not_inflate_is_refused_before_anything_is_written(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -181,3 +182,26 @@ def test_an_image_on_a_disk_is_checked(loop, image, programs, tools, tmp_path, c
     disk.write_bytes(path.read_bytes())
     programs.dump("--check", loop(disk))
     assert "good: 1048576 bytes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["imagezip", "imageunzip", "imagedump"])
+def test_help_calls_the_program_as_it_was_called(tmp_path, name):
+    program = Path(__file__).parents[2] / "bin" / f"rhubarbe-{name}"
+    (tmp_path / name).symlink_to(program)
+    for called in (program, tmp_path / name):
+        told = subprocess.check_output([sys.executable, called, "--help"], text=True)
+        assert told.startswith(f"usage: {called.name} [options] ")
+        assert f"\nexample: {called.name} " in told
+
+
+def test_a_reader_that_has_had_enough_is_no_fault_of_the_image(image):
+    path = image("d8-l")
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE, "--json", *[path] * 2000],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as told:
+        assert told.stdout.readline()
+        told.stdout.close()
+        assert told.stderr.read() == b""
+        assert told.wait(60) == 1

@@ -362,6 +362,8 @@ def gpt_sectors(sectors, start, last):
         (["{disk}"], "Must specify an output filename!"),
         (["-", "{out}"], "only be imaged with -r or -f"),
         (["-z", "10", "-r", "{disk}", "{out}"], "--level: 10 is not between 0 and 9"),
+        (["-z", "10", "-r", "{none}", "{out}"], "--level: 10 is not between 0 and 9"),
+        (["--memory", "7", "-r", "{none}", "{out}"], "--memory: 7 is not at least 8"),
         (["-s", "2", "{disk}", "{out}"], "No GPT or MBR partition table found!"),
         (["-r", "/dev/zero", "{out}"], "/dev/zero: a character device is no disk"),
         (["/dev/null", "{out}"], "/dev/null: a character device is no disk"),

@@ -5,6 +5,7 @@ One process serves them all, each at an address of its own where it has one syst
 
 import importlib.util
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar
@@ -31,7 +32,8 @@ class Redfish(ControlKind):
     def check(self) -> None:
         """Raise MissingProgram without sushy-emulator."""
         if importlib.util.find_spec("sushy_tools") is None:
-            raise MissingProgram("--power redfish needs sushy-tools: pip install sushy-tools")
+            pip = f"{sys.executable} -m pip"  # that of this environment: Debian's own refuses
+            raise MissingProgram(f"--power redfish needs sushy-tools: {pip} install sushy-tools")
 
     async def furnish(
         self, site: Site, addresses: Addresses, names: Sequence[Names]
