@@ -56,7 +56,10 @@ def _program(path: Path) -> str:
         timeout=60,
         check=True,
     ).stdout
-    usage, _, rest = told.strip().partition("\n\n")
+    lines = told.strip().splitlines()
+    # The synopsis is the first line, and those that go on with it, which are indented.
+    end = next((at for at, line in enumerate(lines) if at and line[:1] != " "), len(lines))
+    usage, rest = "\n".join(lines[:end]), "\n".join(lines[end:]).strip("\n")
     words = path.read_text().split('"""')[1].rstrip(".")
     version = (ROOT / "rhubarbe" / "VERSION").read_text().strip()
     return "\n".join(

@@ -12,6 +12,7 @@ from rhubarbe.cli.dispatch import VERBS
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir())
+MOST_COLUMNS = 101
 PROGRAMS = [name for name in COMMANDS if name != "rhubarbe.sh"]  # which is to be sourced
 
 
@@ -19,10 +20,12 @@ PROGRAMS = [name for name in COMMANDS if name != "rhubarbe.sh"]  # which is to b
 def test_help_is_told_without_any_library(program):
     # As where the manual pages are made, when the package is built.
     environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ["COLUMNS"] = "80"
     words = [sys.executable, "-S", ROOT / "bin" / program, "--help"]
     done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.lower().startswith("usage: ")
+    assert not [line for line in done.stdout.splitlines() if len(line) > MOST_COLUMNS]
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from rhubarbe.text import sanitise
 
 EPILOG = example(
     "rhubarbe-pdu status fan lamp",
-    "The devices are those of inventory_pdus_path in [testbed]. Without NAMES, list and status are"
-    " of all.",
-    "Exit code: 0 where all are on, or it was done; 1 where one is off; 255 where something went"
+    "The devices are those of inventory_pdus_path in [testbed]. Without NAMES, list and status\n"
+    "are of all.",
+    "Exit code: 0 where all are on, or it was done; 1 where one is off; 255 where something\nwent"
     " wrong; 2 for a wrong command line.",
 )
 VERBS = ("list", "status", "on", "off", "reset")

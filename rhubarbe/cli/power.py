@@ -37,9 +37,9 @@ WORDS = {
     "usrpon": "Switch the USRPs of nodes on.",
     "usrpoff": "Switch the USRPs of nodes off.",
     "bothoff": f"Switch nodes off, and their USRPs.\n\n{SEEN}",
-    "bye": "Leave the testbed: switch nodes off, and their USRPs. Without NODES that is all of"
-    " them, whatever $NODES says, and the devices on PDUs that have auto_turn_off; what that is, is"
-    f" told first. Nothing is asked.\n\n{SEEN}",
+    "bye": "Leave the testbed: switch nodes off, and their USRPs.\n\nWithout NODES that is all of"
+    " them, whatever $NODES says, and the devices on PDUs that\nhave auto_turn_off; what that is,"
+    f" is told first. Nothing is asked.\n\n{SEEN}",
 }
 ASKING = ("status", "info", "usrpstatus")
 SOFTLY = ("off", "bothoff", "bye")

@@ -53,7 +53,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=NAME,
-        description="Make the ramdisk that nodes boot to be loaded, or a small system for a disk, "
+        description="Make the ramdisk that nodes boot to be loaded, or a small system for a disk,\n"
         "from Debian packages; no root is needed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

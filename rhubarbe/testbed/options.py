@@ -51,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=NAME,
         usage="%(prog)s [options] [-- COMMAND ARGS...]",
-        description="Run an emulated testbed: power cards, nodes that boot, disks. With a COMMAND, "
-        "for as long as it runs, with RHUBARBE_CONF set for it; the exit status is the command's.",
+        description="Run an emulated testbed: power cards, nodes that boot, disks.\n\n"
+        "With a COMMAND, for as long as it runs, with RHUBARBE_CONF set for it; the exit status\n"
+        "is the command's.",
         epilog=EPILOG.format(faults=known, kinds=", ".join(drives.KINDS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
