@@ -106,12 +106,13 @@ def main() -> None:
         print(f"{given.clients} clients, {given.chunks} MiB; image sent, least possible, ratio")
         for loss in given.loss:
             with Switch(given.clients) as switch:
+                parity = not given.no_parity
                 switch.split_trains()
                 if loss:
                     switch.lose(loss)
                 for megabits in given.megabits:
                     for _ in range(given.times):
-                        run(switch, image, given.clients, megabits, loss, parity=not given.no_parity)
+                        run(switch, image, given.clients, megabits, loss, parity=parity)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ GATHER_S = 0.015
 MOST_CLIENTS = 128
 """Each tells all what it lacks of each chunk; beyond so many it is too much to be listened to."""
 _MOST_KNOWN = 16_384  # maps of 128 bytes: 4 MiB, all told
-_MOST_TRIED = 256  # packets that a block may find a place in
+_MOST_TRIED = 128  # packets that a block may find a place in
+_WORTH_IT = 0.9  # of the blocks at most has to be sent for one client alone
 
 
 class ParityTrain(NamedTuple):
@@ -99,9 +100,12 @@ def combined(lacks: Iterable[int], wanted: int) -> tuple[int, list[tuple[int, ..
     Each of ``lacks`` is what one client lacks. A packet has no two blocks of one client: those that
     most clients lack find their places first.
     """
+    lacks = [blocks & wanted for blocks in lacks]
+    if max(map(int.bit_count, lacks), default=0) > _WORTH_IT * wanted.bit_count():
+        return wanted, []
     lacking: dict[int, int] = {}
     for client, blocks in enumerate(lacks):
-        for block in numbers(blocks & wanted):
+        for block in numbers(blocks):
             lacking[block] = lacking.get(block, 0) | 1 << client
     packets: list[list[int]] = []
     helped: list[int] = []
