@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -109,14 +110,23 @@ def test_64_clients_are_repaired_by_parity(loss, most):
 
 
 @pytest.mark.parametrize("clients", [2, 6, 16])
-@pytest.mark.parametrize("chunks", [2, 30])
 @pytest.mark.parametrize("buffers", [4, 64])
-def test_parity_makes_nothing_worse_for_few_clients(clients, chunks, buffers):
-    setting = {"clients": clients, "chunks": chunks, "buffers": buffers, "loss": 0.02}
-    done, plain = _run(**setting), _run(**setting, parity=False)
-    assert done.repeats <= plain.repeats
-    assert _last(done) <= 1.05 * _last(plain)
-    assert done.requests <= 1.2 * plain.requests
+def test_parity_makes_nothing_worse_for_few_clients(clients, buffers):
+    setting = {"clients": clients, "buffers": buffers, "loss": 0.02, "chunks": 20}
+    runs = [
+        [_run(**setting, seed=seed, parity=parity) for seed in range(1, 9)]
+        for parity in (True, False)
+    ]
+    combined, plain = (
+        [fmean(values) for values in zip(*map(_figures, each), strict=True)] for each in runs
+    )
+    assert combined[0] < plain[0]
+    assert combined[1] < 1.06 * plain[1]
+    assert combined[2] < 1.1 * plain[2]
+
+
+def _figures(done):
+    return done.repeats, _last(done), done.requests
 
 
 def test_one_client_that_does_not_know_parity_has_all_get_plain_blocks():
