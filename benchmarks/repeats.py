@@ -50,9 +50,11 @@ def busy(cores: int) -> Iterator[None]:
             each.wait()
 
 
-def run(switch: Switch, image: Path, clients: int, megabits: int, loss: float) -> None:
+def run(
+    switch: Switch, image: Path, clients: int, megabits: int, loss: float, *, parity: bool
+) -> None:
     """Have all the clients fetch the image once; print how it went."""
-    options = ["-W", str(megabits * 10**6), "-T", "-1"]
+    options = ["-W", str(megabits * 10**6), "-T", "-1", *(() if parity else ("--no-parity",))]
     numbers = range(1, clients + 1)
     lost_before = sum(map(switch.overflowed, numbers))
     with switch.serving(image, *options) as server:
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--megabits", type=int, nargs="*", default=[100, 400])
     parser.add_argument("--loss", type=float, nargs="*", default=[0.01, 0.05])
     parser.add_argument("--busy", type=int, default=0, metavar="CORES", help="kept busy meanwhile")
+    parser.add_argument("--no-parity", action="store_true", help="the server combines nothing")
     parser.add_argument("--times", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name, busy(given.busy):
@@ -103,12 +106,13 @@ def main() -> None:
         print(f"{given.clients} clients, {given.chunks} MiB; image sent, least possible, ratio")
         for loss in given.loss:
             with Switch(given.clients) as switch:
+                parity = not given.no_parity
                 switch.split_trains()
                 if loss:
                     switch.lose(loss)
                 for megabits in given.megabits:
                     for _ in range(given.times):
-                        run(switch, image, given.clients, megabits, loss)
+                        run(switch, image, given.clients, megabits, loss, parity=parity)
 
 
 if __name__ == "__main__":

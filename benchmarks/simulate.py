@@ -22,7 +22,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from rhubarbe.frisbee.pacing import BITS_PER_BLOCK, Pacer
-from rhubarbe.frisbee.packets import BLOCKS_PER_CHUNK, CHUNK_SIZE, Ask, AskPart, Leave, Packet
+from rhubarbe.frisbee.packets import (
+    BLOCKS_PER_CHUNK,
+    CHUNK_SIZE,
+    Ask,
+    AskPart,
+    Leave,
+    Packet,
+    marked,
+)
+from rhubarbe.frisbee.parity import ParityTrain, numbers
 from rhubarbe.frisbee.receiving import Receiver
 from rhubarbe.frisbee.sending import Sender
 from rhubarbe.frisbee.tuning import Tuning
@@ -131,6 +140,9 @@ class Setting:
     vanish: dict[int, float] = field(default_factory=dict)
     switch_bits_per_second: int = 0
     switch_buffer_blocks: int = 0
+    parity: bool = True
+    strangers: int = 0
+    """So many clients, the first ones, do not say that they understand parity."""
     hearing: float = 0.0
     """What each packet costs each client, where all of them run on one machine."""
     busy: Busy | None = None
@@ -168,13 +180,14 @@ class Simulation:
         self.now = 0.0
         self.events: list[tuple[float, int, Callable[..., Any], tuple[Any, ...]]] = []
         self.serial = 0
-        self.sender = Sender(setting.chunks * CHUNK_SIZE, 0.0)
+        self.sender = Sender(setting.chunks * CHUNK_SIZE, 0.0, parity=setting.parity)
         self.pacer = Pacer.of_bandwidth(setting.bits_per_second, LONGEST_TRAIN)
         self.nodes: dict[int, Node] = {}
         self.sending = False
         self.queue_level = self.queue_time = 0.0
         self.machine_free = 0.0
         self.dropped = self.requests = 0
+        self.combined_until = 0.0
         self.schedule = Schedule(setting.busy, 0) if setting.busy and setting.busy.server else None
         for number in range(setting.clients):
             start = setting.late.get(number, number * 1e-5)
@@ -216,7 +229,9 @@ class Simulation:
         if node.ended is not None or node.number not in self.nodes or node.works:
             return
         for packet in node.receiver.poll(self.now, more=bool(node.inbox)):
-            self.at(self.now + LATENCY, self.hear, node.number, packet)
+            is_stranger = node.number < self.setting.strangers
+            said = packet if is_stranger else marked(packet)
+            self.at(self.now + LATENCY, self.hear, node.number, said)
         self.plan(node)
 
     def plan(self, node: Node) -> None:
@@ -280,8 +295,10 @@ class Simulation:
     def answer(self, reply: Packet) -> None:
         """Bring the server's reply to the clients."""
         for node in self.nodes.values():
-            if not node.receiver.joined:
-                node.receiver.receive(reply, self.now)
+            is_stranger = node.number < self.setting.strangers
+            was_joined = node.receiver.joined
+            node.receiver.receive(reply._replace(parity=False) if is_stranger else reply, self.now)
+            if not was_joined:
                 self.plan(node)
 
     # -- clients of a busy machine ---------------------------------------------------------------
@@ -343,6 +360,14 @@ class Simulation:
         train = self.sender.next_train(self.pacer.burst, self.now)
         if train is None:
             self.sending = False
+            if self.sender.busy:
+                self.at(self.sender.due, self.serve)
+            return
+        if isinstance(train, ParityTrain):
+            self.combined_until = self.now
+            self.pacer.sent(len(train.packets), self.now)
+            self.at(self.now + LATENCY, self.arrive_combined, train)
+            self.at(self.now + max(self.pacer.wait(self.now), 1e-6), self.send)
             return
         self.pacer.sent(len(train.blocks), self.now)
         blocks = self.through_switch(train.blocks)
@@ -379,11 +404,35 @@ class Simulation:
                 elif when := self.when_heard():
                     self.at(when, self.store, node, chunk, surviving)
 
+    def arrive_combined(self, train: ParityTrain) -> None:
+        """Bring combined blocks to the clients; they lose them as they lose others."""
+        count = len(train.packets)
+        for node in list(self.nodes.values()):
+            if node.ended is None and node.receiver.joined:
+                surviving = node.loss.surviving(range(count), (1 << count) - 1, self.now)
+                for number in numbers(surviving):
+                    left = train.left + count - 1 - number
+                    rest = (node, train.chunk, train.packets[number], left)
+                    if node.schedule:
+                        self.queue(node, 1, self.store_combined, *rest)
+                    elif not self.setting.hearing:
+                        self.store_combined(*rest)
+                    elif when := self.when_heard():
+                        self.at(when, self.store_combined, *rest)
+
+    def store_combined(self, node: Node, chunk: int, blocks: tuple[int, ...], left: int) -> None:
+        """Give a client combined blocks."""
+        if node.ended is None:
+            block = node.receiver.store_combined(chunk, blocks, left, self.now)
+            self.stored(node, chunk, 0 if block is None else 1 << block)
+
     def store(self, node: Node, chunk: int, blocks: int) -> None:
         """Give a client what it did not lose."""
-        if not blocks or node.ended is not None:
-            return
-        fresh = node.receiver.store(chunk, blocks, self.now)
+        if blocks and node.ended is None:
+            self.stored(node, chunk, node.receiver.store(chunk, blocks, self.now))
+
+    def stored(self, node: Node, chunk: int, fresh: int) -> None:
+        """Have a client's disk write a chunk that has all its blocks."""
         node.stored += fresh.bit_count()
         if fresh and node.receiver.is_full(chunk):
             took = 1 / self.setting.disk if self.setting.disk else 0.0

@@ -11,12 +11,15 @@ import socket
 import sys
 from typing import NamedTuple
 
-from rhubarbe.frisbee.packets import BLOCK_HEADER_BYTES, BLOCK_SIZE
+from rhubarbe.frisbee.packets import BLOCK_HEADER_BYTES, BLOCK_SIZE, MOST_COMBINED
 
 MOST = 256  # datagrams
 _MSG_DONTWAIT = 0x40
 _ADDRESS_BYTES = 16
-_TOO_LONG = 8  # room behind a block, by which a longer datagram is told from one
+# Room behind a block, by which a longer datagram is told from one: combined blocks have their
+# numbers in front, and a datagram that is longer than they can be is told from them, too.
+_LONGEST = BLOCK_HEADER_BYTES + 2 * MOST_COMBINED + BLOCK_SIZE
+_REST = 2 * MOST_COMBINED + 8
 _PIECES = 3
 
 
@@ -49,14 +52,15 @@ class _Message(ctypes.Structure):
 class Datagrams(NamedTuple):
     """What one call received: a row each of headers, of data, of lengths and of addresses.
 
-    A datagram begins in ``headers``, and goes on in ``data``; ``lengths`` are in bytes, and more
-    than a block has where it was longer. ``senders`` are the first words of `struct sockaddr_in`,
-    which have the address and the port.
+    A datagram begins in ``headers``, goes on in ``data``, and ends in ``rests`` where it is longer
+    than a block's; ``lengths`` are in bytes. ``senders`` are the first words of
+    `struct sockaddr_in`, which have the address and the port.
     """
 
     number: int
     headers: memoryview
     data: memoryview
+    rests: memoryview
     lengths: list[int]
     senders: list[int]
 
@@ -66,10 +70,11 @@ class Datagrams(NamedTuple):
         return socket.inet_ntoa(word[4:]), int.from_bytes(word[2:4], "big")
 
     def whole(self, index: int) -> memoryview:
-        """Return a copy of a datagram; one that is longer than a block is cut there."""
+        """Return a copy of a datagram; one that is longer than any of ours is cut."""
         header = self.headers[index * BLOCK_HEADER_BYTES : (index + 1) * BLOCK_HEADER_BYTES]
         data = self.data[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
-        return memoryview(b"".join((header, data))[: self.lengths[index]])
+        rest = self.rests[index * _REST : (index + 1) * _REST]
+        return memoryview(b"".join((header, data, rest))[: min(self.lengths[index], _LONGEST)])
 
 
 def sender_word(address: bytes, port: int) -> int:
@@ -90,7 +95,7 @@ class BatchReceiver:
         self._headers = bytearray(MOST * BLOCK_HEADER_BYTES)
         self._data = bytearray(MOST * BLOCK_SIZE)
         self._senders = bytearray(MOST * _ADDRESS_BYTES)
-        self._rest = bytearray(_TOO_LONG)
+        self._rests = bytearray(MOST * _REST)
         self._pieces = (_Piece * (MOST * _PIECES))()
         self._messages = (_Message * MOST)()
         self._lay_out()
@@ -101,15 +106,15 @@ class BatchReceiver:
         self._sender_words = memoryview(self._senders).cast("Q")
 
     def _lay_out(self) -> None:
-        headers, data, senders, rest = (
-            _address_of(room) for room in (self._headers, self._data, self._senders, self._rest)
+        headers, data, senders, rests = (
+            _address_of(room) for room in (self._headers, self._data, self._senders, self._rests)
         )
         pieces = ctypes.addressof(self._pieces)
         for index, message in enumerate(self._messages):
             first = index * _PIECES
             self._pieces[first] = _Piece(headers + index * BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES)
             self._pieces[first + 1] = _Piece(data + index * BLOCK_SIZE, BLOCK_SIZE)
-            self._pieces[first + 2] = _Piece(rest, _TOO_LONG)
+            self._pieces[first + 2] = _Piece(rests + index * _REST, _REST)
             message.header.name = senders + index * _ADDRESS_BYTES
             message.header.name_length = _ADDRESS_BYTES
             message.header.pieces = pieces + first * ctypes.sizeof(_Piece)
@@ -130,6 +135,7 @@ class BatchReceiver:
             count,
             memoryview(self._headers)[: count * BLOCK_HEADER_BYTES],
             memoryview(self._data)[: count * BLOCK_SIZE],
+            memoryview(self._rests)[: count * _REST],
             self._lengths[:count].tolist(),
             self._sender_words[: 2 * count : 2].tolist(),
         )

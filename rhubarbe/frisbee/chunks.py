@@ -14,7 +14,9 @@ from rhubarbe.frisbee.packets import (
     BLOCK_HEADER_BYTES,
     BLOCK_SIZE,
     CHUNK_SIZE,
+    Parity,
 )
+from rhubarbe.frisbee.parity import exclusive_or
 from rhubarbe.frisbee.receiving import Receiver
 from rhubarbe.frisbee.trains import BlockHeaders, Row, Run, block_places, runs
 
@@ -157,6 +159,19 @@ def store_row(row: Row, receiver: Receiver, buffers: ChunkBuffers, now: float) -
         return row.data[run.start * BLOCK_SIZE : (run.start + run.length) * BLOCK_SIZE]
 
     return _store(row.places, blocks_of, receiver, buffers, now)
+
+
+def store_parity(
+    packet: Parity, receiver: Receiver, buffers: ChunkBuffers, now: float
+) -> list[int]:
+    """Store the only one of the combined blocks that is missing, if so; return as `store_row`."""
+    chunk, left, blocks, data = packet
+    missing = receiver.store_combined(chunk, blocks, left, now)
+    if missing is None:
+        return []
+    kept = buffers.of(chunk).blocks
+    kept[missing][:] = exclusive_or([data, *(kept[each] for each in blocks if each != missing)])
+    return [chunk] if receiver.is_full(chunk) else []
 
 
 def _store(

@@ -14,7 +14,7 @@ from rhubarbe.frisbee.chunks import ChunkBuffers
 from rhubarbe.frisbee.disks import ChunkSink, Figures
 from rhubarbe.frisbee.intake import Intake
 from rhubarbe.frisbee.multicast import KEEP_ALIVE_S, Channel
-from rhubarbe.frisbee.packets import BLOCK_SIZE, Leave2, Statistics, encode
+from rhubarbe.frisbee.packets import BLOCK_SIZE, Leave2, Statistics, encode, marked
 from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import TICK, Receiver
 from rhubarbe.frisbee.tuning import Tuning
@@ -154,7 +154,7 @@ class Fetching:
 
     def _send(self, now: float, *, more: bool) -> None:
         for packet in self.receiver.poll(now, more=more):
-            self._channel.send(encode(packet, self._channel.source))
+            self._channel.send(encode(marked(packet), self._channel.source))
 
     def _keep_alive(self, now: float) -> None:
         every = self._keep_alive_every

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_row, store_train
+from rhubarbe.frisbee.chunks import ChunkBuffers, LandingStrip, store_parity, store_row, store_train
 from rhubarbe.frisbee.errors import MalformedPacket
 from rhubarbe.frisbee.floods import Floods
 from rhubarbe.frisbee.multicast import Arrival, Channel
@@ -15,6 +15,7 @@ from rhubarbe.frisbee.packets import (
     Join2,
     Joined,
     Joined2,
+    Parity,
     decode,
 )
 from rhubarbe.frisbee.peers import Peers
@@ -167,11 +168,13 @@ class Intake:
         if address not in (claimed, self._channel.session.group):
             self._debug(f"Bad message source ({claimed} != {address})")
             self._peers.ignore(address, "others")
-        elif isinstance(packet, Block):
-            if self._is_server(claimed):
-                self._take_block(datagram, source, now)
-            else:
+        elif isinstance(packet, Block | Parity):
+            if not self._is_server(claimed):
                 self._ignore_blocks(claimed, 1)
+            elif isinstance(packet, Parity):
+                self._submit(store_parity(packet, self._receiver, self._buffers, now))
+            else:
+                self._take_block(datagram, source, now)
         elif isinstance(packet, Joined | Joined2):
             self._take_reply(packet, claimed, now)
         elif not isinstance(packet, Join | Join2):
@@ -191,6 +194,8 @@ class Intake:
             peers.ignore(address, "replies")
         elif not self._receiver.joined:
             self._join(packet, address, now)
+        else:
+            self._receiver.receive(packet, now)
 
     def _join(self, packet: Joined | Joined2, address: str, now: float) -> None:
         self._receiver.receive(packet, now)

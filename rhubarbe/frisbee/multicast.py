@@ -305,7 +305,11 @@ class Channel:
                 why = error.strerror
                 self.remarks.append(f"No trains of datagrams here ({why}); sending one by one")
         packets = [run[at : at + BLOCK_BYTES] for run in runs for at in _starts(run)]
-        while sent < total and self._send(packets[sent : sent + 1], ()):
+        return self.send_each(packets, sent)
+
+    def send_each(self, datagrams: Sequence[bytes | memoryview], sent: int = 0) -> int:
+        """Send datagrams of any lengths, as `send_train` does."""
+        while sent < len(datagrams) and self._send(datagrams[sent : sent + 1], ()):
             sent += 1
         return sent
 

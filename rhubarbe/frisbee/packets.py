@@ -7,7 +7,8 @@ captures of the original programs. A datagram is a header of 16 bytes and ``data
 offset  size  field     meaning
 ======  ====  ========  ==========================================================
 0       i32   type      1 request, 2 reply
-4       i32   subtype   1 JOIN, 2 LEAVE, 3 BLOCK, 4 REQUEST, 5 LEAVE2, 6 PREQUEST, 7 JOIN2
+4       i32   subtype   1 JOIN, 2 LEAVE, 3 BLOCK, 4 REQUEST, 5 LEAVE2, 6 PREQUEST, 7 JOIN2;
+                        64 PARITY, which is ours
 8       i32   datalen   bytes of body
 12      4     srcip     IPv4 address of the sender
 ======  ====  ========  ==========================================================
@@ -22,11 +23,19 @@ Bodies (offsets from the start of the datagram):
 * BLOCK (of type 1): 16 i32 chunk, 20 i32 block, 24 the 1024 bytes of the block
 * REQUEST: 16 i32 chunk, 20 i32 first block, 24 i32 count
 * PREQUEST: 16 i32 chunk, 20 i32 asked before, 24 block map: bit b of byte b/8 is 1 << (b % 8)
+* PARITY (of type 2): 16 i32 chunk, 20 u16 how many of them follow, 22 u16 number of blocks, from 2
+  to 64, 24 their numbers, u16 each and ascending, then the exclusive or of their 1024 bytes each
+
+JOIN, JOIN2, REQUEST and PREQUEST of a client that understands PARITY have 4 more bytes behind their
+body, `PARITY_MARK`, which ``datalen`` does not count: the original programs look at no more than
+``datalen`` tells. So has the reply to JOIN and JOIN2 while the server sends such packets. Here it
+is the field ``parity``.
 
 A block map is an `int` here: bit b is block b, which is the wire's order read as little-endian.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from struct import Struct
 from typing import NamedTuple
 
@@ -41,6 +50,10 @@ STATISTICS_BYTES = 1028
 
 REQUEST, REPLY = 1, 2
 JOIN, LEAVE, BLOCK, ASK, LEAVE2, ASK_PART, JOIN2 = 1, 2, 3, 4, 5, 6, 7
+PARITY = 64  # far from what any other program uses
+PARITY_MARK = b"xor\x01"
+# Blocks in a PARITY packet, which so fits into a frame of Ethernet.
+LEAST_COMBINED, MOST_COMBINED = 2, 64
 
 _HEADER = Struct("<iii4s")
 _U32 = Struct("<I")
@@ -49,6 +62,7 @@ _JOIN2 = Struct("<IiiiQ")
 _LEAVE = Struct("<Ii")
 _PAIR = Struct("<ii")
 _ASK = Struct("<iii")
+_PARITY = Struct("<iHH")
 _STATISTICS = Struct("<4i2Q9i10Ii4I")
 
 HEADER_BYTES = _HEADER.size
@@ -95,6 +109,7 @@ class Join(NamedTuple):
     """A client asks to join (first version), that is for the length of the file."""
 
     client: int
+    parity: bool = False
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -105,6 +120,7 @@ class Joined(NamedTuple):
     """Reply to any `Join`; it bears no client id."""
 
     blocks: int
+    parity: bool = False
 
     def body(self) -> bytes:
         """Bytes after the header."""
@@ -117,10 +133,11 @@ class _SecondJoin(NamedTuple):
     chunk_blocks: int = BLOCKS_PER_CHUNK
     block_bytes: int = BLOCK_SIZE
     size: int = 0
+    parity: bool = False
 
     def body(self) -> bytes:
         """Bytes after the header."""
-        return _JOIN2.pack(*self)
+        return _JOIN2.pack(*self[:-1])
 
 
 class Join2(_SecondJoin):
@@ -179,10 +196,11 @@ class Ask(NamedTuple):
     chunk: int
     block: int = 0
     length: int = BLOCKS_PER_CHUNK
+    parity: bool = False
 
     def body(self) -> bytes:
         """Bytes after the header."""
-        return _ASK.pack(*self)
+        return _ASK.pack(*self[:-1])
 
     @property
     def blocks(self) -> int:
@@ -196,13 +214,29 @@ class AskPart(NamedTuple):
     chunk: int
     again: int
     blocks: int
+    parity: bool = False
 
     def body(self) -> bytes:
         """Bytes after the header."""
         return _PAIR.pack(self.chunk, self.again) + self.blocks.to_bytes(MAP_BYTES, "little")
 
 
-Packet = Join | Joined | Join2 | Joined2 | Leave | Leave2 | Block | Ask | AskPart
+class Parity(NamedTuple):
+    """The exclusive or of some blocks of a chunk; ``left`` more of the chunk come with it."""
+
+    chunk: int
+    left: int
+    blocks: tuple[int, ...]
+    data: bytes
+
+    def body(self) -> bytes:
+        """Bytes after the header."""
+        count = len(self.blocks)
+        head = _PARITY.pack(self.chunk, self.left, count)
+        return head + _numbers(count).pack(*self.blocks) + self.data
+
+
+Packet = Join | Joined | Join2 | Joined2 | Leave | Leave2 | Block | Ask | AskPart | Parity
 
 _KINDS: dict[type[Packet], tuple[int, int]] = {
     Join: (REQUEST, JOIN),
@@ -214,13 +248,29 @@ _KINDS: dict[type[Packet], tuple[int, int]] = {
     Block: (REQUEST, BLOCK),
     Ask: (REQUEST, ASK),
     AskPart: (REQUEST, ASK_PART),
+    Parity: (REPLY, PARITY),
 }
+
+
+_MARKED = Join | Joined | Join2 | Joined2 | Ask | AskPart
+
+
+def marked(packet: Packet) -> Packet:
+    """Return a packet that says, if one of its kind can, that parity is understood."""
+    return packet._replace(parity=True) if isinstance(packet, _MARKED) else packet
 
 
 def encode(packet: Packet, source: bytes) -> bytes:
     """Return the datagram of ``packet`` as sent by the 4-byte address ``source``."""
     body = packet.body()
-    return _HEADER.pack(*_KINDS[type(packet)], len(body), source) + body
+    mark = b""
+    if isinstance(packet, _MARKED) and packet.parity:
+        mark = PARITY_MARK
+    return _HEADER.pack(*_KINDS[type(packet)], len(body), source) + body + mark
+
+
+def _numbers(count: int) -> Struct:
+    return Struct(f"<{count}H")
 
 
 def _leave2(body: memoryview) -> Leave2:
@@ -237,7 +287,7 @@ def _block(body: memoryview) -> Block:
 
 def _ask(body: memoryview) -> Ask:
     packet = Ask(*_ASK.unpack_from(body))
-    _check_range(*packet)
+    _check_range(packet.chunk, packet.block, packet.length)
     return packet
 
 
@@ -247,6 +297,18 @@ def _ask_part(body: memoryview) -> AskPart:
     return AskPart(
         chunk, again, int.from_bytes(body[_PAIR.size : _PAIR.size + MAP_BYTES], "little")
     )
+
+
+def _parity(body: memoryview) -> Parity:
+    chunk, left, count = _PARITY.unpack_from(body)
+    start = _PARITY.size + 2 * count
+    if not LEAST_COMBINED <= count <= MOST_COMBINED or len(body) != start + BLOCK_SIZE:
+        raise MalformedPacket(f"{count} blocks combined in {len(body)} bytes")
+    blocks = _numbers(count).unpack_from(body, _PARITY.size)
+    _check_range(chunk, blocks[-1], 1)
+    if any(block >= after for block, after in pairwise(blocks)):
+        raise MalformedPacket("combined blocks that do not ascend")
+    return Parity(chunk, left, blocks, bytes(body[start:]))
 
 
 def _unknown(_body: memoryview) -> Packet:
@@ -269,6 +331,7 @@ _DECODERS: dict[tuple[int, int], tuple[int, Callable[[memoryview], Packet]]] = {
     _KINDS[Block]: (_PAIR.size + BLOCK_SIZE, _block),
     _KINDS[Ask]: (_ASK.size, _ask),
     _KINDS[AskPart]: (_PAIR.size + MAP_BYTES, _ask_part),
+    _KINDS[Parity]: (_PARITY.size + 2 * LEAST_COMBINED + BLOCK_SIZE, _parity),
 }
 
 
@@ -291,4 +354,10 @@ def decode(datagram: bytes | bytearray | memoryview) -> tuple[Packet, bytes]:
     if length < needed:
         message = f"bad packet {kind}/{subtype} of {length} bytes"
         raise MalformedPacket(message)
-    return decoder(view[HEADER_BYTES : HEADER_BYTES + length]), source
+    packet, rest = (
+        decoder(view[HEADER_BYTES : HEADER_BYTES + length]),
+        view[HEADER_BYTES + length :],
+    )
+    if rest and isinstance(packet, Parity):
+        raise MalformedPacket(f"{len(rest)} bytes behind combined blocks")
+    return marked(packet) if rest == PARITY_MARK else packet, source

@@ -8,13 +8,14 @@ anybody can ask.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rhubarbe.frisbee.asking import Asking, Resting
 from rhubarbe.frisbee.collecting import Collection, Filling
 from rhubarbe.frisbee.crowd import Crowd
 from rhubarbe.frisbee.joining import Joining
 from rhubarbe.frisbee.packets import BLOCK_SIZE, Ask, AskPart, Joined, Joined2, Packet
+from rhubarbe.frisbee.parity import TELL_WITHIN_S, lacking_one
 from rhubarbe.frisbee.silence import Silence
 from rhubarbe.frisbee.tuning import Counts, Tuning
 
@@ -62,6 +63,7 @@ class Receiver:
         self._resting = Resting(self._random, tuning.silence)
         self._repair_at: dict[int, float] = {}
         self._passing = -1
+        self._combines = False  # the server, which then is to know all that each client lacks
 
     # -- what the outside asks -------------------------------------------------------------------
 
@@ -173,6 +175,9 @@ class Receiver:
                 size = self._joining.size(packet)
                 if size:
                     self._begin(size, now)
+                    self._combines = packet.parity
+            case Joined() | Joined2():
+                self._combines = packet.parity
             case Ask() | AskPart() if self.joined:
                 self._crowd.heard(address, now)
                 self._overhear(packet, now)
@@ -196,8 +201,8 @@ class Receiver:
         filling = self._all.filling.get(packet.chunk)
         if filling is not None:
             needed = packet.blocks & filling.missing
-            filling.asked |= needed
-            if needed:
+            if needed and not self._combines:
+                filling.asked |= needed
                 filling.asked_at = now
         else:
             valid = self.valid(packet.chunk)
@@ -214,10 +219,7 @@ class Receiver:
         """Note the blocks of ``chunk`` in a map; return those of them that are to be kept."""
         if not 0 <= chunk < self.chunks:
             return 0
-        self._silence.heard(now)
-        if chunk != self._passing:
-            self._passed(self._passing, now)
-            self._passing = chunk
+        self._comes(chunk, now)
         filling = self._all.filling.get(chunk) or self._open(chunk, blocks, now)
         if filling is None:
             return 0
@@ -227,6 +229,35 @@ class Receiver:
         if fresh:
             self._keep(chunk, filling, fresh, now)
         return fresh
+
+    def store_combined(
+        self, chunk: int, blocks: Sequence[int], left: int, now: float
+    ) -> int | None:
+        """Note combined blocks, after which ``left`` more of the chunk are to come.
+
+        Return the only one of them that it lacks, which is to be kept; None where there is none.
+        """
+        filling = self._all.filling.get(chunk)
+        if chunk >= self.chunks or blocks[-1] >= self.valid(chunk).bit_length():
+            return None
+        self._comes(chunk, now)
+        if filling is None:
+            return None
+        block = lacking_one(blocks, filling.missing)
+        if block is not None:
+            self._keep(chunk, filling, 1 << block, now)
+        if filling.missing and left:
+            self._repair_at.pop(chunk, None)
+        elif filling.missing:
+            self._passed(chunk, now)
+        return block
+
+    def _comes(self, chunk: int, now: float) -> None:
+        """Note that the server sends of a chunk, and so is done with the one before."""
+        self._silence.heard(now)
+        if chunk != self._passing:
+            self._passed(self._passing, now)
+            self._passing = chunk
 
     def _open(self, chunk: int, blocks: int, now: float) -> Filling | None:
         filling = self._all.open(chunk, blocks, now)
@@ -257,8 +288,10 @@ class Receiver:
         if filling is not None:
             filling.asked = 0
             due = max(now, self._resting.until.get(chunk, now))
-            delay = self._random.random() * REPAIR_DELAY * self._crowd.stretch
-            self._repair_at.setdefault(chunk, due + delay)
+            longest = REPAIR_DELAY * self._crowd.stretch
+            if self._combines:  # no request of another's spares us our own
+                longest = TELL_WITHIN_S
+            self._repair_at.setdefault(chunk, due + self._random.random() * longest)
 
     def written(self, now: float) -> None:
         """Note that one more full chunk is on the disk, and that its buffer is free."""

@@ -1,5 +1,6 @@
 """Who takes part in a server's session; bounded, for anybody can claim to be a new client."""
 
+from collections.abc import Set
 from typing import NamedTuple
 
 from rhubarbe.frisbee.packets import Leave, Leave2, Statistics
@@ -9,12 +10,16 @@ _CLIENTS_OF_AN_ADDRESS = 64
 
 
 class Client(NamedTuple):
-    """A client that has joined, and has left once ``statistics`` or ``elapsed`` is known."""
+    """A client that has joined, and has left once ``statistics`` or ``elapsed`` is known.
+
+    ``parity``: it says that it understands repairs by parity.
+    """
 
     address: str
     active: bool = True
     elapsed: int = 0
     statistics: Statistics | None = None
+    parity: bool = False
 
 
 class ClientRoster:
@@ -26,18 +31,33 @@ class ClientRoster:
         self.last_left = 0.0
         self.is_deceived = False  # somebody says in the name of others that they leave
         self._of_address: dict[str, dict[int, None]] = {}
+        self._plain = 0  # active clients that do not understand parity
+        self._has_others = False  # who takes part, and is not entered
 
-    def join(self, client: int, address: str) -> str | None:
+    @property
+    def understands_parity(self) -> bool:
+        """Whether all who take part have said that they do."""
+        return not self._plain and not self._has_others
+
+    @property
+    def addresses(self) -> Set[str]:
+        """Those of clients, of which some may have left."""
+        return self._of_address.keys()
+
+    def join(self, client: int, address: str, *, parity: bool = False) -> str | None:
         """Enter a client; return a remark when it is not entered."""
         self.joins += 1
         known = self.clients.get(client)
         if known is not None and known.active:
+            self._has_others |= not parity and (known.parity or known.address != address)
             return None if known.address == address else f"{address} uses the id of another client"
         if known is not None:
             self._forget(client)
         elif not self._has_room(address):
+            self._has_others |= not parity
             return "too many clients to remember"
-        self.clients[client] = Client(address)
+        self.clients[client] = Client(address, parity=parity)
+        self._plain += not parity
         self._of_address.setdefault(address, {})[client] = None
         self.active += 1
         return None
@@ -67,20 +87,25 @@ class ClientRoster:
         if known is None or not known.active or known.address != address:
             return False
         statistics = packet.statistics if isinstance(packet, Leave2) else None
-        self.clients[packet.client] = Client(
-            known.address, active=False, elapsed=packet.elapsed, statistics=statistics
+        self.clients[packet.client] = known._replace(
+            active=False, elapsed=packet.elapsed, statistics=statistics
         )
+        self._plain -= not known.parity
         self.leaves += 1
         self.active -= 1
         self.last_left = now
         return True
 
-    def asks(self, address: str) -> None:
+    def asks(self, address: str, *, parity: bool = False) -> None:
         """Note a request from ``address``: its clients have not left, even if a LEAVE said so."""
-        clients = self._of_address.get(address)
+        clients = self._of_address.get(address, {})
+        if not parity and all(self.clients[each].parity for each in clients):
+            self._has_others = True
         if clients and not any(self.clients[each].active for each in clients):
             last = next(reversed(clients))
-            self.clients[last] = Client(address)
+            parity = self.clients[last].parity
+            self.clients[last] = Client(address, parity=parity)
+            self._plain += not parity
             self.is_deceived = True
             self.leaves -= 1
             self.active += 1

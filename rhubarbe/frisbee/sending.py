@@ -2,10 +2,14 @@
 
 What is asked for is kept as one map of blocks a chunk, so that equal requests of many clients are
 one transmission. Repairs (partial requests) go before whole chunks, since a client holds a buffer
-for each chunk that it waits to repair, but never more than a few in a row.
+for each chunk that it waits to repair, but never more than a few in a row. While all who take part
+understand parity, repairs are gathered for a moment, and combined.
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import chain
+from operator import or_
 from typing import NamedTuple
 
 from rhubarbe.frisbee.errors import MalformedPacket
@@ -23,6 +27,7 @@ from rhubarbe.frisbee.packets import (
     Leave2,
     Packet,
 )
+from rhubarbe.frisbee.parity import MOST_CLIENTS, Lacks, ParityTrain, combined
 from rhubarbe.frisbee.roster import ClientRoster
 from rhubarbe.frisbee.wishes import Accounts, Wishes
 
@@ -46,6 +51,7 @@ class Counters:
         self.requests = self.merged = self.duplicates = self.repeated_requests = 0
         self.partial_requests = self.partial_blocks = 0
         self.blocks_sent = self.trains_sent = self.idles = 0
+        self.combinations_sent = 0  # each is one of the blocks sent, too
         self.longest_queue = self.most_blocks = 0
         self.intervals = self.missed = self.overruns = 0
 
@@ -54,10 +60,10 @@ class Sender:
     """Serves one file of ``size`` bytes to whoever asks.
 
     ``receive`` takes each packet, ``next_train`` gives what is to be sent next, in bursts of the
-    length that the pacer allows.
+    length that the pacer allows. Without ``parity`` no blocks are combined.
     """
 
-    def __init__(self, size: int, now: float) -> None:
+    def __init__(self, size: int, now: float, *, parity: bool = True) -> None:
         self.size = size
         self.blocks = -(-size // BLOCK_SIZE)
         self.chunks = -(-self.blocks // BLOCKS_PER_CHUNK)
@@ -67,6 +73,9 @@ class Sender:
         self._accounts = Accounts(self.blocks)
         self._whole = Wishes()
         self._repairs = Wishes()
+        self._parity = parity
+        self._lacks = Lacks()
+        self._combinations: list[tuple[int, ...]] = []
         self._current = -1
         self._left = 0
         self._next_block = 0
@@ -82,7 +91,19 @@ class Sender:
     @property
     def busy(self) -> bool:
         """Whether anything is left to send."""
-        return bool(self._left or self._whole or self._repairs)
+        waiting = self._whole or self._repairs or self._lacks
+        return bool(self._left or self._combinations or waiting)
+
+    @property
+    def due(self) -> float:
+        """When there is something to send at the latest, if there is nothing now."""
+        return self._lacks.due
+
+    @property
+    def _combines(self) -> bool:
+        """Whether all who take part know what to do with combined blocks, and are not too many."""
+        roster = self.roster
+        return self._parity and roster.understands_parity and roster.active <= MOST_CLIENTS
 
     def receive(self, packet: Packet, address: str, now: float) -> Packet | None:
         """Take a packet of the client at ``address``; return the reply to multicast, if any.
@@ -94,15 +115,18 @@ class Sender:
         self.counters.messages_in += 1
         match packet:
             case Join():
-                self.roster.join(packet.client, address)
-                return Joined(self.blocks)
+                self.roster.join(packet.client, address, parity=packet.parity)
+                return Joined(self.blocks, parity=self._combines)
             case Join2():
-                self.roster.join(packet.client, address)
-                return Joined2(packet.client, size=self.size)
+                self.roster.join(packet.client, address, parity=packet.parity)
+                return Joined2(packet.client, size=self.size, parity=self._combines)
             case Ask() | AskPart():
-                self._request(packet, address)
+                self._request(packet, address, now)
             case Leave() | Leave2():
+                combined_before = self._combines
                 self._leave(packet, address, now)
+                if self._combines and not combined_before and self.roster.active:
+                    return Joined(self.blocks, parity=True)  # the others tell all they lack now
             case _:
                 raise MalformedPacket(f"unexpected {type(packet).__name__} from a client")
         return None
@@ -113,10 +137,12 @@ class Sender:
         if has_left and not self.roster.active and not self.roster.is_deceived:
             self._whole.clear()
             self._repairs.clear()
+            self._lacks.clear()
+            self._combinations = []
             self._left = 0
             self.idle_since = now
 
-    def _request(self, packet: Ask | AskPart, address: str) -> None:
+    def _request(self, packet: Ask | AskPart, address: str, now: float) -> None:
         if packet.chunk >= self.chunks:
             raise MalformedPacket(f"no chunk {packet.chunk} in a file of {self.chunks}")
         wanted = packet.blocks & self.valid(packet.chunk)
@@ -124,9 +150,9 @@ class Sender:
             raise MalformedPacket(f"no such blocks in chunk {packet.chunk}")
         if self._accounts.is_spent(address):
             raise MalformedPacket("it has got more blocks than anybody needs")
-        self.roster.asks(address)
+        self.roster.asks(address, parity=packet.parity)
         self.counters.requests += 1
-        merged = self._enqueue(packet.chunk, wanted, address)
+        merged = self._enqueue(packet.chunk, wanted, address, now)
         self.counters.merged += merged
         if isinstance(packet, AskPart):
             self.counters.partial_requests += 1
@@ -135,7 +161,7 @@ class Sender:
             self.counters.repeated_requests += is_lost and not merged
         self._measure()
 
-    def _enqueue(self, chunk: int, wanted: int, address: str) -> bool:
+    def _enqueue(self, chunk: int, wanted: int, address: str, now: float) -> bool:
         """Add to the queue; true when the chunk was in it already."""
         whole = wanted == self.valid(chunk)
         if chunk in self._whole:
@@ -151,16 +177,34 @@ class Sender:
             whole = False
             if not wanted:
                 return True
-        merged = chunk in self._repairs
+        merged = chunk in self._repairs or chunk in self._lacks
         if whole or not self._accounts.is_modest(address):
-            self._whole.add(chunk, wanted | self._repairs.remove(chunk), address)
-        else:
+            gathered = reduce(or_, self._lacks.forget(chunk).values(), self._repairs.remove(chunk))
+            self._whole.add(chunk, wanted | gathered, address)
+        elif not self._gather(chunk, wanted, address, now):
             self._repairs.add(chunk, wanted, address)
         return merged
 
+    def _gather(self, chunk: int, wanted: int, address: str, now: float) -> bool:
+        """Wait for what others lack of the chunk, too; false where that is not to be done."""
+        if not self._combines or self.roster.active <= 1:
+            return False
+        if not self._lacks.note(chunk, address, wanted) or chunk in self._repairs:
+            return False
+        self._lacks.gather(chunk, now, self.roster.addresses)
+        return True
+
+    def _gathered(self, now: float) -> None:
+        """Put the chunks into the queue that have been waited for long enough."""
+        for chunk in self._lacks.ready(now):
+            for address, blocks in self._lacks.of(chunk).items():
+                self._repairs.add(chunk, blocks, address)
+            if chunk not in self._repairs:  # each of them waits for too many chunks
+                self._lacks.forget(chunk)
+
     def _measure(self) -> None:
         counters = self.counters
-        length = len(self._whole) + len(self._repairs) + bool(self._left)
+        length = len(self._whole) + len(self._repairs) + len(self._lacks) + bool(self._left)
         if length > counters.longest_queue:
             counters.longest_queue = length
             waiting = self._whole.blocks + self._repairs.blocks
@@ -171,27 +215,48 @@ class Sender:
         repairs_first = self._repairs_sent < _REPAIRS_IN_A_ROW or not self._whole
         is_repair = bool(self._repairs) and repairs_first
         wish = (self._repairs if is_repair else self._whole).next()
-        self._accounts.charge(wish, is_repair=is_repair)
-        self._repairs_sent = self._repairs_sent + 1 if is_repair else 0
         self._current, self._left = wish.chunk, wish.blocks
+        lacks = self._lacks.forget(wish.chunk).values() if is_repair else ()
+        if len(lacks) > 1 and self._combines:
+            self._left, self._combinations = combined(lacks, wish.blocks)
+        packets = self._left.bit_count() + len(self._combinations)
+        self._accounts.charge(wish.address, packets, is_repair=is_repair)
+        self._repairs_sent = self._repairs_sent + 1 if is_repair else 0
         self._current_whole = wish.blocks == self.valid(wish.chunk)
         self._next_block = 0
 
-    def next_train(self, limit: int, now: float) -> Train | None:
-        """Take up to ``limit`` blocks off the queue; None when nobody wants anything."""
-        if not self._left:
+    def next_train(self, limit: int, now: float) -> Train | ParityTrain | None:
+        """Take up to ``limit`` packets off the queue; None when nothing is to be sent yet."""
+        if self._lacks:
+            self._gathered(now)
+        if self._combinations and not self._combines:
+            for block in chain.from_iterable(self._combinations):
+                self._left |= 1 << block
+            self._combinations, self._next_block = [], 0
+        if not self._left and not self._combinations:
             if not (self._whole or self._repairs):
                 return None
             self._open()
-        blocks = lowest_blocks(self._left, limit)
-        self._next_block = blocks[-1] + 1
-        self._left = self._left >> self._next_block << self._next_block
-        self.counters.blocks_sent += len(blocks)
+        train = self._next_blocks(limit) if self._left else self._next_combinations(limit)
         self.counters.trains_sent += 1
         if not self.busy:
             self.idle_since = now
             self.counters.idles += 1
+        return train
+
+    def _next_blocks(self, limit: int) -> Train:
+        blocks = lowest_blocks(self._left, limit)
+        self._next_block = blocks[-1] + 1
+        self._left = self._left >> self._next_block << self._next_block
+        self.counters.blocks_sent += len(blocks)
         return Train(self._current, blocks)
+
+    def _next_combinations(self, limit: int) -> ParityTrain:
+        packets = self._combinations[:limit]
+        del self._combinations[:limit]
+        self.counters.blocks_sent += len(packets)
+        self.counters.combinations_sent += len(packets)
+        return ParityTrain(self._current, packets, len(self._combinations))
 
     def over(self, limit: float, now: float) -> str | None:
         """Say why the server ends: no request for ``limit`` seconds; if below 0, no client left."""

@@ -42,6 +42,7 @@ Serve an image to all the clients of a multicast group.
   -T s         end after s seconds without requests (1800); 0: never; -1: when all clients have left
   -K s         remind switches of the group after s idle seconds (3); 0: never
   -A file      write the address and port there when ready
+  --no-parity  do not combine repairs, also while all clients are rhubarbe-frisbee
   -k kb        socket buffers; -b: broadcast; -d: say what happens, -dd: each request too
   -R n         accepted for compatibility: what is sent is read right into the packets; so is -t,
                without effect: no traces are kept
@@ -72,6 +73,7 @@ class ServerSettings:
     dynamic: bool
     address_file: str
     debug: int
+    parity: bool
 
     def pacer(self) -> Pacer:
         """Return the pacer of ``-W``, or else of ``-B`` and ``-G``."""
@@ -87,7 +89,7 @@ def read_settings(words: list[str]) -> ServerSettings:
         UsageError: it cannot be understood, or lacks image, group or port.
 
     """
-    given = options.parse(words, "dhbDt", "pkmiTRBGWKA", refused=_REFUSED)
+    given = options.parse(words, "dhbDt", "pkmiTRBGWKA", ["no-parity"], refused=_REFUSED)
     if given.has("h"):
         raise UsageError
     if len(given.arguments) != 1:
@@ -109,6 +111,7 @@ def read_settings(words: list[str]) -> ServerSettings:
         dynamic=given.has("D"),
         address_file=given.text("A"),
         debug=given.count("d"),
+        parity=not given.has("no-parity"),
     )
 
 
@@ -185,6 +188,7 @@ def _serve(settings: ServerSettings, log: report.LineReport) -> None:
                 keep_alive=settings.keep_alive,
                 dynamic=settings.dynamic,
                 rates=_rates(),
+                parity=settings.parity,
             )
             serving.announce()
             if settings.address_file:

@@ -19,9 +19,11 @@ from rhubarbe.frisbee.packets import (
     Leave,
     Leave2,
     Packet,
+    Parity,
     decode,
     encode,
 )
+from rhubarbe.frisbee.parity import ParityTrain, exclusive_or
 from rhubarbe.frisbee.rates import Rates
 from rhubarbe.frisbee.sending import Sender, Train
 from rhubarbe.frisbee.trains import BlockPackets
@@ -56,6 +58,7 @@ class Serving:
         keep_alive: int = KEEP_ALIVE_S,
         dynamic: bool = False,
         rates: int | None = None,
+        parity: bool = True,
     ) -> None:
         """Hear of other bandwidths by the descriptor `rates`, which does not block."""
         self._image = image
@@ -69,12 +72,13 @@ class Serving:
         self._rates = [] if rates is None else [rates]
         self._half_line = b""
         self._start = time.monotonic()
-        self._sender = Sender(image.size, self._start)
+        self._sender = Sender(image.size, self._start, parity=parity)
         self._packets = BlockPackets(channel.source)
         self._floods = Floods(*_PACKETS_OF_AN_ADDRESS, channel.deaf_to)
         self._joins = Rates(*_JOINS_OF_AN_ADDRESS)
         self._chunk = -1
         self._runs: list[memoryview] = []
+        self._combined: list[bytes] = []
         self._length = self._sent = 0
         self._idle = True
         self._kept_alive = self._adapted = self._start
@@ -86,7 +90,7 @@ class Serving:
     def _work(self, now: float) -> float:
         """Send what may be sent now; return for how many seconds nothing is to be done."""
         for _ in range(_TRAINS_PER_TURN):
-            wait = self._push() if self._runs else self._send_next(now)
+            wait = self._push() if self._length else self._send_next(now)
             if wait:
                 return wait
             now = time.monotonic()
@@ -100,28 +104,50 @@ class Serving:
         train = self._sender.next_train(self._pacer.burst, now)
         if train is None:
             self._idle = True
-            return _TICK_S
+            return min(_TICK_S, max(self._sender.due - now, 0.0))
         if self._idle:
             self._pacer.start(now)
             self._idle = False
-        self._load(train)
-        self._pacer.sent(len(train.blocks), now)
+        if isinstance(train, ParityTrain):
+            self._combine(train)
+        else:
+            self._load(train)
+        self._pacer.sent(self._length, now)
         return self._push()
 
     def _load(self, train: Train) -> None:
-        if train.chunk != self._chunk:
-            self._chunk = train.chunk
-            self._packets.choose(train.chunk)
-            self._image.will_need(train.chunk)
-        first, last = train.blocks[0], train.blocks[-1]
-        self._image.read(train.chunk, first, self._packets.data[first : last + 1])
+        self._read(train.chunk, train.blocks[0], train.blocks[-1])
         self._runs = self._packets.runs(train.blocks)
         self._length, self._sent = len(train.blocks), 0
+
+    def _combine(self, train: ParityTrain) -> None:
+        chunk, packets, left = train
+        self._read(chunk, min(map(min, packets)), max(map(max, packets)))
+        data, left = self._packets.data, left + len(packets)
+        self._combined = [
+            encode(
+                Parity(chunk, left - number, blocks, exclusive_or(data[each] for each in blocks)),
+                self._channel.source,
+            )
+            for number, blocks in enumerate(packets, 1)
+        ]
+        self._length, self._sent = len(packets), 0
+
+    def _read(self, chunk: int, first: int, last: int) -> None:
+        """Have blocks of a chunk where their packets are made."""
+        if chunk != self._chunk:
+            self._chunk = chunk
+            self._packets.choose(chunk)
+            self._image.will_need(chunk)
+        self._image.read(chunk, first, self._packets.data[first : last + 1])
 
     def _push(self) -> float:
         """Hand the train to the kernel; return how long to wait when it has no room."""
         try:
-            self._sent = self._channel.send_train(self._runs, self._sent)
+            if self._combined:
+                self._sent = self._channel.send_each(self._combined, self._sent)
+            else:
+                self._sent = self._channel.send_train(self._runs, self._sent)
         except OSError as error:
             message = f"Cannot send chunk {self._chunk} of {self._image.name}: {error.strerror}"
             raise FrisbeeError(message) from error
@@ -130,7 +156,7 @@ class Serving:
         if self._sent < self._length:
             return 0.001
         self._sender.counters.messages_out += self._sent
-        self._runs = []
+        self._runs, self._combined, self._length = [], [], 0
         return 0.0
 
     def _wait_for_way(self, since: float) -> float:

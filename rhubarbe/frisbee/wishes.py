@@ -88,13 +88,12 @@ class Accounts:
         self._sent: dict[str, int] = {}
         self._repairs: dict[str, int] = {}
 
-    def charge(self, wish: Wish, *, is_repair: bool) -> None:
-        """Note what is sent for an address."""
-        blocks = wish.blocks.bit_count()
+    def charge(self, address: str, blocks: int, *, is_repair: bool) -> None:
+        """Note how many are sent for an address."""
         self._all += blocks
-        _add(self._sent, wish.address, blocks)
+        _add(self._sent, address, blocks)
         if is_repair:
-            _add(self._repairs, wish.address, blocks)
+            _add(self._repairs, address, blocks)
 
     def is_modest(self, address: str) -> bool:
         """Whether the repairs of an address may go before the chunks of others."""

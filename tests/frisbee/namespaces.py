@@ -90,6 +90,17 @@ class Switch:
         for host in self.hosts[1:]:
             self.run(host, "iptables", *rule, "--probability", str(share), "-j", "DROP")
 
+    def count_combined(self):
+        """Count from now on what the server sends of subtype 64."""
+        subtype = "0>>22&0x3C@12=0x40000000"  # of a little-endian number, behind the header of UDP
+        rule = ("-A", "OUTPUT", "-p", "udp", "-m", "u32", "--u32", subtype)
+        self.run(self.hosts[0], "iptables", *rule)
+
+    def combined(self):
+        """How many datagrams were counted."""
+        *_, line = self.run(self.hosts[0], "iptables", "-nvxL", "OUTPUT").splitlines()
+        return int(line.split()[0])
+
     def forget(self, seconds):
         """Pass the group on to its members only, and forget them after a while: nobody queries."""
         never, bridge = "1000000", ("ip", "link", "set", "dev", "sw", "type", "bridge")
@@ -141,9 +152,9 @@ class Switch:
         session = ["-i", f"10.98.0.{number + 1}", "-m", self.group, "-p", str(self.port)]
         return self.started(number, name, *words, *session, stderr=subprocess.PIPE, **pipes)
 
-    def started(self, number, name, *words, **pipes):
-        """Start a program of ours on a host."""
-        line = ["ip", "netns", "exec", self.hosts[number], *program(name), *words]
+    def started(self, number, name, *words, instead=(), **pipes):
+        """Start a program of ours on a host, or another ``instead``."""
+        line = ["ip", "netns", "exec", self.hosts[number], *(instead or program(name)), *words]
         return subprocess.Popen(line, **pipes)
 
     @contextmanager

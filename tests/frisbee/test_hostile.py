@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhubarbe.frisbee.chunks import ChunkBuffers, store_train
+from rhubarbe.frisbee.chunks import ChunkBuffers, store_parity, store_train
 from rhubarbe.frisbee.errors import MalformedPacket
 from rhubarbe.frisbee.fetching import Fetching
 from rhubarbe.frisbee.multicast import Arrival, Channel, SessionAddress
@@ -21,6 +21,7 @@ from rhubarbe.frisbee.packets import (
     Joined,
     Joined2,
     Leave,
+    Parity,
     decode,
     encode,
 )
@@ -38,7 +39,7 @@ HOSTILE = st.one_of(
             struct.pack("<iii4s", kind, subtype, length, b"\x7f\6\6\6") + rest
         ),
         st.integers(-1, 3),
-        st.integers(-1, 9),
+        st.integers(-1, 9) | st.just(64),
         st.integers(-(2**31), 2**31 - 1),
         st.binary(max_size=1040),
     ),
@@ -49,6 +50,20 @@ HOSTILE = st.one_of(
         st.integers(-(2**31), 2**31 - 1),
         st.integers(-2, 1026),
         st.integers(-2, 1026),
+    ),
+    st.builds(
+        lambda chunk, left, count, blocks, size: (
+            struct.pack(
+                f"<iii4siHH{len(blocks)}H",
+                *(2, 64, 8 + 2 * len(blocks) + size, b"\x7f\6\6\6", chunk, left, count, *blocks),
+            )
+            + bytes(size)
+        ),
+        st.integers(-2, 2),
+        st.integers(0, 2**16 - 1),
+        st.integers(0, 70),
+        st.lists(st.integers(0, 1030), max_size=70),
+        st.integers(1020, 1030) | st.just(1024),
     ),
 )
 
@@ -119,6 +134,7 @@ def test_no_hostile_packet_writes_a_byte(channel, datagrams, seed):
         fetching._disk = disk
         _arrive(fetching, channel, encode(Joined(1024), socket.inet_aton(SERVER)), segment=0)
         evil = bytes(1 << 20)
+        forged = Parity(0, 0, (0, 1023), bytes(1024))
         attacks = [
             {
                 "data": _blocks(FOREIGN, evil, [(0, block) for block in range(20)]),
@@ -128,6 +144,11 @@ def test_no_hostile_packet_writes_a_byte(channel, datagrams, seed):
             {"data": _blocks(FOREIGN, evil, [(0, 0), (0, 1)])},
             {"data": _blocks(SERVER, evil, [(0, 0)]), "port": 1 + channel.port % 60000},
             {"data": _blocks(SERVER, evil, [(0, 5)])[:-1], "segment": 0},
+            {"data": encode(forged, socket.inet_aton(FOREIGN)), "address": FOREIGN, "segment": 0},
+            {"data": encode(forged, socket.inet_aton(SERVER)), "address": FOREIGN, "segment": 0},
+            {"data": encode(forged, socket.inet_aton(SERVER)) + b"\0", "segment": 0},
+            {"data": encode(forged, socket.inet_aton(SERVER))[:-1], "segment": 0},
+            {"data": encode(forged._replace(chunk=1), socket.inet_aton(SERVER)), "segment": 0},
             {"data": encode(Joined(99), socket.inet_aton(SERVER)), "segment": 0},
             {"data": encode(Joined2(fetching.id, size=1), socket.inet_aton(SERVER)), "segment": 0},
             {"data": encode(Leave(fetching.id, 1), socket.inet_aton(FOREIGN)), "address": FOREIGN},
@@ -169,6 +190,40 @@ def test_a_flood_of_requests_does_not_make_the_queue_grow():
         sender.receive(packet, FOREIGN, 0.0)
     assert sender.counters.longest_queue <= 50
     assert sender.counters.most_blocks <= 50 * 1024
+
+
+@pytest.mark.parametrize("runs", [2000, pytest.param(60_000, marks=pytest.mark.full)])
+def test_mutated_combinations_are_right_or_no_packets(runs):
+    chance = random.Random(7)
+    receiver, buffers = Receiver(7, Tuning(), now=0.0), ChunkBuffers()
+    receiver.receive(Joined(1500, parity=True), 0.0)
+    receiver.store(1, (1 << 400) - 1, 0.0)
+    accepted = 0
+    for _ in range(runs):
+        blocks = tuple(sorted(chance.sample(range(600), chance.randint(2, 64))))
+        whole = encode(Parity(1, 3, blocks, bytes(1024)), socket.inet_aton(SERVER))
+        datagram = bytearray(whole)
+        for _ in range(chance.randint(0, 3)):
+            datagram[chance.randrange(24 + 2 * len(blocks))] = chance.randrange(256)
+        if chance.random() < 0.2:
+            del datagram[chance.randrange(len(datagram)) :]
+        if chance.random() < 0.2:
+            datagram += bytes(chance.randint(1, 9))
+        try:
+            packet, _ = decode(datagram)
+        except MalformedPacket:
+            continue
+        if isinstance(packet, Parity):
+            accepted += 1
+            assert list(packet.blocks) == sorted(set(packet.blocks))
+            assert len(datagram) == 16 + 8 + 2 * len(packet.blocks) + 1024
+            before = receiver.missing(1)
+            store_parity(packet, receiver, buffers, 0.0)
+            gained = before ^ receiver.missing(1)
+            lacked = [block for block in packet.blocks if before >> block & 1]
+            assert gained == (1 << lacked[0] if gained else 0)
+            assert not gained or (len(lacked) == 1 and packet.chunk == 1)
+    assert accepted > runs // 10
 
 
 def test_a_block_needs_all_its_bytes():

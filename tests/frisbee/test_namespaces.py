@@ -4,6 +4,7 @@ import hashlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -54,6 +55,52 @@ def test_every_disk_is_what_the_image_says(switch, loss, large_image, tmp_path):
     if loss:
         assert "partial req/blks:  0/0" not in server.said
     assert sent < 4 * 6 * 1024
+
+
+@pytest.mark.parametrize(
+    ("switch", "options", "combines"),
+    [(4, [], True), (8, [], True), (4, ["--no-parity"], False)],
+    indirect=["switch"],
+)
+def test_repairs_are_combined(switch, options, combines, large_image, tmp_path):
+    path, expected = large_image
+    numbers = range(1, len(switch.hosts))
+    disks = [tmp_path / f"disk{number}" for number in numbers]
+    switch.lose(0.03)
+    switch.count_combined()
+    with switch.serving(path, "-W", "30000000", *options):
+        _end([switch.client(n, disk, "-T", "20") for n, disk in zip(numbers, disks, strict=True)])
+    assert _hashes(disks) == {expected}
+    assert (switch.combined() > 0) == combines
+
+
+UNMARKED = """
+import sys
+from rhubarbe.frisbee import client, fetching
+
+fetching.marked = lambda packet: packet
+sys.exit(client.main())
+"""
+
+
+@pytest.mark.parametrize("switch", [4], indirect=True)
+def test_none_is_combined_while_a_client_has_not_said_that_it_understands_it(
+    switch, large_image, tmp_path
+):
+    path, expected = large_image
+    disks = [tmp_path / f"disk{number}" for number in range(1, 5)]
+    switch.lose(0.03)
+    switch.count_combined()
+    with switch.serving(path, "-W", "30000000") as server:
+        other = switch.client(1, disks[0], "-T", "20", instead=[sys.executable, "-c", UNMARKED])
+        wait_for(other, "Joined")
+        other.send_signal(signal.SIGSTOP)
+        _end([switch.client(number, disks[number - 1], "-T", "20") for number in (2, 3, 4)])
+        assert switch.combined() == 0
+        other.send_signal(signal.SIGCONT)
+        _end([other])
+    assert "partial req/blks:  0/0" not in server.said
+    assert _hashes(disks) == {expected}
 
 
 @pytest.mark.parametrize("switch", [2], indirect=True)

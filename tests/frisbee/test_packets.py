@@ -1,4 +1,5 @@
 import socket
+import struct
 
 import pytest
 from captures import SESSIONS, datagrams
@@ -18,6 +19,7 @@ from rhubarbe.frisbee.packets import (
     Joined2,
     Leave,
     Leave2,
+    Parity,
     Statistics,
     decode,
     encode,
@@ -27,20 +29,32 @@ from rhubarbe.frisbee.trains import BlockHeaders, block_places
 HERE = socket.inet_aton("10.99.0.11")
 IDS = st.integers(0, 2**32 - 1)
 CHUNKS = st.integers(0, 2**31 - 1)
+SECOND_JOIN = st.tuples(IDS, CHUNKS, CHUNKS, CHUNKS, st.integers(0, 2**64 - 1), st.booleans())
 ANY_PACKET = st.one_of(
-    st.builds(Join, IDS),
-    st.builds(Joined, CHUNKS),
-    st.tuples(IDS, CHUNKS, CHUNKS, CHUNKS, st.integers(0, 2**64 - 1)).map(Join2._make),
-    st.tuples(IDS, CHUNKS, CHUNKS, CHUNKS, st.integers(0, 2**64 - 1)).map(Joined2._make),
+    st.builds(Join, IDS, st.booleans()),
+    st.builds(Joined, CHUNKS, st.booleans()),
+    SECOND_JOIN.map(Join2._make),
+    SECOND_JOIN.map(Joined2._make),
     st.builds(Leave, IDS, CHUNKS),
     st.tuples(IDS, CHUNKS, CHUNKS).map(
         lambda each: Leave2(each[0], each[1], Statistics(run_seconds=each[2], requests=each[0]))
     ),
     st.builds(Block, CHUNKS, st.integers(0, 1023), st.binary(min_size=1024, max_size=1024)),
     st.integers(0, 1023).flatmap(
-        lambda first: st.builds(Ask, CHUNKS, st.just(first), st.integers(1, 1024 - first))
+        lambda first: st.builds(
+            Ask, CHUNKS, st.just(first), st.integers(1, 1024 - first), st.booleans()
+        )
     ),
-    st.builds(AskPart, CHUNKS, st.sampled_from((0, 1)), st.integers(0, WHOLE_CHUNK)),
+    st.builds(AskPart, CHUNKS, st.sampled_from((0, 1)), st.integers(0, WHOLE_CHUNK), st.booleans()),
+    st.builds(
+        Parity,
+        CHUNKS,
+        st.integers(0, 2**16 - 1),
+        st.sets(st.integers(0, 1023), min_size=2, max_size=64).map(
+            lambda each: tuple(sorted(each))
+        ),
+        st.binary(min_size=1024, max_size=1024),
+    ),
 )
 
 
@@ -87,8 +101,56 @@ def test_a_packet_survives_the_wire(packet):
 @given(ANY_PACKET, st.data())
 def test_any_truncation_is_malformed(packet, data):
     datagram = encode(packet, HERE)
+    length = 16 + int.from_bytes(datagram[8:12], "little")  # what is behind it is a mark
     with pytest.raises(MalformedPacket):
-        decode(datagram[: data.draw(st.integers(0, len(datagram) - 1))])
+        decode(datagram[: data.draw(st.integers(0, length - 1))])
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [Join(7), Joined(7), Join2(7), Joined2(7, size=7), Ask(7, 0, 5), AskPart(7, 1, 0b1001)],
+)
+def test_only_the_mark_behind_a_packet_says_that_parity_is_understood(packet):
+    plain = encode(packet, HERE)
+    marked = encode(packet._replace(parity=True), HERE)
+    assert marked == plain + b"xor\x01"  # and `datalen` does not count it
+    assert decode(marked)[0].parity
+    for other in (b"", b"xor", b"xor\x02", b"xor\x01\0", bytes(4)):
+        assert decode(plain + other) == (packet, HERE)
+
+
+def _parity(chunk, blocks, data=bytes(1024), count=None):
+    body = struct.pack(f"<iHH{len(blocks)}H", chunk, 0, count or len(blocks), *blocks) + data
+    return struct.pack("<iii4s", 2, 64, len(body), HERE) + body
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        _parity(-1, [1, 2]),
+        _parity(0, [2, 1]),
+        _parity(0, [5, 5]),
+        _parity(0, [5, 1024]),
+        _parity(0, [5]),
+        _parity(0, []),
+        _parity(0, range(65)),
+        _parity(0, [1, 2, 3], count=2),
+        _parity(0, [1, 2], count=3),
+        _parity(0, [1, 2], bytes(1023)),
+        _parity(0, [1, 2], bytes(1025)),
+        _parity(0, [1, 2]) + b"\0",
+        b"\1" + _parity(0, [1, 2])[1:],
+    ],
+)
+def test_combined_blocks_are_exactly_what_they_say(datagram):
+    with pytest.raises(MalformedPacket):
+        decode(datagram)
+
+
+def test_the_most_combined_blocks_fit_into_a_frame():
+    datagram = _parity(3, range(64))
+    assert decode(datagram)[0] == Parity(3, 0, tuple(range(64)), bytes(1024))
+    assert len(datagram) <= 1500 - 20 - 8
 
 
 @given(st.binary(max_size=1100))

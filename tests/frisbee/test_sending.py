@@ -130,6 +130,7 @@ def test_what_a_session_came_to(sender):
         "partial_requests": 7,
         "partial_blocks": 3 + 2 + 2 + 4,
         "blocks_sent": 2 * 1024 + 4 + 2 + 2,
+        "combinations_sent": 0,
         "trains_sent": 2 + 2 * 17 + 2,
         "idles": 2,
         "longest_queue": 4,

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -99,9 +100,53 @@ def test_clients_that_are_held_up_ask_for_nothing_that_waits_for_them(megabits, 
     assert done.repeats <= 1.04 * simulate.least(6, 0.01)
 
 
+@pytest.mark.parametrize(("loss", "most"), [(0.01, 1.04), (0.05, 1.12)])
+def test_64_clients_are_repaired_by_parity(loss, most):
+    done = _run(clients=64, loss=loss, chunks=30)
+    plain = _run(clients=64, loss=loss, chunks=30, parity=False)
+    assert done.repeats <= most < 0.8 * simulate.least(64, loss)
+    assert _last(done) <= _last(plain)
+    assert done.requests <= 1.05 * plain.requests
+
+
+@pytest.mark.parametrize("clients", [2, 6, 16])
+@pytest.mark.parametrize("buffers", [4, 64])
+def test_parity_makes_nothing_worse_for_few_clients(clients, buffers):
+    setting = {"clients": clients, "buffers": buffers, "loss": 0.02, "chunks": 20}
+    runs = [
+        [_run(**setting, seed=seed, parity=parity) for seed in range(1, 9)]
+        for parity in (True, False)
+    ]
+    combined, plain = (
+        [fmean(values) for values in zip(*map(_figures, each), strict=True)] for each in runs
+    )
+    assert combined[0] < plain[0]
+    assert combined[1] < 1.06 * plain[1]
+    assert combined[2] < 1.1 * plain[2]
+
+
+def _figures(done):
+    return done.repeats, _last(done), done.requests
+
+
+def test_one_client_that_does_not_know_parity_has_all_get_plain_blocks():
+    mixed = _run(clients=16, loss=0.02, strangers=1)
+    plain = _run(clients=16, loss=0.02, parity=False)
+    assert mixed.sender.counters.combinations_sent == 0
+    assert vars(mixed.sender.counters) == vars(plain.sender.counters)
+    assert (_last(mixed), mixed.requests) == (_last(plain), plain.requests)
+
+
+def test_plain_blocks_are_sent_from_the_moment_that_a_stranger_joins():
+    half = simulate.Setting(chunks=12).ideal / 2
+    done = _run(clients=16, loss=0.02, strangers=1, late={0: half})
+    assert 0 < done.combined_until <= half + simulate.LATENCY
+    assert done.sender.counters.combinations_sent > 0
+
+
 @pytest.mark.parametrize("loss", [0.01, 0.05])
 def test_64_clients_have_no_more_sent_again_than_must_be(loss):
-    done = _run(clients=64, loss=loss, chunks=30)
+    done = _run(clients=64, loss=loss, chunks=30, parity=False)
     assert _last(done) < 1.5 * simulate.least(64, loss) * done.setting.ideal
     assert done.repeats <= 1.03 * simulate.least(64, loss)
 

@@ -10,7 +10,7 @@ from programs import Network
 
 from rhubarbe.frisbee.batches import MOST, BatchReceiver
 from rhubarbe.frisbee.multicast import Channel, SessionAddress
-from rhubarbe.frisbee.packets import BLOCK_BYTES, BLOCK_SIZE, Ask, Block, encode
+from rhubarbe.frisbee.packets import BLOCK_BYTES, BLOCK_SIZE, MOST_COMBINED, Ask, Block, encode
 from rhubarbe.frisbee.singles import Singles
 from rhubarbe.frisbee.trains import Row
 
@@ -96,11 +96,23 @@ def test_blocks_of_another_address_come_by_themselves(channel, send):
     assert received(channel) == [[(0, 0)], (forged, BLOCK_BYTES, STRANGER)]
 
 
+@pytest.mark.parametrize("more", [1, 4, 128])
+def test_one_that_is_longer_than_a_block_comes_by_itself(channel, send, more):
+    datagram = block(0, 0) + bytes(more)
+    for each in (datagram, block(0, 1), datagram[::-1]):
+        send(each)
+    assert received(channel) == [
+        (datagram, len(datagram), SERVER),
+        [(0, 1)],
+        (datagram[::-1], len(datagram), SERVER),
+    ]
+
+
 @pytest.mark.parametrize("more", [1, 7, 8, 9, 30_000])
-def test_one_that_is_longer_than_a_block_is_not_taken_for_one(channel, send, more):
-    send(block(0, 0) + bytes(more))
+def test_one_that_is_longer_than_any_is_not_taken_for_another(channel, send, more):
+    send(block(0, 0) + bytes(2 * MOST_COMBINED + more))
     ((data, segment, address),) = received(channel)
-    assert (len(data), address) == (BLOCK_BYTES, SERVER)
+    assert (len(data), address) == (BLOCK_BYTES + 2 * MOST_COMBINED, SERVER)
     assert segment > len(data)
 
 
@@ -128,9 +140,9 @@ def test_datagrams_of_any_length_are_what_was_sent(lengths):
         got = receiver.receive(to)
         assert got.number == len(sent)
         assert [bytes(got.whole(index)) for index in range(len(sent))] == [
-            data[:BLOCK_BYTES] for data in sent
+            data[: BLOCK_BYTES + 2 * MOST_COMBINED] for data in sent
         ]
-        longest = BLOCK_BYTES + 8
+        longest = BLOCK_BYTES + 2 * MOST_COMBINED + 8
         assert got.lengths == [min(length, longest) for length in lengths]
         assert {got.sender(index) for index in range(len(sent))} == {
             ("127.0.0.1", by.getsockname()[1])

@@ -21,9 +21,12 @@ from rhubarbe.frisbee.packets import (
     Joined,
     Joined2,
     Leave,
+    Parity,
     decode,
     encode,
+    marked,
 )
+from rhubarbe.frisbee.parity import ParityTrain, exclusive_or
 from rhubarbe.frisbee.report import LineReport
 from rhubarbe.frisbee.sending import Sender
 from rhubarbe.frisbee.trains import BlockPackets
@@ -125,7 +128,9 @@ class World:
             if not host.ended:
                 self._drive(host)
         train = self.sender.next_train(self.pace, self.now)
-        if train:
+        if isinstance(train, ParityTrain):
+            self.combined(train)
+        elif train:
             self.blocks(SERVER, IMAGE, train.chunk, train.blocks)
         is_over = self.until is not None and self.now > self.until
         if not is_over and self.chance.random() < self.zeal:
@@ -146,7 +151,7 @@ class World:
             host.ended = type(error).__name__
             return
         for packet in packets:
-            self.send(host.address, encode(packet, socket.inet_aton(host.address)))
+            self.send(host.address, encode(marked(packet), socket.inet_aton(host.address)))
 
     # -- the wire --------------------------------------------------------------------------------
 
@@ -172,6 +177,16 @@ class World:
             packets.data[block][:] = image[at : at + BLOCK_SIZE]
         self.arrive(address, b"".join(packets.runs(blocks)), 1048)
 
+    def combined(self, train):
+        """Multicast combined blocks of the image."""
+        starts = {block: train.chunk * CHUNK_SIZE + block * BLOCK_SIZE for block in range(1024)}
+        for number, blocks in enumerate(train.packets, 1):
+            data = exclusive_or(IMAGE[starts[each] : starts[each] + BLOCK_SIZE] for each in blocks)
+            left = train.left + len(train.packets) - number
+            self.send(
+                SERVER, encode(Parity(train.chunk, left, blocks, data), socket.inet_aton(SERVER))
+            )
+
     def arrive(self, address, data, segment):
         """Bring datagrams to the clients, some of which lose them."""
         for host in self.hosts:
@@ -196,6 +211,12 @@ class World:
         chunk, address = self.chance.randrange(CHUNKS), self.mask
         for first in range(0, 1024, TRAIN):
             self.blocks(address, FORGED, chunk, range(first, min(1024, first + TRAIN)))
+
+    def forge_combined(self):
+        blocks = sorted(self.chance.sample(range(1024), self.chance.randint(2, 64)))
+        data, address = self.chance.randbytes(BLOCK_SIZE), self.mask
+        packet = Parity(self.chance.randrange(CHUNKS + 1), 0, tuple(blocks), data)
+        self.send(address, encode(packet, socket.inet_aton(address)))
 
     def reply(self):
         size = self.chance.choice([1, CHUNKS * 1024, 1024, -1, 0x7FFFFFFF])
@@ -234,6 +255,7 @@ class World:
 HABITS = [
     World.forge_blocks,
     World.forge_chunk,
+    World.forge_combined,
     World.reply,
     World.ask,
     World.leave,
