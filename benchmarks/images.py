@@ -249,6 +249,8 @@ def main() -> None:
                 print(f"{contender.name}: {', '.join(missing)} not installed")
             elif arguments.only in contender.name:
                 taking.append(contender)
+        if not taking:
+            parser.error(f"--only {arguments.only}: no contender that is installed has this in it")
         ours = print_table(compare(taking, disk, directory, arguments.rounds), used)
         speed, size = deflated_by_zlib(disk)
     print(f"zlib, level 4: {speed:.0f} MB/s a core, and {size / MIB:.1f} MiB as an image")

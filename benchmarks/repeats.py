@@ -95,11 +95,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--chunks", type=int, default=100, help="MiB of the image")
     parser.add_argument("--megabits", type=int, nargs="*", default=[100, 400])
-    parser.add_argument("--loss", type=float, nargs="*", default=[0.01, 0.05])
+    parser.add_argument(
+        "--loss", type=float, nargs="*", default=[0.01, 0.05], help="shares of packets, below 1"
+    )
     parser.add_argument("--busy", type=int, default=0, metavar="CORES", help="kept busy meanwhile")
     parser.add_argument("--no-parity", action="store_true", help="the server combines nothing")
-    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--times", type=int, default=1, help="transfers of each kind")
     given = parser.parse_args()
+    if not all(0 <= loss < 1 for loss in given.loss):
+        parser.error("--loss: a share is from 0 to below 1, such as 0.01")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name, busy(given.busy):
         image = Path(name) / "file"
         image.write_bytes(os.urandom(1 << 20) * given.chunks)
