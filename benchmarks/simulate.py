@@ -476,8 +476,11 @@ def settings(clients: int, chunks: int) -> Iterator[Setting]:
     half = make("").ideal / 2
     yield make("no loss")
     yield make("1 % loss, independent", loss=0.01)
+    yield make("1 % loss, without parity", loss=0.01, parity=False)
+    yield make("1 % loss, one knows no parity", loss=0.01, strangers=1)
     yield make("1 % loss, bursts of 20", loss=0.01, burst=20)
     yield make("5 % loss, independent", loss=0.05)
+    yield make("5 % loss, without parity", loss=0.05, parity=False)
     yield make("slow disks, 30 MiB/s", disk=30.0)
     yield make("a tenth joins halfway", late=dict.fromkeys(range(0, clients, 10), half))
     yield make("a tenth vanishes halfway", vanish=dict.fromkeys(range(0, clients, 10), half))
