@@ -186,7 +186,7 @@ class Simulation:
         self.queue_level = self.queue_time = 0.0
         self.machine_free = 0.0
         self.dropped = self.requests = 0
-        self.combined_until = 0.0
+        self.combined_at: list[float] = []
         self.schedule = Schedule(setting.busy, 0) if setting.busy and setting.busy.server else None
         for number in range(setting.clients):
             start = setting.late.get(number, number * 1e-5)
@@ -363,7 +363,7 @@ class Simulation:
                 self.at(self.sender.due, self.serve)
             return
         if isinstance(train, ParityTrain):
-            self.combined_until = self.now
+            self.combined_at.append(self.now)
             self.pacer.sent(len(train.packets), self.now)
             self.at(self.now + LATENCY, self.arrive_combined, train)
             self.at(self.now + max(self.pacer.wait(self.now), 1e-6), self.send)
