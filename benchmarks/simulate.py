@@ -187,7 +187,7 @@ class Simulation:
         self.queue_level = self.queue_time = 0.0
         self.machine_free = 0.0
         self.dropped = self.requests = 0
-        self.combined_until = 0.0
+        self.combined_at: list[float] = []
         self.schedule = Schedule(setting.busy, 0) if setting.busy and setting.busy.server else None
         for number in range(setting.clients):
             start = setting.late.get(number, number * 1e-5)
@@ -364,7 +364,7 @@ class Simulation:
                 self.at(self.sender.due, self.serve)
             return
         if isinstance(train, ParityTrain):
-            self.combined_until = self.now
+            self.combined_at.append(self.now)
             self.pacer.sent(len(train.packets), self.now)
             self.at(self.now + LATENCY, self.arrive_combined, train)
             self.at(self.now + max(self.pacer.wait(self.now), 1e-6), self.send)
@@ -477,8 +477,11 @@ def settings(clients: int, chunks: int) -> Iterator[Setting]:
     half = make("").ideal / 2
     yield make("no loss")
     yield make("1 % loss, independent", loss=0.01)
+    yield make("1 % loss, without parity", loss=0.01, parity=False)
+    yield make("1 % loss, one knows no parity", loss=0.01, strangers=1)
     yield make("1 % loss, bursts of 20", loss=0.01, burst=20)
     yield make("5 % loss, independent", loss=0.05)
+    yield make("5 % loss, without parity", loss=0.05, parity=False)
     yield make("slow disks, 30 MiB/s", disk=30.0)
     yield make("a tenth joins halfway", late=dict.fromkeys(range(0, clients, 10), half))
     yield make("a tenth vanishes halfway", vanish=dict.fromkeys(range(0, clients, 10), half))

@@ -66,7 +66,7 @@ class Lacks:
     def gather(self, chunk: int, now: float, clients: Set[str]) -> None:
         """Wait for what others of the clients lack of a chunk, unless all of them have told."""
         due = self._due.setdefault(chunk, now + GATHER_S)
-        if due > now and self._of[chunk].keys() >= clients:
+        if due > now and self.of(chunk).keys() >= clients:
             self._due[chunk] = now
 
     def ready(self, now: float) -> list[int]:

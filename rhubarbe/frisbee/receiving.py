@@ -22,6 +22,7 @@ from rhubarbe.frisbee.tuning import Counts, Tuning
 TICK = 0.03  # seconds; the original's time-out for receiving, the unit in which it counts idleness
 REPAIR_DELAY = 0.02  # seconds
 _LONGEST_BACK_OFF = 33
+_REST_IS_LOST_S = 0.05  # after which the other combined blocks of a chunk do not come any more
 _PATIENCE_S = 0.1  # for which it asks for nothing while there is more to be received
 
 
@@ -247,8 +248,10 @@ class Receiver:
         if block is not None:
             self._keep(chunk, filling, 1 << block, now)
         if filling.missing and left:
-            self._repair_at.pop(chunk, None)
+            until = self._resting.until.get(chunk, now)
+            self._repair_at[chunk] = max(now + _REST_IS_LOST_S, until)
         elif filling.missing:
+            self._repair_at.pop(chunk, None)
             self._passed(chunk, now)
         return block
 

@@ -64,6 +64,12 @@ def test_what_the_server_cannot_understand(line, message):
         server.read_settings(line.split())
 
 
+def test_the_server_combines_repairs_unless_told_not_to():
+    base = ["-m", "234.5.6.1", "-p", "1", "x"]
+    assert server.read_settings(base).parity
+    assert not server.read_settings(["--no-parity", *base]).parity
+
+
 @pytest.mark.parametrize("letter", "eE")
 def test_the_server_refuses_in_one_line_what_is_of_encryption(letter, capfd):
     assert server.main([f"-{letter}", "key", "-m", "234.5.6.1", "-p", "1", "x"]) == 1

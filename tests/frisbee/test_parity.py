@@ -188,6 +188,15 @@ def test_it_asks_again_once_the_last_of_them_has_come():
     assert client.receiver.poll(0.051) == [AskPart(0, 1, 0b110000)]
 
 
+def test_it_asks_again_also_where_the_last_of_them_is_lost():
+    client = Client()
+    client.takes([(0, block) for block in range(1024) if block not in {3, 4}])
+    client.hears(0, (3, 7), left=5, now=0.01)
+    client.hears(0, (8, 9), left=3, now=0.02)
+    assert client.receiver.deadline() == pytest.approx(0.07)
+    assert client.receiver.poll(0.0701) == [AskPart(0, 0, 0b10000)]
+
+
 def test_what_others_ask_for_is_told_too_while_the_server_combines():
     for parity, told in ((True, [AskPart(0, 0, 0b11)]), (False, [])):
         client = Client()

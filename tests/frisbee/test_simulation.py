@@ -137,11 +137,13 @@ def test_one_client_that_does_not_know_parity_has_all_get_plain_blocks():
     assert (_last(mixed), mixed.requests) == (_last(plain), plain.requests)
 
 
-def test_plain_blocks_are_sent_from_the_moment_that_a_stranger_joins():
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_plain_blocks_are_sent_from_when_a_stranger_joins_until_it_leaves(seed):
     half = simulate.Setting(chunks=12).ideal / 2
-    done = _run(clients=16, loss=0.02, strangers=1, late={0: half})
-    assert 0 < done.combined_until <= half + simulate.LATENCY
-    assert done.sender.counters.combinations_sent > 0
+    done = _run(clients=16, loss=0.02, strangers=1, late={0: half}, seed=seed)
+    joins, leaves = (at + simulate.LATENCY for at in (half, done.nodes[0].ended))
+    assert min(done.combined_at) < joins
+    assert not [at for at in done.combined_at if joins < at < leaves]
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.05])
