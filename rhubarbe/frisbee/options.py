@@ -88,14 +88,15 @@ def parse(
 
 
 def correction(error: UsageError, program: str, usage: str) -> str:
-    """Return what a command line that is wrong is answered with: the error, then how it is used.
+    """Return what a command line that is wrong is answered with: how it is used, then the error.
 
-    No more than its synopsis, lest the error scroll away; without an error's words (``-h``), all.
+    No more than its synopsis, and the error last, where it is looked for, also by whoever has a
+    node run it; without an error's words (``-h``), all.
     """
     if not error.args:
         return usage
     synopsis = usage.partition("\n\n")[0]
-    return f"{program}: {sanitise(str(error))}\n{synopsis}\n--help says more\n"
+    return f"{synopsis}\nMore: {program} --help\n{program}: {sanitise(str(error))}\n"
 
 
 def explanation(

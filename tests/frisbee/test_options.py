@@ -113,9 +113,9 @@ def test_the_client_takes_what_scripts_give_it():
 def test_wrong_usage_is_told_with_how_to_do_it_and_no_more(program, capfd):
     assert program.main(["-m", "234.5.6.1"]) == 1
     lines = capfd.readouterr().err.splitlines()
-    assert lines[0].endswith(" needed, not 0")
-    assert lines[1].startswith("usage: rhubarbe-")
-    assert lines[-1] == "--help says more"
+    assert lines[0].startswith("usage: rhubarbe-")
+    assert lines[-2].endswith(" --help")
+    assert lines[-1].endswith(" needed, not 0")
     assert len(lines) < 12
 
 

@@ -14,7 +14,7 @@ from hostile_nodes import CARDS, SSH, TELNET, HostileNode, ssh_server
 
 from rhubarbe.dialogue import MOST_TOLD
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(300)]
 
 GOOD = ("fit01", "fit02")
 # Some 60 MiB are Python and its libraries; each node may have some buffers full.

@@ -12,7 +12,7 @@ import time
 import pytest
 from emulated import events, start_testbed, wait_until
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(180)]
 
 SLOW_IMAGE = ["rhubarbe-load", "-b", "1", "1-2"]
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from emulated import differing_blocks, events, start_testbed
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(180)]
 
 ONCE = {
     "telnet-drops": "image",

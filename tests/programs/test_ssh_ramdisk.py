@@ -11,7 +11,7 @@ import pytest
 from emulated import differing_blocks, processes_on_nodes, start_testbed, wait_for_event
 from test_ways_out import children, gone_within
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.testbed, pytest.mark.full, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
