@@ -365,7 +365,7 @@ class Simulation:
             return
         if isinstance(train, ParityTrain):
             self.combined_at.append(self.now)
-            self.pacer.sent(len(train.packets), self.now)
+            self.pacer.sent(train.cost, self.now)
             self.at(self.now + LATENCY, self.arrive_combined, train)
             self.at(self.now + max(self.pacer.wait(self.now), 1e-6), self.send)
             return

@@ -68,7 +68,7 @@ class Pacer:
             self._due = now
         self._limit = max(self._limit, now + _SLACK_S)  # a brief one is made up for without a burst
 
-    def sent(self, blocks: int, now: float) -> None:
+    def sent(self, blocks: float, now: float) -> None:
         """Account for a burst that left at ``now``."""
         self.intervals += 1
         if not self.rate:

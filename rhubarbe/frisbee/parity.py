@@ -11,7 +11,7 @@ from itertools import chain
 from operator import xor
 from typing import NamedTuple
 
-from rhubarbe.frisbee.packets import BLOCK_SIZE, LEAST_COMBINED, MOST_COMBINED
+from rhubarbe.frisbee.packets import BLOCK_BYTES, BLOCK_SIZE, LEAST_COMBINED, MOST_COMBINED
 
 TELL_WITHIN_S = 0.01
 """By so much clients put off at random what they tell: not all of them at the same moment."""
@@ -19,6 +19,7 @@ GATHER_S = 0.015
 """For how long the server gathers it."""
 MOST_CLIENTS = 128
 """Each tells all what it lacks of each chunk; beyond so many it is too much to be listened to."""
+_NUMBER_BYTES = 2
 _MOST_KNOWN = 16_384  # maps of 128 bytes: 4 MiB, all told
 _MOST_TRIED = 128  # packets that a block may find a place in
 _WORTH_IT = 0.9  # of the blocks at most has to be sent for one client alone
@@ -30,6 +31,11 @@ class ParityTrain(NamedTuple):
     chunk: int
     packets: Sequence[tuple[int, ...]]
     left: int
+
+    @property
+    def cost(self) -> float:
+        """How many blocks take as long to send: each packet has the numbers of its blocks, too."""
+        return len(self.packets) + sum(map(len, self.packets)) * _NUMBER_BYTES / BLOCK_BYTES
 
 
 class Lacks:

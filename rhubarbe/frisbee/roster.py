@@ -99,13 +99,14 @@ class ClientRoster:
     def asks(self, address: str, *, parity: bool = False) -> None:
         """Note a request from ``address``: its clients have not left, even if a LEAVE said so."""
         clients = self._of_address.get(address, {})
-        if not parity and all(self.clients[each].parity for each in clients):
-            self._has_others = True
-        if clients and not any(self.clients[each].active for each in clients):
+        active = [known for each in clients if (known := self.clients[each]).active]
+        if clients and not active:
             last = next(reversed(clients))
-            parity = self.clients[last].parity
+            parity = parity and self.clients[last].parity
             self.clients[last] = Client(address, parity=parity)
             self._plain += not parity
             self.is_deceived = True
             self.leaves -= 1
             self.active += 1
+        elif not parity and all(known.parity for known in active):
+            self._has_others = True

@@ -110,9 +110,10 @@ class Serving:
             self._idle = False
         if isinstance(train, ParityTrain):
             self._combine(train)
+            self._pacer.sent(train.cost, now)
         else:
             self._load(train)
-        self._pacer.sent(self._length, now)
+            self._pacer.sent(len(train.blocks), now)
         return self._push()
 
     def _load(self, train: Train) -> None:

@@ -339,6 +339,34 @@ def test_who_takes_part_and_is_not_known_understands_nothing(sender, packet, add
     assert _trains(sender, 2.0) == PLAIN
 
 
+def test_who_asks_after_it_has_left_takes_part_again_and_may_leave_again(sender):
+    sender.receive(Join(9), THREE, 0.0)
+    sender.receive(Leave(9, 1), THREE, 0.0)
+    sender.receive(AskPart(3, 0, 1), THREE, 0.0)
+    _trains(sender, 1.0)
+    _lack(sender, 1.0)
+    assert _trains(sender, 2.0) == PLAIN
+    assert sender.receive(Leave(9, 1), THREE, 3.0) == Joined(4096, parity=True)
+    _lack(sender, 4.0)
+    assert _trains(sender, 5.0) == COMBINED
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_at_an_address_of_which_a_plain_client_has_left_another_is_noticed(sender, leaves):
+    sender.receive(Join(9), ONE, 0.0)
+    sender.receive(Leave(9, 1), ONE, 0.0)
+    if leaves:
+        sender.receive(Leave(1, 1), ONE, 0.0)
+    sender.receive(AskPart(3, 0, 1), ONE, 0.0)
+    _trains(sender, 1.0)
+    _lack(sender, 1.0)
+    assert _trains(sender, 2.0) == PLAIN
+
+
+def test_a_combination_counts_for_as_much_as_it_takes_to_send():
+    assert ParityTrain(0, [(0, 1)] * 131, 5).cost == pytest.approx(131.5)
+
+
 def test_one_of_ours_whose_join_was_lost_understands_it(sender):
     sender.receive(Ask(3, parity=True), THREE, 0.0)
     _trains(sender, 0.0)

@@ -121,7 +121,7 @@ def test_parity_makes_nothing_worse_for_few_clients(clients, buffers):
         [fmean(values) for values in zip(*map(_figures, each), strict=True)] for each in runs
     )
     assert combined[0] < plain[0]
-    assert combined[1] < 1.06 * plain[1]
+    assert combined[1] < plain[1] + 0.06  # seconds: the last repairs are gathered, too
     assert combined[2] < 1.1 * plain[2]
 
 
