@@ -305,6 +305,11 @@ class Target:
         size = self.size or 0
         table = read_disk_table(self.descriptor, size, self.name)
         slice_ = table.find(number)
+        if slice_.is_extended or slice_.start == 0:
+            what = "that of its logical partitions" if slice_.is_extended else "this one"
+            raise TargetError(
+                f"{self.name}: slice {number} holds a partition table, {what}: nothing was written"
+            )
         self.base = slice_.start * 512
         self.size = slice_.size * 512
         self.is_slice = True

@@ -123,3 +123,30 @@ def test_a_type_that_cannot_be_set_is_refused_before_anything_is_written(  # noq
     programs.unzip("-s", slice_number, "-D", kind, image, disk, status=1)
     assert words in capsys.readouterr().err.splitlines()[0]
     assert disk.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("table", "slice_number", "words"),
+    [
+        ("2048,20000,5\n4096,17000,83\n", 1, "that of its logical partitions"),
+        ("2048,20000,f\n", 1, "that of its logical partitions"),
+        ("2048,20000,83\n", 1, "this one"),
+    ],
+)
+def test_a_slice_that_holds_a_table_is_not_written_over(  # noqa: PLR0917
+    table, slice_number, words, image, programs, tools, tmp_path, capsys
+):
+    tools.need("sfdisk")
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(SIZE))
+    tools.run("sfdisk", "-q", disk, input=f"label: dos\n{table}")
+    if words == "this one":  # as BSD's "dangerously dedicated" disks have it
+        with disk.open("r+b") as file:
+            file.seek(446 + 8)
+            file.write(bytes(4))
+    before = disk.read_bytes()
+    programs.unzip("-s", slice_number, image, disk, status=1)
+    said = capsys.readouterr().err
+    assert f"slice {slice_number} holds a partition table, {words}" in said
+    assert said.count("\n") == 1
+    assert disk.read_bytes() == before
