@@ -5,7 +5,7 @@ different clients, where without it each block that any of them lost is sent aga
 to know for that who lacks what: it gathers what clients tell for a moment.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import chain
 from operator import xor
@@ -62,17 +62,17 @@ class Lacks:
         """Note what a client lacks; false where no more can be remembered."""
         of_chunk = self._of.get(chunk, {})
         if address not in of_chunk:
-            if self._known >= _MOST_KNOWN:
+            if self._known >= _MOST_KNOWN or len(of_chunk) >= MOST_CLIENTS:
                 return False
             self._known += 1
             self._of[chunk] = of_chunk
         of_chunk[address] = of_chunk.get(address, 0) | blocks
         return True
 
-    def gather(self, chunk: int, now: float, clients: Set[str]) -> None:
-        """Wait for what others of the clients lack of a chunk, unless all of them have told."""
+    def gather(self, chunk: int, now: float, *, all_told: bool) -> None:
+        """Wait for what other clients lack of a chunk, unless all of them have told."""
         due = self._due.setdefault(chunk, now + GATHER_S)
-        if due > now and self.of(chunk).keys() >= clients:
+        if due > now and all_told:
             self._due[chunk] = now
 
     def ready(self, now: float) -> list[int]:

@@ -31,6 +31,7 @@ class ClientRoster:
         self.last_left = 0.0
         self.is_deceived = False  # somebody says in the name of others that they leave
         self._of_address: dict[str, dict[int, None]] = {}
+        self._active_at: dict[str, int] = {}
         self._plain = 0  # active clients that do not understand parity
         self._has_others = False  # who takes part, and is not entered
 
@@ -39,10 +40,9 @@ class ClientRoster:
         """Whether all who take part have said that they do."""
         return not self._plain and not self._has_others
 
-    @property
-    def addresses(self) -> Set[str]:
-        """Those of clients, of which some may have left."""
-        return self._of_address.keys()
+    def are_all(self, addresses: Set[str]) -> bool:
+        """Whether nobody else takes part; which of several clients at one address, is not known."""
+        return len(self._active_at) == self.active and self._active_at.keys() <= addresses
 
     def join(self, client: int, address: str, *, parity: bool = False) -> str | None:
         """Enter a client; return a remark when it is not entered."""
@@ -56,11 +56,15 @@ class ClientRoster:
         elif not self._has_room(address):
             self._has_others |= not parity
             return "too many clients to remember"
-        self.clients[client] = Client(address, parity=parity)
-        self._plain += not parity
         self._of_address.setdefault(address, {})[client] = None
-        self.active += 1
+        self._begins(client, address, parity=parity)
         return None
+
+    def _begins(self, client: int, address: str, *, parity: bool) -> None:
+        self.clients[client] = Client(address, parity=parity)
+        self.active += 1
+        self._plain += not parity
+        self._active_at[address] = self._active_at.get(address, 0) + 1
 
     def _has_room(self, address: str) -> bool:
         if len(self._of_address.get(address, ())) >= _CLIENTS_OF_AN_ADDRESS:
@@ -90,9 +94,12 @@ class ClientRoster:
         self.clients[packet.client] = known._replace(
             active=False, elapsed=packet.elapsed, statistics=statistics
         )
-        self._plain -= not known.parity
         self.leaves += 1
         self.active -= 1
+        self._plain -= not known.parity
+        self._active_at[address] -= 1
+        if not self._active_at[address]:
+            del self._active_at[address]
         self.last_left = now
         return True
 
@@ -102,11 +109,8 @@ class ClientRoster:
         active = [known for each in clients if (known := self.clients[each]).active]
         if clients and not active:
             last = next(reversed(clients))
-            parity = parity and self.clients[last].parity
-            self.clients[last] = Client(address, parity=parity)
-            self._plain += not parity
+            self._begins(last, address, parity=parity and self.clients[last].parity)
             self.is_deceived = True
             self.leaves -= 1
-            self.active += 1
         elif not parity and all(known.parity for known in active):
             self._has_others = True

@@ -76,6 +76,8 @@ class Sender:
         self._parity = parity
         self._lacks = Lacks()
         self._combinations: list[tuple[int, ...]] = []
+        self._in_combinations = 0
+        self._helped: dict[str, int] = {}  # what clients lack that these combinations are for
         self._current = -1
         self._left = 0
         self._next_block = 0
@@ -113,6 +115,7 @@ class Sender:
 
         """
         self.counters.messages_in += 1
+        combined_before = self._combines
         match packet:
             case Join():
                 self.roster.join(packet.client, address, parity=packet.parity)
@@ -123,12 +126,11 @@ class Sender:
             case Ask() | AskPart():
                 self._request(packet, address, now)
             case Leave() | Leave2():
-                combined_before = self._combines
                 self._leave(packet, address, now)
-                if self._combines and not combined_before and self.roster.active:
-                    return Joined(self.blocks, parity=True)  # the others tell all they lack now
             case _:
                 raise MalformedPacket(f"unexpected {type(packet).__name__} from a client")
+        if self._combines != combined_before and self.roster.active:
+            return Joined(self.blocks, parity=self._combines)  # whether to tell all that is lacking
         return None
 
     def _leave(self, packet: Leave | Leave2, address: str, now: float) -> None:
@@ -138,7 +140,7 @@ class Sender:
             self._whole.clear()
             self._repairs.clear()
             self._lacks.clear()
-            self._combinations = []
+            self._combinations, self._in_combinations = [], 0
             self._left = 0
             self.idle_since = now
 
@@ -163,27 +165,43 @@ class Sender:
 
     def _enqueue(self, chunk: int, wanted: int, address: str, now: float) -> bool:
         """Add to the queue; true when the chunk was in it already."""
-        whole = wanted == self.valid(chunk)
         if chunk in self._whole:
             self._whole.add(chunk, wanted, address)
             return True
-        if chunk == self._current and self._left:
-            if whole and self._current_whole:
-                self.counters.duplicates += 1
-                return True
-            ahead = wanted >> self._next_block << self._next_block
-            self._left |= ahead
-            wanted ^= ahead
-            whole = False
+        if chunk == self._current:
+            wanted = self._join_current(wanted, address)
             if not wanted:
                 return True
         merged = chunk in self._repairs or chunk in self._lacks
-        if whole or not self._accounts.is_modest(address):
-            gathered = reduce(or_, self._lacks.forget(chunk).values(), self._repairs.remove(chunk))
-            self._whole.add(chunk, wanted | gathered, address)
+        if wanted == self.valid(chunk) or not self._accounts.is_modest(address):
+            self._enqueue_whole(chunk, wanted, address)
         elif not self._gather(chunk, wanted, address, now):
             self._repairs.add(chunk, wanted, address)
         return merged
+
+    def _join_current(self, wanted: int, address: str) -> int:
+        """Add to the chunk that is being sent; return the blocks that are not to come by that."""
+        if wanted != self.valid(self._current):
+            wanted &= ~(self._helped.get(address, 0) & self._in_combinations)
+        elif self._left and self._current_whole:
+            self.counters.duplicates += 1
+            return 0
+        if not self._left:
+            return wanted
+        ahead = wanted >> self._next_block << self._next_block
+        self._left |= ahead
+        return wanted ^ ahead
+
+    def _enqueue_whole(self, chunk: int, wanted: int, address: str) -> None:
+        """Add to the whole chunks, with what others wait for of this one, each in its own turn."""
+        lacks = self._lacks.of(chunk)
+        waiting = reduce(or_, lacks.values(), self._repairs.of(chunk))
+        for other in dict.fromkeys([*self._repairs.askers(chunk), *lacks]):
+            self._whole.add(chunk, waiting, other)
+        self._whole.add(chunk, wanted, address)
+        if chunk in self._whole:  # else each of them waits for too many chunks
+            self._repairs.remove(chunk)
+            self._lacks.forget(chunk)
 
     def _gather(self, chunk: int, wanted: int, address: str, now: float) -> bool:
         """Wait for what others lack of the chunk, too; false where that is not to be done."""
@@ -191,7 +209,8 @@ class Sender:
             return False
         if not self._lacks.note(chunk, address, wanted) or chunk in self._repairs:
             return False
-        self._lacks.gather(chunk, now, self.roster.addresses)
+        told = self._lacks.of(chunk).keys()
+        self._lacks.gather(chunk, now, all_told=self.roster.are_all(told))
         return True
 
     def _gathered(self, now: float) -> None:
@@ -215,14 +234,16 @@ class Sender:
         repairs_first = self._repairs_sent < _REPAIRS_IN_A_ROW or not self._whole
         is_repair = bool(self._repairs) and repairs_first
         wish = (self._repairs if is_repair else self._whole).next()
-        self._current, self._left = wish.chunk, wish.blocks
-        lacks = self._lacks.forget(wish.chunk).values() if is_repair else ()
+        lacks = self._lacks.forget(wish.chunk) if is_repair else {}
+        wanted = reduce(or_, lacks.values(), wish.blocks)  # with what is being gathered still
+        self._current, self._left, self._helped = wish.chunk, wanted, lacks
         if len(lacks) > 1 and self._combines:
-            self._left, self._combinations = combined(lacks, wish.blocks)
+            self._left, self._combinations = combined(lacks.values(), wanted)
+        self._in_combinations = wanted ^ self._left
         packets = self._left.bit_count() + len(self._combinations)
         self._accounts.charge(wish.address, packets, is_repair=is_repair)
         self._repairs_sent = self._repairs_sent + 1 if is_repair else 0
-        self._current_whole = wish.blocks == self.valid(wish.chunk)
+        self._current_whole = self._left == self.valid(wish.chunk)
         self._next_block = 0
 
     def next_train(self, limit: int, now: float) -> Train | ParityTrain | None:
@@ -230,9 +251,8 @@ class Sender:
         if self._lacks:
             self._gathered(now)
         if self._combinations and not self._combines:
-            for block in chain.from_iterable(self._combinations):
-                self._left |= 1 << block
-            self._combinations, self._next_block = [], 0
+            self._left |= self._in_combinations
+            self._combinations, self._in_combinations, self._next_block = [], 0, 0
         if not self._left and not self._combinations:
             if not (self._whole or self._repairs):
                 return None
@@ -254,6 +274,8 @@ class Sender:
     def _next_combinations(self, limit: int) -> ParityTrain:
         packets = self._combinations[:limit]
         del self._combinations[:limit]
+        for block in chain.from_iterable(packets):
+            self._in_combinations ^= 1 << block
         self.counters.blocks_sent += len(packets)
         self.counters.combinations_sent += len(packets)
         return ParityTrain(self._current, packets, len(self._combinations))

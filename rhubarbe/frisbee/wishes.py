@@ -52,6 +52,16 @@ class Wishes:
         self._wanted[chunk] = known | blocks
         self.blocks += (blocks & ~known).bit_count()
 
+    def of(self, chunk: int) -> int:
+        """Return what is wanted of a chunk."""
+        return self._wanted.get(chunk, 0)
+
+    def askers(self, chunk: int) -> list[str]:
+        """Return the addresses in whose turn a chunk may be."""
+        if chunk not in self._wanted:
+            return []
+        return [address for address, chunks in self._turns.items() if chunk in chunks]
+
     def remove(self, chunk: int) -> int:
         """Return what was wanted of a chunk, and forget that it was."""
         blocks = self._wanted.pop(chunk, 0)

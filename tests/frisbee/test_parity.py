@@ -92,14 +92,14 @@ def test_no_more_is_remembered_than_there_is_room_for():
     lacks = Lacks()
     remembered = sum(
         lacks.note(chunk, f"10.0.{client >> 8}.{client & 255}", 1)
-        for chunk in range(100)
-        for client in range(1000)
+        for chunk in range(1000)
+        for client in range(100)
     )
     assert remembered == 16_384
     assert lacks.note(0, "10.0.0.5", 2)
     assert lacks.of(0)["10.0.0.5"] == 3
     lacks.forget(0)
-    assert lacks.note(100, ONE, 1)
+    assert lacks.note(1000, ONE, 1)
 
 
 # -- what is received --------------------------------------------------------------------------
@@ -404,3 +404,98 @@ def test_nothing_waits_once_all_have_left(sender):
         sender.receive(Leave(client, 1), address, 0.001)
     assert not sender.busy
     assert _trains(sender, 1.0) == []
+
+
+def _blocks_sent(sender, now, chunk=0):
+    """The blocks of a chunk that are sent from now on, as they are or combined, as a map."""
+    sent = 0
+    for train in _trains(sender, now):
+        packets = train.packets if isinstance(train, ParityTrain) else [train.blocks]
+        if train.chunk == chunk:
+            for blocks in packets:
+                sent |= sum(1 << block for block in blocks)
+    return sent
+
+
+def test_what_is_being_gathered_is_sent_also_where_another_program_asks_for_more_of_it(sender):
+    _lack(sender, addresses=[ONE], blocks=0b11)
+    sender.receive(Join(9), THREE, 0.0)
+    sender.receive(AskPart(0, 0, 0b100), THREE, 0.0)
+    assert _blocks_sent(sender, 0.001) == 0b111
+    assert not sender.busy
+
+
+def test_what_is_being_gathered_is_sent_also_once_all_others_have_left(sender):
+    _lack(sender, addresses=[ONE], blocks=0b11)
+    sender.receive(Leave(2, 1), TWO, 0.001)
+    _lack(sender, 0.001, [ONE], blocks=0b100)
+    assert _blocks_sent(sender, 0.002) == 0b111
+
+
+@pytest.mark.parametrize("parity", [True, False])
+@pytest.mark.parametrize("asks", [Ask(0), AskPart(0, 0, 0b1000)])
+def test_who_asks_for_too_much_takes_from_nobody_what_it_asked_for(parity, asks):
+    sender = Sender(200 << 20, 0.0, parity=parity)
+    for client, address in ((1, ONE), (2, TWO), (3, THREE)):
+        sender.receive(Join(client, parity=True), address, 0.0)
+    for chunk in range(20, 30):  # by which it is not modest any more
+        sender.receive(AskPart(chunk, 0, WHOLE_CHUNK - 1, parity=True), THREE, 0.0)
+        _trains(sender, 1.0)
+    for chunk in range(100, 170):
+        sender.receive(Ask(chunk, parity=True), THREE, 1.0)
+    _lack(sender, 1.0)
+    sender.receive(asks._replace(parity=True), THREE, 1.0)
+    assert _blocks_sent(sender, 2.0) & 0b11 == 0b11
+
+
+def test_clients_at_one_address_are_waited_for(sender):
+    sender.receive(Join(3, parity=True), ONE, 0.0)
+    _lack(sender)
+    assert _trains(sender, 0.001) == []
+    _lack(sender, 0.002, [ONE], blocks=0b1)
+    assert _trains(sender, sender.due) == COMBINED
+    assert not sender.busy
+
+
+def test_who_has_left_is_not_waited_for(sender):
+    sender.receive(Join(3, parity=True), THREE, 0.0)
+    sender.receive(Leave(3, 1), THREE, 0.0)
+    _lack(sender)
+    assert _trains(sender, 0.0) == COMBINED
+
+
+def test_who_asks_for_a_whole_chunk_while_combined_repairs_leave_gets_it():
+    sender = Sender(20 << 10, 0.0)
+    for client, address in ((1, ONE), (2, TWO), (3, THREE)):
+        sender.receive(Join(client, parity=True), address, 0.0)
+    for address, blocks in ((ONE, (1 << 11) - 1), (TWO, (1 << 20) - (1 << 9))):
+        _lack(sender, 0.0, [address], blocks=blocks)
+    train = sender.next_train(1, 0.02)
+    assert isinstance(train, Train)
+    sender.receive(Ask(0, 0, 20, parity=True), THREE, 0.02)
+    plain = 0
+    for train in _trains(sender, 1.0):
+        if isinstance(train, Train):
+            plain |= sum(1 << block for block in train.blocks)
+    assert plain | 1 << 9 == (1 << 20) - 1
+
+
+def test_what_is_about_to_come_combined_is_not_sent_again_to_who_asks_for_it_again(sender):
+    _lack(sender, addresses=[ONE], blocks=0b11111)
+    _lack(sender, addresses=[TWO], blocks=0b11111 << 4)
+    assert tuple(sender.next_train(1, 0.0).blocks) == (4,)
+    _lack(sender, 0.001, [ONE], blocks=0b1111)
+    _lack(sender, 0.001, [TWO], blocks=0b1111 << 5)
+    assert sum(len(train.packets) for train in _trains(sender, 1.0)) == 4
+
+
+def test_all_are_told_once_nothing_is_combined_any_more(sender):
+    assert sender.receive(AskPart(3, 0, 1), THREE, 0.0) == Joined(4096)
+    assert sender.receive(AskPart(3, 0, 1), THREE, 0.0) is None
+
+
+def test_of_a_chunk_no_more_is_remembered_than_of_so_many_clients_as_there_may_be():
+    lacks = Lacks()
+    noted = [lacks.note(0, f"10.0.{client >> 8}.{client & 255}", 1) for client in range(1000)]
+    assert sum(noted) == MOST_CLIENTS
+    assert lacks.note(0, "10.0.0.5", 2)
