@@ -10,6 +10,7 @@ from rhubarbe.frisbee.floods import Floods
 from rhubarbe.frisbee.multicast import Arrival, Channel
 from rhubarbe.frisbee.packets import (
     BLOCK_BYTES,
+    LONGEST_PARITY_BYTES,
     Block,
     Join,
     Join2,
@@ -133,14 +134,15 @@ class Intake:
     def _is_flood(self, arrival: Arrival, now: float) -> bool:
         """Whether others than the server send so much that the server's would be lost.
 
-        Before a reply has told who the server is, blocks may be its: a session that is joined late
+        Before a reply has told who the server is, blocks and combined ones (both of which are known
+        by their length) may be its: a session that is joined late
         is full of them, and to be deaf to who sends them is to be deaf to the reply.
         """
         self._floods.poll(now)
         address, packets = arrival.address, arrival.packets
         if address in {self._peers.server, self._channel.session.interface}:
             return False
-        if not self._receiver.joined and arrival.segment == BLOCK_BYTES:
+        if not self._receiver.joined and BLOCK_BYTES <= arrival.segment <= LONGEST_PARITY_BYTES:
             self._receiver.misses()
             return False
         if self._floods.admits(address, packets, now):

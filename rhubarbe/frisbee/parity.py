@@ -22,6 +22,7 @@ MOST_CLIENTS = 128
 _NUMBER_BYTES = 2
 _MOST_KNOWN = 16_384  # maps of 128 bytes: 4 MiB, all told
 _MOST_TRIED = 128  # packets that a block may find a place in
+_MOST_LACKED = 1 << 15  # blocks, summed over the clients: combining more takes longer than sending
 _WORTH_IT = 0.9  # of the blocks at most has to be sent for one client alone
 
 
@@ -107,7 +108,8 @@ def combined(lacks: Iterable[int], wanted: int) -> tuple[int, list[tuple[int, ..
     most clients lack find their places first.
     """
     lacks = [blocks & wanted for blocks in lacks]
-    if max(map(int.bit_count, lacks), default=0) > _WORTH_IT * wanted.bit_count():
+    counts = [blocks.bit_count() for blocks in lacks]
+    if max(counts, default=0) > _WORTH_IT * wanted.bit_count() or sum(counts) > _MOST_LACKED:
         return wanted, []
     lacking: dict[int, int] = {}
     for client, blocks in enumerate(lacks):

@@ -8,7 +8,16 @@ import pytest
 from rhubarbe.frisbee.chunks import ChunkBuffers
 from rhubarbe.frisbee.intake import Intake
 from rhubarbe.frisbee.multicast import Arrival
-from rhubarbe.frisbee.packets import BLOCK_BYTES, BLOCK_SIZE, Block, Join, Joined, encode
+from rhubarbe.frisbee.packets import (
+    BLOCK_BYTES,
+    BLOCK_SIZE,
+    Block,
+    Join,
+    Joined,
+    Packet,
+    Parity,
+    encode,
+)
 from rhubarbe.frisbee.peers import Peers
 from rhubarbe.frisbee.receiving import Receiver
 from rhubarbe.frisbee.tuning import Tuning
@@ -53,16 +62,27 @@ def test_blocks_of_a_session_that_it_has_not_joined_yet_are_no_flood(client, len
     assert client.receiver.joined
 
 
+@pytest.mark.parametrize("combined", [2, 64])
+def test_nor_are_combined_blocks_of_it(client, combined):
+    packet = Parity(0, 0, tuple(range(combined)), bytes(BLOCK_SIZE))
+    for _ in range(SESSION_OF_A_LONG_TIME):
+        client.take(packet, 0.1)
+    assert not client.deaf
+
+
 def test_other_packets_are_a_flood_at_any_time(client):
     for _ in range(SESSION_OF_A_LONG_TIME):
         client.take(Joined(0), 0.1)
     assert client.deaf == {SERVER}
 
 
-def test_it_asks_to_join_again_soon_while_it_misses_blocks(client):
+@pytest.mark.parametrize(
+    "missed", [Block(0, 0, bytes(BLOCK_SIZE)), Parity(0, 0, (0, 9), bytes(BLOCK_SIZE))]
+)
+def test_it_asks_to_join_again_soon_while_it_misses_blocks(client, missed: Packet):
     assert client.receiver.poll(0.0) == [Join(7)]
     assert client.receiver.deadline() == 0.5
-    client.take(Block(0, 0, bytes(BLOCK_SIZE)), 0.01)
+    client.take(missed, 0.01)
     assert client.receiver.deadline() == 0.05
     assert client.receiver.poll(0.05) == [Join(7)]
     assert client.receiver.deadline() == 0.55

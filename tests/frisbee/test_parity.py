@@ -75,6 +75,14 @@ def test_what_all_lack_is_not_combined():
     assert combined([0b111, 0b111, 0b111], 0b111) == (0b111, [])
 
 
+def test_where_most_lose_very_much_there_is_no_time_to_combine_it():
+    lacks = [(1 << 400) - 1 | 1 << 400 + client for client in range(MOST_CLIENTS)]
+    few, many = lacks[:60], lacks
+    wanted = (1 << 400 + MOST_CLIENTS) - 1
+    assert len(combined(few, wanted)[1]) == 1
+    assert combined(many, wanted) == (wanted, [])
+
+
 @given(st.lists(st.binary(min_size=1024, max_size=1024), min_size=1, max_size=6))
 def test_the_exclusive_or_gives_each_block_from_the_others(blocks):
     data = exclusive_or(blocks)
