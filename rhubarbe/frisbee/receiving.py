@@ -248,6 +248,7 @@ class Receiver:
         if block is not None:
             self._keep(chunk, filling, 1 << block, now)
         if filling.missing and left:
+            filling.asked = 0  # if the others are lost, it is asked for again
             until = self._resting.until.get(chunk, now)
             self._repair_at[chunk] = max(now + _REST_IS_LOST_S, until)
         elif filling.missing:

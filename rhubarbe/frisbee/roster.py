@@ -40,9 +40,14 @@ class ClientRoster:
         """Whether all who take part have said that they do."""
         return not self._plain and not self._has_others
 
+    @property
+    def addresses(self) -> int:
+        """At how many addresses there are clients that have not left."""
+        return len(self._active_at)
+
     def are_all(self, addresses: Set[str]) -> bool:
         """Whether nobody else takes part; which of several clients at one address, is not known."""
-        return len(self._active_at) == self.active and self._active_at.keys() <= addresses
+        return self.addresses == self.active and self._active_at.keys() <= addresses
 
     def join(self, client: int, address: str, *, parity: bool = False) -> str | None:
         """Enter a client; return a remark when it is not entered."""

@@ -205,7 +205,7 @@ class Sender:
 
     def _gather(self, chunk: int, wanted: int, address: str, now: float) -> bool:
         """Wait for what others lack of the chunk, too; false where that is not to be done."""
-        if not self._combines or self.roster.active <= 1:
+        if not self._combines or self.roster.addresses <= 1:
             return False
         if not self._lacks.note(chunk, address, wanted) or chunk in self._repairs:
             return False

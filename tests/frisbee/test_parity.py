@@ -196,13 +196,16 @@ def test_it_asks_again_once_the_last_of_them_has_come():
     assert client.receiver.poll(0.051) == [AskPart(0, 1, 0b110000)]
 
 
-def test_it_asks_again_also_where_the_last_of_them_is_lost():
+@pytest.mark.parametrize("has_asked", [False, True])
+def test_it_asks_again_also_where_the_last_of_them_is_lost(has_asked):
     client = Client()
     client.takes([(0, block) for block in range(1024) if block not in {3, 4}])
+    if has_asked:
+        assert client.receiver.poll(0.01) == [AskPart(0, 0, 0b11000)]
     client.hears(0, (3, 7), left=5, now=0.01)
     client.hears(0, (8, 9), left=3, now=0.02)
     assert client.receiver.deadline() == pytest.approx(0.07)
-    assert client.receiver.poll(0.0701) == [AskPart(0, 0, 0b10000)]
+    assert client.receiver.poll(0.0701) == [AskPart(0, int(has_asked), 0b10000)]
 
 
 def test_what_others_ask_for_is_told_too_while_the_server_combines():
@@ -463,6 +466,14 @@ def test_clients_at_one_address_are_waited_for(sender):
     _lack(sender, 0.002, [ONE], blocks=0b1)
     assert _trains(sender, sender.due) == COMBINED
     assert not sender.busy
+
+
+def test_where_all_are_at_one_address_nobody_waits():
+    sender = Sender(4 << 20, 0.0)
+    for client in (1, 2):
+        sender.receive(Join(client, parity=True), ONE, 0.0)
+    _lack(sender, addresses=[ONE])
+    assert _trains(sender, 0.0) == [Train(0, (0,))]
 
 
 def test_who_has_left_is_not_waited_for(sender):
