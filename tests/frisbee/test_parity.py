@@ -518,3 +518,58 @@ def test_of_a_chunk_no_more_is_remembered_than_of_so_many_clients_as_there_may_b
     noted = [lacks.note(0, f"10.0.{client >> 8}.{client & 255}", 1) for client in range(1000)]
     assert sum(noted) == MOST_CLIENTS
     assert lacks.note(0, "10.0.0.5", 2)
+
+
+class Session:
+    """A server, and who comes and goes; ``lacking`` is what was asked for and not sent since."""
+
+    def __init__(self, seed):
+        self.sender, self.now = Sender((1024 + 20) << 10, 0.0), 0.0
+        self.chance, self.lacking = random.Random(seed), set()
+        for client, address in ((1, ONE), (2, TWO)):
+            self.sender.receive(Join(client, parity=True), address, 0.0)
+
+    def hears(self, packet):
+        address = self.chance.choice([ONE, TWO, THREE])
+        self.sender.receive(packet, address, self.now)
+
+    def is_joined(self, client, *, parity):
+        self.hears(Join(client, parity=parity))
+
+    def is_left(self, client, **_):
+        self.hears(Leave(client, 1))
+        if not self.sender.busy:
+            self.lacking.clear()
+
+    def is_asked(self, client, *, parity):
+        chunk, blocks = client & 1, self.chance.sample(range(20), self.chance.choice([1, 1, 2, 9]))
+        self.hears(AskPart(chunk, 0, sum(1 << block for block in blocks), parity=parity))
+        self.lacking |= {(chunk, block) for block in blocks}
+
+    def is_asked_for_all(self, client, *, parity):
+        self.hears(Ask(client & 1, 0, [1024, 20][client & 1], parity=parity))
+
+    def sends(self, client=62, **_):
+        self.now += self.chance.choice([0, 0.001, 0.01])
+        train = self.sender.next_train(client, self.now)
+        if train is None:
+            assert self.sender.due > self.now
+            return
+        packets = train.packets if isinstance(train, ParityTrain) else [train.blocks]
+        self.lacking -= {(train.chunk, block) for blocks in packets for block in blocks}
+
+
+def test_what_is_asked_for_is_sent_whoever_comes_and_goes():
+    combinations = 0
+    for seed in range(300):
+        session = Session(seed)
+        happens = [session.is_joined, session.is_left, session.is_asked_for_all]
+        happens += [session.sends, session.is_asked] * 5
+        for _ in range(60):
+            parity = session.chance.random() < 0.95
+            session.chance.choice(happens)(session.chance.randrange(1, 6), parity=parity)
+        while session.sender.busy:
+            session.sends()
+        assert not session.lacking, seed
+        combinations += session.sender.counters.combinations_sent
+    assert combinations > 300
