@@ -134,6 +134,34 @@ def join(client, _address):
         send(packet(1, 7, struct.pack("<IiiiQ", number, 0, 0, 0, 0)))
 
 
+def combined(source):
+    """Blocks that are combined, and what they are is not the image's."""
+    some = sorted(CHANCE.sample(range(1024), CHANCE.randrange(2, 65)))
+    head = struct.pack("<iHH", CHANCE.randrange(CHUNKS), CHANCE.randrange(9), len(some))
+    body = head + struct.pack(f"<{len(some)}H", *some) + CHANCE.randbytes(1024)
+    send(packet(2, 64, body, source), source)
+
+
+def combine(_client, _address):
+    """Send combined blocks in the server's name, fewer than it sends itself."""
+    while True:
+        combined(SERVER)
+        time.sleep(0.001)
+
+
+def lack(client, address):
+    """Understand parity, at many addresses and that of the client, and lack half of all."""
+    hosts = [OWN, address, *(f"10.98.1.{number}" for number in range(1, 255))]
+    for number in itertools.count():
+        source = hosts[number % len(hosts)]
+        name = client if source == address else number
+        send(packet(1, 1, struct.pack("<I", name), source) + b"xor\1", source)
+        wanted = struct.pack("<ii", CHANCE.randrange(CHUNKS), 1) + CHANCE.randbytes(128)
+        send(packet(1, 6, wanted, source) + b"xor\1", source)
+        combined(OWN)
+        time.sleep(0.002)
+
+
 def empty(_client, _address):
     """Datagrams without a byte, of its own and in the server's name."""
     while True:

@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(200)]
 
 CHUNKS = 5
 SERVER, CLIENT, STRANGER = "10.98.0.1", 1, 2
-FROM_ELSEWHERE = ["answer", "sizes", "ask", "join", "empty", "babble"]
-IN_ITS_NAME = ["forge", "replay", "one", "garbage"]
+FROM_ELSEWHERE = ["answer", "sizes", "ask", "join", "lack", "empty", "babble"]
+IN_ITS_NAME = ["forge", "replay", "one", "garbage", "combine"]
 
 
 def _image(seed):
