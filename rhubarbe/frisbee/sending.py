@@ -181,11 +181,11 @@ class Sender:
 
     def _join_current(self, wanted: int, address: str) -> int:
         """Add to the chunk that is being sent; return the blocks that are not to come by that."""
-        if wanted != self.valid(self._current):
-            wanted &= ~(self._helped.get(address, 0) & self._in_combinations)
-        elif self._left and self._current_whole:
+        if self._left and self._current_whole and wanted == self.valid(self._current):
             self.counters.duplicates += 1
             return 0
+        if not wanted & ~self._helped.get(address, 0):  # no packet has two of them
+            wanted &= ~self._in_combinations
         if not self._left:
             return wanted
         ahead = wanted >> self._next_block << self._next_block

@@ -508,6 +508,15 @@ def test_what_is_about_to_come_combined_is_not_sent_again_to_who_asks_for_it_aga
     assert sum(len(train.packets) for train in _trains(sender, 1.0)) == 4
 
 
+def test_what_is_about_to_come_combined_is_sent_again_to_who_cannot_use_it(sender):
+    _lack(sender, addresses=[ONE], blocks=0b11111)
+    _lack(sender, addresses=[TWO], blocks=0b11111 << 4)
+    assert tuple(sender.next_train(1, 0.0).blocks) == (4,)
+    _lack(sender, 0.001, [ONE], blocks=0b100001)  # another client there lacks both of one packet
+    assert (0, 5) in sender.next_train(9, 0.002).packets
+    assert _trains(sender, 1.0) == [Train(0, (0, 5))]
+
+
 def test_all_are_told_once_nothing_is_combined_any_more(sender):
     assert sender.receive(AskPart(3, 0, 1), THREE, 0.0) == Joined(4096)
     assert sender.receive(AskPart(3, 0, 1), THREE, 0.0) is None
