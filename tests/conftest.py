@@ -109,9 +109,17 @@ def pytest_sessionstart(session):
             pytest.exit(f"{directory}: {free >> 30} GiB free, a full run needs 8", returncode=1)
 
 
+LONGEST = {"test_true_disks.py", "test_true_tables.py", "test_fitting.py"}
+"""Files of tests that take minutes though they wait for nothing."""
+
+
+def _waits(item):
+    return item.get_closest_marker("testbed") is not None
+
+
 def pytest_collection_modifyitems(config, items):
     # Those that wait for testbeds first: where files are shared out, a long one is not the last.
-    items.sort(key=lambda item: item.get_closest_marker("testbed") is None)
+    items.sort(key=lambda item: item.path.name not in LONGEST and not _waits(item))
     if config.getoption("--full"):
         return
     for item in items:
