@@ -21,7 +21,7 @@ from rhubarbe.transports.redfish.talk import REFUSALS, Answer, Talk
 from rhubarbe.transports.redfish.values import RedfishValues, inside, link
 
 ROOT = "/redfish/v1/"
-LOGS_OUT_WITHIN_S = 1.0
+LOGS_OUT_WITHIN_S = 3.0
 
 
 class Service:
