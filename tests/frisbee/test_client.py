@@ -250,7 +250,7 @@ def test_help_names_every_option(capsys):
 
 
 def test_where_no_packet_can_go_is_said(network, tmp_path):
-    line = [*program("frisbee"), "-i", network.client(0), "-p", "9", "-m", "255.255.255.255"]
+    line = [*program("frisbee"), "-i", network.client(0), "-p", "40009", "-m", "255.255.255.255"]
     done = subprocess.run([*line, str(tmp_path / "disk")], capture_output=True, text=True)
     assert done.returncode == 255
-    assert done.stderr.splitlines()[-1].startswith("Cannot send to 255.255.255.255:9: ")
+    assert done.stderr.splitlines()[-1].startswith("Cannot send to 255.255.255.255:40009: ")
