@@ -8,7 +8,7 @@ from pathlib import Path
 from rhubarbe.concurrency.time_limit import within
 from rhubarbe.errors import ImageError, why
 from rhubarbe.repository.listing import list_images
-from rhubarbe.repository.naming import PARTIAL, SAVING, SUFFIX
+from rhubarbe.repository.naming import PARTIAL, SUFFIX, saving
 from rhubarbe.shared.directory import Directory, StrPath
 from rhubarbe.shared.own import find_file
 from rhubarbe.shared.trust import Distrust, name_of
@@ -51,7 +51,7 @@ def _newest_saving(radical: str, repository: StrPath) -> Path | None:
     found: list[tuple[str, float, Path]] = []
     for directory in [place] if place else [".", repository]:
         for image in list_images(directory):
-            match = SAVING.fullmatch(image.path.name)
+            match = saving(image.path.name)
             if match and match["radical"] == radical:
                 found.append((match["date"], image.modified, image.path))
     return max(found)[-1].absolute() if found else None

@@ -13,10 +13,15 @@ SUFFIX = ".ndz"
 PARTIAL = ".partial"
 LONGEST = 255  # bytes, on any filesystem of Linux
 # What a save is called by itself: node, date, and a radical that users of other versions choose.
-SAVING = re.compile(
+_SAVING = (
     r"saving__(?P<node>.+?)__(?P<date>\d{4}-\d\d-\d\d@\d\d-\d\d(-\d\d)?)(__(?P<radical>.+))?"
     r"\.ndz(\.partial)?"
 )
+
+
+def saving(file: str) -> re.Match[str] | None:
+    """Return what the name of a save tells (node, date, radical); None where it is none's."""
+    return re.fullmatch(_SAVING, file)
 
 
 def is_name(file: str) -> bool:

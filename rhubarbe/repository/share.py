@@ -21,7 +21,7 @@ from rhubarbe.repository import (
 )
 from rhubarbe.repository.copying import partial_file
 from rhubarbe.repository.listing import aliases_in
-from rhubarbe.repository.naming import SAVING
+from rhubarbe.repository.naming import saving
 from rhubarbe.repository.steps import Alias, Check, Move, Remove, Step, link_at
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.own import find_file
@@ -142,7 +142,7 @@ def _target(source: Path, here: Path, request: ShareRequest) -> Path:
 
 
 def _name_in(source: Path) -> str:
-    match = SAVING.fullmatch(source.name)
+    match = saving(source.name)
     return match["radical"] if match and match["radical"] else source.name
 
 
@@ -161,12 +161,12 @@ def _leftovers(source: Path, target: Path) -> Iterator[Path]:
         with _looked_into(partial.parent) as directory:
             if directory.is_file(partial.name):
                 yield partial
-    match = SAVING.fullmatch(source.name)
+    match = saving(source.name)
     if match is None:
         return
     with _looked_into(source.parent) as directory:
         for name in directory.names():
-            other = SAVING.fullmatch(name)
+            other = saving(name)
             if (
                 other
                 and (other["node"], other["radical"]) == (match["node"], match["radical"])
