@@ -2,12 +2,15 @@
 
 import os
 import re
-from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhubarbe.errors import ImageError
 from rhubarbe.shared.directory import Directory
 from rhubarbe.shared.trust import Distrust
+
+if TYPE_CHECKING:
+    from datetime import datetime  # it takes its time to import
 
 SUFFIX = ".ndz"
 PARTIAL = ".partial"
@@ -34,7 +37,7 @@ def is_name(file: str) -> bool:
     return has_name and bool(re.fullmatch(r"[\w@%+,.-][\w@%+,. -]*", file)) and fits
 
 
-def new_image_path(name: str | None, node: str, now: datetime) -> Path:
+def new_image_path(name: str | None, node: str, now: "datetime") -> Path:
     """Return where a save goes: `NAME.ndz`, or a name made of node and date.
 
     Raises ImageError for a name that is no file name, and for one that is taken.
