@@ -27,7 +27,8 @@ class Rule:
         return any(fnmatchcase(name, self.pattern) for name in (image, image.removesuffix(".ndz")))
 
 
-EVERYTHING = Rule("*", [ipaddress.IPv4Network("0.0.0.0/0")])
+_EVERYWHERE = ipaddress.IPv4Network("0.0.0.0/0")
+EVERYTHING = Rule("*", [_EVERYWHERE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,8 @@ class Access:
 
 def read_access(path: str) -> Access:
     """Read the rules of a file; raise UsageError, NotOurs where others could write it, OSError."""
-    descriptor = os.open(
-        path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    )  # a pipe waits for nobody
+    # Without blocking: a pipe would wait for whoever writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UsageError(f"{path}: is no file")
@@ -80,7 +80,7 @@ def parse_access(text: str, path: str) -> Access:
         if not pattern:
             continue
         try:
-            networks = [ipaddress.IPv4Network("0.0.0.0/0" if h == ANYBODY else h) for h in hosts]
+            networks = [_EVERYWHERE if h == ANYBODY else ipaddress.IPv4Network(h) for h in hosts]
         except ValueError as error:
             raise UsageError(f"{path}:{number}: {error}") from None
         rules.append(Rule(pattern, networks))

@@ -11,15 +11,19 @@ import socket
 import sys
 from typing import NamedTuple
 
-from rhubarbe.frisbee.packets import BLOCK_HEADER_BYTES, BLOCK_SIZE, MOST_COMBINED
+from rhubarbe.frisbee.packets import (
+    BLOCK_BYTES,
+    BLOCK_HEADER_BYTES,
+    BLOCK_SIZE,
+    LONGEST_PARITY_BYTES,
+)
 
 MOST = 256  # datagrams
 _MSG_DONTWAIT = 0x40
 _ADDRESS_BYTES = 16
 # Room behind a block, by which a longer datagram is told from one: combined blocks have their
 # numbers in front, and a datagram that is longer than they can be is told from them, too.
-_LONGEST = BLOCK_HEADER_BYTES + 2 * MOST_COMBINED + BLOCK_SIZE
-_REST = 2 * MOST_COMBINED + 8
+_REST = LONGEST_PARITY_BYTES - BLOCK_BYTES + 8
 _PIECES = 3
 
 
@@ -74,7 +78,8 @@ class Datagrams(NamedTuple):
         header = self.headers[index * BLOCK_HEADER_BYTES : (index + 1) * BLOCK_HEADER_BYTES]
         data = self.data[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
         rest = self.rests[index * _REST : (index + 1) * _REST]
-        return memoryview(b"".join((header, data, rest))[: min(self.lengths[index], _LONGEST)])
+        length = min(self.lengths[index], LONGEST_PARITY_BYTES)
+        return memoryview(b"".join((header, data, rest))[:length])
 
 
 def sender_word(address: bytes, port: int) -> int:

@@ -42,14 +42,14 @@ def advice(channel: Channel, wanted: int) -> str:
     if channel.buffer_bytes < wanted:
         lacks.append(f"the receive buffer has {channel.buffer_bytes} bytes, not {wanted}")
         cures.append(f"sysctl -w net.core.rmem_max={wanted}")
-    name = name_of(channel.session.interface)
-    ring = ring_of(name) if is_card(name) else None
-    if ring and ring.current < min(ring.most, _LEAST_RING):
-        lacks.append(f"{name} holds {ring.current} packets, and could {ring.most}")
-        cures.append(f"ethtool -G {name} rx {ring.most}")
-    if is_card(name) and joins_packets(name) is False:
-        lacks.append(f"{name} hands over each packet by itself")
-        cures.append(f"ethtool -K {name} gro on")
+    if is_card(name := name_of(channel.session.interface)):
+        ring = ring_of(name)
+        if ring and ring.current < min(ring.most, _LEAST_RING):
+            lacks.append(f"{name} holds {ring.current} packets, and could {ring.most}")
+            cures.append(f"ethtool -G {name} rx {ring.most}")
+        if joins_packets(name) is False:
+            lacks.append(f"{name} hands over each packet by itself")
+            cures.append(f"ethtool -K {name} gro on")
     if not lacks:
         return ""
     return f"Blocks may get lost here: {', '.join(lacks)}; as root: {' && '.join(cures)}"

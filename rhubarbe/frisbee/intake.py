@@ -135,8 +135,8 @@ class Intake:
         """Whether others than the server send so much that the server's would be lost.
 
         Before a reply has told who the server is, blocks and combined ones (both of which are known
-        by their length) may be its: a session that is joined late
-        is full of them, and to be deaf to who sends them is to be deaf to the reply.
+        by their length) may be its: a session that is joined late is full of them, and to be deaf
+        to who sends them is to be deaf to the reply.
         """
         self._floods.poll(now)
         address, packets = arrival.address, arrival.packets

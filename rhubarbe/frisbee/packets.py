@@ -355,10 +355,8 @@ def decode(datagram: bytes | bytearray | memoryview) -> tuple[Packet, bytes]:
     if length < needed:
         message = f"bad packet {kind}/{subtype} of {length} bytes"
         raise MalformedPacket(message)
-    packet, rest = (
-        decoder(view[HEADER_BYTES : HEADER_BYTES + length]),
-        view[HEADER_BYTES + length :],
-    )
+    packet = decoder(view[HEADER_BYTES : HEADER_BYTES + length])
+    rest = view[HEADER_BYTES + length :]
     if rest and isinstance(packet, Parity):
         raise MalformedPacket(f"{len(rest)} bytes behind combined blocks")
     return marked(packet) if rest == PARITY_MARK else packet, source

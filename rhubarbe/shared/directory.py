@@ -93,7 +93,7 @@ class Directory:
             name = walk.to_the_end(follows=follows, aliases=aliases)
             with contextlib.suppress(PermissionError):  # one that may be entered, but not read
                 walk.enter_to_read()
-        except BaseException:
+        except BaseException:  # interrupted too: nobody else closes it
             walk.close()
             raise
         return cls(walk.descriptor, walk.text), name
@@ -205,7 +205,7 @@ class Directory:
             status = os.fstat(descriptor)
             place = self.descriptor if many_names else None
             require_file(status, self.where(name), owner, place)
-        except BaseException:
+        except BaseException:  # interrupted too: nobody else closes it
             os.close(descriptor)
             raise
         return descriptor
@@ -277,7 +277,7 @@ class Directory:
         os.symlink(target, draft, dir_fd=self.descriptor)
         try:
             self.rename(draft, name)
-        except BaseException:
+        except BaseException:  # interrupted too, no draft is left behind
             self.remove(draft)
             raise
 

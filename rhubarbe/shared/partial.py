@@ -69,7 +69,7 @@ class Partial:
         former = self._directory, self._name
         try:
             place(self.descriptor, former, self._directory, name, replaces=replaces)
-        except BaseException:
+        except BaseException:  # interrupted too: what has no name yet is not to be read
             os.fchmod(self.descriptor, HIDDEN)
             raise
         self.forget()

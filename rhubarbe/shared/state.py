@@ -44,7 +44,7 @@ class StateDirectory:
         directory = Directory.open(self._path)
         try:
             directory.require_trust()
-        except BaseException:
+        except BaseException:  # interrupted too: nobody else closes it
             os.close(directory.descriptor)
             raise
         return directory
@@ -135,7 +135,7 @@ def _make(state: Directory, name: str, uid: int) -> Directory | None:
         if uid != os.getuid():
             os.fchown(place.descriptor, uid, -1)
         os.fchmod(place.descriptor, ENTERED)
-    except BaseException:
+    except BaseException:  # interrupted too: nobody else closes it
         os.close(place.descriptor)
         raise
     return place

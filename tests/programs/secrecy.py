@@ -5,8 +5,11 @@ import base64
 import contextlib
 import json
 import re
+import shutil
 import threading
 from pathlib import Path
+
+from emulated import start_testbed
 
 from rhubarbe.annexe.errors import MissingProgram
 from rhubarbe.config import Settings
@@ -47,6 +50,16 @@ def patient(conf):
     limits = "".join(f"{name} = {seconds}\n" for name, seconds in LIMITS.items())
     others = re.sub(rf"(?m)^({'|'.join(LIMITS)}) = .*\n", "", conf.read_text())
     conf.write_text(others.replace("[nodes]\n", f"[nodes]\n{limits}"))
+
+
+@contextlib.contextmanager
+def controlled(directory, *words):
+    """A testbed with controls of all kinds in turn; its nodes have more time."""
+    testbed = start_testbed(directory, "--power", ",".join(KINDS), *words)
+    patient(testbed.directory / "rhubarbe.conf")
+    yield testbed
+    testbed.end()
+    shutil.rmtree(testbed.directory, ignore_errors=True)
 
 
 def secrets_in(site):

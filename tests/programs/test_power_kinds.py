@@ -5,18 +5,17 @@ what is wrong with it. The kinds have their turns side by side, each with nodes 
 """
 
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from emulated import differing_blocks, events, start_testbed
+from emulated import differing_blocks, events
 from secrecy import (
     KINDS,
     LIMITS,
     Watch,
+    controlled,
     files_with,
     names_of_controls,
-    patient,
     secrets_in,
     shown_in,
     switched_by_hand,
@@ -81,15 +80,9 @@ def site(tmp_path_factory):
         if fault != "good" and has(kind, fault)
         for word in ("--fault", f"{name(kind, row)}:{fault}")
     ]
-    testbed = start_testbed(
-        tmp_path_factory.mktemp("kinds"),
-        *("--nodes", str(len(ROWS) * len(KINDS)), "--boot-time", "0.5"),
-        *("--power", ",".join(KINDS), "--sample-size", "4", *words),
-    )
-    patient(testbed.directory / "rhubarbe.conf")
-    yield testbed
-    testbed.end()
-    shutil.rmtree(testbed.directory, ignore_errors=True)
+    size = ("--nodes", str(len(ROWS) * len(KINDS)), "--sample-size", "4")
+    with controlled(tmp_path_factory.mktemp("kinds"), *size, "--boot-time", "0.5", *words) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")

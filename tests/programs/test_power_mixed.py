@@ -1,16 +1,15 @@
 """Nodes that are switched in all ways that there are: who is bad is named, no secret is seen."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from emulated import differing_blocks, events, start_testbed
+from emulated import differing_blocks, events
 from secrecy import (
     KINDS,
     Watch,
+    controlled,
     files_with,
     names_of_controls,
-    patient,
     secrets_in,
     shown_in,
     switched_by_hand,
@@ -48,14 +47,9 @@ def site(tmp_path_factory):
     words = [
         word for number in FAULTS for word in ("--fault", f"fit{number:02}:{fault_of(number)}")
     ]
-    testbed = start_testbed(
-        tmp_path_factory.mktemp("mixed"),
-        *("--nodes", str(NODES), "--boot-time", "0.7", "--power", ",".join(KINDS), *words),
-    )
-    patient(testbed.directory / "rhubarbe.conf")
-    yield testbed
-    testbed.end()
-    shutil.rmtree(testbed.directory, ignore_errors=True)
+    options = ("--nodes", str(NODES), "--boot-time", "0.7", *words)
+    with controlled(tmp_path_factory.mktemp("mixed"), *options) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
